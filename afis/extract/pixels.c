@@ -169,14 +169,6 @@ static void tensor(struct work *work, const int16_t *plane)
 #define SIDE (CELL + 2 * RADIUS_MAX + 2) /* of the window that a cell's filter sees, rounded up */
 #define GAIN_BITS 14
 
-#ifndef __AVX2__
-static int16_t narrow(int32_t sum)
-{
-    int32_t v = (sum + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
-    v = v > 32767 ? 32767 : v;
-    return (int16_t)(v < -32768 ? -32768 : v);
-}
-
 #ifdef __AVX2__
 
 /* Pixels are paired with those one row below, taps likewise, so that one multiply-add takes two
@@ -223,6 +215,13 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
 }
 
 #else
+
+static int16_t narrow(int32_t sum)
+{
+    int32_t v = (sum + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
+    v = v > 32767 ? 32767 : v;
+    return (int16_t)(v < -32768 ? -32768 : v);
+}
 
 static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
                         int16_t *to)
