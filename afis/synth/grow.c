@@ -11,7 +11,7 @@
 #define PERIODS 12
 #define PERIOD_FIRST 7.0f /* pixels at full resolution; the step is PERIOD_STEP */
 #define PERIOD_STEP 0.5f
-#define COARSE_PASSES 70
+#define COARSE_PASSES 13
 #define FINE_PASSES 3
 
 typedef float vec4 __attribute__((vector_size(16)));
@@ -148,7 +148,7 @@ static void filter_pass(struct canvas *canvas, const struct bank *bank, uint32_t
 
 static void sow(struct synth_rng *rng, struct canvas *canvas)
 {
-    uint32_t seeds = 28 + synth_below(rng, 20);
+    uint32_t seeds = 900 + synth_below(rng, 600);
     for (uint32_t i = 0; i < seeds; i++)
         *canvas_at(canvas, 0, synth_below(rng, canvas->w), synth_below(rng, canvas->h)) = 1;
 }

@@ -59,6 +59,7 @@ enum afis_status afis_synth_finger(uint64_t seed, enum afis_synth_class class,
     master.half_width = synth_clamp(synth_normal(&rng, 122, 9), 98, 145);
     master.tip = synth_clamp(synth_normal(&rng, 182, 10), 155, 205);
     master.base = synth_uniform(&rng, 235, 275);
+    master.moisture = synth_clamp(synth_normal(&rng, 0, 0.2f), -0.5f, 0.5f);
     enum afis_status status = allocate(&master, memory);
     if (status == AFIS_OK)
         status = synth_field(&rng, memory, &master);

@@ -22,15 +22,15 @@ static void stamp(uint8_t *map, uint32_t w, uint32_t h, float x, float y, float 
 void synth_draw_stroke(struct synth_rng *rng, const struct synth_stroke *stroke, uint32_t w,
                        uint32_t h, uint8_t *map)
 {
-    float x = stroke->x, y = stroke->y, heading = stroke->heading, turn = 0;
+    float x = stroke->x, y = stroke->y, bend = 0, turn = 0;
     for (float done = 0; done < stroke->length; done += 1) {
         float sine, cosine, rest = stroke->length - done;
         float fade = synth_clamp((done < rest ? done : rest) / 15, 0.25f, 1);
-        synth_sincos(heading, &sine, &cosine);
+        synth_sincos(stroke->heading + bend, &sine, &cosine);
         x += cosine;
         y += sine;
         turn = 0.9f * turn + synth_normal(rng, 0, stroke->wander);
-        heading += turn;
+        bend = 0.98f * bend + turn; /* about its heading: a line does not curl up */
         float width = stroke->width * (0.7f + 0.3f * fade) * synth_uniform(rng, 0.85f, 1.15f);
         stamp(map, w, h, x, y, width, stroke->depth * fade);
     }
@@ -77,20 +77,22 @@ static void draw_creases(struct synth_rng *rng, struct afis_synth_master *master
     }
 }
 
-/* The crease of the joint, where the fingertip ends. */
+/* The crease of the joint, where the fingertip ends: a band of many lines beside one another. */
 static void draw_joint(struct synth_rng *rng, struct afis_synth_master *master)
 {
     float y = SYNTH_CENTRE_Y + master->base + synth_uniform(rng, 0, 20);
-    uint32_t lines = 2 + synth_below(rng, 3);
+    float slope = synth_normal(rng, 0, 0.05f);
+    uint32_t lines = 6 + synth_below(rng, 8);
     for (uint32_t i = 0; i < lines; i++) {
+        float x = synth_uniform(rng, 0, 300);
         struct synth_stroke line = {
-            .x = synth_uniform(rng, 0, 80),
-            .y = y + synth_normal(rng, 0, 9),
-            .heading = synth_normal(rng, 0, 0.06f),
-            .length = synth_uniform(rng, 200, 380),
-            .width = synth_uniform(rng, 2, 4),
-            .wander = 0.004f,
-            .depth = 1,
+            .x = x,
+            .y = y + slope * x + synth_normal(rng, 0, 8),
+            .heading = slope + synth_normal(rng, 0, 0.06f),
+            .length = synth_uniform(rng, 60, 250),
+            .width = synth_uniform(rng, 1.2f, 3),
+            .wander = 0.012f,
+            .depth = synth_uniform(rng, 0.6f, 1),
         };
         synth_draw_stroke(rng, &line, master->width, master->height, master->creases);
     }

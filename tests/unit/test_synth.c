@@ -265,7 +265,7 @@ START_TEST(test_condition_out_of_range_is_clamped)
     for (size_t i = 0; i < sizeof wild / sizeof wild[0]; i++) {
         float x = wild[i];
         struct afis_synth_condition how = {x, x, x, x, x, x,          x,   x,
-                                           x, x, x, x, x, UINT32_MAX, 200, 150};
+                                           x, x, x, x, x, UINT32_MAX, UINT32_MAX, 200, 150};
         struct afis_image image = take(&m, i, &how);
         ck_assert_uint_eq(image.width, 200);
         ck_assert_uint_eq(image.height, 150);
