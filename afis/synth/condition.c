@@ -37,31 +37,31 @@ void afis_synth_draw_condition(uint64_t seed, enum afis_synth_kind kind,
     struct synth_rng rng;
     synth_rng_seed(&rng, synth_hash(seed) ^ 0xc0d1);
     float care = synth_below(&rng, h->careless) == 0 ? synth_uniform(&rng, 1, 2) : 0.7f;
-    *out = (struct afis_synth_condition){
-        .dx = synth_normal(&rng, 0, 0.7f * care * h->offset),
-        .dy = synth_normal(&rng, 0, care * h->offset),
-        .rotation = synth_normal(&rng, 0, care * h->rotation),
-        .pull_x = synth_normal(&rng, 0, care * h->pull),
-        .pull_y = synth_normal(&rng, 0, care * h->pull),
-        .torsion = synth_normal(&rng, 0, care * h->torsion),
-        .pressure = synth_normal(&rng, 0.1f, h->pressure),
-        .moisture = synth_normal(&rng, 0, care * h->moisture),
-        .unevenness = synth_uniform(&rng, 0.3f, 1) * h->unevenness,
-        .part_x = synth_normal(&rng, 0, 0.02f * care * h->rotation),
-        .noise = synth_uniform(&rng, 0.4f, 1) * h->noise,
-        .scratches = synth_below(&rng, 1 + (uint32_t)(6 * h->unevenness)),
-        .dust = synth_below(&rng, 16),
-        .width = AFIS_SYNTH_WIDTH,
-        .height = AFIS_SYNTH_HEIGHT,
-    };
-    if (kind == AFIS_SYNTH_DRY)
+    *out = (struct afis_synth_condition){.width = AFIS_SYNTH_WIDTH, .height = AFIS_SYNTH_HEIGHT};
+    out->dx = synth_normal(&rng, 0, 0.7f * care * h->offset);
+    out->dy = synth_normal(&rng, 0, care * h->offset);
+    out->rotation = synth_normal(&rng, 0, care * h->rotation);
+    out->pull_x = synth_normal(&rng, 0, care * h->pull);
+    out->pull_y = synth_normal(&rng, 0, care * h->pull);
+    out->torsion = synth_normal(&rng, 0, care * h->torsion);
+    out->pressure = synth_normal(&rng, 0.1f, h->pressure);
+    out->moisture = synth_normal(&rng, 0, care * h->moisture);
+    out->unevenness = synth_uniform(&rng, 0.3f, 1) * h->unevenness;
+    out->part_x = synth_normal(&rng, 0, 0.02f * care * h->rotation);
+    out->noise = synth_uniform(&rng, 0.4f, 1) * h->noise;
+    out->scratches = synth_below(&rng, 1 + (uint32_t)(6 * h->unevenness));
+    out->dust = synth_below(&rng, 16);
+    if (kind == AFIS_SYNTH_DRY) {
         out->moisture = synth_uniform(&rng, -0.95f, -0.65f);
-    else if (kind == AFIS_SYNTH_WET)
+    } else if (kind == AFIS_SYNTH_WET) {
         out->moisture = synth_uniform(&rng, 0.6f, 0.95f);
-    else if (kind == AFIS_SYNTH_SMUDGED)
+    } else if (kind == AFIS_SYNTH_SMUDGED) {
         out->smudge = synth_uniform(&rng, 0.8f, 1);
-    else if (kind == AFIS_SYNTH_PARTIAL) {
-        out->part_x = synth_uniform(&rng, 0.3f, 1) * (synth_below(&rng, 2) == 0 ? -1.0f : 1.0f);
+    } else if (kind == AFIS_SYNTH_PARTIAL) {
+        out->part_x = synth_uniform(&rng, 0.3f, 1);
+        if (synth_below(&rng, 2) == 0) {
+            out->part_x = -out->part_x;
+        }
         out->part_y = synth_uniform(&rng, 0.2f, 0.9f);
     }
 }

@@ -138,8 +138,9 @@ static float ink_at(const struct shot *shot, size_t at, const struct place *plac
     float broad = shot->surface[SURFACE_BROAD][at], blotch = shot->surface[SURFACE_BLOTCH][at];
     float bead = shot->surface[SURFACE_BEAD][at], grain = shot->surface[SURFACE_GRAIN][at];
     float inside = 1 - place->extent + 0.03f * broad + 0.012f * blotch;
-    if (inside < -0.06f)
+    if (inside < -0.06f) {
         return 0;
+    }
     struct skin skin = skin_at(shot->master, place->x, place->y);
     float dry = how->moisture < 0 ? -how->moisture : 0, wet = how->moisture > 0 ? how->moisture : 0;
     float rim = 1 - synth_clamp(inside / 0.3f, 0, 1);
@@ -161,12 +162,12 @@ static float ink_at(const struct shot *shot, size_t at, const struct place *plac
 /* Fills ink; places are computed at every KNOT pixels and interpolated. */
 static void press(struct shot *shot)
 {
-    for (uint32_t v = 0; v < shot->h; v += KNOT)
+    for (uint32_t v = 0; v < shot->h; v += KNOT) {
         for (uint32_t u = 0; u < shot->w; u += KNOT) {
             float fu = (float)u, fv = (float)v;
             struct place a = locate(shot, fu, fv), b = locate(shot, fu + KNOT, fv);
             struct place c = locate(shot, fu, fv + KNOT), d = locate(shot, fu + KNOT, fv + KNOT);
-            for (uint32_t j = 0; j < KNOT && v + j < shot->h; j++)
+            for (uint32_t j = 0; j < KNOT && v + j < shot->h; j++) {
                 for (uint32_t i = 0; i < KNOT && u + i < shot->w; i++) {
                     float s = (float)i / KNOT, t = (float)j / KNOT;
                     float wa = (1 - s) * (1 - t), wb = s * (1 - t), wc = (1 - s) * t, wd = s * t;
@@ -177,7 +178,9 @@ static void press(struct shot *shot)
                     size_t at = (size_t)(v + j) * shot->w + u + i;
                     shot->ink[at] = ink_at(shot, at, &here);
                 }
+            }
         }
+    }
 }
 
 /* What a slide leaves at one pixel: all that passed over it, in streaks. (dx, dy) is a step of the
@@ -209,8 +212,9 @@ static void smear(struct shot *shot)
         float broad = shot->surface[SURFACE_BROAD][at], blotch = shot->surface[SURFACE_BLOTCH][at];
         float far = synth_step(-1.8f, 1.2f, 0.9f * broad + 0.25f * blotch + 1.2f * smudge - 0.6f);
         float step = 1.6f * smudge * far;
-        shot->spare[at] = smeared(shot, (float)(at % shot->w), (float)(at / shot->w), step * cosine,
-                                  step * sine, 0.22f * far);
+        shot->spare[at] =
+            smeared(shot, (float)(uint32_t)(at % shot->w), (float)(uint32_t)(at / shot->w),
+                    step * cosine, step * sine, 0.22f * far);
     }
     float *swap = shot->ink;
     shot->ink = shot->spare;
@@ -239,7 +243,7 @@ static void expose(struct shot *shot, uint8_t *pixels)
 {
     for (size_t at = 0; at < (size_t)shot->w * shot->h; at++) {
         float x = (float)(at % shot->w) / (float)shot->w - 0.5f;
-        float y = (float)(at / shot->w) / (float)shot->h - 0.5f;
+        float y = (float)(uint32_t)(at / shot->w) / (float)shot->h - 0.5f;
         float plate = shot->background + shot->fall_x * x + shot->fall_y * y;
         float ink = shot->ink[at], dust = (float)shot->dust[at] / 255;
         float grey = plate * (1 - shot->darkness * (ink > dust ? ink : dust)) +
@@ -251,15 +255,14 @@ static void expose(struct shot *shot, uint8_t *pixels)
 static void scratch(struct shot *shot)
 {
     for (uint32_t i = 0; i < shot->how->scratches; i++) {
-        struct synth_stroke line = {
-            .x = synth_uniform(shot->rng, 0, (float)shot->w),
-            .y = synth_uniform(shot->rng, 0, (float)shot->h),
-            .heading = synth_uniform(shot->rng, 0, 2 * SYNTH_PI),
-            .length = synth_uniform(shot->rng, 30, 160),
-            .width = synth_uniform(shot->rng, 0.6f, 1.4f),
-            .wander = 0.003f,
-            .depth = synth_uniform(shot->rng, 0.4f, 1),
-        };
+        struct synth_stroke line;
+        line.x = synth_uniform(shot->rng, 0, (float)shot->w);
+        line.y = synth_uniform(shot->rng, 0, (float)shot->h);
+        line.heading = synth_uniform(shot->rng, 0, 2 * SYNTH_PI);
+        line.length = synth_uniform(shot->rng, 30, 160);
+        line.width = synth_uniform(shot->rng, 0.6f, 1.4f);
+        line.wander = 0.003f;
+        line.depth = synth_uniform(shot->rng, 0.4f, 1);
         synth_draw_stroke(shot->rng, &line, shot->w, shot->h, shot->scratches);
     }
 }
@@ -267,15 +270,15 @@ static void scratch(struct shot *shot)
 static void soil(struct shot *shot)
 {
     for (uint32_t i = 0; i < shot->how->dust; i++) {
-        struct synth_stroke speck = {
-            .x = synth_uniform(shot->rng, 0, (float)shot->w),
-            .y = synth_uniform(shot->rng, 0, (float)shot->h),
-            .heading = synth_uniform(shot->rng, 0, 2 * SYNTH_PI),
-            .length = synth_uniform(shot->rng, 1, 5),
-            .width = synth_uniform(shot->rng, 0.4f, 1.2f),
-            .wander = 0.2f,
-            .depth = synth_uniform(shot->rng, 0.1f, 1) * synth_uniform(shot->rng, 0.2f, 1),
-        };
+        struct synth_stroke speck;
+        speck.x = synth_uniform(shot->rng, 0, (float)shot->w);
+        speck.y = synth_uniform(shot->rng, 0, (float)shot->h);
+        speck.heading = synth_uniform(shot->rng, 0, 2 * SYNTH_PI);
+        speck.length = synth_uniform(shot->rng, 1, 5);
+        speck.width = synth_uniform(shot->rng, 0.4f, 1.2f);
+        speck.wander = 0.2f;
+        speck.depth = synth_uniform(shot->rng, 0.1f, 1);
+        speck.depth *= synth_uniform(shot->rng, 0.2f, 1);
         synth_draw_stroke(shot->rng, &speck, shot->w, shot->h, shot->dust);
     }
 }
@@ -285,15 +288,17 @@ static enum afis_status take(struct shot *shot, const struct afis_memory *memory
     for (int i = 0; i < SURFACES; i++) {
         enum afis_status status =
             synth_noise(shot->rng, shot->w, shot->h, surface_spacing[i], memory, shot->surface[i]);
-        if (status != AFIS_OK)
+        if (status != AFIS_OK) {
             return status;
+        }
     }
     set_up(shot);
     scratch(shot);
     soil(shot);
     press(shot);
-    if (shot->how->smudge > 0)
+    if (shot->how->smudge > 0) {
         smear(shot);
+    }
     blur(shot);
     expose(shot, pixels);
     return AFIS_OK;
@@ -305,10 +310,12 @@ enum afis_status afis_synth_impression(const struct afis_synth_master *master, u
 {
     struct afis_synth_condition how = *condition;
     struct synth_rng rng;
-    if (how.width < AFIS_SYNTH_SIDE_MIN || how.height < AFIS_SYNTH_SIDE_MIN)
+    if (how.width < AFIS_SYNTH_SIDE_MIN || how.height < AFIS_SYNTH_SIDE_MIN) {
         return AFIS_TOO_SMALL;
-    if (how.width > AFIS_SYNTH_SIDE_MAX || how.height > AFIS_SYNTH_SIDE_MAX)
+    }
+    if (how.width > AFIS_SYNTH_SIDE_MAX || how.height > AFIS_SYNTH_SIDE_MAX) {
         return AFIS_TOO_LARGE;
+    }
     how.moisture = bounded(how.moisture, 1) + master->moisture;
     bound_condition(&how);
     synth_rng_seed(&rng, seed);
@@ -320,8 +327,9 @@ enum afis_status afis_synth_impression(const struct afis_synth_master *master, u
     uint8_t *pixels = memory->alloc(memory->ctx, count);
     enum afis_status status = work != NULL && pixels != NULL ? AFIS_OK : AFIS_NO_MEMORY;
     if (status == AFIS_OK) {
-        for (int i = 0; i < SURFACES; i++)
+        for (int i = 0; i < SURFACES; i++) {
             shot.surface[i] = work + (size_t)i * count;
+        }
         shot.ink = work + SURFACES * count;
         shot.spare = shot.ink + count;
         shot.scratches = (uint8_t *)(shot.spare + count);
@@ -329,9 +337,10 @@ enum afis_status afis_synth_impression(const struct afis_synth_master *master, u
         status = take(&shot, memory, pixels);
     }
     memory->release(memory->ctx, work, size);
-    if (status == AFIS_OK)
+    if (status == AFIS_OK) {
         *out = (struct afis_image){how.width, how.height, AFIS_SYNTH_DPI, pixels};
-    else
+    } else {
         memory->release(memory->ctx, pixels, count);
+    }
     return status;
 }
