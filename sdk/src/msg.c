@@ -383,13 +383,19 @@ static bool check_value(const msgpack_object *value, const struct whorl_field *f
     return whorl_fail(fault, where, "has no known type");
 }
 
+/* Whether a str, whose pointer msgpack-c leaves NULL when it is empty, has exactly this text. */
+static bool same_text(const msgpack_object_str *str, const char *text)
+{
+    size_t len = strlen(text);
+    return str->size == len && (len == 0 || memcmp(str->ptr, text, len) == 0);
+}
+
 /* The field of that name, or count. */
 static size_t find_field(const msgpack_object_str *key, const struct whorl_field *fields,
                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (strlen(fields[i].name) == key->size &&
-            memcmp(fields[i].name, key->ptr, key->size) == 0) {
+        if (same_text(key, fields[i].name)) {
             return i;
         }
     }
@@ -480,8 +486,7 @@ const msgpack_object *whorl_map_get(const msgpack_object *map, const char *key)
 bool whorl_str_is(const msgpack_object *object, const char *text)
 {
     return object != NULL && object->type == MSGPACK_OBJECT_STR &&
-           object->via.str.size == strlen(text) &&
-           memcmp(object->via.str.ptr, text, object->via.str.size) == 0;
+           same_text(&object->via.str, text);
 }
 
 bool whorl_str_copy(const msgpack_object *object, char *text, size_t cap)
@@ -493,7 +498,9 @@ bool whorl_str_copy(const msgpack_object *object, char *text, size_t cap)
     if (object == NULL || object->type != MSGPACK_OBJECT_STR || object->via.str.size >= cap) {
         return false;
     }
-    memcpy(text, object->via.str.ptr, object->via.str.size);
+    if (object->via.str.size > 0) {
+        memcpy(text, object->via.str.ptr, object->via.str.size);
+    }
     text[object->via.str.size] = '\0';
     return true;
 }

@@ -3,7 +3,8 @@
  *
  * msgpack-c believes the counts that a header claims (5 bytes can make it reserve gigabytes), so
  * bytes are walked here first. Then msgpack-c builds the object tree, whose strings and binaries
- * point into the bytes that were read: keep those alive. */
+ * point into the bytes that were read: keep those alive. The pointer of an empty one may be NULL.
+ */
 #ifndef WHORL_MSG_H
 #define WHORL_MSG_H
 
