@@ -253,7 +253,7 @@ struct backend *backend_start(struct host *host, struct conf *conf,
         dismiss(backend);
         return NULL;
     }
-    host->running++;
+    host_count_running(host, 1);
     return backend;
 }
 
@@ -272,7 +272,7 @@ void backend_stop_if_idle(struct backend *backend)
         return;
     }
     backend->plugin->descriptor->stop(backend->instance);
-    backend->host->running--;
+    host_count_running(backend->host, -1);
     dismiss(backend);
 }
 

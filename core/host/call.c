@@ -202,7 +202,7 @@ void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *ans
         if (slot) {
             atomic_store(&slot->lost, id);
             atomic_store(&host->answers_lost, true);
-            uv_async_send(&host->wake);
+            host_wake(host);
         }
         return;
     }
@@ -214,7 +214,7 @@ void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *ans
     *host->completions_last = completion;
     host->completions_last = &completion->next;
     pthread_mutex_unlock(&host->lock);
-    uv_async_send(&host->wake);
+    host_wake(host);
 }
 
 bool call_cancelled(const struct whorl_host *abi, uint64_t id)
@@ -324,7 +324,7 @@ void call_progress(const struct whorl_host *abi, uint64_t id, const char *stage,
     }
     pthread_mutex_unlock(&host->lock);
     if (wake) {
-        uv_async_send(&host->wake);
+        host_wake(host);
     }
 }
 

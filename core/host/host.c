@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +25,19 @@ static void on_wake(uv_async_t *async)
     }
 }
 
+void host_wake(struct host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    if (!host->closed) {
+        uv_async_send(&host->wake);
+    }
+    pthread_mutex_unlock(&host->lock);
+}
+
 /* Worker thread. */
 static void on_idle(void *ctx)
 {
-    struct host *host = ctx;
-    uv_async_send(&host->wake);
+    host_wake(ctx);
 }
 
 /* Opens the handles. The first failure leaves those before it open, counted in open_handles. */
@@ -43,6 +50,11 @@ static int open_handles(struct host *host)
         host->open_handles = 1;
         error = uv_timer_init(host->loop, &host->progress_due);
         host->open_handles += error == 0;
+    }
+    if (error == 0) {
+        /* They keep the loop alive only while a backend runs (host_count_running). */
+        uv_unref((uv_handle_t *)&host->wake);
+        uv_unref((uv_handle_t *)&host->progress_due);
     }
     return error;
 }
@@ -120,9 +132,28 @@ struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log, struct
 void host_close(struct host *host)
 {
     LOOP_ONLY(host);
-    assert(host->running == 0);
-    pool_end(&host->pool);
+    pthread_mutex_lock(&host->lock);
+    host->closed = true;
+    pthread_mutex_unlock(&host->lock);
+    if (host->running > 0) {
+        /* A plugin still holds a call or runs a job, perhaps for ever: its memory has to stay. */
+        log_line(host->log, WHORL_LOG_ERROR, "the host was closed while plugins were running",
+                 NULL);
+        host->open_handles++;
+    } else {
+        pool_end(&host->pool);
+    }
     close_handles(host);
+}
+
+void host_count_running(struct host *host, int change)
+{
+    host->running += (size_t)change;
+    if (host->running > 0) {
+        uv_ref((uv_handle_t *)&host->wake);
+    } else {
+        uv_unref((uv_handle_t *)&host->wake);
+    }
 }
 
 size_t host_running(const struct host *host)

@@ -103,7 +103,13 @@ struct host {
     pthread_mutex_t lock;
     struct completion *completions, **completions_last;
     struct call *reporting; /* calls with something fresh to report */
+    bool closed;            /* the loop may be gone */
 };
+
+/* Any thread: makes the loop look at what has come. */
+void host_wake(struct host *host);
+/* A backend more or less that runs. */
+void host_count_running(struct host *host, int change);
 
 /* In builds with assertions: ends the process when a function of the loop thread is called from
  * another. */
