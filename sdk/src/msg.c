@@ -9,6 +9,21 @@
 
 #define ZONE_CHUNK 2048u
 
+/* Cuts a character off that a full buffer has cut short. */
+static void trim_text(char *text)
+{
+    size_t len = strlen(text);
+    size_t start = len;
+    while (start > 0 && len - start < 4 && ((uint8_t)text[start - 1] & 0xc0) == 0x80) {
+        start--;
+    }
+    uint8_t first = start > 0 ? (uint8_t)text[start - 1] : 0;
+    size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
+    if (size > 1 && len - start + 1 < size) {
+        text[start - 1] = '\0';
+    }
+}
+
 bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format, ...)
 {
     if (fault == NULL) {
@@ -19,6 +34,8 @@ bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format
     va_start(args, format);
     vsnprintf(fault->text, sizeof fault->text, format, args);
     va_end(args);
+    trim_text(fault->where);
+    trim_text(fault->text);
     return false;
 }
 
@@ -341,7 +358,8 @@ static bool check_value(const msgpack_object *value, const struct whorl_field *f
     case WHORL_FIELD_STR:
         return check_text(value, field, where, fault);
     case WHORL_FIELD_BIN:
-        if (value->type != MSGPACK_OBJECT_BIN) {
+        /* The older msgpack has one type for both, and some clients still write it. */
+        if (value->type != MSGPACK_OBJECT_BIN && value->type != MSGPACK_OBJECT_STR) {
             return whorl_fail(fault, where, "must be binary");
         }
         return size_fits(value->via.bin.size, field, "bytes", where, fault);
