@@ -17,7 +17,7 @@ struct habits {
 
 static const struct habits habits[AFIS_SYNTH_KINDS] = {
     [AFIS_SYNTH_CLEAN] = {10, 4, 2, 1, 0.25f, 0.12f, 0.3f, 1.5f, 1000},
-    [AFIS_SYNTH_TYPICAL] = {32, 12, 6, 4, 0.55f, 0.4f, 0.7f, 3, 4},
+    [AFIS_SYNTH_TYPICAL] = {30, 11, 6, 4, 0.5f, 0.35f, 0.7f, 3, 4},
     [AFIS_SYNTH_HARD] = {42, 18, 9, 6, 0.7f, 0.65f, 1, 5, 2},
     [AFIS_SYNTH_DRY] = {16, 7, 3, 2, 0.3f, 0.1f, 0.6f, 2.5f, 4},
     [AFIS_SYNTH_WET] = {16, 7, 3, 2, 0.3f, 0.1f, 0.6f, 2.5f, 4},

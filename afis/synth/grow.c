@@ -11,7 +11,8 @@
 #define PERIODS 12
 #define PERIOD_FIRST 7.0f /* pixels at full resolution; the step is PERIOD_STEP */
 #define PERIOD_STEP 0.5f
-#define COARSE_PASSES 13
+#define COARSE_PASSES_MIN 9u
+#define COARSE_PASSES_SPREAD 12u
 #define FINE_PASSES 3
 
 typedef float vec4 __attribute__((vector_size(16)));
@@ -204,7 +205,8 @@ enum afis_status synth_grow(struct synth_rng *rng, const struct afis_memory *mem
     }
     if (status == AFIS_OK) {
         sow(rng, &coarse);
-        for (int i = 0; i < COARSE_PASSES; i++) {
+        uint32_t passes = COARSE_PASSES_MIN + synth_below(rng, COARSE_PASSES_SPREAD);
+        for (uint32_t i = 0; i < passes; i++) {
             filter_pass(&coarse, &coarse_bank, 2, 2.5f, master);
         }
         enlarge(&coarse, &fine);

@@ -147,15 +147,15 @@ static float ink_at(const struct shot *shot, size_t at, const struct place *plac
     float press = 0.35f * how->pressure + 0.4f * how->moisture - 0.45f * rim * rim +
                   how->unevenness * (0.3f * broad + 0.12f * blotch);
     float height = skin.ridge + press - (0.9f - 0.8f * wet) * skin.pore - 2.5f * skin.crease -
-                   2 * (float)shot->scratches[at] / 255 + (0.1f + 0.45f * dry) * bead +
-                   (0.1f + 0.1f * dry) * grain + (0.05f + 0.25f * dry) * blotch;
+                   2 * (float)shot->scratches[at] / 255 + (0.1f + 0.65f * dry) * bead +
+                   (0.1f + 0.1f * dry) * grain + (0.05f + 0.35f * dry) * blotch;
     float touch = 0.5f + 0.5f * synth_sigmoid(3.2f * height);
     touch *= synth_step(-0.02f, 0.05f, inside + 0.03f * bead);
     float tone = 0.82f + 0.22f * press + 0.05f * bead + 0.04f * grain;
     float puddle =
         wet *
-        synth_step(-0.2f, 1.4f, 0.7f * broad + 0.35f * blotch + 0.15f * bead + 1.4f * wet - 0.8f);
-    float film = puddle * (0.7f + 0.06f * bead + 0.05f * grain) * synth_step(0, 0.15f, inside);
+        synth_step(-0.2f, 1.4f, 0.7f * broad + 0.35f * blotch + 0.15f * bead + 1.9f * wet - 0.9f);
+    float film = puddle * (0.82f + 0.06f * bead + 0.05f * grain) * synth_step(0, 0.15f, inside);
     return synth_clamp(tone, 0.3f, 1) * touch + (1 - touch) * film;
 }
 
