@@ -31,6 +31,28 @@ enum whorl_msg_walk {
 WHORL_API enum whorl_msg_walk whorl_msg_walk(const uint8_t *bytes, size_t len, size_t max,
                                              size_t *used, struct whorl_fault *fault);
 
+/* The same walk in steps, for a message that arrives in pieces: each byte is looked at once,
+ * however small the pieces. All zero is the start of a message. */
+struct whorl_msg_walker {
+    size_t at;        /* whole objects end here */
+    uint32_t objects; /* so many of them */
+    uint32_t need;    /* objects that must still follow for those that were opened */
+    uint32_t depth;
+    uint32_t left[WHORL_MSG_MAX_DEPTH]; /* objects still to come in each open array or map */
+};
+
+/* Goes on where the last step stopped; bytes are the message from its first byte on, at least as
+ * many as then. Results as whorl_msg_walk; after WHOLE or BAD start with a zeroed walker. */
+WHORL_API enum whorl_msg_walk whorl_msg_walk_on(struct whorl_msg_walker *walker,
+                                                const uint8_t *bytes, size_t len, size_t max,
+                                                size_t *used, struct whorl_fault *fault);
+
+/* Builds the tree of exactly one object of len bytes that a walk has found WHOLE, in a zone that
+ * the caller owns (and may msgpack_zone_clear for the next one). Strings and binaries point into
+ * bytes. false with *fault when out of memory. */
+WHORL_API bool whorl_msg_build(const uint8_t *bytes, size_t len, msgpack_zone *zone,
+                               msgpack_object *root, struct whorl_fault *fault);
+
 /* A parsed message. Release with whorl_msg_release; the bytes must outlive it. */
 struct whorl_msg {
     msgpack_zone *zone;
@@ -53,6 +75,8 @@ enum whorl_field_type {
     WHORL_FIELD_ARRAY /* min..max elements */
 };
 
+#define WHORL_FIELDS_MAX 64u /* fields in one table */
+
 /* One field that a map may hold. */
 struct whorl_field {
     const char *name;
@@ -74,6 +98,9 @@ WHORL_API bool whorl_fields_read(const msgpack_object *map, const char *path,
 WHORL_API bool whorl_fields_read_lenient(const msgpack_object *map, const char *path,
                                          struct whorl_field *fields, size_t count,
                                          struct whorl_fault *fault);
+
+/* Whether len bytes are UTF-8 (RFC 3629) without control characters (U+0000–1F, U+007F–9F). */
+WHORL_API bool whorl_text_is_clean(const char *text, size_t len);
 
 /* The value under key, or NULL; no type is checked. map may be of any type. */
 WHORL_API const msgpack_object *whorl_map_get(const msgpack_object *map, const char *key);

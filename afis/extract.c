@@ -1,0 +1,159 @@
+/* From an image to a template: lays out the working memory and walks through the stages, which
+ * stages.h lists in order. */
+#include "afis/extract.h"
+
+#include <string.h>
+
+#include "extract/stages.h"
+
+#define SIDE_MIN 64           /* pixels at 500 dpi: 3 mm, less than any fingertip */
+#define SIDE_MAX 2047         /* what a minutia's coordinates can say */
+#define PIXELS_MAX 2560000    /* at 500 dpi; bounds the working memory at about 40 MB */
+
+void *arena_take(struct arena *arena, size_t bytes)
+{
+    void *p = arena->base == NULL ? NULL : arena->base + arena->used;
+    arena->used += (bytes + 63) & ~(size_t)63;
+    return p;
+}
+
+static enum afis_status check_size(const struct afis_image *image)
+{
+    if (image->dpi < AFIS_DPI_MIN || image->dpi > AFIS_DPI_MAX) {
+        return AFIS_BAD_DPI;
+    }
+    if (image->width > AFIS_IMAGE_MAX_SIDE || image->height > AFIS_IMAGE_MAX_SIDE) {
+        return AFIS_TOO_LARGE;
+    }
+    int width = afis_resampled(image->width, image->dpi);
+    int height = afis_resampled(image->height, image->dpi);
+    if (width < SIDE_MIN || height < SIDE_MIN) {
+        return AFIS_TOO_SMALL;
+    }
+    bool large = width > SIDE_MAX || height > SIDE_MAX || width * height > PIXELS_MAX;
+    return large ? AFIS_TOO_LARGE : AFIS_OK;
+}
+
+static int16_t *take_plane(struct work *work, struct arena *arena)
+{
+    size_t lines = (size_t)work->rows * CELL + 2 * PAD;
+    int16_t *plane = arena_take(arena, lines * (size_t)work->stride * sizeof(int16_t));
+    return plane == NULL ? NULL : plane + PAD * work->stride + PAD;
+}
+
+static void take_fields(struct work *work, struct arena *arena)
+{
+    float **fields[] = {&work->mean,   &work->deviation, &work->gxx,       &work->gyy,
+                        &work->gxy,    &work->energy,    &work->phi,       &work->period,
+                        &work->coherence, &work->amplitude, &work->weight, &work->scratch,
+                        &work->scratch2};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        *fields[i] = arena_take(arena, (size_t)work->cells * sizeof(float));
+    }
+    uint8_t **maps[] = {&work->coarse, &work->mask, &work->cellscratch};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        *maps[i] = arena_take(arena, (size_t)work->cells);
+    }
+    work->bin = arena_take(arena, (size_t)work->cells * sizeof *work->bin);
+    work->old_bin = arena_take(arena, (size_t)work->cells * sizeof *work->old_bin);
+    work->cell_queue = arena_take(arena, (size_t)work->cells * sizeof *work->cell_queue);
+}
+
+/* Cuts the arena up; called once to measure and once in earnest. */
+static void lay_out(struct work *work, struct arena *arena, const struct afis_image *image,
+                    void **resample_scratch)
+{
+    work->width = afis_resampled(image->width, image->dpi);
+    work->height = afis_resampled(image->height, image->dpi);
+    work->cols = (work->width + CELL - 1) / CELL;
+    work->rows = (work->height + CELL - 1) / CELL;
+    work->cells = work->cols * work->rows;
+    work->stride = ((work->cols * CELL + 2 * PAD) + 31) & ~31;
+    work->words = (work->cols * CELL + 63) / 64;
+    work->grey = image->dpi == DPI ? image->pixels
+                                   : arena_take(arena, (size_t)work->width * (size_t)work->height);
+    *resample_scratch = image->dpi == DPI ? NULL : arena_take(arena, afis_resample_scratch(image));
+    work->normal = take_plane(work, arena);
+    work->enhanced = take_plane(work, arena);
+    work->spare = take_plane(work, arena);
+    take_fields(work, arena);
+    size_t kernel = (RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1) * sizeof(int32_t);
+    work->bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
+    size_t bits = (size_t)work->words * (size_t)work->height * sizeof(uint64_t);
+    work->ridge_bits = arena_take(arena, bits);
+    work->valley_bits = arena_take(arena, bits);
+    work->bit_scratch = arena_take(arena, 3 * (size_t)work->words * sizeof(uint64_t));
+    work->candidates = arena_take(arena, CANDIDATES_MAX * sizeof *work->candidates);
+}
+
+static enum afis_status draw(const struct work *work, const struct afis_memory *memory,
+                             struct afis_overlay *overlay)
+{
+    size_t size = (size_t)work->width * (size_t)work->height;
+    struct afis_overlay drawn = {.width = (uint32_t)work->width, .height = (uint32_t)work->height};
+    drawn.ridges = memory->alloc(memory->ctx, size);
+    drawn.quality = memory->alloc(memory->ctx, size);
+    if (drawn.ridges == NULL || drawn.quality == NULL) {
+        afis_overlay_release(&drawn, memory);
+        return AFIS_NO_MEMORY;
+    }
+    for (int y = 0; y < work->height; y++) {
+        for (int x = 0; x < work->width; x++) {
+            size_t at = (size_t)y * (size_t)work->width + (size_t)x;
+            int cell = y / CELL * work->cols + x / CELL;
+            uint64_t word = work->ridge_bits[(ptrdiff_t)y * work->words + x / 64];
+            drawn.ridges[at] = (uint8_t)(word >> (x % 64) & 1);
+            float good = work->coherence[cell] * 100;
+            drawn.quality[at] = work->mask[cell] != 0 ? (uint8_t)(1 + 0.99f * good) : 0;
+        }
+    }
+    *overlay = drawn;
+    return AFIS_OK;
+}
+
+enum afis_status afis_extract(const struct afis_image *image, const struct afis_memory *memory,
+                              struct afis_template *out, struct afis_overlay *overlay)
+{
+    enum afis_status status = check_size(image);
+    if (status != AFIS_OK) {
+        return status;
+    }
+    struct work work = {.ops = afis_pixel_ops_best()};
+    struct arena arena = {0};
+    void *scratch;
+    lay_out(&work, &arena, image, &scratch);
+    size_t size = arena.used;
+    arena = (struct arena){.base = memory->alloc(memory->ctx, size)};
+    uint8_t *block = arena.base;
+    if (block == NULL) {
+        return AFIS_NO_MEMORY;
+    }
+    lay_out(&work, &arena, image, &scratch);
+    if (image->dpi != DPI) {
+        afis_resample(image, work.grey, work.width, work.height, scratch);
+    }
+    afis_normalise(&work);
+    afis_segment_coarse(&work);
+    afis_enhance(&work);
+    afis_find_minutiae(&work);
+    if (overlay != NULL) {
+        status = draw(&work, memory, overlay);
+    }
+    if (status == AFIS_OK) {
+        afis_grade(&work, out);
+    }
+    memory->release(memory->ctx, block, size);
+    return status;
+}
+
+void afis_overlay_release(struct afis_overlay *overlay, const struct afis_memory *memory)
+{
+    size_t size = (size_t)overlay->width * overlay->height;
+    if (overlay->ridges != NULL) {
+        memory->release(memory->ctx, overlay->ridges, size);
+    }
+    if (overlay->quality != NULL) {
+        memory->release(memory->ctx, overlay->quality, size);
+    }
+    memset(overlay, 0, sizeof *overlay);
+}

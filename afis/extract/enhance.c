@@ -1,0 +1,134 @@
+/* Contextual filtering after Hong, Wan & Jain 1998, with kernels that scale with the ridge period
+ * and in several passes: each pass reads direction and period off what the last one made visible,
+ * and filters the normalised print again with those. */
+#include <math.h>
+#include <string.h>
+
+#include "stages.h"
+
+#define GAIN 16384.0f /* 1 << GAIN_BITS of pixels.c: taps are fixed-point numbers */
+#define PI 3.14159265f
+
+static int kernel_size(int radius)
+{
+    return (radius + 1) * (2 * radius + 1);
+}
+
+static float bin_period(int bin)
+{
+    return PERIOD_MIN * powf(PERIOD_MAX / PERIOD_MIN, ((float)bin + 0.5f) / PERIODS);
+}
+
+static int bin_radius(int bin)
+{
+    float sigma = tune(9, 0.40f) * bin_period(bin);
+    int radius = (int)ceilf(tune(10, 2.6f) * sigma);
+    return radius < RADIUS_MAX ? radius : RADIUS_MAX;
+}
+
+/* An even Gabor function without response to a constant and with unit response to its wave. */
+static void sample_kernel(float *kernel, int radius, float period, float phi)
+{
+    float across = tune(8, 0.30f) * period;
+    float along = tune(9, 0.40f) * period;
+    int side = 2 * radius + 1;
+    float sum = 0;
+    float envelope = 0;
+    float wave[(2 * RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1)];
+    float hill[(2 * RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1)];
+    for (int i = 0; i < side * side; i++) {
+        float x = (float)(i % side - radius);
+        float y = (float)(i / side - radius);
+        float u = x * cosf(phi) + y * sinf(phi);
+        float v = y * cosf(phi) - x * sinf(phi);
+        hill[i] = expf(-u * u / (2 * across * across) - v * v / (2 * along * along));
+        wave[i] = cosf(2 * PI * u / period);
+        sum += hill[i] * wave[i];
+        envelope += hill[i];
+    }
+    float response = 0;
+    for (int i = 0; i < side * side; i++) {
+        kernel[i] = hill[i] * (wave[i] - sum / envelope);
+        response += kernel[i] * wave[i];
+    }
+    for (int i = 0; i < side * side; i++) {
+        kernel[i] *= GAIN / response;
+    }
+}
+
+/* Rows in pairs, as filter_cell reads them; the row below the last one is zero. */
+static void make_kernel(struct kernel_bank *bank, int period_bin, int orientation)
+{
+    int radius = bin_radius(period_bin);
+    int side = 2 * radius + 1;
+    float kernel[(2 * RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1)];
+    sample_kernel(kernel, radius, bin_period(period_bin), PI * (float)orientation / ORIENTATIONS);
+    int32_t *taps = bank->taps + bank->count * (size_t)kernel_size(RADIUS_MAX);
+    bank->made[period_bin][orientation] = taps;
+    bank->count++;
+    for (int dy = 0; dy < side; dy += 2) {
+        for (int dx = 0; dx < side; dx++) {
+            int32_t upper = (int32_t)lrintf(kernel[dy * side + dx]);
+            int32_t lower = dy + 1 < side ? (int32_t)lrintf(kernel[(dy + 1) * side + dx]) : 0;
+            *taps++ = (int32_t)((uint32_t)lower << 16 | ((uint32_t)upper & 0xffff));
+        }
+    }
+}
+
+static void choose_bins(struct work *work)
+{
+    float steps = PERIODS / logf(PERIOD_MAX / PERIOD_MIN);
+    for (int i = 0; i < work->cells; i++) {
+        if (work->mask[i] == 0) {
+            work->bin[i] = NO_BIN;
+            continue;
+        }
+        int p = (int)(logf(work->period[i] / PERIOD_MIN) * steps);
+        p = p < PERIODS ? p : PERIODS - 1;
+        int o = (int)lrintf(work->phi[i] * (ORIENTATIONS / PI));
+        work->bin[i] = (uint16_t)(p * ORIENTATIONS + (o + ORIENTATIONS) % ORIENTATIONS);
+    }
+}
+
+static void filter_plane(struct work *work)
+{
+    for (int i = 0; i < work->cells; i++) {
+        if (work->bin[i] == work->old_bin[i]) {
+            continue;
+        }
+        ptrdiff_t at = i / work->cols * CELL * work->stride + i % work->cols * CELL;
+        work->old_bin[i] = work->bin[i];
+        if (work->bin[i] == NO_BIN) {
+            for (int y = 0; y < CELL; y++) {
+                memset(work->enhanced + at + y * work->stride, 0, CELL * sizeof(int16_t));
+            }
+            continue;
+        }
+        int p = work->bin[i] / ORIENTATIONS;
+        int o = work->bin[i] % ORIENTATIONS;
+        if (work->bank.made[p][o] == NULL) {
+            make_kernel(&work->bank, p, o);
+        }
+        work->ops->filter_cell(work->normal + at, work->stride, work->bank.made[p][o],
+                               bin_radius(p), work->enhanced + at);
+    }
+}
+
+void afis_enhance(struct work *work)
+{
+    int passes = (int)tune(11, 3);
+    memset(work->old_bin, 0xff, (size_t)work->cells * sizeof *work->old_bin);
+    const int16_t *from = work->normal;
+    for (int pass = 0; pass < passes; pass++) {
+        float sigma = pass == 0 ? tune(12, 2.0f) : pass == 1 ? tune(13, 1.2f) : tune(14, 1.0f);
+        afis_orient(work, from, sigma);
+        if (pass > 0) {
+            afis_segment_fine(work);
+        }
+        choose_bins(work);
+        filter_plane(work);
+        from = work->enhanced;
+    }
+    afis_orient(work, from, tune(14, 1.0f));
+    afis_segment_fine(work);
+}

@@ -1,0 +1,206 @@
+/* Minutiae are the ends of thinned ridges and of thinned valleys: where a ridge forks, the valley
+ * between the branches ends, so that both types are found by one rule and neither depends on the
+ * unsteady junctions of a skeleton. */
+#include <math.h>
+#include <string.h>
+
+#include "stages.h"
+
+#define TRACE 14    /* pixels walked back along the line to tell its two directions apart */
+#define SHORTEST 6  /* pixels: a shorter line is dirt */
+#define SPUR 10     /* pixels to a junction: a shorter branch is an artefact of thinning */
+#define GAP 9.0f    /* pixels between the facing ends of a broken line */
+#define TOUCH 5.0f  /* pixels: a ridge's and a valley's end so close are noise */
+#define BORDER 8.0f /* pixels to the foreground's edge, where lines end for no reason of theirs */
+
+struct line_map {
+    const uint64_t *bits;
+    int words, height;
+};
+
+static bool bit_at(const struct line_map *map, int x, int y)
+{
+    if (x < 0 || y < 0 || x >= map->words * 64 || y >= map->height) {
+        return false;
+    }
+    return (map->bits[(ptrdiff_t)y * map->words + x / 64] >> (x % 64) & 1) != 0;
+}
+
+static const int around_x[8] = {1, 0, -1, 0, 1, -1, -1, 1};
+static const int around_y[8] = {0, 1, 0, -1, 1, 1, -1, -1};
+
+static bool adjacent(int ax, int ay, int bx, int by)
+{
+    return ax - bx >= -1 && ax - bx <= 1 && ay - by >= -1 && ay - by <= 1;
+}
+
+struct trace {
+    int x[TRACE + 1], y[TRACE + 1];
+    int length;    /* steps made */
+    bool junction; /* stopped because the line forks */
+    bool end;      /* stopped because the line ends */
+};
+
+/* One step on; false where the line ends or forks. */
+static bool step(const struct line_map *map, struct trace *t)
+{
+    int n = t->length;
+    int fx[8];
+    int fy[8];
+    int found = 0;
+    for (int k = 0; k < 8; k++) {
+        int x = t->x[n] + around_x[k];
+        int y = t->y[n] + around_y[k];
+        if (!bit_at(map, x, y) || (n > 0 && adjacent(x, y, t->x[n - 1], t->y[n - 1])) ||
+            (n > 1 && x == t->x[n - 2] && y == t->y[n - 2])) {
+            continue;
+        }
+        fx[found] = x;
+        fy[found++] = y;
+    }
+    t->end = found == 0;
+    t->junction = found > 2 || (found == 2 && !adjacent(fx[0], fy[0], fx[1], fy[1]));
+    if (t->end || t->junction) {
+        return false;
+    }
+    /* Of two touching ones the first is a 4-neighbour: corners are walked, not cut. */
+    t->x[n + 1] = fx[0];
+    t->y[n + 1] = fy[0];
+    t->length++;
+    return true;
+}
+
+static struct trace follow(const struct line_map *map, int x, int y)
+{
+    struct trace t = {.x = {x}, .y = {y}};
+    while (t.length < TRACE && step(map, &t)) {
+    }
+    return t;
+}
+
+/* All of the surroundings at BORDER pixels lie in the foreground. */
+static bool well_inside(const struct work *work, float x, float y)
+{
+    float border = tune(20, BORDER);
+    for (int k = 0; k < 8; k++) {
+        float d = k < 4 ? border : border * 0.7071f;
+        int px = (int)(x + d * (float)around_x[k]);
+        int py = (int)(y + d * (float)around_y[k]);
+        if (px < 0 || py < 0 || px >= work->width || py >= work->height ||
+            x + d * (float)around_x[k] < 0 || y + d * (float)around_y[k] < 0 ||
+            work->mask[py / CELL * work->cols + px / CELL] == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void add_candidate(struct work *work, const struct trace *t, uint8_t type)
+{
+    if (work->candidate_count == CANDIDATES_MAX || (t->end && t->length < SHORTEST) ||
+        (t->junction && t->length < SPUR) || t->length < 3) {
+        return;
+    }
+    struct candidate c = {.x = (float)t->x[0], .y = (float)t->y[0], .type = type};
+    if (!well_inside(work, c.x, c.y)) {
+        return;
+    }
+    float dx = (float)(t->x[t->length] - t->x[0]);
+    float dy = (float)(t->y[t->length] - t->y[0]);
+    float cos2 = afis_field_at(work, work->gxx, c.x, c.y) - afis_field_at(work, work->gyy, c.x, c.y);
+    float sin2 = 2 * afis_field_at(work, work->gxy, c.x, c.y);
+    float along = 0.5f * atan2f(sin2, cos2) + 1.5707963f;
+    c.dx = cosf(along);
+    c.dy = sinf(along);
+    if (c.dx * dx + c.dy * dy < 0) {
+        c.dx = -c.dx;
+        c.dy = -c.dy;
+    }
+    work->candidates[work->candidate_count++] = c;
+}
+
+/* A pixel with one neighbour, or with two that touch each other. */
+static bool is_end(const struct line_map *map, int x, int y)
+{
+    int found = 0;
+    int fx[2] = {0};
+    int fy[2] = {0};
+    for (int k = 0; k < 8; k++) {
+        if (bit_at(map, x + around_x[k], y + around_y[k])) {
+            if (found == 2) {
+                return false;
+            }
+            fx[found] = around_x[k];
+            fy[found++] = around_y[k];
+        }
+    }
+    return found == 1 || (found == 2 && (fx[0] == fx[1] || fy[0] == fy[1]) &&
+                          adjacent(fx[0], fy[0], fx[1], fy[1]));
+}
+
+static void collect_ends(struct work *work, const uint64_t *bits, uint8_t type)
+{
+    struct line_map map = {bits, work->words, work->height};
+    for (int y = 0; y < work->height; y++) {
+        for (int i = 0; i < work->words; i++) {
+            uint64_t left = bits[(ptrdiff_t)y * work->words + i];
+            while (left != 0) {
+                int x = i * 64 + __builtin_ctzll(left);
+                left &= left - 1;
+                if (is_end(&map, x, y)) {
+                    struct trace t = follow(&map, x, y);
+                    add_candidate(work, &t, type);
+                }
+            }
+        }
+    }
+}
+
+/* Two ends of one kind that face each other over a short distance are one broken line. */
+static bool is_gap(const struct candidate *a, const struct candidate *b, float x, float y,
+                   float distance)
+{
+    if (a->type != b->type || distance > tune(22, GAP) || a->dx * b->dx + a->dy * b->dy > -0.7f) {
+        return false;
+    }
+    /* b lies ahead of a: against a's direction, which points back along the line. */
+    return distance < 3 || -(a->dx * x + a->dy * y) > 0.6f * distance;
+}
+
+static void drop_false(struct work *work)
+{
+    for (int i = 0; i < work->candidate_count; i++) {
+        struct candidate *a = &work->candidates[i];
+        for (int j = i + 1; j < work->candidate_count; j++) {
+            struct candidate *b = &work->candidates[j];
+            float x = b->x - a->x;
+            float y = b->y - a->y;
+            if (y > GAP + 8) {
+                break; /* ordered by rows within a type */
+            }
+            float distance = sqrtf(x * x + y * y);
+            if (is_gap(a, b, x, y, distance) || (a->type != b->type && distance < tune(23, TOUCH))) {
+                a->dropped = true;
+                b->dropped = true;
+            }
+        }
+    }
+    int kept = 0;
+    for (int i = 0; i < work->candidate_count; i++) {
+        if (!work->candidates[i].dropped) {
+            work->candidates[kept++] = work->candidates[i];
+        }
+    }
+    work->candidate_count = kept;
+}
+
+void afis_find_minutiae(struct work *work)
+{
+    work->ops->binarise(work);
+    afis_thin(work, work->ridge_bits);
+    afis_thin(work, work->valley_bits);
+    work->candidate_count = 0;
+    collect_ends(work, work->ridge_bits, AFIS_MINUTIA_ENDING);
+    collect_ends(work, work->valley_bits, AFIS_MINUTIA_BIFURCATION);
+    drop_false(work);
+}

@@ -1,0 +1,105 @@
+/* Which cells hold ridges. The coarse mask asks for contrast alone and only spares work; the fine
+ * one asks how much of a cell's signal the ridge filter kept, which residue, frames and blank areas
+ * do not survive. */
+#include <math.h>
+#include <string.h>
+
+#include "stages.h"
+
+#define BLANK 2.0f /* grey levels of deviation: nothing there but the sensor's noise */
+
+static void erode_or_dilate(struct work *work, uint8_t *mask, bool dilate)
+{
+    uint8_t *old = work->cellscratch;
+    memcpy(old, mask, (size_t)work->cells);
+    for (int row = 0; row < work->rows; row++) {
+        for (int col = 0; col < work->cols; col++) {
+            int set = 0;
+            for (int dy = -1; dy <= 1; dy++) {
+                for (int dx = -1; dx <= 1; dx++) {
+                    int r = row + dy;
+                    int c = col + dx;
+                    bool inside = r >= 0 && r < work->rows && c >= 0 && c < work->cols;
+                    /* Outside counts as what changes nothing. */
+                    set += inside ? old[r * work->cols + c] != 0 : !dilate;
+                }
+            }
+            mask[row * work->cols + col] = dilate ? set > 0 : set == 9;
+        }
+    }
+}
+
+/* Labels the 4-connected component of `value` that holds `start` with `label`; returns its size. */
+static int flood(struct work *work, uint8_t *map, int start, uint8_t value, uint8_t label)
+{
+    int32_t *queue = work->cell_queue;
+    int count = 1;
+    queue[0] = start;
+    map[start] = label;
+    for (int next = 0; next < count; next++) {
+        int cell = queue[next];
+        int col = cell % work->cols;
+        const int step[4] = {-1, 1, -work->cols, work->cols};
+        for (int k = 0; k < 4; k++) {
+            int other = cell + step[k];
+            if (other < 0 || other >= work->cells || (k == 0 && col == 0) ||
+                (k == 1 && col == work->cols - 1) || map[other] != value) {
+                continue;
+            }
+            map[other] = label;
+            queue[count++] = other;
+        }
+    }
+    return count;
+}
+
+/* Keeps components of `value` with at least `least` cells; smaller ones become `other`. */
+static void keep_large(struct work *work, uint8_t *mask, uint8_t value, uint8_t other, int least)
+{
+    for (int i = 0; i < work->cells; i++) {
+        if (mask[i] == value) {
+            int n = flood(work, mask, i, value, 2);
+            if (n < least) {
+                for (int k = 0; k < n; k++) {
+                    mask[work->cell_queue[k]] = other;
+                }
+            }
+        }
+    }
+    for (int i = 0; i < work->cells; i++) {
+        mask[i] = mask[i] == 2 ? value : mask[i];
+    }
+}
+
+void afis_segment_coarse(struct work *work)
+{
+    float typical = afis_field_percentile(work, work->deviation, NULL, 0.92f);
+    for (int i = 0; i < work->cells; i++) {
+        work->coarse[i] =
+            work->deviation[i] > tune(3, 0.2f) * typical && work->weight[i] > BLANK * BLANK;
+    }
+    memcpy(work->mask, work->coarse, (size_t)work->cells);
+}
+
+void afis_segment_fine(struct work *work)
+{
+    memcpy(work->amplitude, work->energy, (size_t)work->cells * sizeof(float));
+    afis_field_smooth(work, work->amplitude, tune(4, 1.0f));
+    for (int i = 0; i < work->cells; i++) {
+        work->amplitude[i] = sqrtf(work->amplitude[i]);
+    }
+    float typical = afis_field_percentile(work, work->amplitude, work->coarse, 0.8f);
+    for (int i = 0; i < work->cells; i++) {
+        work->mask[i] = work->coarse[i] != 0 && work->amplitude[i] > tune(5, 0.15f) * typical;
+    }
+    erode_or_dilate(work, work->mask, false);
+    erode_or_dilate(work, work->mask, true);
+    erode_or_dilate(work, work->mask, true);
+    erode_or_dilate(work, work->mask, false);
+    int total = 0;
+    for (int i = 0; i < work->cells; i++) {
+        total += work->mask[i];
+    }
+    keep_large(work, work->mask, 1, 0, (int)(tune(6, 0.1f) * (float)total) + 4);
+    keep_large(work, work->mask, 0, 1, (int)tune(7, 30));
+}

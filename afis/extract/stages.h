@@ -1,0 +1,140 @@
+/* The extractor's rooms, in the order in which a print walks through them (afis/extract.c):
+ *
+ *   resample    any resolution -> 8-bit grey at 500 dpi
+ *   normalise   local mean and contrast taken away
+ *   segment     which 8 x 8-pixel cells hold ridges
+ *   orientation ridge direction and period of every cell
+ *   enhance     contextual filtering with both, in passes
+ *   thin        ridges and valleys to lines of one pixel
+ *   minutiae    ends of the lines, sifted, placed and graded
+ *   quality     one figure for the print, and why it is low
+ *
+ * Everything works on one `struct work`, cut out of one allocation. Planes are int16 with UNIT as
+ * one local standard deviation, ridges positive, and PAD pixels of zero around, so that no filter
+ * asks where the border is. Fields hold one value a cell, row-major. */
+#ifndef AFIS_EXTRACT_STAGES_H
+#define AFIS_EXTRACT_STAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "afis/extract.h"
+
+#define CELL 8     /* pixels a side */
+#define PAD 16     /* pixels of zero around a plane */
+#define UNIT 1024  /* one standard deviation in a plane */
+#define DPI 500
+
+#define ORIENTATIONS 32
+#define PERIODS 14
+#define PERIOD_MIN 5.5f  /* pixels at 500 dpi */
+#define PERIOD_MAX 14.5f
+#define RADIUS_MAX 10    /* of a filter kernel; < PAD */
+#define NO_BIN 0xffffu
+
+/* Cuts one block into aligned pieces. Without a block (base NULL) it only adds up what is needed.
+ */
+struct arena {
+    uint8_t *base;
+    size_t used;
+};
+
+void *arena_take(struct arena *arena, size_t bytes);
+
+/* Filter kernels made so far; see enhance.c. */
+struct kernel_bank {
+    int32_t *taps;                          /* room for all of them */
+    int32_t *made[PERIODS][ORIENTATIONS];   /* NULL until first used */
+    size_t count;
+};
+
+struct candidate {
+    float x, y;        /* pixels */
+    float dx, dy;      /* unit vector back along the line, y down */
+    float quality;     /* 0..1 */
+    uint8_t type;      /* enum afis_minutia_type */
+    bool dropped;
+};
+
+#define CANDIDATES_MAX 1024
+
+struct work {
+    int width, height; /* pixels at 500 dpi */
+    int cols, rows;    /* cells, the last ones perhaps partly outside */
+    int cells;
+    ptrdiff_t stride;  /* of planes, in elements */
+    const struct pixel_ops *ops;
+
+    uint8_t *grey;      /* width * height */
+    int16_t *normal;    /* pixel (0, 0) of the normalised plane */
+    int16_t *enhanced;  /* pixel (0, 0) of the enhanced plane */
+    int16_t *spare;     /* a third plane, for the stages' own use */
+
+    float *mean, *deviation;      /* of the grey values */
+    float *gxx, *gyy, *gxy, *energy; /* structure tensor and signal energy, smoothed */
+    float *phi;         /* direction across the ridges, radians, y down */
+    float *period;      /* pixels */
+    float *coherence;   /* 0..1 */
+    float *amplitude;   /* of the enhanced signal, in UNITs */
+    float *weight, *scratch, *scratch2;
+    uint8_t *coarse, *mask, *cellscratch;
+    uint16_t *bin, *old_bin;
+    int32_t *cell_queue;
+    struct kernel_bank bank;
+
+    int words; /* 64-bit words a row of bits */
+    uint64_t *ridge_bits, *valley_bits, *bit_scratch;
+    uint8_t *visited;
+
+    struct candidate *candidates;
+    int candidate_count;
+};
+
+/* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
+ * the same bits (integers, or float without contraction). */
+struct pixel_ops {
+    /* Sum and sum of squares of each cell. */
+    void (*cell_sums)(const struct work *work, float *sum, float *squares);
+    /* normal = clip((mean - grey) / deviation), both interpolated between cell centres. */
+    void (*flatten)(struct work *work, const float *mean, const float *inverse);
+    /* Blurs normal with [1 2 1] both ways. */
+    void (*blur)(struct work *work);
+    /* Unsmoothed structure tensor and energy of each cell of a plane. */
+    void (*tensor)(struct work *work, const int16_t *plane);
+    /* One cell of the normalised plane through one kernel. */
+    void (*filter_cell)(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
+                        int16_t *to);
+    /* Bits of plane > 0 and < 0, inside the mask only. */
+    void (*binarise)(struct work *work);
+};
+
+extern const struct pixel_ops afis_pixel_ops_portable;
+extern const struct pixel_ops afis_pixel_ops_avx2;
+/* The fastest that this processor runs. */
+const struct pixel_ops *afis_pixel_ops_best(void);
+
+/* resample.c */
+int afis_resampled(uint32_t pixels, uint32_t dpi);
+size_t afis_resample_scratch(const struct afis_image *image);
+void afis_resample(const struct afis_image *image, uint8_t *to, int width, int height,
+                   void *scratch);
+
+/* fields.c */
+void afis_field_smooth(const struct work *work, float *field, float sigma);
+float afis_field_percentile(struct work *work, const float *field, const uint8_t *mask,
+                            float fraction);
+float afis_field_at(const struct work *work, const float *field, float x, float y);
+
+void afis_normalise(struct work *work);
+void afis_segment_coarse(struct work *work);
+void afis_segment_fine(struct work *work);
+void afis_orient(struct work *work, const int16_t *plane, float sigma);
+void afis_enhance(struct work *work);
+void afis_thin(const struct work *work, uint64_t *bits);
+void afis_find_minutiae(struct work *work);
+void afis_grade(struct work *work, struct afis_template *out);
+
+float tune(int i, float value); /* TUNING */
+
+#endif

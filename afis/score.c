@@ -1,0 +1,36 @@
+/* What a comparison's evidence is worth: the score in dB, its fusion and its thresholds. */
+#include <math.h>
+
+#include "match/internal.h"
+
+float afis_compare(struct afis_matcher *matcher, const struct afis_finger *probe,
+                   const struct afis_finger *gallery)
+{
+    afis_features(matcher, probe, gallery);
+    const float *f = matcher->features;
+    float evidence = fmaxf(f[FEATURE_LLR], 0) * f[FEATURE_FRACTION];
+    return 30 * (sqrtf(1 + evidence / 8) - 1);
+}
+
+float afis_fuse(const float *scores, size_t count)
+{
+    /* Fisher's method: of independent false-match rates p_i, the sum of -ln p_i follows a gamma
+     * distribution of shape `count` between different people. */
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += fmax(scores[i], 0) * (M_LN10 / 10);
+    }
+    double term = 1, series = 1;
+    for (size_t i = 1; i < count; i++) {
+        term *= sum / (double)i;
+        series += term;
+    }
+    return (float)(fmax(sum - log(series), 0) * (10 / M_LN10));
+}
+
+float afis_threshold(double fpir, double comparisons)
+{
+    /* FPIR = 1 - (1 - FMR)^comparisons, solved for the false-match rate. */
+    double fmr = -expm1(log1p(-fpir) / fmax(comparisons, 1));
+    return (float)(-10 * log10(fmr));
+}
