@@ -200,10 +200,21 @@ static bool decode_continues(const struct whorl_field *field, struct decoded_ide
     return true;
 }
 
+/* What the audit record of a refusal needs, out of an argument that may be bad in any way. */
+static void peek(const msgpack_object *argument, const char *key, char *out, size_t cap)
+{
+    const msgpack_object *value = whorl_map_get(argument, key);
+    if (value == NULL || !whorl_str_copy(value, out, cap) || !registry_id_valid(out, cap - 1)) {
+        out[0] = '\0';
+    }
+}
+
 bool decode_identify(const msgpack_object *argument, struct decoded_identify *out,
                      struct whorl_fault *fault)
 {
     *out = (struct decoded_identify){0};
+    peek(argument, "request_id", out->request_id, sizeof out->request_id);
+    peek(argument, "officer", out->officer, sizeof out->officer);
     struct whorl_field f[] = {
         {.name = "request_id", .type = WHORL_FIELD_STR, .required = true, .min = 8, .max = 64},
         {.name = "officer", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
@@ -239,6 +250,7 @@ bool decode_outcome(const msgpack_object *argument, struct decoded_outcome *out,
                     struct whorl_fault *fault)
 {
     *out = (struct decoded_outcome){.contacted_control = DECODE_ABSENT};
+    peek(argument, "officer", out->officer, sizeof out->officer);
     struct whorl_field f[] = {
         {.name = "officer", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
         {.name = "transaction", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 64},
@@ -270,7 +282,7 @@ bool decode_capabilities(const msgpack_object *argument, char officer[REGISTRY_O
     struct whorl_field f[] = {
         {.name = "officer", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
     };
-    officer[0] = '\0';
+    peek(argument, "officer", officer, REGISTRY_OFFICER_MAX + 1);
     return whorl_fields_read(argument, "", f, COUNT(f), fault) &&
            take_text(&f[0], officer, REGISTRY_OFFICER_MAX + 1, fault);
 }
