@@ -9,6 +9,21 @@
 
 #define ZONE_CHUNK 2048u
 
+/* Cuts a character off that a full buffer has cut short. */
+static void trim_text(char *text)
+{
+    size_t len = strlen(text);
+    size_t start = len;
+    while (start > 0 && len - start < 4 && ((uint8_t)text[start - 1] & 0xc0) == 0x80) {
+        start--;
+    }
+    uint8_t first = start > 0 ? (uint8_t)text[start - 1] : 0;
+    size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
+    if (size > 1 && len - start + 1 < size) {
+        text[start - 1] = '\0';
+    }
+}
+
 bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format, ...)
 {
     if (fault == NULL) {
@@ -19,6 +34,8 @@ bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format
     va_start(args, format);
     vsnprintf(fault->text, sizeof fault->text, format, args);
     va_end(args);
+    trim_text(fault->where);
+    trim_text(fault->text);
     return false;
 }
 
