@@ -30,8 +30,8 @@ const char *answer_class_name(enum answer_class class);
 
 /* A person that a look-up asks about: one that a search found, or who the person claims to be. */
 struct person {
-    const char *backend;               /* that found them; NULL: as claimed */
-    const char *ref;                   /* that backend's id of them */
+    const char *backend; /* that found them; NULL: as claimed */
+    const char *ref;     /* that backend's id of them */
     size_t ref_len;
     const msgpack_object *identifiers; /* a map of str to str, checked; NULL: as claimed */
     const char *family, *given, *born; /* as claimed; NULL if not given or not asked */
@@ -39,8 +39,8 @@ struct person {
 
 /* What was asked, so far as the answer has to agree with it. */
 struct answer_question {
-    uint32_t role;       /* enum whorl_role */
-    uint32_t samples;    /* bit i: sample i was sent (searches) */
+    uint32_t role;               /* enum whorl_role */
+    uint32_t samples;            /* bit i: sample i was sent (searches) */
     const struct person *people; /* look-ups */
     size_t people_count;
 };

@@ -8,8 +8,8 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define SAMPLE_BYTES_MAX 4294967295.0 /* the frame's own bound is far below */
 
-static const char *const consents[] = {"given", "given_by_guardian", "refused", "not_asked",
-                                       "unable", NULL};
+static const char *const consents[] = {
+    "given", "given_by_guardian", "refused", "not_asked", "unable", NULL};
 static const char *const conditions[] = {"adult", "child", "unconscious", "deceased", NULL};
 static const char *const genders[] = {"male", "female", "other", "unknown", NULL};
 static const char *const age_bands[] = {"0-9",   "10-17", "18-24", "25-34",
@@ -18,10 +18,9 @@ static const char *const ethnicities_officer[] = {"0", "1", "2", "3", "4", "5", 
 static const char *const ethnicities_self[] = {"W1", "W2", "W3", "W9", "M1", "M2", "M3",
                                                "M9", "A1", "A2", "A3", "A4", "A9", "B1",
                                                "B2", "B9", "O2", "O9", "NS", NULL};
-static const char *const outcomes[] = {"arrested_crime",    "arrested_immigration", "reported",
-                                       "released",          "hospital",
-                                       "victim_identified", "wrong_person",
-                                       "no_further_action", NULL};
+static const char *const outcomes[] = {
+    "arrested_crime",    "arrested_immigration", "reported",          "released", "hospital",
+    "victim_identified", "wrong_person",         "no_further_action", NULL};
 
 /* Copies a str that has to be one of the words; a field that was left out becomes `fallback`. */
 static bool take_word(const struct whorl_field *field, const char *path, const char *const *words,
@@ -352,11 +351,11 @@ bool decode_digest(const struct decoded_identify *request, const uint8_t key[32]
 {
     const struct decoded_subject *subject = &request->subject;
     const char *const texts[] = {
-        request->officer,         request->basis,         request->stop_power,
-        request->reason,          request->consent,       subject->condition,
-        subject->family,          subject->given,         subject->born,
-        subject->gender,          subject->age_band,      subject->ethnicity_officer,
-        subject->ethnicity_self,  request->continues,
+        request->officer,        request->basis,     request->stop_power,
+        request->reason,         request->consent,   subject->condition,
+        subject->family,         subject->given,     subject->born,
+        subject->gender,         subject->age_band,  subject->ethnicity_officer,
+        subject->ethnicity_self, request->continues,
     };
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     if (md == NULL) {

@@ -33,7 +33,7 @@ struct decoded_identify {
     char request_id[65];
     char officer[REGISTRY_OFFICER_MAX + 1];
     char basis[65], stop_power[65], reason[251], consent[20];
-    int64_t reason_code; /* DECODE_ABSENT if left out */
+    int64_t reason_code;                 /* DECODE_ABSENT if left out */
     bool consent_given, condition_given; /* said by the device, not by default */
     struct decoded_subject subject;
     struct decoded_sample samples[DECODE_SAMPLES_MAX];

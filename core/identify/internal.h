@@ -12,9 +12,9 @@
 #include "core/identify/stamp.h"
 #include "core/policy/policy.h"
 
-#define FLOW_WAITERS_MAX 8u        /* calls that may join one transaction */
-#define FLOW_PEOPLE_PER_SEARCH 5u  /* candidates of one search that look-ups ask about */
-#define RECORD_DEADLINE_MS 5000u   /* for records that belong to no transaction's own deadline */
+#define FLOW_WAITERS_MAX 8u       /* calls that may join one transaction */
+#define FLOW_PEOPLE_PER_SEARCH 5u /* candidates of one search that look-ups ask about */
+#define RECORD_DEADLINE_MS 5000u  /* for records that belong to no transaction's own deadline */
 
 struct flow;
 
@@ -116,7 +116,8 @@ uint32_t message_samples(const struct decoded_identify *request,
                          const struct whorl_plugin *descriptor);
 /* Whom the look-up is to ask about, into check->people. */
 void message_people(struct check *check);
-/* {found_for, identifiers, family, given, born} without what is absent; found_for only if wanted. */
+/* {found_for, identifiers, family, given, born} without what is absent; found_for only if wanted.
+ */
 void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys,
                     bool found_for);
 

@@ -45,8 +45,7 @@ struct ledger *ledger_open(uv_loop_t *loop, const char *data_dir, struct whorl_f
     }
     ledger->loop = loop;
     ledger->work.data = ledger;
-    ledger->store =
-        whorl_store_open(dir, WHORL_STORE_WRITE, 2, LEDGER_KIND, LEDGER_VERSION, fault);
+    ledger->store = whorl_store_open(dir, WHORL_STORE_WRITE, 2, LEDGER_KIND, LEDGER_VERSION, fault);
     if (ledger->store == NULL ||
         !whorl_store_db(ledger->store, "transactions", MDB_CREATE, &ledger->transactions, fault) ||
         !whorl_store_db(ledger->store, "requests", MDB_CREATE, &ledger->requests, fault)) {
@@ -110,8 +109,8 @@ static bool entry_read(const MDB_val *value, const char *transaction, struct led
                whorl_str_copy(f[3].value, out->force, sizeof out->force);
     }
     whorl_msg_release(&msg);
-    return good || whorl_fail(fault, "requests", "the entry of transaction %s is damaged",
-                              transaction);
+    return good ||
+           whorl_fail(fault, "requests", "the entry of transaction %s is damaged", transaction);
 }
 
 static void uuid_text(const uint8_t bytes[16], char text[STAMP_UUID_LEN + 1])

@@ -178,8 +178,8 @@ void message_person(msgpack_packer *pk, const struct person *person, const char 
                     bool found_for)
 {
     if (person->identifiers == NULL) {
-        msgpack_pack_map(pk, 1 + (person->given != NULL ? 1u : 0u) +
-                                 (person->born != NULL ? 1u : 0u));
+        msgpack_pack_map(pk,
+                         1 + (person->given != NULL ? 1u : 0u) + (person->born != NULL ? 1u : 0u));
         whorl_put_str(pk, "family", person->family);
         if (person->given != NULL) {
             whorl_put_str(pk, "given", person->given);

@@ -112,8 +112,8 @@ static void put_audit(msgpack_packer *pk, const struct sink_receipt *receipts, s
 void result_identify(const struct flow *flow, msgpack_sbuffer *out)
 {
     const struct decoded_subject *subject = &flow->request.subject;
-    bool claims = subject->family[0] != '\0' || subject->given[0] != '\0' ||
-                  subject->born[0] != '\0';
+    bool claims =
+        subject->family[0] != '\0' || subject->given[0] != '\0' || subject->born[0] != '\0';
     bool claimed = claims && found_count(flow) > 0;
     bool show = flow->rule != NULL && flow->rule->show != NULL && flow->rule->show[0] != '\0';
     char time[STAMP_TIME_LEN + 1];

@@ -13,9 +13,9 @@
 struct errand {
     struct identify *identify;
     uint64_t call;
-    struct refusal refusal;                 /* of a refused request */
-    char transaction[STAMP_UUID_LEN + 1];   /* of an outcome */
-    void (*done)(void *ctx, bool stored);   /* of a server's event */
+    struct refusal refusal;               /* of a refused request */
+    char transaction[STAMP_UUID_LEN + 1]; /* of an outcome */
+    void (*done)(void *ctx, bool stored); /* of a server's event */
     void *ctx;
 };
 
@@ -305,8 +305,8 @@ static bool repeated(struct flow *flow, const struct identify_caller *caller,
         *answered = false;
         struct whorl_fault fault = {0};
         struct ledger_entry old;
-        switch (ledger_by_request(identify->ledger, device, flow->request.request_id, &old,
-                                  &fault)) {
+        switch (
+            ledger_by_request(identify->ledger, device, flow->request.request_id, &old, &fault)) {
         case REGISTRY_ABSENT:
             return true;
         case REGISTRY_PRESENT:
@@ -376,8 +376,8 @@ static bool decide(struct flow *flow, struct refusal *refusal)
     if (missing != NULL) {
         return refuse(refusal, "invalid", missing, "is missing; the policy requires it here");
     }
-    bool nothing = flow->rule == NULL || flow->rule->backends == NULL ||
-                   flow->rule->backends[0] == NULL;
+    bool nothing =
+        flow->rule == NULL || flow->rule->backends == NULL || flow->rule->backends[0] == NULL;
     if (nothing && request->sample_count > 0 && strcmp(request->consent, "refused") == 0) {
         return refuse(refusal, "invalid", "samples",
                       "must be empty: consent was refused, and nothing is permitted without it");
@@ -420,9 +420,8 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     flow->accepted = stamp_now();
     flow->started = flow_now();
     uint64_t most = flow->setup->conf->core.deadline_ms;
-    uint64_t wanted = flow->request.deadline_ms != DECODE_ABSENT
-                          ? (uint64_t)flow->request.deadline_ms
-                          : most;
+    uint64_t wanted =
+        flow->request.deadline_ms != DECODE_ABSENT ? (uint64_t)flow->request.deadline_ms : most;
     flow->deadline = flow->started + (wanted < most ? wanted : most);
     if (stamp_uuid(flow->accepted, flow->transaction)) {
         flow->repeat = repeat_add(identify->repeats, flow->who.device.id, flow->request.request_id,

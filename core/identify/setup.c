@@ -32,8 +32,8 @@ static bool start_one(struct host *host, struct conf *conf, const struct setup *
         return true;
     }
     const struct setup_plugin *was = unchanged(old, plugin->conf);
-    plugin->backend = was != NULL ? backend_ref(was->backend)
-                                  : backend_start(host, conf, plugin->conf, fault);
+    plugin->backend =
+        was != NULL ? backend_ref(was->backend) : backend_start(host, conf, plugin->conf, fault);
     if (plugin->backend == NULL) {
         return false;
     }

@@ -126,7 +126,7 @@ static bool receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *
     return good;
 }
 
-static void send(struct errand *errand);
+static void errand_send(struct errand *errand);
 
 /* Wakes the errands that waited, as long as the sink takes them. */
 static void wake(struct sink_queue *queue)
@@ -139,7 +139,7 @@ static void wake(struct sink_queue *queue)
     queue->tail = queue->head == NULL ? NULL : queue->tail;
     queue->waiting--;
     errand->again = true;
-    send(errand);
+    errand_send(errand);
 }
 
 /* false: no room to wait, or nothing in flight whose end would wake it. */
@@ -211,7 +211,7 @@ static void no_progress(void *ctx, const char *stage, double fraction)
     (void)fraction;
 }
 
-static void send(struct errand *errand)
+static void errand_send(struct errand *errand)
 {
     struct recording *recording = errand->recording;
     struct sink_queue *queue = errand->plugin->queue;
@@ -283,10 +283,10 @@ void sink_write(struct setup *setup, struct log *log, const char *transaction, c
         }
         size_t n = recording->sinks++;
         receipts[n].sink = plugin->conf->name;
-        errands[n] = (struct errand){
-            .recording = recording, .plugin = plugin, .receipt = &receipts[n]};
+        errands[n] =
+            (struct errand){.recording = recording, .plugin = plugin, .receipt = &receipts[n]};
         recording->pending++;
-        send(&errands[n]);
+        errand_send(&errands[n]);
     }
     one_ended(recording);
 }

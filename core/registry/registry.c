@@ -282,8 +282,8 @@ enum registry_found registry_device_of(struct registry *registry, const uint8_t 
     if (found == REGISTRY_PRESENT) {
         found = got(mdb_get(txn, registry->devices, &key, &value), fault);
     }
-    if (found == REGISTRY_PRESENT &&
-        (!device_read(&key, &value, out, fault) || memcmp(out->certificate, certificate, 32) != 0)) {
+    if (found == REGISTRY_PRESENT && (!device_read(&key, &value, out, fault) ||
+                                      memcmp(out->certificate, certificate, 32) != 0)) {
         found = REGISTRY_FAILED;
     }
     whorl_store_done(registry->store, txn);
@@ -493,8 +493,8 @@ static int write_officer(MDB_txn *txn, void *arg)
     msgpack_packer pk;
     msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
     officer_pack(&pk, change->officer);
-    int code = put_packed(txn, change->registry->officers, change->officer->id, &packed,
-                          change->replace);
+    int code =
+        put_packed(txn, change->registry->officers, change->officer->id, &packed, change->replace);
     msgpack_sbuffer_destroy(&packed);
     if (code == MDB_KEYEXIST) {
         whorl_fail(&change->clash, "id", "there is an officer %s already", change->officer->id);
@@ -535,8 +535,8 @@ bool registry_put_officer(struct registry *registry, const struct registry_offic
     return apply(&change, write_officer, fault);
 }
 
-bool registry_set_device_state(struct registry *registry, const char *id,
-                               enum registry_state state, struct whorl_fault *fault)
+bool registry_set_device_state(struct registry *registry, const char *id, enum registry_state state,
+                               struct whorl_fault *fault)
 {
     struct registry_device device;
     enum registry_found found = registry_device(registry, id, &device, fault);

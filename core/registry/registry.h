@@ -72,8 +72,8 @@ bool registry_put_officer(struct registry *registry, const struct registry_offic
                           bool replace, struct whorl_fault *fault);
 
 /* Changes an entry's state. An unknown id is a fault. */
-bool registry_set_device_state(struct registry *registry, const char *id,
-                               enum registry_state state, struct whorl_fault *fault);
+bool registry_set_device_state(struct registry *registry, const char *id, enum registry_state state,
+                               struct whorl_fault *fault);
 bool registry_set_officer_state(struct registry *registry, const char *id,
                                 enum registry_state state, struct whorl_fault *fault);
 
