@@ -358,7 +358,8 @@ static bool check_value(const msgpack_object *value, const struct whorl_field *f
     case WHORL_FIELD_STR:
         return check_text(value, field, where, fault);
     case WHORL_FIELD_BIN:
-        if (value->type != MSGPACK_OBJECT_BIN) {
+        /* The older msgpack has one type for both, and some clients still write it. */
+        if (value->type != MSGPACK_OBJECT_BIN && value->type != MSGPACK_OBJECT_STR) {
             return whorl_fail(fault, where, "must be binary");
         }
         return size_fits(value->via.bin.size, field, "bytes", where, fault);

@@ -67,7 +67,7 @@ WHORL_API void whorl_msg_release(struct whorl_msg *msg);
 
 enum whorl_field_type {
     WHORL_FIELD_STR,  /* valid UTF-8 without control characters; min..max bytes */
-    WHORL_FIELD_BIN,  /* min..max bytes */
+    WHORL_FIELD_BIN,  /* min..max bytes; a str counts too, and via.bin reads either */
     WHORL_FIELD_INT,  /* min..max */
     WHORL_FIELD_REAL, /* integers count too; finite; min..max */
     WHORL_FIELD_BOOL,
