@@ -26,6 +26,9 @@ struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log,
  * until it is empty), frees. */
 void host_close(struct host *host);
 
+/* How many backends are not stopped yet. */
+size_t host_running(const struct host *host);
+
 /* dlopens and checks a module's descriptor without starting it; used by conf_read too. NULL with
  * one sentence in *fault that names file, field, expected and found. */
 const struct whorl_plugin *host_load_module(const char *path, struct whorl_fault *fault);
