@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "common.h"
 #include "core/registry/registry.h"
+#include "whorl/msg.h"
 
 enum { OPT_CERT = 0x100, OPT_FORCE, OPT_NOTE, OPT_REPLACE };
 
@@ -126,8 +127,8 @@ static void print_device(void *ctx, const struct registry_device *device)
     (void)ctx;
     char day[16];
     print_day(device->added, day);
-    printf("%-24s %-8s %-10s %-11s ", device->id, device->force,
-           registry_state_name(device->state), day);
+    printf("%-24s %-8s %-10s %-11s ", device->id, device->force, registry_state_name(device->state),
+           day);
     for (size_t i = 0; i < 8; i++) {
         printf("%02x", device->certificate[i]);
     }

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "common.h"
 #include "keys.h"
+#include "whorl/msg.h"
 
 enum { OPT_CA = 0x100, OPT_NAME, OPT_ADDRESS, OPT_DAYS };
 
@@ -54,9 +55,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-#define OUT_OPTION {"output", 'o', "DIR", 0, "Where to write; made if missing", 1}
-#define CA_OPTION {"ca", OPT_CA, "DIR", 0, "Where ca.pem and ca.key are", 1}
-#define DAYS_OPTION {"days", OPT_DAYS, "N", 0, "For how long it is valid", 2}
+#define OUT_OPTION                                                                                 \
+    {                                                                                              \
+        "output", 'o', "DIR", 0, "Where to write; made if missing", 1                              \
+    }
+#define CA_OPTION                                                                                  \
+    {                                                                                              \
+        "ca", OPT_CA, "DIR", 0, "Where ca.pem and ca.key are", 1                                   \
+    }
+#define DAYS_OPTION                                                                                \
+    {                                                                                              \
+        "days", OPT_DAYS, "N", 0, "For how long it is valid", 2                                    \
+    }
 
 static int missing(const char *command, const char *what)
 {

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "common.h"
 #include "core/registry/registry.h"
+#include "whorl/msg.h"
 
 enum { OPT_FORCE = 0x100, OPT_NAME, OPT_ENTITLE, OPT_FROM, OPT_UNTIL, OPT_REPLACE };
 

@@ -73,8 +73,7 @@ struct registry *open_registry(const char *dir, struct conf **conf)
     if (*conf == NULL) {
         return NULL;
     }
-    struct registry *registry =
-        registry_open((*conf)->core.data_dir, WHORL_STORE_WRITE, &fault);
+    struct registry *registry = registry_open((*conf)->core.data_dir, WHORL_STORE_WRITE, &fault);
     if (registry == NULL) {
         print_fault(&fault);
         conf_unref(*conf);

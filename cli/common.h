@@ -17,8 +17,8 @@ struct subcommand {
     const char *about;
 };
 
-/* Runs the one that argv[1] names; its argv[0] becomes "whorl GROUP NAME" for messages. Without one,
- * or with --help, prints the list. commands ends with a NULL name. Returns an exit code. */
+/* Runs the one that argv[1] names; its argv[0] becomes "whorl GROUP NAME" for messages. Without
+ * one, or with --help, prints the list. commands ends with a NULL name. Returns an exit code. */
 int subcommand_run(const char *group, const struct subcommand *commands, int argc, char **argv);
 
 /* The option that they all have: -c DIR. */

@@ -76,8 +76,8 @@ static bool set_serial(X509 *certificate)
     }
     bytes[0] = (uint8_t)((bytes[0] & 0x7f) | 0x40);
     BIGNUM *number = BN_bin2bn(bytes, sizeof bytes, NULL);
-    bool good = number != NULL &&
-                BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != NULL;
+    bool good =
+        number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != NULL;
     BN_free(number);
     return good;
 }
@@ -96,9 +96,9 @@ static bool add_extension(X509 *certificate, X509 *issuer, int nid, const char *
 static bool add_server_names(X509 *certificate, X509 *issuer, const struct keys_wish *wish)
 {
     char names[600];
-    int n = snprintf(names, sizeof names, "DNS:%s%s%s", wish->name,
-                     wish->address != NULL ? ",IP:" : "",
-                     wish->address != NULL ? wish->address : "");
+    int n =
+        snprintf(names, sizeof names, "DNS:%s%s%s", wish->name, wish->address != NULL ? ",IP:" : "",
+                 wish->address != NULL ? wish->address : "");
     return n > 0 && (size_t)n < sizeof names &&
            add_extension(certificate, issuer, NID_subject_alt_name, names);
 }

@@ -12,9 +12,9 @@ enum keys_use { KEYS_CA, KEYS_SERVER, KEYS_DEVICE };
 
 struct keys_wish {
     enum keys_use use;
-    const char *name;     /* common name; a server's is its DNS name too */
-    const char *address;  /* a server's IP address besides; NULL = none */
-    long days;            /* of validity */
+    const char *name;    /* common name; a server's is its DNS name too */
+    const char *address; /* a server's IP address besides; NULL = none */
+    long days;           /* of validity */
 };
 
 /* An authority: its certificate and key. */

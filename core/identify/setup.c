@@ -21,7 +21,8 @@ static const struct setup_plugin *unchanged(const struct setup *old, const struc
     const struct setup_plugin *was = find(old, conf->name);
     bool same = was != NULL && was->backend != NULL &&
                 memcmp(was->conf->digest, conf->digest, sizeof conf->digest) == 0 &&
-                was->conf->max_calls == conf->max_calls;
+                was->conf->max_calls == conf->max_calls &&
+                was->conf->deadline_ms == conf->deadline_ms;
     return same ? was : NULL;
 }
 

@@ -12,7 +12,7 @@
 #include "core/net/rpc.h"
 #include "core/server/process.h"
 
-#define DRAIN_LOOK_MS 10u    /* how often a draining server looks whether it is empty */
+#define DRAIN_LOOK_MS 10u     /* how often a draining server looks whether it is empty */
 #define DRAIN_GRACE_MS 10000u /* past the last call's own deadline */
 
 enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAINING, PHASE_STOPPING };
@@ -122,21 +122,42 @@ static void close_handle(uv_handle_t *handle)
     }
 }
 
-/* The connections are gone: lets go of everything else. The loop ends when the last handle is
- * closed, which the host's are when its last backend has stopped. */
+/* Ends the host once its last backend has stopped; then no handle is left, and the loop ends. */
+static void look_whether_stopped(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    if (host_running(server->host) == 0) {
+        host_close(server->host);
+        close_handle((uv_handle_t *)timer);
+    } else if (uv_now(&server->loop) > server->drain_until) {
+        log_line(server->log, WHORL_LOG_ERROR, "a backend does not stop: leaving without it", NULL);
+        _exit(3);
+    }
+}
+
+/* Lets go of all but the host. */
+static void leave(struct server *server)
+{
+    server->phase = PHASE_STOPPING;
+    for (size_t i = 0; i < 3; i++) {
+        close_handle((uv_handle_t *)&server->signals[i]);
+    }
+    if (server->identify != NULL) {
+        identify_close(server->identify);
+        server->identify = NULL;
+    }
+    setup_unref(server->setup);
+    server->setup = NULL;
+    server->drain_until = uv_now(&server->loop) + DRAIN_GRACE_MS;
+    uv_timer_start(&server->drain, look_whether_stopped, 0, DRAIN_LOOK_MS);
+}
+
 static void connections_closed(void *ctx)
 {
     struct server *server = ctx;
     rpc_free(server->rpc);
     server->rpc = NULL;
-    for (size_t i = 0; i < 3; i++) {
-        close_handle((uv_handle_t *)&server->signals[i]);
-    }
-    close_handle((uv_handle_t *)&server->drain);
-    identify_close(server->identify);
-    server->identify = NULL;
-    setup_unref(server->setup);
-    server->setup = NULL;
+    leave(server);
 }
 
 static void stop_recorded(void *ctx, bool stored)
@@ -346,8 +367,8 @@ static bool make_parts(struct server *server, struct conf *conf, struct whorl_fa
     if (server->registry == NULL) {
         return false;
     }
-    server->identify = identify_new(&server->loop, server->setup, server->registry, server->log,
-                                    &replies, fault);
+    server->identify =
+        identify_new(&server->loop, server->setup, server->registry, server->log, &replies, fault);
     if (server->identify == NULL) {
         return false;
     }
@@ -367,39 +388,35 @@ static void watch_signals(struct server *server)
     server->drain.data = server;
 }
 
-/* Undoes a start that failed before the loop ran. */
-static void unmake(struct server *server)
+static bool make_host(struct server *server, struct conf *conf, struct whorl_fault *fault)
 {
-    if (server->identify != NULL) {
-        identify_close(server->identify);
+    server->host = host_new(&server->loop, conf->core.workers, server->log, fault);
+    if (server->host == NULL) {
+        complain_of(server, NULL, fault);
+        return false;
     }
-    setup_unref(server->setup);
-    server->setup = NULL;
-    server->exit_code = 3;
+    watch_signals(server);
+    return true;
 }
 
 static void start(struct server *server, struct conf *conf)
 {
     struct whorl_fault fault = {0};
     log_set_level(server->log, conf->core.log_level);
-    server->host = host_new(&server->loop, conf->core.workers, server->log, &fault);
-    if (server->host == NULL) {
-        complain_of(server, NULL, &fault);
+    if (!make_host(server, conf, &fault)) {
         server->exit_code = 3;
         return;
     }
     server->setup = start_backends(server, conf);
-    if (server->setup == NULL) {
-        server->exit_code = 3;
+    if (server->setup != NULL && make_parts(server, conf, &fault)) {
+        identify_record_event(server->identify, "started", NULL, start_recorded, server);
         return;
     }
-    if (!make_parts(server, conf, &fault)) {
+    if (server->setup != NULL) {
         complain_of(server, NULL, &fault);
-        unmake(server);
-        return;
     }
-    watch_signals(server);
-    identify_record_event(server->identify, "started", NULL, start_recorded, server);
+    server->exit_code = 3;
+    leave(server);
 }
 
 static void run_loop(struct server *server, struct conf *conf)
@@ -408,10 +425,6 @@ static void run_loop(struct server *server, struct conf *conf)
     start(server, conf);
     conf_unref(conf);
     uv_run(&server->loop, UV_RUN_DEFAULT);
-    if (server->host != NULL) {
-        host_close(server->host);
-        uv_run(&server->loop, UV_RUN_DEFAULT);
-    }
     registry_close(server->registry);
     if (uv_loop_close(&server->loop) != 0) {
         log_line(server->log, WHORL_LOG_ERROR, "the event loop still had open handles", NULL);
