@@ -291,18 +291,17 @@ static bool outcome(struct identify *identify, const struct identify_caller *cal
 
 /* identify */
 
-/* true: the request was answered or joined. */
+/* false: refused. *answered: the request was a repeat, and is answered or joined. */
 static bool repeated(struct flow *flow, const struct identify_caller *caller,
                      const uint8_t digest[32], bool *answered, struct refusal *refusal)
 {
     struct identify *identify = flow->identify;
     const struct identify_replies *replies = &identify->replies;
     const char *device = flow->who.device.id;
-    *answered = true;
+    *answered = false;
     repeats_expire(identify->repeats, flow_now());
     struct repeat *entry = repeat_find(identify->repeats, device, flow->request.request_id);
     if (entry == NULL) {
-        *answered = false;
         struct whorl_fault fault = {0};
         struct ledger_entry old;
         switch (
@@ -335,6 +334,7 @@ static bool repeated(struct flow *flow, const struct identify_caller *caller,
         replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
                        entry->reply.message);
     }
+    *answered = true;
     return true;
 }
 
@@ -409,8 +409,11 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     if (!decode_digest(&flow->request, identify->key, digest)) {
         return refuse(refusal, "internal", "", "out of memory");
     }
-    if (!repeated(flow, caller, digest, answered, refusal) || *answered) {
-        return *answered;
+    if (!repeated(flow, caller, digest, answered, refusal)) {
+        return false;
+    }
+    if (*answered) {
+        return true;
     }
     if (!checks_exist(flow, refusal) || !decide(flow, refusal) ||
         (flow->request.continues[0] != '\0' &&

@@ -85,34 +85,6 @@ static bool has_sink(const struct setup *setup)
     return false;
 }
 
-/* Listening */
-
-static bool listens_as_before(const struct conf *before, const struct conf_listener *listener)
-{
-    for (size_t i = 0; before != NULL && i < before->listener_count; i++) {
-        const struct conf_listener *old = &before->listeners[i];
-        if (strcmp(old->name, listener->name) == 0) {
-            return strcmp(old->address, listener->address) == 0 && old->port == listener->port;
-        }
-    }
-    return false;
-}
-
-/* Says where each new listener is bound. */
-static void announce(struct server *server, const struct conf *conf, const struct conf *before)
-{
-    for (size_t i = 0; i < conf->listener_count; i++) {
-        const struct conf_listener *listener = &conf->listeners[i];
-        char port[8];
-        snprintf(port, sizeof port, "%u", rpc_port(server->rpc, listener->name));
-        if (!listens_as_before(before, listener)) {
-            log_line(server->log, WHORL_LOG_INFO, "listening", "listener", listener->name,
-                     "address", listener->address, "port", port, "tls",
-                     listener->tls ? "on" : "off", NULL);
-        }
-    }
-}
-
 /* Stopping */
 
 static void close_handle(uv_handle_t *handle)
@@ -248,7 +220,6 @@ static bool reload_to(struct server *server, struct conf *conf)
     struct setup *old = server->setup;
     uint8_t before[32];
     memcpy(before, old->conf->digest, sizeof before);
-    announce(server, conf, old->conf);
     server->setup = setup;
     identify_use(server->identify, setup);
     setup_unref(old);
@@ -348,7 +319,6 @@ static void start_recorded(void *ctx, bool stored)
         give_up(server);
         return;
     }
-    announce(server, conf, NULL);
     char policy[65];
     hex_of(conf->digest, policy);
     server->phase = PHASE_SERVING;
