@@ -16,6 +16,8 @@ static const struct {
     {"keys", cmd_keys, "make a certificate authority, server and device certificates"},
     {"device", cmd_device, "add, list and revoke devices"},
     {"officer", cmd_officer, "add, list and revoke officers"},
+    {"pnc", cmd_pnc, "load and show PNC records"},
+    {"audit", cmd_audit, "list and verify the audit log"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
     {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
     {"outcome", cmd_outcome, "record what happened after an identification"},
