@@ -64,37 +64,45 @@ static uint64_t parse_number(struct argp_state *state, const char *name, const c
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < least ||
-        value > most)
+        value > most) {
         argp_error(state, "--%s: %s is not a whole number from %" PRIu64 " to %" PRIu64, name, text,
                    least, most);
+    }
     return value;
 }
 
-static void parse_positions(struct argp_state *state, const char *text, struct settings *settings)
+static void parse_positions(struct argp_state *state, const char *list, struct settings *settings)
 {
+    const char *text = list;
     settings->position_count = 0;
     while (1) {
         char *end;
         unsigned long position = strtoul(text, &end, 10);
         if (text[0] < '0' || text[0] > '9' || position < 1 || position > POSITIONS ||
-            (*end != ',' && *end != '\0'))
+            (*end != ',' && *end != '\0')) {
             argp_error(state, "--positions: %s is not a list of finger positions from 1 to 10",
-                       text);
-        for (uint32_t i = 0; i < settings->position_count; i++)
-            if (settings->positions[i] == position)
+                       list);
+        }
+        for (uint32_t i = 0; i < settings->position_count; i++) {
+            if (settings->positions[i] == position) {
                 argp_error(state, "--positions: %lu is listed twice", position);
+            }
+        }
         settings->positions[settings->position_count++] = (unsigned)position;
-        if (*end == '\0')
+        if (*end == '\0') {
             return;
+        }
         text = end + 1;
     }
 }
 
 static enum afis_synth_kind parse_kind(struct argp_state *state, const char *text)
 {
-    for (unsigned kind = 0; kind < AFIS_SYNTH_KINDS; kind++)
-        if (strcmp(text, afis_synth_kind_name((enum afis_synth_kind)kind)) == 0)
+    for (unsigned kind = 0; kind < AFIS_SYNTH_KINDS; kind++) {
+        if (strcmp(text, afis_synth_kind_name((enum afis_synth_kind)kind)) == 0) {
             return (enum afis_synth_kind)kind;
+        }
+    }
     argp_error(state, "--condition: %s is no kind of impression", text);
     return AFIS_SYNTH_TYPICAL;
 }
@@ -133,10 +141,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         s->directory = value;
         return 0;
     case ARGP_KEY_END:
-        if (s->directory == NULL)
+        if (s->directory == NULL || s->directory[0] == '\0') {
             argp_error(state, "--output is missing");
-        if (s->fingers != 0 && s->people != 0)
+        }
+        if (s->fingers != 0 && s->people != 0) {
             argp_error(state, "--fingers and --people exclude each other");
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -146,11 +156,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 /* The one place that knows what an impression's file is called. */
 static void file_name(const struct subject *subject, uint32_t impression, char *out, size_t cap)
 {
-    if (subject->person == 0)
+    if (subject->person == 0) {
         snprintf(out, cap, "%" PRIu32 "_%" PRIu32 ".png", subject->number, impression);
-    else
+    } else {
         snprintf(out, cap, "p%04" PRIu32 "_%02u_%" PRIu32 ".png", subject->person,
                  subject->position, impression);
+    }
 }
 
 static int fail(const char *directory, const char *name, const char *why)
@@ -162,8 +173,9 @@ static int fail(const char *directory, const char *name, const char *why)
 static FILE *open_in(const char *directory, const char *name)
 {
     char *path = NULL;
-    if (asprintf(&path, "%s/%s", directory, name) < 0)
+    if (asprintf(&path, "%s/%s", directory, name) < 0) {
         return NULL;
+    }
     FILE *file = fopen(path, "wb");
     int why = errno;
     free(path);
@@ -176,8 +188,9 @@ static int write_image(const struct settings *s, const char *name, const struct 
     uint8_t *png;
     size_t len;
     enum afis_status status = afis_image_to_png(image, &afis_memory_heap, &png, &len);
-    if (status != AFIS_OK)
+    if (status != AFIS_OK) {
         return fail(s->directory, name, afis_status_text(status));
+    }
     FILE *file = open_in(s->directory, name);
     size_t written = file == NULL ? 0 : fwrite(png, 1, len, file);
     int why = errno;
@@ -204,8 +217,9 @@ static int make_impression(const struct settings *s, const struct subject *subje
     condition.height = s->height;
     enum afis_status status =
         afis_synth_impression(master, seed, &condition, &afis_memory_heap, &image);
-    if (status != AFIS_OK)
+    if (status != AFIS_OK) {
         return fail(s->directory, name, afis_status_text(status));
+    }
     int result = write_image(s, name, &image);
     afis_image_release(&image, &afis_memory_heap);
     return result;
@@ -217,16 +231,18 @@ static int make_finger(const struct settings *s, const struct subject *subject, 
     uint64_t seed = afis_synth_seed(s->seed, subject->number, 0);
     enum afis_synth_class class = afis_synth_draw_class(seed, subject->position);
     enum afis_status status = afis_synth_finger(seed, class, &afis_memory_heap, &master);
-    if (status != AFIS_OK)
+    if (status != AFIS_OK) {
         return fail(s->directory, "", afis_status_text(status));
+    }
     int result = 0;
     for (uint32_t i = 1; i <= s->impressions && result == 0; i++) {
         result = make_impression(s, subject, &master, i);
         char name[64];
         file_name(subject, i, name, sizeof name);
-        if (result == 0 && manifest != NULL)
+        if (result == 0 && manifest != NULL) {
             fprintf(manifest, "p%04" PRIu32 ",%u,%" PRIu32 ",%s\n", subject->person,
                     subject->position, i, name);
+        }
     }
     afis_synth_master_release(&master, &afis_memory_heap);
     return result;
@@ -235,27 +251,31 @@ static int make_finger(const struct settings *s, const struct subject *subject, 
 static int make_fingers(const struct settings *s)
 {
     int result = 0;
-    for (uint32_t i = 1; i <= s->fingers && result == 0; i++)
+    for (uint32_t i = 1; i <= s->fingers && result == 0; i++) {
         result = make_finger(s, &(struct subject){.number = i}, NULL);
+    }
     return result;
 }
 
 static int make_people(const struct settings *s)
 {
     FILE *manifest = open_in(s->directory, "manifest.csv");
-    if (manifest == NULL)
+    if (manifest == NULL) {
         return fail(s->directory, "manifest.csv", strerror(errno));
+    }
     int result = 0;
     fputs("person,position,impression,file\n", manifest);
-    for (uint32_t person = 1; person <= s->people && result == 0; person++)
+    for (uint32_t person = 1; person <= s->people && result == 0; person++) {
         for (uint32_t i = 0; i < s->position_count && result == 0; i++) {
             unsigned position = s->positions[i];
             struct subject subject = {person, (person - 1) * POSITIONS + position, position};
             result = make_finger(s, &subject, manifest);
         }
+    }
     bool failed = ferror(manifest) != 0;
-    if ((fclose(manifest) != 0 || failed) && result == 0)
+    if ((fclose(manifest) != 0 || failed) && result == 0) {
         result = fail(s->directory, "manifest.csv", strerror(errno));
+    }
     return result;
 }
 
@@ -282,13 +302,17 @@ int cmd_synth(int argc, char **argv)
                                 .positions = {2, 7},
                                 .position_count = 2};
     argp_err_exit_status = 2;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &settings) != 0)
+    if (argp_parse(&parser, argc, argv, 0, NULL, &settings) != 0) {
         return 2;
-    if (mkdir(settings.directory, 0777) != 0 && errno != EEXIST)
+    }
+    if (mkdir(settings.directory, 0777) != 0 && errno != EEXIST) {
         return fail(settings.directory, "", strerror(errno));
-    if (settings.people != 0)
+    }
+    if (settings.people != 0) {
         return make_people(&settings);
-    if (settings.fingers == 0)
+    }
+    if (settings.fingers == 0) {
         settings.fingers = 1;
+    }
     return make_fingers(&settings);
 }

@@ -1,4 +1,4 @@
-/* Fingerprints in files: images (PNG) and templates (ISO/IEC 19794-2, ANSI INCITS 378). */
+/* Fingerprints in files: images (PNG, WSQ) and templates (ISO/IEC 19794-2, ANSI INCITS 378). */
 #ifndef CLI_FINGERPRINT_H
 #define CLI_FINGERPRINT_H
 

@@ -27,28 +27,40 @@ static void add_point(struct field *field, struct synth_rng *rng, bool delta, fl
     point->x = x;
     point->y = y;
     point->sign = delta ? -1 : 1;
-    for (int i = 0; i < BENDS; i++)
+    for (int i = 0; i < BENDS; i++) {
         point->bend[i] = synth_normal(rng, 0, delta ? 0.10f : 0.14f);
+    }
 }
 
 static void add_loop(struct field *field, struct synth_rng *rng, float side)
 {
-    float lean = synth_normal(rng, 0, 8);
-    add_point(field, rng, false, lean, synth_normal(rng, 0, 8));
-    add_point(field, rng, true, lean + side * synth_uniform(rng, 62, 112),
-              -synth_uniform(rng, 78, 140));
+    float core_x = synth_normal(rng, 0, 8), core_y = synth_normal(rng, 0, 8);
+    float across = synth_uniform(rng, 62, 112), below = synth_uniform(rng, 78, 140);
+    add_point(field, rng, false, core_x, core_y);
+    add_point(field, rng, true, core_x + side * across, -below);
 }
 
 /* Plain whorls have close cores, twin loops distant ones that lie askew. */
 static void add_whorl(struct field *field, struct synth_rng *rng)
 {
-    float half = synth_below(rng, 3) == 0 ? synth_uniform(rng, 24, 36) : synth_uniform(rng, 9, 22);
-    float askew = synth_normal(rng, 0, half * 0.35f), x = synth_normal(rng, 0, 6);
-    float y = synth_normal(rng, 0, 8);
+    bool twin = synth_below(rng, 3) == 0;
+    float half = twin ? synth_uniform(rng, 24, 36) : synth_uniform(rng, 9, 22);
+    float askew = synth_normal(rng, 0, half * 0.35f);
+    float x = synth_normal(rng, 0, 6), y = synth_normal(rng, 0, 8);
+    float left = synth_uniform(rng, 75, 120), left_below = synth_uniform(rng, 85, 150);
+    float right = synth_uniform(rng, 75, 120), right_below = synth_uniform(rng, 85, 150);
     add_point(field, rng, false, x + askew, y + half);
     add_point(field, rng, false, x - askew, y - half);
-    add_point(field, rng, true, x - synth_uniform(rng, 75, 120), -synth_uniform(rng, 85, 150));
-    add_point(field, rng, true, x + synth_uniform(rng, 75, 120), -synth_uniform(rng, 85, 150));
+    add_point(field, rng, true, x - left, -left_below);
+    add_point(field, rng, true, x + right, -right_below);
+}
+
+static void add_tent(struct field *field, struct synth_rng *rng)
+{
+    float x = synth_normal(rng, 0, 6), y = synth_normal(rng, -15, 8);
+    float lean = synth_normal(rng, 0, 5), below = synth_uniform(rng, 65, 110);
+    add_point(field, rng, false, x, y);
+    add_point(field, rng, true, x + lean, -below);
 }
 
 static void draw_field(struct synth_rng *rng, enum afis_synth_class class, struct field *field)
@@ -62,12 +74,9 @@ static void draw_field(struct synth_rng *rng, enum afis_synth_class class, struc
     case AFIS_SYNTH_ARCH:
         field->arch = synth_uniform(rng, 0.95f, 1.2f);
         break;
-    case AFIS_SYNTH_TENTED_ARCH: {
-        float x = synth_normal(rng, 0, 6);
-        add_point(field, rng, false, x, synth_normal(rng, -15, 8));
-        add_point(field, rng, true, x + synth_normal(rng, 0, 5), -synth_uniform(rng, 65, 110));
+    case AFIS_SYNTH_TENTED_ARCH:
+        add_tent(field, rng);
         break;
-    }
     case AFIS_SYNTH_LEFT_LOOP:
         add_loop(field, rng, 1);
         break;
@@ -99,8 +108,9 @@ static float direction_at(const struct field *field, float x, float y)
     float reach = above > 0 ? sqrtf(above * above + 70 * 70) : 70;
     float flat = 0.12f + 0.88f * synth_step(-200, 0, y);
     float theta = -field->arch * flat * synth_atan2(x, reach);
-    for (uint32_t i = 0; i < field->count; i++)
+    for (uint32_t i = 0; i < field->count; i++) {
         theta += 0.5f * field->points[i].sign * seen_angle(&field->points[i], x, y);
+    }
     return theta;
 }
 
@@ -119,14 +129,16 @@ enum afis_status synth_field(struct synth_rng *rng, const struct afis_memory *me
     uint32_t w = master->width, h = master->height;
     size_t count = (size_t)w * h, size = 2 * count * sizeof(float);
     float *noise = memory->alloc(memory->ctx, size);
-    if (noise == NULL)
+    if (noise == NULL) {
         return AFIS_NO_MEMORY;
+    }
     enum afis_status status = synth_noise(rng, w, h, 55, memory, noise);
-    if (status == AFIS_OK)
+    if (status == AFIS_OK) {
         status = synth_noise(rng, w, h, 45, memory, noise + count);
+    }
     float cx = SYNTH_CENTRE_X, cy = SYNTH_CENTRE_Y;
     for (size_t i = 0; i < count && status == AFIS_OK; i++) {
-        float x = (float)(i % w) - cx, y = cy - (float)(i / w);
+        float x = (float)(i % w) - cx, y = cy - (float)(uint32_t)(i / w);
         float theta = direction_at(&field, x, y) + field.waviness * noise[i];
         float wrapped = theta * (256 / SYNTH_PI);
         master->orientation[i] = (uint8_t)(int32_t)floorf(wrapped + 0.5f);
@@ -134,8 +146,9 @@ enum afis_status synth_field(struct synth_rng *rng, const struct afis_memory *me
     }
     memory->release(memory->ctx, noise, size);
     master->point_count = field.count;
-    for (uint32_t i = 0; i < field.count; i++)
+    for (uint32_t i = 0; i < field.count; i++) {
         master->points[i] = (struct afis_synth_point){
             field.points[i].x + cx, cy - field.points[i].y, field.points[i].sign < 0};
+    }
     return status;
 }

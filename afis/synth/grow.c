@@ -11,7 +11,8 @@
 #define PERIODS 12
 #define PERIOD_FIRST 7.0f /* pixels at full resolution; the step is PERIOD_STEP */
 #define PERIOD_STEP 0.5f
-#define COARSE_PASSES 70
+#define COARSE_PASSES_MIN 9u
+#define COARSE_PASSES_SPREAD 12u
 #define FINE_PASSES 3
 
 typedef float vec4 __attribute__((vector_size(16)));
@@ -61,8 +62,9 @@ static void make_kernel(float *out, int radius, size_t stride, float angle, floa
             }
         }
     }
-    for (size_t i = 0; i < (size_t)(2 * radius + 1) * stride; i++)
+    for (size_t i = 0; i < (size_t)(2 * radius + 1) * stride; i++) {
         out[i] /= energy;
+    }
 }
 
 static enum afis_status make_bank(struct bank *bank, float scale, int radius,
@@ -73,13 +75,16 @@ static enum afis_status make_bank(struct bank *bank, float scale, int radius,
     size_t each = kernel_vectors(bank);
     bank->size = each * ANGLES * PERIODS * sizeof(vec4);
     bank->kernels = memory->alloc(memory->ctx, bank->size);
-    if (bank->kernels == NULL)
+    if (bank->kernels == NULL) {
         return AFIS_NO_MEMORY;
-    for (size_t a = 0; a < ANGLES; a++)
-        for (size_t p = 0; p < PERIODS; p++)
+    }
+    for (size_t a = 0; a < ANGLES; a++) {
+        for (size_t p = 0; p < PERIODS; p++) {
             make_kernel((float *)(bank->kernels + (a * PERIODS + p) * each), radius,
                         (size_t)bank->vectors * 4, (float)a * (SYNTH_PI / ANGLES),
                         (PERIOD_FIRST + PERIOD_STEP * (float)p) * scale);
+        }
+    }
     return AFIS_OK;
 }
 
@@ -91,15 +96,17 @@ static enum afis_status make_canvas(struct canvas *canvas, uint32_t w, uint32_t 
     canvas->pad = pad;
     canvas->stride = w + 2 * pad + 4; /* the last vector of a row may reach 3 further */
     canvas->size = (size_t)canvas->stride * (h + 2 * pad) * sizeof(float);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         canvas->pixels[i] = memory->alloc(memory->ctx, canvas->size);
+    }
     return canvas->pixels[0] != NULL && canvas->pixels[1] != NULL ? AFIS_OK : AFIS_NO_MEMORY;
 }
 
 static void release_canvas(struct canvas *canvas, const struct afis_memory *memory)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         memory->release(memory->ctx, canvas->pixels[i], canvas->size);
+    }
 }
 
 static float *canvas_at(const struct canvas *canvas, int which, uint32_t x, uint32_t y)
@@ -111,12 +118,13 @@ static float apply_kernel(const vec4 *kernel, const struct bank *bank, const flo
                           size_t stride)
 {
     vec4 sum[2] = {{0}, {0}};
-    for (int row = 0; row < 2 * bank->radius + 1; row++, corner += stride)
+    for (int row = 0; row < 2 * bank->radius + 1; row++, corner += stride) {
         for (uint32_t i = 0; i < bank->vectors; i++) {
             vec4 pixels;
-            memcpy(&pixels, corner + i * 4, sizeof pixels);
+            memcpy(&pixels, corner + (size_t)i * 4, sizeof pixels);
             sum[i & 1] += *kernel++ * pixels;
         }
+    }
     vec4 all = sum[0] + sum[1];
     return (all[0] + all[1]) + (all[2] + all[3]);
 }
@@ -130,7 +138,7 @@ static void filter_pass(struct canvas *canvas, const struct bank *bank, uint32_t
     for (uint32_t y = 0; y < canvas->h; y++) {
         float *out = canvas_at(canvas, 1, 0, y);
         for (uint32_t x = 0; x < canvas->w; x++) {
-            size_t at = (size_t)(y * step) * master->width + x * step;
+            size_t at = (size_t)y * step * master->width + (size_t)x * step;
             uint32_t angle = (master->orientation[at] + 2u) / 4 % ANGLES;
             float period = ((float)master->period[at] / 16 - PERIOD_FIRST) / PERIOD_STEP + 0.5f;
             uint32_t bin = (uint32_t)synth_clamp(period, 0, PERIODS - 1);
@@ -146,31 +154,37 @@ static void filter_pass(struct canvas *canvas, const struct bank *bank, uint32_t
     canvas->pixels[1] = swap;
 }
 
+/* The earlier the growing stops, the more of the places where fronts met stay as minutiae: from so
+ * many seeds and by so few passes there are as many as in skin, 0.2 a square millimetre. */
 static void sow(struct synth_rng *rng, struct canvas *canvas)
 {
-    uint32_t seeds = 28 + synth_below(rng, 20);
-    for (uint32_t i = 0; i < seeds; i++)
-        *canvas_at(canvas, 0, synth_below(rng, canvas->w), synth_below(rng, canvas->h)) = 1;
+    uint32_t seeds = 900 + synth_below(rng, 600);
+    for (uint32_t i = 0; i < seeds; i++) {
+        uint32_t x = synth_below(rng, canvas->w), y = synth_below(rng, canvas->h);
+        *canvas_at(canvas, 0, x, y) = 1;
+    }
 }
 
 /* Doubles the resolution, bilinear. */
 static void enlarge(const struct canvas *from, struct canvas *to)
 {
-    for (uint32_t y = 0; y < to->h; y++)
+    for (uint32_t y = 0; y < to->h; y++) {
         for (uint32_t x = 0; x < to->w; x++) {
             const float *p = canvas_at(from, 0, x / 2, y / 2);
             const float *q = y & 1 ? p + from->stride : p;
             *canvas_at(to, 0, x, y) = x & 1 ? (p[0] + p[1] + q[0] + q[1]) / 4 : (p[0] + q[0]) / 2;
         }
+    }
 }
 
 static void store(const struct canvas *canvas, int8_t *ridge)
 {
-    for (uint32_t y = 0; y < canvas->h; y++)
+    for (uint32_t y = 0; y < canvas->h; y++) {
         for (uint32_t x = 0; x < canvas->w; x++) {
             float value = *canvas_at(canvas, 0, x, y) * 127;
             *ridge++ = (int8_t)(int32_t)(value + (value < 0 ? -0.5f : 0.5f));
         }
+    }
 }
 
 enum afis_status synth_grow(struct synth_rng *rng, const struct afis_memory *memory,
@@ -180,19 +194,25 @@ enum afis_status synth_grow(struct synth_rng *rng, const struct afis_memory *mem
     struct canvas coarse = {0}, fine = {0};
     uint32_t w = master->width, h = master->height;
     enum afis_status status = make_bank(&coarse_bank, 0.5f, 6, memory);
-    if (status == AFIS_OK)
+    if (status == AFIS_OK) {
         status = make_bank(&fine_bank, 1, 12, memory);
-    if (status == AFIS_OK)
+    }
+    if (status == AFIS_OK) {
         status = make_canvas(&coarse, w / 2, h / 2, 8, memory);
-    if (status == AFIS_OK)
+    }
+    if (status == AFIS_OK) {
         status = make_canvas(&fine, w, h, 16, memory);
+    }
     if (status == AFIS_OK) {
         sow(rng, &coarse);
-        for (int i = 0; i < COARSE_PASSES; i++)
+        uint32_t passes = COARSE_PASSES_MIN + synth_below(rng, COARSE_PASSES_SPREAD);
+        for (uint32_t i = 0; i < passes; i++) {
             filter_pass(&coarse, &coarse_bank, 2, 2.5f, master);
+        }
         enlarge(&coarse, &fine);
-        for (int i = 0; i < FINE_PASSES; i++)
+        for (int i = 0; i < FINE_PASSES; i++) {
             filter_pass(&fine, &fine_bank, 1, 2.5f, master);
+        }
         store(&fine, master->ridge);
     }
     release_canvas(&fine, memory);

@@ -17,7 +17,7 @@ struct shot {
     float *surface[SURFACES];
     float *ink;   /* 0 bare plate .. 1 full contact */
     float *spare; /* as large as ink */
-    uint8_t *scratches;
+    uint8_t *scratches, *dust;
     float sine, cosine;                                    /* of the rotation */
     float twist_sine, twist_cosine;                        /* of the torsion */
     float plasticity;                                      /* how gently the skin gives way */
@@ -54,6 +54,7 @@ static void bound_condition(struct afis_synth_condition *how)
     how->part_y = synth_clamp(bounded(how->part_y, 1), 0, 1);
     how->noise = synth_clamp(bounded(how->noise, 30), 0, 30);
     how->scratches = how->scratches < 20 ? how->scratches : 20;
+    how->dust = how->dust < 50 ? how->dust : 50;
 }
 
 /* A finger pressed harder flattens wider; a partial print is that of a tilted finger. */
@@ -85,7 +86,7 @@ static float extent_at(const struct shot *shot, float x, float y)
     float a = (x - shot->shift_x) / shot->reach_x;
     float b = up / (up < 0 ? shot->reach_up : shot->reach_down);
     float a2 = a * a, b2 = b * b, round = sqrtf(a2 + b2), square = sqrtf(sqrtf(a2 * a2 + b2 * b2));
-    return 0.55f * round + 0.45f * square;
+    return up < 0 ? 0.8f * round + 0.2f * square : 0.55f * round + 0.45f * square;
 }
 
 /* Cappelli, Maio and Maltoni's plastic distortion: the skin sticks to the plate in the middle of
@@ -137,33 +138,36 @@ static float ink_at(const struct shot *shot, size_t at, const struct place *plac
     float broad = shot->surface[SURFACE_BROAD][at], blotch = shot->surface[SURFACE_BLOTCH][at];
     float bead = shot->surface[SURFACE_BEAD][at], grain = shot->surface[SURFACE_GRAIN][at];
     float inside = 1 - place->extent + 0.03f * broad + 0.012f * blotch;
-    if (inside < -0.06f)
+    if (inside < -0.06f) {
         return 0;
+    }
     struct skin skin = skin_at(shot->master, place->x, place->y);
     float dry = how->moisture < 0 ? -how->moisture : 0, wet = how->moisture > 0 ? how->moisture : 0;
     float rim = 1 - synth_clamp(inside / 0.3f, 0, 1);
     float press = 0.35f * how->pressure + 0.4f * how->moisture - 0.45f * rim * rim +
                   how->unevenness * (0.3f * broad + 0.12f * blotch);
     float height = skin.ridge + press - (0.9f - 0.8f * wet) * skin.pore - 2.5f * skin.crease -
-                   2 * (float)shot->scratches[at] / 255 + (0.1f + 0.45f * dry) * bead +
-                   (0.1f + 0.1f * dry) * grain + (0.05f + 0.25f * dry) * blotch;
+                   2 * (float)shot->scratches[at] / 255 + (0.1f + 0.65f * dry) * bead +
+                   (0.1f + 0.1f * dry) * grain + (0.05f + 0.35f * dry) * blotch;
     float touch = 0.5f + 0.5f * synth_sigmoid(3.2f * height);
     touch *= synth_step(-0.02f, 0.05f, inside + 0.03f * bead);
     float tone = 0.82f + 0.22f * press + 0.05f * bead + 0.04f * grain;
-    float puddle = wet * synth_step(-0.4f, 1.8f, 0.7f * broad + 0.5f * blotch + 1.4f * wet - 0.8f);
-    float film = 0.75f * puddle * synth_step(0, 0.15f, inside);
+    float puddle =
+        wet *
+        synth_step(-0.2f, 1.4f, 0.7f * broad + 0.35f * blotch + 0.15f * bead + 1.9f * wet - 0.9f);
+    float film = puddle * (0.82f + 0.06f * bead + 0.05f * grain) * synth_step(0, 0.15f, inside);
     return synth_clamp(tone, 0.3f, 1) * touch + (1 - touch) * film;
 }
 
 /* Fills ink; places are computed at every KNOT pixels and interpolated. */
 static void press(struct shot *shot)
 {
-    for (uint32_t v = 0; v < shot->h; v += KNOT)
+    for (uint32_t v = 0; v < shot->h; v += KNOT) {
         for (uint32_t u = 0; u < shot->w; u += KNOT) {
             float fu = (float)u, fv = (float)v;
             struct place a = locate(shot, fu, fv), b = locate(shot, fu + KNOT, fv);
             struct place c = locate(shot, fu, fv + KNOT), d = locate(shot, fu + KNOT, fv + KNOT);
-            for (uint32_t j = 0; j < KNOT && v + j < shot->h; j++)
+            for (uint32_t j = 0; j < KNOT && v + j < shot->h; j++) {
                 for (uint32_t i = 0; i < KNOT && u + i < shot->w; i++) {
                     float s = (float)i / KNOT, t = (float)j / KNOT;
                     float wa = (1 - s) * (1 - t), wb = s * (1 - t), wc = (1 - s) * t, wd = s * t;
@@ -174,30 +178,43 @@ static void press(struct shot *shot)
                     size_t at = (size_t)(v + j) * shot->w + u + i;
                     shot->ink[at] = ink_at(shot, at, &here);
                 }
+            }
         }
+    }
 }
 
-/* The finger slid while it was down: ink is drawn out along a path, here more and there less. */
+/* What a slide leaves at one pixel: all that passed over it, in streaks. (dx, dy) is a step of the
+ * path, which bends a little; grip says how strong the streaks are. */
+static float smeared(const struct shot *shot, float u, float v, float dx, float dy, float grip)
+{
+    enum { STEPS = 16 };
+    float sum = 0, most = 0, streak = 0;
+    for (int i = 0; i < STEPS; i++) {
+        uint32_t x = (uint32_t)synth_clamp(u + 0.5f, 0, (float)(shot->w - 1));
+        uint32_t y = (uint32_t)synth_clamp(v + 0.5f, 0, (float)(shot->h - 1));
+        size_t at = (size_t)y * shot->w + x;
+        sum += shot->ink[at];
+        most = shot->ink[at] > most ? shot->ink[at] : most;
+        streak += shot->surface[SURFACE_BEAD][at] + shot->surface[SURFACE_GRAIN][at];
+        u += dx - 0.03f * (float)i * dy;
+        v += dy + 0.03f * (float)i * dx;
+    }
+    float ink = 0.75f * sum / STEPS + 0.25f * most;
+    return synth_clamp(ink * (1 + grip * streak / STEPS), 0, 1);
+}
+
+/* The finger slid while it was down, further in some places than in others. */
 static void smear(struct shot *shot)
 {
-    enum { STEPS = 9 };
-    float angle = synth_uniform(shot->rng, 0, 2 * SYNTH_PI), sine, cosine;
-    float length = 34 * shot->how->smudge;
-    synth_sincos(angle, &sine, &cosine);
+    float sine, cosine, smudge = shot->how->smudge;
+    synth_sincos(synth_uniform(shot->rng, 0, 2 * SYNTH_PI), &sine, &cosine);
     for (size_t at = 0; at < (size_t)shot->w * shot->h; at++) {
-        float u = (float)(at % shot->w), v = (float)(at / shot->w), sum = 0, most = 0;
-        float far =
-            length * synth_step(-1.6f, 0.6f,
-                                shot->surface[SURFACE_BROAD][at] + 1.2f * shot->how->smudge - 0.6f);
-        for (int i = 0; i < STEPS; i++) {
-            float along = far * (float)i / (STEPS - 1);
-            float x = synth_clamp(u + along * cosine, 0, (float)(shot->w - 1));
-            float y = synth_clamp(v + along * sine, 0, (float)(shot->h - 1));
-            float ink = shot->ink[(size_t)y * shot->w + (size_t)x];
-            sum += ink / STEPS;
-            most = ink > most ? ink : most;
-        }
-        shot->spare[at] = 0.65f * sum + 0.35f * most;
+        float broad = shot->surface[SURFACE_BROAD][at], blotch = shot->surface[SURFACE_BLOTCH][at];
+        float far = synth_step(-1.8f, 1.2f, 0.9f * broad + 0.25f * blotch + 1.2f * smudge - 0.6f);
+        float step = 1.6f * smudge * far;
+        shot->spare[at] =
+            smeared(shot, (float)(uint32_t)(at % shot->w), (float)(uint32_t)(at / shot->w),
+                    step * cosine, step * sine, 0.22f * far);
     }
     float *swap = shot->ink;
     shot->ink = shot->spare;
@@ -226,9 +243,10 @@ static void expose(struct shot *shot, uint8_t *pixels)
 {
     for (size_t at = 0; at < (size_t)shot->w * shot->h; at++) {
         float x = (float)(at % shot->w) / (float)shot->w - 0.5f;
-        float y = (float)(at / shot->w) / (float)shot->h - 0.5f;
+        float y = (float)(uint32_t)(at / shot->w) / (float)shot->h - 0.5f;
         float plate = shot->background + shot->fall_x * x + shot->fall_y * y;
-        float grey = plate * (1 - shot->darkness * shot->ink[at]) +
+        float ink = shot->ink[at], dust = (float)shot->dust[at] / 255;
+        float grey = plate * (1 - shot->darkness * (ink > dust ? ink : dust)) +
                      synth_normal(shot->rng, 0, shot->how->noise);
         pixels[at] = (uint8_t)synth_clamp(grey + 0.5f, 0, 255);
     }
@@ -237,16 +255,31 @@ static void expose(struct shot *shot, uint8_t *pixels)
 static void scratch(struct shot *shot)
 {
     for (uint32_t i = 0; i < shot->how->scratches; i++) {
-        struct synth_stroke line = {
-            .x = synth_uniform(shot->rng, 0, (float)shot->w),
-            .y = synth_uniform(shot->rng, 0, (float)shot->h),
-            .heading = synth_uniform(shot->rng, 0, 2 * SYNTH_PI),
-            .length = synth_uniform(shot->rng, 30, 160),
-            .width = synth_uniform(shot->rng, 0.6f, 1.4f),
-            .wander = 0.003f,
-            .depth = synth_uniform(shot->rng, 0.4f, 1),
-        };
+        struct synth_stroke line;
+        line.x = synth_uniform(shot->rng, 0, (float)shot->w);
+        line.y = synth_uniform(shot->rng, 0, (float)shot->h);
+        line.heading = synth_uniform(shot->rng, 0, 2 * SYNTH_PI);
+        line.length = synth_uniform(shot->rng, 30, 160);
+        line.width = synth_uniform(shot->rng, 0.6f, 1.4f);
+        line.wander = 0.003f;
+        line.depth = synth_uniform(shot->rng, 0.4f, 1);
         synth_draw_stroke(shot->rng, &line, shot->w, shot->h, shot->scratches);
+    }
+}
+
+static void soil(struct shot *shot)
+{
+    for (uint32_t i = 0; i < shot->how->dust; i++) {
+        struct synth_stroke speck;
+        speck.x = synth_uniform(shot->rng, 0, (float)shot->w);
+        speck.y = synth_uniform(shot->rng, 0, (float)shot->h);
+        speck.heading = synth_uniform(shot->rng, 0, 2 * SYNTH_PI);
+        speck.length = synth_uniform(shot->rng, 1, 5);
+        speck.width = synth_uniform(shot->rng, 0.4f, 1.2f);
+        speck.wander = 0.2f;
+        speck.depth = synth_uniform(shot->rng, 0.1f, 1);
+        speck.depth *= synth_uniform(shot->rng, 0.2f, 1);
+        synth_draw_stroke(shot->rng, &speck, shot->w, shot->h, shot->dust);
     }
 }
 
@@ -255,14 +288,17 @@ static enum afis_status take(struct shot *shot, const struct afis_memory *memory
     for (int i = 0; i < SURFACES; i++) {
         enum afis_status status =
             synth_noise(shot->rng, shot->w, shot->h, surface_spacing[i], memory, shot->surface[i]);
-        if (status != AFIS_OK)
+        if (status != AFIS_OK) {
             return status;
+        }
     }
     set_up(shot);
     scratch(shot);
+    soil(shot);
     press(shot);
-    if (shot->how->smudge > 0)
+    if (shot->how->smudge > 0) {
         smear(shot);
+    }
     blur(shot);
     expose(shot, pixels);
     return AFIS_OK;
@@ -274,31 +310,37 @@ enum afis_status afis_synth_impression(const struct afis_synth_master *master, u
 {
     struct afis_synth_condition how = *condition;
     struct synth_rng rng;
-    if (how.width < AFIS_SYNTH_SIDE_MIN || how.height < AFIS_SYNTH_SIDE_MIN)
+    if (how.width < AFIS_SYNTH_SIDE_MIN || how.height < AFIS_SYNTH_SIDE_MIN) {
         return AFIS_TOO_SMALL;
-    if (how.width > AFIS_SYNTH_SIDE_MAX || how.height > AFIS_SYNTH_SIDE_MAX)
+    }
+    if (how.width > AFIS_SYNTH_SIDE_MAX || how.height > AFIS_SYNTH_SIDE_MAX) {
         return AFIS_TOO_LARGE;
+    }
+    how.moisture = bounded(how.moisture, 1) + master->moisture;
     bound_condition(&how);
     synth_rng_seed(&rng, seed);
     struct shot shot = {
         .master = master, .how = &how, .rng = &rng, .w = how.width, .h = how.height};
     size_t count = (size_t)how.width * how.height;
-    size_t size = count * (SURFACES + 2) * sizeof(float) + count;
+    size_t size = count * (SURFACES + 2) * sizeof(float) + 2 * count;
     float *work = memory->alloc(memory->ctx, size);
     uint8_t *pixels = memory->alloc(memory->ctx, count);
     enum afis_status status = work != NULL && pixels != NULL ? AFIS_OK : AFIS_NO_MEMORY;
     if (status == AFIS_OK) {
-        for (int i = 0; i < SURFACES; i++)
+        for (int i = 0; i < SURFACES; i++) {
             shot.surface[i] = work + (size_t)i * count;
+        }
         shot.ink = work + SURFACES * count;
         shot.spare = shot.ink + count;
         shot.scratches = (uint8_t *)(shot.spare + count);
+        shot.dust = shot.scratches + count;
         status = take(&shot, memory, pixels);
     }
     memory->release(memory->ctx, work, size);
-    if (status == AFIS_OK)
+    if (status == AFIS_OK) {
         *out = (struct afis_image){how.width, how.height, AFIS_SYNTH_DPI, pixels};
-    else
+    } else {
         memory->release(memory->ctx, pixels, count);
+    }
     return status;
 }

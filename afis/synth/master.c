@@ -10,12 +10,15 @@ enum afis_synth_class afis_synth_draw_class(uint64_t seed, unsigned position)
     struct synth_rng rng;
     synth_rng_seed(&rng, synth_hash(seed) ^ 0xc1a55);
     uint32_t draw = synth_below(&rng, 1000), side = synth_below(&rng, 100);
-    if (draw < ARCHES)
+    if (draw < ARCHES) {
         return AFIS_SYNTH_ARCH;
-    if (draw < ARCHES + TENTED_ARCHES)
+    }
+    if (draw < ARCHES + TENTED_ARCHES) {
         return AFIS_SYNTH_TENTED_ARCH;
-    if (draw < ARCHES + TENTED_ARCHES + WHORLS)
+    }
+    if (draw < ARCHES + TENTED_ARCHES + WHORLS) {
         return AFIS_SYNTH_WHORL;
+    }
     /* Loops open towards the little finger nine times in ten, but on index fingers (2 and 7) only
      * in some six of ten. In an image of the right hand that is to the right. */
     uint32_t ulnar = position == 0 ? 50 : position == 2 || position == 7 ? 62 : 96;
@@ -59,11 +62,14 @@ enum afis_status afis_synth_finger(uint64_t seed, enum afis_synth_class class,
     master.half_width = synth_clamp(synth_normal(&rng, 122, 9), 98, 145);
     master.tip = synth_clamp(synth_normal(&rng, 182, 10), 155, 205);
     master.base = synth_uniform(&rng, 235, 275);
+    master.moisture = synth_clamp(synth_normal(&rng, 0, 0.2f), -0.5f, 0.5f);
     enum afis_status status = allocate(&master, memory);
-    if (status == AFIS_OK)
+    if (status == AFIS_OK) {
         status = synth_field(&rng, memory, &master);
-    if (status == AFIS_OK)
+    }
+    if (status == AFIS_OK) {
         status = synth_grow(&rng, memory, &master);
+    }
     if (status == AFIS_OK) {
         synth_skin(&rng, &master);
         *out = master;

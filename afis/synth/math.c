@@ -18,10 +18,11 @@ static float sine(float x)
 {
     float turns = x / (2 * SYNTH_PI);
     turns -= (float)(int32_t)(turns + (turns < 0 ? -0.5f : 0.5f)); /* -1/2 .. 1/2 */
-    if (turns > 0.25f)
+    if (turns > 0.25f) {
         turns = 0.5f - turns;
-    else if (turns < -0.25f)
+    } else if (turns < -0.25f) {
         turns = -0.5f - turns;
+    }
     return sine_core(turns * (2 * SYNTH_PI));
 }
 
@@ -42,18 +43,21 @@ static float atan_core(float x)
 float synth_atan2(float y, float x)
 {
     float ax = x < 0 ? -x : x, ay = y < 0 ? -y : y;
-    if (ax + ay == 0)
+    if (ax + ay == 0) {
         return 0;
+    }
     float a = ay > ax ? SYNTH_PI / 2 - atan_core(ax / ay) : atan_core(ay / ax);
-    if (x < 0)
+    if (x < 0) {
         a = SYNTH_PI - a;
+    }
     return y < 0 ? -a : a;
 }
 
 float synth_exp(float x)
 {
-    if (x < -80)
+    if (x < -80) {
         return 0;
+    }
     float scaled = x * 1.44269504f;
     int32_t whole = (int32_t)scaled; /* towards 0: the rest is -1 .. 0 */
     float rest = (scaled - (float)whole) * 0.69314718f;

@@ -16,8 +16,9 @@ uint64_t afis_synth_seed(uint64_t seed, uint32_t finger, uint32_t impression)
 
 void synth_rng_seed(struct synth_rng *rng, uint64_t seed)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         rng->s[i] = seed = synth_hash(seed);
+    }
 }
 
 static uint64_t rotate_left(uint64_t x, int k)
@@ -48,8 +49,9 @@ float synth_normal(struct synth_rng *rng, float mean, float deviation)
 {
     uint64_t bits = next(rng);
     int32_t sum = 0;
-    for (int i = 0; i < 4; i++, bits >>= 16)
+    for (int i = 0; i < 4; i++, bits >>= 16) {
         sum += (int32_t)(bits & 0xffff);
+    }
     /* four numbers of variance 1/12 each: the sum's deviation is 65536 / sqrt 3 */
     return mean + deviation * ((float)(sum - 131070) * (1.7320508f / 65536.0f));
 }
@@ -88,12 +90,14 @@ enum afis_status synth_noise(struct synth_rng *rng, uint32_t w, uint32_t h, floa
     uint32_t gw = (uint32_t)((float)w / spacing) + 4, gh = (uint32_t)((float)h / spacing) + 4;
     size_t size = ((size_t)gw + (size_t)gh * w) * sizeof(float);
     float *knots = memory->alloc(memory->ctx, size);
-    if (knots == NULL)
+    if (knots == NULL) {
         return AFIS_NO_MEMORY;
+    }
     float *rows = knots + gw;
     for (uint32_t j = 0; j < gh; j++) {
-        for (uint32_t i = 0; i < gw; i++)
+        for (uint32_t i = 0; i < gw; i++) {
             knots[i] = synth_normal(rng, 0, scale);
+        }
         expand_row(knots, w, spacing, rows + (size_t)j * w);
     }
     for (uint32_t y = 0; y < h; y++) {
@@ -102,8 +106,9 @@ enum afis_status synth_noise(struct synth_rng *rng, uint32_t w, uint32_t h, floa
         spline_weights(at - (float)cell, weights);
         const float *a = rows + (size_t)cell * w, *b = a + w, *c = b + w, *d = c + w;
         float *line = out + (size_t)y * w;
-        for (uint32_t x = 0; x < w; x++)
+        for (uint32_t x = 0; x < w; x++) {
             line[x] = a[x] * weights[0] + b[x] * weights[1] + c[x] * weights[2] + d[x] * weights[3];
+        }
     }
     memory->release(memory->ctx, knots, size);
     return AFIS_OK;

@@ -18,6 +18,8 @@ struct synth_rng {
 
 void synth_rng_seed(struct synth_rng *rng, uint64_t seed);
 uint64_t synth_hash(uint64_t x);
+
+/* No expression may draw twice: C leaves the order of evaluation to the compiler. */
 float synth_uniform(struct synth_rng *rng, float from, float to);
 /* Approximately normal (four uniform numbers summed), never further than 3.5 deviations out. */
 float synth_normal(struct synth_rng *rng, float mean, float deviation);

@@ -23,8 +23,12 @@ struct backend; /* a running instance of a plugin; reference-counted */
 struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log,
                       struct whorl_fault *fault);
 /* Once every backend is stopped: ends the workers, closes the handles (run the loop once more
- * until it is empty), frees. */
+ * until it is empty), frees. While a backend runs, the host keeps the loop alive. A plugin that
+ * never ends its calls leaves the host in memory, because its threads may still use it. */
 void host_close(struct host *host);
+
+/* How many backends are not stopped yet. */
+size_t host_running(const struct host *host);
 
 /* dlopens and checks a module's descriptor without starting it; used by conf_read too. NULL with
  * one sentence in *fault that names file, field, expected and found. */

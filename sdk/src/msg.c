@@ -9,6 +9,21 @@
 
 #define ZONE_CHUNK 2048u
 
+/* Cuts a character off that a full buffer has cut short. */
+static void trim_text(char *text)
+{
+    size_t len = strlen(text);
+    size_t start = len;
+    while (start > 0 && len - start < 4 && ((uint8_t)text[start - 1] & 0xc0) == 0x80) {
+        start--;
+    }
+    uint8_t first = start > 0 ? (uint8_t)text[start - 1] : 0;
+    size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
+    if (size > 1 && len - start + 1 < size) {
+        text[start - 1] = '\0';
+    }
+}
+
 bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format, ...)
 {
     if (fault == NULL) {
@@ -19,6 +34,8 @@ bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format
     va_start(args, format);
     vsnprintf(fault->text, sizeof fault->text, format, args);
     va_end(args);
+    trim_text(fault->where);
+    trim_text(fault->text);
     return false;
 }
 
@@ -341,7 +358,8 @@ static bool check_value(const msgpack_object *value, const struct whorl_field *f
     case WHORL_FIELD_STR:
         return check_text(value, field, where, fault);
     case WHORL_FIELD_BIN:
-        if (value->type != MSGPACK_OBJECT_BIN) {
+        /* The older msgpack has one type for both, and some clients still write it. */
+        if (value->type != MSGPACK_OBJECT_BIN && value->type != MSGPACK_OBJECT_STR) {
             return whorl_fail(fault, where, "must be binary");
         }
         return size_fits(value->via.bin.size, field, "bytes", where, fault);
@@ -365,13 +383,19 @@ static bool check_value(const msgpack_object *value, const struct whorl_field *f
     return whorl_fail(fault, where, "has no known type");
 }
 
+/* Whether a str, whose pointer msgpack-c leaves NULL when it is empty, has exactly this text. */
+static bool same_text(const msgpack_object_str *str, const char *text)
+{
+    size_t len = strlen(text);
+    return str->size == len && (len == 0 || memcmp(str->ptr, text, len) == 0);
+}
+
 /* The field of that name, or count. */
 static size_t find_field(const msgpack_object_str *key, const struct whorl_field *fields,
                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (strlen(fields[i].name) == key->size &&
-            memcmp(fields[i].name, key->ptr, key->size) == 0) {
+        if (same_text(key, fields[i].name)) {
             return i;
         }
     }
@@ -462,8 +486,7 @@ const msgpack_object *whorl_map_get(const msgpack_object *map, const char *key)
 bool whorl_str_is(const msgpack_object *object, const char *text)
 {
     return object != NULL && object->type == MSGPACK_OBJECT_STR &&
-           object->via.str.size == strlen(text) &&
-           memcmp(object->via.str.ptr, text, object->via.str.size) == 0;
+           same_text(&object->via.str, text);
 }
 
 bool whorl_str_copy(const msgpack_object *object, char *text, size_t cap)
@@ -475,7 +498,9 @@ bool whorl_str_copy(const msgpack_object *object, char *text, size_t cap)
     if (object == NULL || object->type != MSGPACK_OBJECT_STR || object->via.str.size >= cap) {
         return false;
     }
-    memcpy(text, object->via.str.ptr, object->via.str.size);
+    if (object->via.str.size > 0) {
+        memcpy(text, object->via.str.ptr, object->via.str.size);
+    }
     text[object->via.str.size] = '\0';
     return true;
 }

@@ -63,6 +63,7 @@ struct afis_synth_master {
     struct afis_synth_point points[AFIS_SYNTH_POINTS_MAX];
     float half_width;     /* of the area that touches a plane, pixels */
     float tip, base;      /* how far that area reaches above and below the centre, pixels */
+    float moisture;       /* of this skin as a rule, -1 dry .. 1 wet: adds to a condition's */
     uint8_t *orientation; /* ridge direction: 256 = 180 degrees, counter-clockwise from +x (y up) */
     uint8_t *period;      /* from ridge to ridge, 1/16 pixel */
     int8_t *ridge;        /* height of the skin: 127 top of a ridge, -127 floor of a valley */
@@ -97,6 +98,7 @@ struct afis_synth_condition {
     float part_y;       /* ... or to its tip (1): 0 is a flat print */
     float noise;        /* sensor noise, grey levels (standard deviation), 0..30 */
     uint32_t scratches; /* thin light lines across the print, 0..20 */
+    uint32_t dust;      /* specks on the plate, 0..50 */
     uint32_t width, height;
 };
 

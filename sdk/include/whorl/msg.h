@@ -3,7 +3,8 @@
  *
  * msgpack-c believes the counts that a header claims (5 bytes can make it reserve gigabytes), so
  * bytes are walked here first. Then msgpack-c builds the object tree, whose strings and binaries
- * point into the bytes that were read: keep those alive. */
+ * point into the bytes that were read: keep those alive. The pointer of an empty one may be NULL.
+ */
 #ifndef WHORL_MSG_H
 #define WHORL_MSG_H
 
@@ -67,7 +68,7 @@ WHORL_API void whorl_msg_release(struct whorl_msg *msg);
 
 enum whorl_field_type {
     WHORL_FIELD_STR,  /* valid UTF-8 without control characters; min..max bytes */
-    WHORL_FIELD_BIN,  /* min..max bytes */
+    WHORL_FIELD_BIN,  /* min..max bytes; a str counts too, and via.bin reads either */
     WHORL_FIELD_INT,  /* min..max */
     WHORL_FIELD_REAL, /* integers count too; finite; min..max */
     WHORL_FIELD_BOOL,

@@ -190,7 +190,8 @@ struct whorl_plugin {
     void (*call)(void *instance, uint64_t call, const uint8_t *message, size_t len);
 
     /* The host has given up on a call: finish early. host->cancelled says so from now on, which is
-     * enough for most. Loop thread; must not block. May be NULL. */
+     * enough for most. Another thread may have completed the call in the same moment: an id that
+     * the instance no longer knows is ignored. Loop thread; must not block. May be NULL. */
     void (*cancel)(void *instance, uint64_t call);
 
     /* Ends the instance. Loop thread; called once, after its last call is completed and its last
