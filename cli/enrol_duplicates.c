@@ -64,8 +64,8 @@ static void name_others(const struct gallery_person *person, const struct galler
         if (strcmp(candidate->person->id, person->id) == 0 ||
             candidate->score < result->match_threshold)
             continue;
-        len += len == 0 ? (size_t)snprintf(text, cap, "person %s has the fingers of", person->id)
-                        : 0;
+        len +=
+            len == 0 ? (size_t)snprintf(text, cap, "person %s has the fingers of", person->id) : 0;
         if (len < cap)
             len += (size_t)snprintf(text + len, cap - len, " %s (%.0f dB)", candidate->person->id,
                                     (double)candidate->score);

@@ -86,8 +86,9 @@ static bool make_template(const struct manifest_print *source, const uint8_t *by
                                    .width = source->width,
                                    .height = source->height};
     if (!sample.format)
-        return whorl_fail(&out->fault, "", "is neither a PNG image nor an ISO/IEC 19794-2 record; "
-                                           "a raw image needs width and height");
+        return whorl_fail(&out->fault, "",
+                          "is neither a PNG image nor an ISO/IEC 19794-2 record; "
+                          "a raw image needs width and height");
     if (decode_finger(&sample, &afis_memory_heap, &tmpl, &out->fault) != AFIS_OK ||
         !decode_usable(&tmpl, decode_is_image(sample.format), 0, &out->fault))
         return false;

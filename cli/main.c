@@ -16,6 +16,8 @@ static const struct {
     {"keys", cmd_keys, "make a certificate authority, server and device certificates"},
     {"device", cmd_device, "add, list and revoke devices"},
     {"officer", cmd_officer, "add, list and revoke officers"},
+    {"enrol", cmd_enrol, "load people and their prints into a gallery"},
+    {"gallery", cmd_gallery, "check, list, show and remove what is in a gallery"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
     {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
     {"outcome", cmd_outcome, "record what happened after an identification"},

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "plugins/pnc/identifiers.h"
 #include "whorl/msg.h"
@@ -59,8 +60,8 @@ static bool open_file(struct manifest *manifest, struct whorl_fault *fault)
         return whorl_fail(fault, manifest->path, "%s", strerror(errno));
     manifest->size = (uint64_t)st.st_size;
     const char *slash = strrchr(manifest->path, '/');
-    manifest->dir = slash ? strndup(manifest->path, (size_t)(slash - manifest->path) + 1)
-                          : strdup("./");
+    manifest->dir =
+        slash ? strndup(manifest->path, (size_t)(slash - manifest->path) + 1) : strdup("./");
     if (!manifest->dir)
         return whorl_fail(fault, manifest->path, "out of memory");
     return !manifest->csv || manifest_csv_header(manifest, fault);

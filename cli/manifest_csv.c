@@ -8,10 +8,9 @@
 
 #define DETAIL "detail:"
 
-static const char *const known[] = {"person", "position", "file",    "impression", "dpi",
-                                    "width",  "height",   "family",  "given",      "aliases",
-                                    "born",   "sex",      "source",  "expires",    "pncid",
-                                    "cro",    "reference"};
+static const char *const known[] = {
+    "person",  "position", "file", "impression", "dpi",     "width", "height", "family",   "given",
+    "aliases", "born",     "sex",  "source",     "expires", "pncid", "cro",    "reference"};
 
 static bool column_known(const char *name)
 {

@@ -13,10 +13,10 @@ struct manifest {
     unsigned long line;
     char *buffer; /* getline's */
     size_t cap;
-    char *header;                     /* CSV: the header line, cut up, */
-    char *columns[CSV_FIELDS_MAX];    /* its fields, */
-    size_t column_count;              /* how many, */
-    struct manifest_person *pending;  /* and the person whose rows are being read */
+    char *header;                    /* CSV: the header line, cut up, */
+    char *columns[CSV_FIELDS_MAX];   /* its fields, */
+    size_t column_count;             /* how many, */
+    struct manifest_person *pending; /* and the person whose rows are being read */
 };
 
 /* Reads the next line; false at the end, or with *failed and *fault. */

@@ -168,7 +168,7 @@ static bool read_fingers(struct manifest_person *person, struct whorl_fault *fau
 
 static bool read_person(struct manifest_person *person, struct whorl_fault *fault)
 {
-    static const char *const keys[] = {"person",  "identifiers", "names",  "born",    "sex",
+    static const char *const keys[] = {"person",  "identifiers", "names",   "born",    "sex",
                                        "details", "source",      "expires", "fingers", NULL};
     const char *id, *expires;
     return keys_known(person->json, "", keys, fault) &&

@@ -355,3 +355,11 @@ bool screen_json(const msgpack_object *object, FILE *out)
     fputc('\n', out);
     return ok;
 }
+
+bool screen_json_line(const msgpack_object *object, FILE *out)
+{
+    json_t *json = json_of(object);
+    bool ok = json && json_dumpf(json, out, JSON_COMPACT | JSON_ENCODE_ANY) == 0;
+    json_decref(json);
+    return ok;
+}

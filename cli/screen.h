@@ -22,4 +22,7 @@ void screen_progress(const msgpack_object *argument, FILE *out);
 /* Any message as JSON; a bin becomes a hex string. Ends with a newline. */
 bool screen_json(const msgpack_object *object, FILE *out);
 
+/* The same without any line break, not even at its end. */
+bool screen_json_line(const msgpack_object *object, FILE *out);
+
 #endif
