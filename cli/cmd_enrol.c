@@ -35,6 +35,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_DUPLICATES:
         o->duplicates = true;
         return 0;
+    case ARGP_KEY_ARG:
+        return ARGP_ERR_UNKNOWN; /* have them all at once */
     case ARGP_KEY_ARGS:
         o->sources = state->argv + state->next;
         o->source_count = state->argc - state->next;

@@ -25,9 +25,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_GALLERY:
         o->gallery = arg;
         return 0;
-    case ARGP_KEY_ARGS:
+    case ARGP_KEY_ARG:
         if (!o->wants_ids)
             break;
+        return ARGP_ERR_UNKNOWN; /* have them all at once */
+    case ARGP_KEY_ARGS:
         o->ids = state->argv + state->next;
         o->id_count = state->argc - state->next;
         return 0;
@@ -38,7 +40,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     default:
         break;
     }
-    return key == ARGP_KEY_ARGS ? ARGP_ERR_UNKNOWN : parse_conf_dir(key, arg, state, &o->dir);
+    return parse_conf_dir(key, arg, state, &o->dir);
 }
 
 static struct gallery *open_for(int argc, char **argv, const char *args_doc, const char *doc,
