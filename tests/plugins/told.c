@@ -66,8 +66,8 @@ static void put_found(msgpack_packer *pk, const msgpack_object *person)
 {
     const msgpack_object *identifiers = whorl_map_get(person, "identifiers");
     const msgpack_object *found_for = whorl_map_get(person, "found_for");
-    const msgpack_object *ref = identifiers != NULL ? &identifiers->via.map.ptr[0].val
-                                                    : whorl_map_get(person, "family");
+    const msgpack_object *ref =
+        identifiers != NULL ? &identifiers->via.map.ptr[0].val : whorl_map_get(person, "family");
     msgpack_pack_map(pk, 2);
     whorl_put_str(pk, "class", "match");
     whorl_put_key(pk, "candidates");
@@ -110,9 +110,9 @@ static void record(struct job *job, const msgpack_object *message)
         whorl_put_str(&pk, "reason", "told to fail");
     } else {
         const msgpack_object *records = whorl_map_get(message, "records");
-        whorl_put_int(&pk, "position",
-                      __atomic_add_fetch(&instance->position, records->via.array.size,
-                                         __ATOMIC_SEQ_CST));
+        whorl_put_int(
+            &pk, "position",
+            __atomic_add_fetch(&instance->position, records->via.array.size, __ATOMIC_SEQ_CST));
     }
     send_packed(job, &packed);
 }

@@ -21,29 +21,29 @@ static const struct conf_plugin faces = {
 
 static const struct conf_rule rules[] = {
     {.name = "adults who consent",
-                                  .basis = "consent",
-                                  .subject = LIST("adult"),
-                                  .consent = LIST("given"),
-                                  .backends = LIST("ident1", "pnc", "immigration"),
-                                  .require = LIST("reason", "subject.family")},
+     .basis = "consent",
+     .subject = LIST("adult"),
+     .consent = LIST("given"),
+     .backends = LIST("ident1", "pnc", "immigration"),
+     .require = LIST("reason", "subject.family")},
     {.name = "children whose guardian consents",
-                                  .basis = "consent",
-                                  .subject = LIST("child"),
-                                  .consent = LIST("given_by_guardian"),
-                                  .backends = LIST("ident1"),
-                                  .require = nothing},
+     .basis = "consent",
+     .subject = LIST("child"),
+     .consent = LIST("given_by_guardian"),
+     .backends = LIST("ident1"),
+     .require = nothing},
     {.name = "legal cause",
-                                  .basis = "pace-61-6a",
-                                  .subject = nothing,
-                                  .consent = nothing,
-                                  .backends = LIST("ident1", "pnc", "faces"),
-                                  .require = nothing},
+     .basis = "pace-61-6a",
+     .subject = nothing,
+     .consent = nothing,
+     .backends = LIST("ident1", "pnc", "faces"),
+     .require = nothing},
     {.name = "never reached for adults who consent",
-                                  .basis = "consent",
-                                  .subject = nothing,
-                                  .consent = nothing,
-                                  .backends = nothing,
-                                  .require = nothing},
+     .basis = "consent",
+     .subject = nothing,
+     .consent = nothing,
+     .backends = nothing,
+     .require = nothing},
 };
 static const struct conf_policy policy = {
     .name = "p", .rules = rules, .rule_count = sizeof rules / sizeof *rules};
@@ -54,7 +54,7 @@ struct expectation {
     const char *basis, *condition, *consent;
     const struct conf_plugin *plugin;
     bool entitled;
-    const char *check; /* the one that is asked for; NULL: everything */
+    const char *check;  /* the one that is asked for; NULL: everything */
     const char *reason; /* NULL: allowed */
 };
 
@@ -99,8 +99,7 @@ START_TEST(every_row_of_the_table_is_decided_as_written)
                                 .consent = row->consent,
                                 .entitlements = row->entitled ? LIST("pnc", "other") : nothing,
                                 .checks = row->check != NULL ? checks : NULL};
-    const struct conf_rule *rule =
-        policy_rule(&policy, row->basis, row->condition, row->consent);
+    const struct conf_rule *rule = policy_rule(&policy, row->basis, row->condition, row->consent);
     struct policy_decision decision;
     memset(&decision, 0xff, sizeof decision);
     policy_decide(&asked, rule, row->plugin, &decision);

@@ -150,7 +150,8 @@ END_TEST
 
 START_TEST(ids_that_could_harm_a_terminal_or_a_path_are_refused)
 {
-    static const char *const bad[] = {"", ".hidden", "-x", "a b", "a\nb", "a\x1b[0m", "a;b", "\xc3\xa9"};
+    static const char *const bad[] = {"",     ".hidden",  "-x",  "a b",
+                                      "a\nb", "a\x1b[0m", "a;b", "\xc3\xa9"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct registry_device device = device_of(bad[i], 1);
         struct registry_officer officer = officer_of(bad[i]);
@@ -243,10 +244,14 @@ START_TEST(a_damaged_record_is_a_fault_and_never_an_entry)
     static const struct {
         const char *bytes;
         size_t len;
-    } bad[] = {{"", 0},         {"\xc1", 1},          {"\x80", 1},
-               {"\xdf\xff", 2}, {"\xa5hello", 6},     {"\x81\xa5"
-                                                       "force\x01",
-                                                       8}};
+    } bad[] = {{"", 0},
+               {"\xc1", 1},
+               {"\x80", 1},
+               {"\xdf\xff", 2},
+               {"\xa5hello", 6},
+               {"\x81\xa5"
+                "force\x01",
+                8}};
     char path[96];
     snprintf(path, sizeof path, "%s/registry", dir);
     struct whorl_store *store =
