@@ -1,10 +1,9 @@
 /* A backend that answers what it is told, for the tests of the flow. Built once for each role.
  *
- * Search: the first sample's bytes are the answer, or one of the words "hang" (until the call is
- * cancelled), "slow" (half a second, then no_match). Look-up: the answer is
- * a match on the first person, whose ref is the value of the first identifier or the claimed
- * family name; a family name of "Garbage" gives bytes that are no answer. Sink: counts; with
- * `fail = yes` it stores nothing. All answers come from a worker thread. */
+ * Search: the first sample's bytes are a word, see search(). Look-up: a match on the first person,
+ * whose ref becomes the value of the first identifier, or the claimed family name; the name
+ * "Garbage" gets an answer that is none. Sink: appends the records to a file; with `fail = yes` it
+ * stores nothing. All answers come from a worker thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,9 @@
 
 #ifndef TOLD_ROLE
 #define TOLD_ROLE WHORL_ROLE_SEARCH
+#endif
+#ifndef TOLD_FORMAT
+#define TOLD_FORMAT "png"
 #endif
 
 struct instance {
@@ -37,29 +39,79 @@ static void send_packed(struct job *job, msgpack_sbuffer *packed)
     msgpack_sbuffer_destroy(packed);
 }
 
+static void put_match(msgpack_packer *pk)
+{
+    whorl_put_str(pk, "class", "match");
+    whorl_put_key(pk, "candidates");
+    msgpack_pack_array(pk, 1);
+    msgpack_pack_map(pk, 5);
+    whorl_put_str(pk, "ref", "K1");
+    whorl_put_real(pk, "score", 50);
+    whorl_put_key(pk, "identifiers");
+    msgpack_pack_map(pk, 2);
+    whorl_put_str(pk, "shoe", "44");
+    whorl_put_str(pk, "pncid", "P1");
+    whorl_put_key(pk, "names");
+    msgpack_pack_array(pk, 1);
+    msgpack_pack_map(pk, 2);
+    whorl_put_str(pk, "family", "Calloway");
+    whorl_put_str(pk, "given", "Dean");
+    whorl_put_str(pk, "born", "1979-07-21");
+}
+
+static void put_searched(msgpack_packer *pk, int people)
+{
+    whorl_put_key(pk, "searched");
+    msgpack_pack_map(pk, 2);
+    whorl_put_int(pk, "people", people);
+    whorl_put_int(pk, "of", 3);
+}
+
+/* The answer that goes with a word. */
+static void put_word(msgpack_packer *pk, const char *word)
+{
+    if (strcmp(word, "match") == 0) {
+        msgpack_pack_map(pk, 3);
+        put_match(pk);
+        put_searched(pk, 3);
+    } else if (strcmp(word, "poor") == 0) {
+        msgpack_pack_map(pk, 2);
+        whorl_put_str(pk, "class", "poor_quality");
+        whorl_put_str(pk, "reason", "smudged");
+    } else if (strcmp(word, "odd") == 0) {
+        msgpack_pack_map(pk, 1);
+        whorl_put_str(pk, "class", "match");
+    } else if (strcmp(word, "garbage") == 0) {
+        msgpack_pack_array(pk, 0);
+    } else {
+        msgpack_pack_map(pk, 2);
+        whorl_put_str(pk, "class", "no_match");
+        put_searched(pk, strcmp(word, "partial") == 0 ? 2 : 3);
+    }
+}
+
+/* match, none, partial, poor, odd (a match of nobody), garbage; hang: until the host gives up;
+ * slow: none after a while. */
 static void search(struct job *job, const msgpack_object *message)
 {
     const struct whorl_host *host = job->instance->host;
     const msgpack_object *samples = whorl_map_get(message, "samples");
     const msgpack_object *data = whorl_map_get(&samples->via.array.ptr[0], "data");
-    const char *bytes = data->via.bin.ptr;
-    size_t len = data->via.bin.size;
+    char word[16];
+    snprintf(word, sizeof word, "%.*s", (int)data->via.bin.size, data->via.bin.ptr);
     host->progress(host, job->call, "searching", 0.5);
-    if (len == 4 && memcmp(bytes, "hang", 4) == 0) {
-        while (!host->cancelled(host, job->call)) {
-            usleep(1000);
-        }
+    while (strcmp(word, "hang") == 0 && !host->cancelled(host, job->call)) {
+        usleep(1000);
     }
-    if (len == 4 && memcmp(bytes, "slow", 4) == 0) {
-        usleep(500000);
-        static const char none[] = "\x82\xa5"
-                                   "class\xa8"
-                                   "no_match\xa8"
-                                   "searched\x82\xa6people\x03\xa2of\x03";
-        host->complete(host, job->call, (const uint8_t *)none, sizeof none - 1);
-        return;
+    if (strcmp(word, "slow") == 0) {
+        usleep(300000);
     }
-    host->complete(host, job->call, (const uint8_t *)bytes, len);
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    put_word(&pk, word);
+    send_packed(job, &packed);
 }
 
 static void put_found(msgpack_packer *pk, const msgpack_object *person)
@@ -97,22 +149,37 @@ static void lookup(struct job *job, const msgpack_object *message)
     send_packed(job, &packed);
 }
 
+/* Appends the records to DATA_DIR/records. */
+static bool keep(const struct instance *instance, const msgpack_object *records)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/records", instance->host->data_dir);
+    FILE *file = fopen(path, "ae");
+    bool kept = file != NULL;
+    for (uint32_t i = 0; kept && i < records->via.array.size; i++) {
+        const msgpack_object_bin *bin = &records->via.array.ptr[i].via.bin;
+        kept = fwrite(bin->ptr, 1, bin->size, file) == bin->size;
+    }
+    return file != NULL && fclose(file) == 0 && kept;
+}
+
 static void record(struct job *job, const msgpack_object *message)
 {
     struct instance *instance = job->instance;
+    const msgpack_object *records = whorl_map_get(message, "records");
+    bool stored = !instance->fail && keep(instance, records);
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     msgpack_packer pk;
     msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
     msgpack_pack_map(&pk, 2);
-    whorl_put_bool(&pk, "stored", !instance->fail);
-    if (instance->fail) {
-        whorl_put_str(&pk, "reason", "told to fail");
-    } else {
-        const msgpack_object *records = whorl_map_get(message, "records");
+    whorl_put_bool(&pk, "stored", stored);
+    if (stored) {
         whorl_put_int(
             &pk, "position",
             __atomic_add_fetch(&instance->position, records->via.array.size, __ATOMIC_SEQ_CST));
+    } else {
+        whorl_put_str(&pk, "reason", "told to fail");
     }
     send_packed(job, &packed);
 }
@@ -171,7 +238,7 @@ static const struct whorl_setting settings[] = {
     {"fail", WHORL_SETTING_BOOLEAN, 0, "no", 0, 0, "store nothing"},
 };
 static const char *const modalities[] = {"finger", NULL};
-static const char *const formats[] = {"png", "raw", NULL};
+static const char *const formats[] = {TOLD_FORMAT, NULL};
 static const char *const keys[] = {"pncid", "name", NULL};
 
 WHORL_EXPORT extern const struct whorl_plugin whorl_plugin;
