@@ -18,6 +18,8 @@ static const struct {
     {"officer", cmd_officer, "add, list and revoke officers"},
     {"enrol", cmd_enrol, "load people and their prints into a gallery"},
     {"gallery", cmd_gallery, "check, list, show and remove what is in a gallery"},
+    {"pnc", cmd_pnc, "load and show PNC records"},
+    {"audit", cmd_audit, "list and verify the audit log"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
     {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
     {"outcome", cmd_outcome, "record what happened after an identification"},

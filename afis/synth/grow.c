@@ -17,12 +17,13 @@
 
 typedef float vec4 __attribute__((vector_size(16)));
 
-/* A filter bank; kernel rows are padded with zeros to whole vectors. */
+/* A filter bank. A kernel is 2 * radius + 1 rows, each padded with zeros to whole vectors; its
+ * radius follows its period, and it has room for the largest. */
 struct bank {
-    int radius;
-    uint32_t vectors; /* in a row */
-    vec4 *kernels;    /* [ANGLES][PERIODS][2 * radius + 1][vectors] */
-    size_t size;      /* bytes */
+    float scale;   /* pixels of the canvas in one of full resolution */
+    size_t each;   /* vectors of room for a kernel */
+    vec4 *kernels; /* [ANGLES][PERIODS][each] */
+    size_t size;   /* bytes */
 };
 
 /* A picture with a border of zeros, so that no filter needs to look for an edge. */
@@ -32,9 +33,20 @@ struct canvas {
     size_t size;      /* bytes of each */
 };
 
-static size_t kernel_vectors(const struct bank *bank)
+static float bin_period(const struct bank *bank, size_t bin)
 {
-    return (size_t)(2 * bank->radius + 1) * bank->vectors;
+    return (PERIOD_FIRST + PERIOD_STEP * (float)bin) * bank->scale;
+}
+
+/* A period from the centre the envelope has fallen to a twentieth. */
+static int bin_radius(const struct bank *bank, size_t bin)
+{
+    return (int)(bin_period(bank, bin) * 0.97f + 0.6f);
+}
+
+static uint32_t row_vectors(int radius)
+{
+    return (uint32_t)(2 * radius + 1 + 3) / 4;
 }
 
 /* One even Gabor kernel without DC, scaled so that a wave of its own frequency keeps its height.
@@ -67,22 +79,22 @@ static void make_kernel(float *out, int radius, size_t stride, float angle, floa
     }
 }
 
-static enum afis_status make_bank(struct bank *bank, float scale, int radius,
-                                  const struct afis_memory *memory)
+static enum afis_status make_bank(struct bank *bank, float scale, const struct afis_memory *memory)
 {
-    bank->radius = radius;
-    bank->vectors = (uint32_t)(2 * radius + 1 + 3) / 4;
-    size_t each = kernel_vectors(bank);
-    bank->size = each * ANGLES * PERIODS * sizeof(vec4);
+    bank->scale = scale;
+    int largest = bin_radius(bank, PERIODS - 1);
+    bank->each = (size_t)(2 * largest + 1) * row_vectors(largest);
+    bank->size = bank->each * ANGLES * PERIODS * sizeof(vec4);
     bank->kernels = memory->alloc(memory->ctx, bank->size);
     if (bank->kernels == NULL) {
         return AFIS_NO_MEMORY;
     }
     for (size_t a = 0; a < ANGLES; a++) {
         for (size_t p = 0; p < PERIODS; p++) {
-            make_kernel((float *)(bank->kernels + (a * PERIODS + p) * each), radius,
-                        (size_t)bank->vectors * 4, (float)a * (SYNTH_PI / ANGLES),
-                        (PERIOD_FIRST + PERIOD_STEP * (float)p) * scale);
+            int radius = bin_radius(bank, p);
+            make_kernel((float *)(bank->kernels + (a * PERIODS + p) * bank->each), radius,
+                        (size_t)row_vectors(radius) * 4, (float)a * (SYNTH_PI / ANGLES),
+                        bin_period(bank, p));
         }
     }
     return AFIS_OK;
@@ -114,12 +126,13 @@ static float *canvas_at(const struct canvas *canvas, int which, uint32_t x, uint
     return canvas->pixels[which] + (size_t)(y + canvas->pad) * canvas->stride + x + canvas->pad;
 }
 
-static float apply_kernel(const vec4 *kernel, const struct bank *bank, const float *corner,
-                          size_t stride)
+/* Inlined with a constant number of vectors, so that the sums stay in registers. */
+static inline float apply_rows(const vec4 *kernel, int rows, uint32_t vectors, const float *corner,
+                               size_t stride)
 {
     vec4 sum[2] = {{0}, {0}};
-    for (int row = 0; row < 2 * bank->radius + 1; row++, corner += stride) {
-        for (uint32_t i = 0; i < bank->vectors; i++) {
+    for (int row = 0; row < rows; row++, corner += stride) {
+        for (uint32_t i = 0; i < vectors; i++) {
             vec4 pixels;
             memcpy(&pixels, corner + (size_t)i * 4, sizeof pixels);
             sum[i & 1] += *kernel++ * pixels;
@@ -129,12 +142,29 @@ static float apply_kernel(const vec4 *kernel, const struct bank *bank, const flo
     return (all[0] + all[1]) + (all[2] + all[3]);
 }
 
+static float apply_kernel(const vec4 *kernel, int radius, const float *centre, size_t stride)
+{
+    int rows = 2 * radius + 1;
+    const float *corner = centre - (size_t)radius * stride - radius;
+    switch (row_vectors(radius)) {
+    case 3:
+        return apply_rows(kernel, rows, 3, corner, stride);
+    case 4:
+        return apply_rows(kernel, rows, 4, corner, stride);
+    case 5:
+        return apply_rows(kernel, rows, 5, corner, stride);
+    case 6:
+        return apply_rows(kernel, rows, 6, corner, stride);
+    default:
+        return apply_rows(kernel, rows, row_vectors(radius), corner, stride);
+    }
+}
+
 /* One pass over the canvas with every pixel's own filter. gain > 1 and the sigmoid make small waves
  * grow and large ones settle. */
 static void filter_pass(struct canvas *canvas, const struct bank *bank, uint32_t step, float gain,
                         const struct afis_synth_master *master)
 {
-    size_t each = kernel_vectors(bank);
     for (uint32_t y = 0; y < canvas->h; y++) {
         float *out = canvas_at(canvas, 1, 0, y);
         for (uint32_t x = 0; x < canvas->w; x++) {
@@ -142,9 +172,8 @@ static void filter_pass(struct canvas *canvas, const struct bank *bank, uint32_t
             uint32_t angle = (master->orientation[at] + 2u) / 4 % ANGLES;
             float period = ((float)master->period[at] / 16 - PERIOD_FIRST) / PERIOD_STEP + 0.5f;
             uint32_t bin = (uint32_t)synth_clamp(period, 0, PERIODS - 1);
-            const float *corner =
-                canvas_at(canvas, 0, x, y) - (size_t)bank->radius * canvas->stride - bank->radius;
-            float value = apply_kernel(bank->kernels + (angle * PERIODS + bin) * each, bank, corner,
+            const vec4 *kernel = bank->kernels + (angle * PERIODS + bin) * bank->each;
+            float value = apply_kernel(kernel, bin_radius(bank, bin), canvas_at(canvas, 0, x, y),
                                        canvas->stride);
             out[x] = synth_sigmoid(gain * value);
         }
@@ -193,9 +222,9 @@ enum afis_status synth_grow(struct synth_rng *rng, const struct afis_memory *mem
     struct bank coarse_bank = {0}, fine_bank = {0};
     struct canvas coarse = {0}, fine = {0};
     uint32_t w = master->width, h = master->height;
-    enum afis_status status = make_bank(&coarse_bank, 0.5f, 6, memory);
+    enum afis_status status = make_bank(&coarse_bank, 0.5f, memory);
     if (status == AFIS_OK) {
-        status = make_bank(&fine_bank, 1, 12, memory);
+        status = make_bank(&fine_bank, 1, memory);
     }
     if (status == AFIS_OK) {
         status = make_canvas(&coarse, w / 2, h / 2, 8, memory);

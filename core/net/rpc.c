@@ -157,37 +157,37 @@ static void refuse_request(struct connection *connection, const uint8_t *id, siz
     write_error(connection, head, frame_error_head(head, id, id_len), code, where, message, "\xc0");
 }
 
-void rpc_result(struct rpc *rpc, uint64_t id, const uint8_t *result, size_t len)
+void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len)
 {
-    struct call *call = idmap_take(&rpc->calls, id);
-    if (call != NULL) {
-        write_result(call->connection, call, result, len);
-        end_call(rpc, call);
+    struct call *open = idmap_take(&rpc->calls, call);
+    if (open != NULL) {
+        write_result(open->connection, open, result, len);
+        end_call(rpc, open);
     }
 }
 
-void rpc_error(struct rpc *rpc, uint64_t id, const char *code, const char *where,
+void rpc_error(struct rpc *rpc, uint64_t call, const char *code, const char *where,
                const char *message)
 {
-    struct call *call = idmap_take(&rpc->calls, id);
-    if (call != NULL) {
-        refuse_request(call->connection, call->wire_id, call->wire_id_len, code, where, message);
-        end_call(rpc, call);
+    struct call *open = idmap_take(&rpc->calls, call);
+    if (open != NULL) {
+        refuse_request(open->connection, open->wire_id, open->wire_id_len, code, where, message);
+        end_call(rpc, open);
     }
 }
 
-void rpc_notify(struct rpc *rpc, uint64_t id, const char *method, const uint8_t *argument,
+void rpc_notify(struct rpc *rpc, uint64_t connection, const char *method, const uint8_t *argument,
                 size_t len)
 {
-    struct connection *connection = idmap_get(&rpc->ids, id);
+    struct connection *to = idmap_get(&rpc->ids, connection);
     size_t method_len = strlen(method);
-    if (connection == NULL || method_len > FRAME_METHOD_MAX ||
-        stream_queued(connection->stream) + FRAME_HEAD_MAX + len > rpc->limits.max_write_queue) {
+    if (to == NULL || method_len > FRAME_METHOD_MAX ||
+        stream_queued(to->stream) + FRAME_HEAD_MAX + len > rpc->limits.max_write_queue) {
         return;
     }
     uint8_t head[FRAME_HEAD_MAX];
-    stream_write(connection->stream, head, frame_notification_head(head, method, method_len));
-    stream_write(connection->stream, argument, len);
+    stream_write(to->stream, head, frame_notification_head(head, method, method_len));
+    stream_write(to->stream, argument, len);
 }
 
 size_t rpc_open_calls(const struct rpc *rpc)

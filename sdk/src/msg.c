@@ -88,7 +88,7 @@ static struct head read_head(const uint8_t *bytes, size_t len)
         return (struct head){FORM_DATA, true, 1, 0};
     }
     if (first < 0x90) {
-        return (struct head){FORM_MAP, true, 1, 2u * (first & 0x0fu)};
+        return (struct head){FORM_MAP, true, 1, 2 * (uint64_t)(first & 0x0f)};
     }
     if (first < 0xa0) {
         return (struct head){FORM_ARRAY, true, 1, first & 0x0fu};

@@ -51,8 +51,8 @@ def edit(path, *changes):
 class World:
     """What packaging/demo/world makes, in a directory that goes with the process. Two index fingers
     each, three impressions: people 1 to 8 are in ident1, 8 to 12 in immigration, 13 to 16 nowhere;
-    the first impression is the enrolled one. Officers: WMP1234 (entitled to pnc), WMP0001 (to
-    nothing) and MPS0001 (of another force)."""
+    the first impression is the enrolled one. Officers: WMP1234 (entitled to pnc and
+    immigration), WMP0001 (to nothing) and MPS0001 (of another force)."""
 
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="whorl-test-")

@@ -118,7 +118,7 @@ void afis_synth_draw_condition(uint64_t seed, enum afis_synth_kind kind,
 /* "clean", "typical", ...; NULL for a number that is no kind. Static storage. */
 const char *afis_synth_kind_name(enum afis_synth_kind kind);
 
-/* Grows a finger: some 0.2 s. Fails only with AFIS_NO_MEMORY. Release with
+/* Grows a finger: some 0.1 s. Fails only with AFIS_NO_MEMORY. Release with
  * afis_synth_master_release; *out is unchanged on failure. */
 enum afis_status afis_synth_finger(uint64_t seed, enum afis_synth_class class,
                                    const struct afis_memory *memory, struct afis_synth_master *out);
@@ -126,7 +126,7 @@ enum afis_status afis_synth_finger(uint64_t seed, enum afis_synth_class class,
 /* Gives the buffers back; master may be all zero, and is afterwards. */
 void afis_synth_master_release(struct afis_synth_master *master, const struct afis_memory *memory);
 
-/* Takes one impression into a new image of condition->width x height at 500 dpi: some 20 ms.
+/* Takes one impression into a new image of condition->width x height at 500 dpi: some 10 ms.
  * AFIS_TOO_SMALL and AFIS_TOO_LARGE say that the window is, AFIS_NO_MEMORY as ever. Release with
  * afis_image_release; *out is unchanged on failure. */
 enum afis_status afis_synth_impression(const struct afis_synth_master *master, uint64_t seed,
