@@ -81,6 +81,7 @@ struct work {
     float *amplitude;   /* of the enhanced signal, in UNITs */
     float *agreement;   /* correlation of enhanced and normalised, 0..1 */
     float *strength;    /* of the ridges in grey levels against the print's typical */
+    float typical;
     float least;        /* grey levels */
     float *weight, *scratch, *scratch2;
     uint8_t *coarse, *mask, *cellscratch;
