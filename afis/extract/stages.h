@@ -30,7 +30,7 @@
 #define PERIODS 14
 #define PERIOD_MIN 5.5f  /* pixels at 500 dpi */
 #define PERIOD_MAX 14.5f
-#define RADIUS_MAX 10    /* of a filter kernel; < PAD */
+#define RADIUS_MAX 10
 #define NO_BIN 0xffffu
 
 /* Cuts one block into aligned pieces. Without a block (base NULL) it only adds up what is needed.
