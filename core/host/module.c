@@ -267,7 +267,8 @@ static bool load(struct candidate *candidate, size_t *symbol_size)
         if (strncmp(why, candidate->path, len) == 0) {
             why += len + strspn(why + len, ": ");
         }
-        return refuse(candidate, "module", "can't be loaded: %s", why);
+        refuse(candidate, "module", "can't be loaded: %s", why);
+        return false;
     }
     candidate->plugin = dlsym(handle, "whorl_plugin");
     if (!candidate->plugin) {
