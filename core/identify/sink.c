@@ -75,17 +75,21 @@ static void recording_free(struct recording *recording)
     free(recording);
 }
 
-static void one_ended(struct recording *recording)
+static void recording_end(struct recording *recording)
 {
-    if (--recording->pending > 0) {
-        return;
-    }
     bool stored = recording->sinks > 0;
     for (size_t i = 0; i < recording->sinks; i++) {
         stored = stored && recording->receipts[i].stored;
     }
     recording->done(recording->ctx, stored, recording->receipts, recording->sinks);
     recording_free(recording);
+}
+
+static void one_ended(struct recording *recording)
+{
+    if (--recording->pending == 0) {
+        recording_end(recording);
+    }
 }
 
 static void errand_failed(struct errand *errand, const char *why)
@@ -249,6 +253,32 @@ static void message_pack(struct recording *recording, const char *force,
     }
 }
 
+/* Sends the recording to every sink there is. */
+static void errands_send(struct recording *recording)
+{
+    const struct setup *setup = recording->setup;
+    struct errand *errands = recording->errands;
+    size_t sinks = 0;
+    for (size_t i = 0; i < setup->count; i++) {
+        if (setup->plugins[i].queue != NULL) {
+            recording->receipts[sinks].sink = setup->plugins[i].conf->name;
+            errands[sinks] = (struct errand){.recording = recording,
+                                             .plugin = &setup->plugins[i],
+                                             .receipt = &recording->receipts[sinks]};
+            sinks++;
+        }
+    }
+    recording->sinks = sinks;
+    recording->pending = sinks;
+    if (sinks == 0) {
+        recording_end(recording);
+    }
+    /* An errand may fail at once, and with the last one the recording ends. */
+    for (size_t i = 0; i < sinks; i++) {
+        errand_send(&errands[i]);
+    }
+}
+
 void sink_write(struct setup *setup, struct log *log, const char *transaction, const char *force,
                 const struct sink_record *records, size_t count, uint64_t deadline_ms,
                 sink_done *done, void *ctx)
@@ -266,7 +296,6 @@ void sink_write(struct setup *setup, struct log *log, const char *transaction, c
     *recording = (struct recording){.setup = setup_ref(setup),
                                     .log = log,
                                     .deadline = now_ms() + deadline_ms,
-                                    .pending = 1,
                                     .errands = errands,
                                     .receipts = receipts,
                                     .done = done,
@@ -276,17 +305,5 @@ void sink_write(struct setup *setup, struct log *log, const char *transaction, c
     }
     msgpack_sbuffer_init(&recording->message);
     message_pack(recording, force, records, count, deadline_ms);
-    for (size_t i = 0; i < setup->count; i++) {
-        const struct setup_plugin *plugin = &setup->plugins[i];
-        if (plugin->queue == NULL) {
-            continue;
-        }
-        size_t n = recording->sinks++;
-        receipts[n].sink = plugin->conf->name;
-        errands[n] =
-            (struct errand){.recording = recording, .plugin = plugin, .receipt = &receipts[n]};
-        recording->pending++;
-        errand_send(&errands[n]);
-    }
-    one_ended(recording);
+    errands_send(recording);
 }
