@@ -130,20 +130,20 @@ static bool receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *
     return good;
 }
 
-static void errand_send(struct errand *errand);
+static bool errand_send(struct errand *errand);
 
-/* Wakes the errands that waited, as long as the sink takes them. */
+/* A call has ended, so that one that waited can go. Those that are too late fail on the way. */
 static void wake(struct sink_queue *queue)
 {
-    struct errand *errand = queue->head;
-    if (errand == NULL) {
-        return;
+    bool gone = false;
+    while (!gone && queue->head != NULL) {
+        struct errand *errand = queue->head;
+        queue->head = errand->next;
+        queue->tail = queue->head == NULL ? NULL : queue->tail;
+        queue->waiting--;
+        errand->again = true;
+        gone = errand_send(errand);
     }
-    queue->head = errand->next;
-    queue->tail = queue->head == NULL ? NULL : queue->tail;
-    queue->waiting--;
-    errand->again = true;
-    errand_send(errand);
 }
 
 /* false: no room to wait, or nothing in flight whose end would wake it. */
@@ -215,24 +215,22 @@ static void no_progress(void *ctx, const char *stage, double fraction)
     (void)fraction;
 }
 
-static void errand_send(struct errand *errand)
+/* false: it failed at once. After the return the errand may be gone. */
+static bool errand_send(struct errand *errand)
 {
     struct recording *recording = errand->recording;
-    struct sink_queue *queue = errand->plugin->queue;
     struct whorl_secret message = {0};
     uint64_t now = now_ms();
     bool late = now >= recording->deadline;
     if (late || whorl_secret_write(&message, recording->message.data, recording->message.size)) {
         whorl_secret_release(&message);
-        sink_queue_ref(queue);
         errand_failed(errand, late ? "timed out while the sink was busy" : "out of memory");
-        wake(queue);
-        sink_queue_unref(queue);
-        return;
+        return false;
     }
-    queue->flying++;
+    errand->plugin->queue->flying++;
     const struct backend_listener listener = {no_progress, errand_ended, errand};
     backend_call(errand->plugin->backend, &message, recording->deadline - now, &listener);
+    return true;
 }
 
 static void message_pack(struct recording *recording, const char *force,
