@@ -52,13 +52,22 @@ static bool ends_with(const char *text, const char *end)
 static bool open_file(struct manifest *manifest, struct whorl_fault *fault)
 {
     struct stat st;
+    FILE *file = fopen(manifest->path, "re");
+    if (file && fstat(fileno(file), &st) == 0) {
+        manifest->size = (uint64_t)st.st_size;
+        return manifest_begin(manifest, file, fault);
+    }
+    if (file)
+        fclose(file);
+    return whorl_fail(fault, manifest->path, "%s", strerror(errno));
+}
+
+bool manifest_begin(struct manifest *manifest, FILE *file, struct whorl_fault *fault)
+{
+    manifest->file = file;
     manifest->csv = ends_with(manifest->path, ".csv");
     if (!manifest->csv && !ends_with(manifest->path, ".jsonl"))
         return whorl_fail(fault, manifest->path, "a manifest ends in .csv or .jsonl");
-    manifest->file = fopen(manifest->path, "re");
-    if (!manifest->file || fstat(fileno(manifest->file), &st) != 0)
-        return whorl_fail(fault, manifest->path, "%s", strerror(errno));
-    manifest->size = (uint64_t)st.st_size;
     const char *slash = strrchr(manifest->path, '/');
     manifest->dir =
         slash ? strndup(manifest->path, (size_t)(slash - manifest->path) + 1) : strdup("./");

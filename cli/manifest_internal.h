@@ -19,6 +19,9 @@ struct manifest {
     struct manifest_person *pending; /* and the person whose rows are being read */
 };
 
+/* Begins to read an open file, which it takes over; path must be set. */
+bool manifest_begin(struct manifest *manifest, FILE *file, struct whorl_fault *fault);
+
 /* Reads the next line; false at the end, or with *failed and *fault. */
 bool manifest_line(struct manifest *manifest, size_t *len, bool *failed, struct whorl_fault *fault);
 
