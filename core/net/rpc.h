@@ -48,7 +48,8 @@ struct rpc_handler {
     void *ctx;
 };
 
-/* Limits come from conf->core. NULL when memory, or lockable memory, is short. To be ended by
+/* Limits come from conf->core. The process must ignore SIGPIPE: a peer may be gone before what is
+ * sent to it. NULL when memory, or lockable memory, is short. To be ended by
  * rpc_close, then rpc_free. */
 struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler *handler,
                     struct log *log);
