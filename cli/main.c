@@ -16,6 +16,8 @@ static const struct {
     {"keys", cmd_keys, "make a certificate authority, server and device certificates"},
     {"device", cmd_device, "add, list and revoke devices"},
     {"officer", cmd_officer, "add, list and revoke officers"},
+    {"enrol", cmd_enrol, "load people and their prints into a gallery"},
+    {"gallery", cmd_gallery, "check, list, show and remove what is in a gallery"},
     {"pnc", cmd_pnc, "load and show PNC records"},
     {"audit", cmd_audit, "list and verify the audit log"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},

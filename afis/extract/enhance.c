@@ -21,37 +21,76 @@ static float bin_period(int bin)
 
 static int bin_radius(int bin)
 {
-    float sigma = tune(9, 0.40f) * bin_period(bin);
-    int radius = (int)ceilf(tune(10, 2.6f) * sigma);
+    float sigma = tune(9, 0.46f) * bin_period(bin);
+    int radius = (int)ceilf(tune(10, 2.5f) * sigma);
     return radius < RADIUS_MAX ? radius : RADIUS_MAX;
+}
+
+#define SIDE_MAX (2 * RADIUS_MAX + 1)
+
+/* cos and sin of a wave's phase at -radius..radius pixels along one axis. */
+static void sample_phase(float *cosine, float *sine, int radius, float per_pixel)
+{
+    for (int i = 0; i <= 2 * radius; i++) {
+        cosine[i] = cosf(per_pixel * (float)(i - radius));
+        sine[i] = sinf(per_pixel * (float)(i - radius));
+    }
+}
+
+/* The Gaussian hill and the wave on it; both are products of what x and y alone contribute, but for
+ * one mixed term that is a power of x within a row. */
+static void sample_parts(float *hill, float *wave, int radius, float period, float phi)
+{
+    float across = tune(8, 0.28f) * period;
+    float along = tune(9, 0.46f) * period;
+    float c = cosf(phi);
+    float s = sinf(phi);
+    float u2 = 1 / (2 * across * across);
+    float v2 = 1 / (2 * along * along);
+    float cx[SIDE_MAX];
+    float sx[SIDE_MAX];
+    float cy[SIDE_MAX];
+    float sy[SIDE_MAX];
+    float gx[SIDE_MAX];
+    int side = 2 * radius + 1;
+    sample_phase(cx, sx, radius, 2 * PI * c / period);
+    sample_phase(cy, sy, radius, 2 * PI * s / period);
+    for (int i = 0; i < side; i++) {
+        float x = (float)(i - radius);
+        gx[i] = expf(-x * x * (u2 * c * c + v2 * s * s));
+    }
+    for (int j = 0; j < side; j++) {
+        float y = (float)(j - radius);
+        float mixed = -2 * y * c * s * (u2 - v2);
+        float power = expf(-y * y * (u2 * s * s + v2 * c * c) - mixed * (float)radius);
+        float factor = expf(mixed);
+        for (int i = 0; i < side; i++) {
+            hill[j * side + i] = gx[i] * power;
+            wave[j * side + i] = cx[i] * cy[j] - sx[i] * sy[j];
+            power *= factor;
+        }
+    }
 }
 
 /* An even Gabor function without response to a constant and with unit response to its wave. */
 static void sample_kernel(float *kernel, int radius, float period, float phi)
 {
-    float across = tune(8, 0.30f) * period;
-    float along = tune(9, 0.40f) * period;
-    int side = 2 * radius + 1;
+    float wave[SIDE_MAX * SIDE_MAX];
+    float hill[SIDE_MAX * SIDE_MAX];
+    int taps = (2 * radius + 1) * (2 * radius + 1);
     float sum = 0;
     float envelope = 0;
-    float wave[(2 * RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1)];
-    float hill[(2 * RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1)];
-    for (int i = 0; i < side * side; i++) {
-        float x = (float)(i % side - radius);
-        float y = (float)(i / side - radius);
-        float u = x * cosf(phi) + y * sinf(phi);
-        float v = y * cosf(phi) - x * sinf(phi);
-        hill[i] = expf(-u * u / (2 * across * across) - v * v / (2 * along * along));
-        wave[i] = cosf(2 * PI * u / period);
+    sample_parts(hill, wave, radius, period, phi);
+    for (int i = 0; i < taps; i++) {
         sum += hill[i] * wave[i];
         envelope += hill[i];
     }
     float response = 0;
-    for (int i = 0; i < side * side; i++) {
+    for (int i = 0; i < taps; i++) {
         kernel[i] = hill[i] * (wave[i] - sum / envelope);
         response += kernel[i] * wave[i];
     }
-    for (int i = 0; i < side * side; i++) {
+    for (int i = 0; i < taps; i++) {
         kernel[i] *= GAIN / response;
     }
 }
@@ -61,7 +100,7 @@ static void make_kernel(struct kernel_bank *bank, int period_bin, int orientatio
 {
     int radius = bin_radius(period_bin);
     int side = 2 * radius + 1;
-    float kernel[(2 * RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1)];
+    float kernel[SIDE_MAX * SIDE_MAX];
     sample_kernel(kernel, radius, bin_period(period_bin), PI * (float)orientation / ORIENTATIONS);
     int32_t *taps = bank->taps + bank->count * (size_t)kernel_size(RADIUS_MAX);
     bank->made[period_bin][orientation] = taps;

@@ -9,7 +9,7 @@
 #define TRACE 14    /* pixels walked back along the line to tell its two directions apart */
 #define SHORTEST 6  /* pixels: a shorter line is dirt */
 #define SPUR 10     /* pixels to a junction: a shorter branch is an artefact of thinning */
-#define GAP 9.0f    /* pixels between the facing ends of a broken line */
+#define GAP 11.0f    /* pixels between the facing ends of a broken line */
 #define TOUCH 5.0f  /* pixels: a ridge's and a valley's end so close are noise */
 #define BORDER 8.0f /* pixels to the foreground's edge, where lines end for no reason of theirs */
 

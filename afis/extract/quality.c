@@ -32,17 +32,7 @@ static float edge_distance(const struct work *work, float x, float y)
 
 static void measure(struct work *work)
 {
-    work->ops->compare(work, work->agreement, work->strength, work->weight);
-    afis_field_smooth(work, work->agreement, 1.0f);
-    afis_field_smooth(work, work->strength, 1.0f);
-    afis_field_smooth(work, work->weight, 1.0f);
-    for (int i = 0; i < work->cells; i++) {
-        float power = work->strength[i] * work->weight[i];
-        work->agreement[i] = power > 0 ? work->agreement[i] / sqrtf(power) : 0;
-        float d = work->deviation[i] > work->least ? work->deviation[i] : work->least;
-        work->strength[i] = sqrtf(work->strength[i]) * d;
-    }
-    float typical = afis_field_percentile(work, work->strength, work->mask, 0.8f);
+    float typical = work->typical;
     float period = afis_field_percentile(work, work->period, work->mask, 0.5f);
     for (int i = 0; i < work->candidate_count; i++) {
         struct candidate *c = &work->candidates[i];

@@ -76,21 +76,35 @@ void afis_segment_coarse(struct work *work)
     float typical = afis_field_percentile(work, work->deviation, NULL, 0.92f);
     for (int i = 0; i < work->cells; i++) {
         work->coarse[i] =
-            work->deviation[i] > tune(3, 0.2f) * typical && work->weight[i] > BLANK * BLANK;
+            work->deviation[i] > tune(3, 0.22f) * typical && work->weight[i] > BLANK * BLANK;
     }
     memcpy(work->mask, work->coarse, (size_t)work->cells);
 }
 
 void afis_segment_fine(struct work *work)
 {
-    memcpy(work->amplitude, work->energy, (size_t)work->cells * sizeof(float));
-    afis_field_smooth(work, work->amplitude, tune(4, 1.0f));
+    work->ops->compare(work, work->agreement, work->strength, work->weight);
+    afis_field_smooth(work, work->agreement, 1.0f);
+    afis_field_smooth(work, work->strength, 1.0f);
+    afis_field_smooth(work, work->weight, 1.0f);
     for (int i = 0; i < work->cells; i++) {
-        work->amplitude[i] = sqrtf(work->amplitude[i]);
+        float power = work->strength[i] * work->weight[i];
+        work->amplitude[i] = sqrtf(work->strength[i]);
+        work->agreement[i] = power > 0 ? work->agreement[i] / sqrtf(power) : 0;
+        float d = work->deviation[i] > work->least ? work->deviation[i] : work->least;
+        work->strength[i] = work->amplitude[i] * d;
     }
-    float typical = afis_field_percentile(work, work->amplitude, work->coarse, 0.8f);
+    float typicala = afis_field_percentile(work, work->amplitude, work->coarse, 0.8f);
+    float typical = afis_field_percentile(work, work->strength, work->coarse, 0.8f);
+    work->typical = typical;
     for (int i = 0; i < work->cells; i++) {
-        work->mask[i] = work->coarse[i] != 0 && work->amplitude[i] > tune(5, 0.15f) * typical;
+        bool b;
+        switch ((int)tune(15, 1)) {
+        case 0: b = work->amplitude[i] > tune(5, 0.25f) * typicala; break;
+        case 1: b = work->strength[i] > tune(5, 0.13f) * typical; break;
+        default: b = 0.95f * logf(work->strength[i] / typical + 0.02f) + 4.1f * work->agreement[i] > tune(5, 2); break;
+        }
+        work->mask[i] = work->coarse[i] != 0 && b;
     }
     erode_or_dilate(work, work->mask, false);
     erode_or_dilate(work, work->mask, true);

@@ -30,7 +30,7 @@
 #define PERIODS 14
 #define PERIOD_MIN 5.5f  /* pixels at 500 dpi */
 #define PERIOD_MAX 14.5f
-#define RADIUS_MAX 10    /* of a filter kernel; < PAD */
+#define RADIUS_MAX 10
 #define NO_BIN 0xffffu
 
 /* Cuts one block into aligned pieces. Without a block (base NULL) it only adds up what is needed.
@@ -81,6 +81,7 @@ struct work {
     float *amplitude;   /* of the enhanced signal, in UNITs */
     float *agreement;   /* correlation of enhanced and normalised, 0..1 */
     float *strength;    /* of the ridges in grey levels against the print's typical */
+    float typical;
     float least;        /* grey levels */
     float *weight, *scratch, *scratch2;
     uint8_t *coarse, *mask, *cellscratch;

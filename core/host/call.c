@@ -170,12 +170,12 @@ uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uin
     return id;
 }
 
-void backend_cancel(struct backend *backend, uint64_t id)
+void backend_cancel(struct backend *backend, uint64_t call)
 {
     LOOP_ONLY(backend->host);
-    struct call *call = find_call(backend->host, id);
-    if (call && call->backend == backend && !call->ended) {
-        end_call(call, BACKEND_CANCELLED, NULL, 0);
+    struct call *found = find_call(backend->host, call);
+    if (found && found->backend == backend && !found->ended) {
+        end_call(found, BACKEND_CANCELLED, NULL, 0);
     }
 }
 

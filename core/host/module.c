@@ -37,7 +37,8 @@ static bool refuse(const struct candidate *candidate, const char *field, const c
     size_t len = strlen(candidate->path);
     size_t room = sizeof candidate->fault->text - sizeof text - 1;
     const char *path = candidate->path + (len > room ? len - room : 0);
-    return whorl_fail(candidate->fault, field, "%s: %s", path, text);
+    whorl_fail(candidate->fault, field, "%s: %s", path, text);
+    return false;
 }
 
 /* The entries may be longer than ours. */
@@ -266,13 +267,15 @@ static bool load(struct candidate *candidate, size_t *symbol_size)
         if (strncmp(why, candidate->path, len) == 0) {
             why += len + strspn(why + len, ": ");
         }
-        return refuse(candidate, "module", "can't be loaded: %s", why);
+        refuse(candidate, "module", "can't be loaded: %s", why);
+        return false;
     }
     candidate->plugin = dlsym(handle, "whorl_plugin");
     if (!candidate->plugin) {
         (void)dlclose(handle);
-        return refuse(candidate, "whorl_plugin",
-                      "must export the symbol whorl_plugin, found none: it is no Whorl plugin");
+        refuse(candidate, "whorl_plugin",
+               "must export the symbol whorl_plugin, found none: it is no Whorl plugin");
+        return false;
     }
     Dl_info info;
     const ElfW(Sym) *symbol = NULL;

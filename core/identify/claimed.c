@@ -21,7 +21,15 @@ static int next_byte(const char **at, const char *end)
     return -1;
 }
 
-static bool same(const char *claimed, const msgpack_object *found)
+/* Whether the text that goes on does so with another name: `at` is behind its first byte. */
+static bool at_next_name(const char *begin, const char *at)
+{
+    return at - begin >= 2 && at[-2] == ' ';
+}
+
+/* first_names: people seldom give all their given names, so that the first of one, whole names, may
+ * be all that the other has. */
+static bool same(const char *claimed, const msgpack_object *found, bool first_names)
 {
     const char *a = claimed;
     const char *a_end = claimed + strlen(claimed);
@@ -30,11 +38,15 @@ static bool same(const char *claimed, const msgpack_object *found)
     for (;;) {
         int x = next_byte(&a, a_end);
         int y = next_byte(&b, b_end);
+        if (x < 0 && y < 0) {
+            return true;
+        }
+        if (x < 0 || y < 0) {
+            return first_names &&
+                   (x < 0 ? at_next_name(found->via.str.ptr, b) : at_next_name(claimed, a));
+        }
         if (x != y) {
             return false;
-        }
-        if (x < 0) {
-            return true;
         }
     }
 }
@@ -55,7 +67,8 @@ static enum claimed_verdict compare(const struct decoded_subject *subject,
     if (!families && !givens) {
         return CLAIMED_UNKNOWN;
     }
-    if ((families && !same(subject->family, family)) || (givens && !same(subject->given, given))) {
+    if ((families && !same(subject->family, family, false)) ||
+        (givens && !same(subject->given, given, true))) {
         return CLAIMED_DIFFERS;
     }
     return CLAIMED_SAME;

@@ -188,7 +188,8 @@ static bool make_plan(struct listeners *listeners, const struct conf_listener *c
     }
     plan->name = strdup(conf->name);
     if (plan->name == NULL) {
-        return whorl_fail(fault, where, "out of memory");
+        whorl_fail(fault, where, "out of memory");
+        return false;
     }
     plan->listener = find_open(listeners, conf);
     if (plan->listener == NULL) {

@@ -112,7 +112,7 @@ static void end_call(struct rpc *rpc, struct call *call)
 static void write_result(struct connection *connection, const struct call *call,
                          const uint8_t *result, size_t len)
 {
-    uint8_t head[FRAME_HEAD_MAX];
+    uint8_t head[FRAME_REPLY_HEAD];
     size_t head_len = frame_result_head(head, call->wire_id, call->wire_id_len);
     stream_write(connection->stream, head, head_len);
     stream_write(connection->stream, result, len);
@@ -153,41 +153,41 @@ static void write_error(struct connection *connection, const uint8_t *head, size
 static void refuse_request(struct connection *connection, const uint8_t *id, size_t id_len,
                            const char *code, const char *where, const char *message)
 {
-    uint8_t head[FRAME_HEAD_MAX];
+    uint8_t head[FRAME_REPLY_HEAD];
     write_error(connection, head, frame_error_head(head, id, id_len), code, where, message, "\xc0");
 }
 
-void rpc_result(struct rpc *rpc, uint64_t id, const uint8_t *result, size_t len)
+void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len)
 {
-    struct call *call = idmap_take(&rpc->calls, id);
-    if (call != NULL) {
-        write_result(call->connection, call, result, len);
-        end_call(rpc, call);
+    struct call *open = idmap_take(&rpc->calls, call);
+    if (open != NULL) {
+        write_result(open->connection, open, result, len);
+        end_call(rpc, open);
     }
 }
 
-void rpc_error(struct rpc *rpc, uint64_t id, const char *code, const char *where,
+void rpc_error(struct rpc *rpc, uint64_t call, const char *code, const char *where,
                const char *message)
 {
-    struct call *call = idmap_take(&rpc->calls, id);
-    if (call != NULL) {
-        refuse_request(call->connection, call->wire_id, call->wire_id_len, code, where, message);
-        end_call(rpc, call);
+    struct call *open = idmap_take(&rpc->calls, call);
+    if (open != NULL) {
+        refuse_request(open->connection, open->wire_id, open->wire_id_len, code, where, message);
+        end_call(rpc, open);
     }
 }
 
-void rpc_notify(struct rpc *rpc, uint64_t id, const char *method, const uint8_t *argument,
+void rpc_notify(struct rpc *rpc, uint64_t connection, const char *method, const uint8_t *argument,
                 size_t len)
 {
-    struct connection *connection = idmap_get(&rpc->ids, id);
+    struct connection *to = idmap_get(&rpc->ids, connection);
     size_t method_len = strlen(method);
-    if (connection == NULL || method_len > FRAME_METHOD_MAX ||
-        stream_queued(connection->stream) + FRAME_HEAD_MAX + len > rpc->limits.max_write_queue) {
+    if (to == NULL || method_len > FRAME_METHOD_MAX ||
+        stream_queued(to->stream) + FRAME_NOTIFICATION_HEAD + len > rpc->limits.max_write_queue) {
         return;
     }
-    uint8_t head[FRAME_HEAD_MAX];
-    stream_write(connection->stream, head, frame_notification_head(head, method, method_len));
-    stream_write(connection->stream, argument, len);
+    uint8_t head[FRAME_NOTIFICATION_HEAD];
+    stream_write(to->stream, head, frame_notification_head(head, method, method_len));
+    stream_write(to->stream, argument, len);
 }
 
 size_t rpc_open_calls(const struct rpc *rpc)
@@ -236,12 +236,23 @@ static void end_connection(struct connection *connection, const char *reason)
 static void reject_bytes(struct connection *connection, const char *code,
                          const struct whorl_fault *fault)
 {
-    uint8_t head[FRAME_HEAD_MAX];
+    uint8_t head[FRAME_NOTIFICATION_HEAD];
     write_error(connection, head, frame_notification_head(head, "error", strlen("error")), code,
                 fault->where, fault->text, "");
     tell_refusal(connection->rpc, &connection->peer, fault->text);
     end_connection(connection, fault->text);
     stream_close(connection->stream, true);
+}
+
+/* Builds the tree of the params in rpc->zone. */
+static bool build_params(struct rpc *rpc, const struct frame *frame, msgpack_object *params)
+{
+    if (frame->params_len == 1) { /* an empty array: nothing to build */
+        *params = (msgpack_object){.type = MSGPACK_OBJECT_ARRAY};
+        return true;
+    }
+    msgpack_zone_clear(&rpc->zone);
+    return whorl_msg_build(frame->params, frame->params_len, &rpc->zone, params, NULL);
 }
 
 static void on_request(struct connection *connection, const struct frame *frame)
@@ -253,20 +264,16 @@ static void on_request(struct connection *connection, const struct frame *frame)
         return;
     }
     msgpack_object params;
-    struct call *call = NULL;
-    if (whorl_msg_build(frame->params, frame->params_len, &rpc->zone, &params, NULL)) {
-        call = add_call(connection, frame);
-    }
+    struct call *call = build_params(rpc, frame, &params) ? add_call(connection, frame) : NULL;
     if (call == NULL) {
         refuse_request(connection, frame->id, frame->id_len, "busy", "", "out of memory");
-    } else {
-        char method[FRAME_METHOD_MAX + 1];
-        memcpy(method, frame->method, frame->method_len);
-        method[frame->method_len] = '\0';
-        const struct rpc_call name = {connection->id, call->id, &connection->peer};
-        rpc->handler.request(rpc->handler.ctx, &name, method, &params);
+        return;
     }
-    msgpack_zone_clear(&rpc->zone);
+    char method[FRAME_METHOD_MAX + 1];
+    memcpy(method, frame->method, frame->method_len);
+    method[frame->method_len] = '\0';
+    const struct rpc_call name = {connection->id, call->id, &connection->peer};
+    rpc->handler.request(rpc->handler.ctx, &name, method, &params);
 }
 
 static bool on_frame(void *ctx, const struct frame *frame)

@@ -1,7 +1,13 @@
 /* msgpack-RPC over TCP, with TLS 1.3 or, on loopback, without.
  *
  * Turns bytes into calls and replies into bytes; knows nothing of what a method means. A call is
- * named by an id: to reply to one whose connection has gone is a no-op. Loop thread only. */
+ * named by an id: to reply to one whose connection has gone is a no-op. Loop thread only.
+ *
+ * Replies to what one read brought leave in one write. A connection above max_write_queue is not
+ * read until the peer has taken half of it; one above max_calls_per_connection gets `busy` answers,
+ * one above max_connections is closed at once. Dropped are: a handshake that takes longer than
+ * handshake_timeout_s; and after idle_timeout_s a peer that is silent with no call open, that has
+ * not sent a message to its end, or that takes nothing of what is sent. */
 #ifndef CORE_RPC_H
 #define CORE_RPC_H
 
@@ -20,7 +26,7 @@ struct rpc;
 struct rpc_peer {
     bool tls;
     uint8_t certificate[32]; /* SHA-256 of the client certificate (DER); zero without TLS */
-    const char *device;      /* conf_listener.device, without TLS; else NULL */
+    const char *device;      /* conf_listener.device, without TLS; else NULL. Lives until `gone` */
     char address[64];        /* numeric, for the log */
 };
 
@@ -36,12 +42,15 @@ struct rpc_handler {
      * rpc_result or rpc_error. */
     void (*request)(void *ctx, const struct rpc_call *call, const char *method,
                     const msgpack_object *params);
-    /* A connection has ended; its calls need no answer. */
+    /* A connection has ended; its calls need no answer. Comes once for each whose peer was let in.
+     */
     void (*gone)(void *ctx, uint64_t connection);
     void *ctx;
 };
 
-/* Limits come from conf->core. */
+/* Limits come from conf->core. The process must ignore SIGPIPE: a peer may be gone before what is
+ * sent to it. NULL when memory, or lockable memory, is short. To be ended by
+ * rpc_close, then rpc_free. */
 struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler *handler,
                     struct log *log);
 
@@ -56,7 +65,7 @@ uint16_t rpc_port(const struct rpc *rpc, const char *listener);
 
 /* result: one packed msgpack object. The bytes are copied. */
 void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len);
-/* An error map {code, message, where}; where "" = none. */
+/* An error map {code, message, where}; where "" = none. With code "busy" retry_ms is added. */
 void rpc_error(struct rpc *rpc, uint64_t call, const char *code, const char *where,
                const char *message);
 /* Sends [2, method, [argument]]. Dropped when the connection's write queue is full. */

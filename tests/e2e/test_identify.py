@@ -86,10 +86,12 @@ class Identify(unittest.TestCase):
         found = self.identify(3, subject=subject)["claimed"]["found"]
         verdicts = {f["backend"]: (f["name_differs"], f["born_differs"]) for f in found}
         self.assertEqual(verdicts["ident1"], (True, False))
-        subject = {"condition": "adult", "family": "calloway", "given": "Dean Anthony",
-                   "born": "1979-07-21"}
-        found = self.identify(3, subject=subject)["claimed"]["found"]
-        self.assertTrue(all(not f["name_differs"] and not f["born_differs"] for f in found))
+        for given, differs in (("Dean Anthony", False), ("DEAN", False), ("Dea", True)):
+            subject = {"condition": "adult", "family": "calloway", "given": given,
+                       "born": "1979-07-21"}
+            found = self.identify(3, subject=subject)["claimed"]["found"]
+            self.assertTrue(all(f["name_differs"] == differs for f in found), given)
+            self.assertFalse(any(f["born_differs"] for f in found))
 
     def test_claimed_details_alone_are_looked_up_and_never_a_match(self):
         subject = {"condition": "adult", "family": "Calloway", "given": "Dean Anthony",
@@ -101,6 +103,7 @@ class Identify(unittest.TestCase):
     def test_officer_without_entitlement_gets_everything_but_that(self):
         found = answers(self.identify(3, officer="WMP0001"))
         self.assertEqual(found["ident1"]["class"], "match")
+        self.assertEqual(found["immigration"]["class"], "not_searched")
         self.assertEqual(found["pnc"]["class"], "not_searched")
         self.assertIn("entitled", found["pnc"]["reason"])
 

@@ -48,6 +48,8 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
     snprintf(server->device, sizeof server->device, "%s",
              call->peer->device == NULL ? "(null)" : call->peer->device);
     server->tls = call->peer->tls;
+    server->last_connection = call->connection;
+    memcpy(server->address, call->peer->address, sizeof server->address);
     if (strcmp(method, "ping") == 0) {
         rpc_result(server->rpc, call->id, (const uint8_t *)"\xa4pong", 5);
     } else if (strcmp(method, "params") == 0) {

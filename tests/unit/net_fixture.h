@@ -33,7 +33,8 @@ struct server {
     uint64_t held[HELD_MAX]; /* loop thread */
     atomic_uint held_count;
     uint8_t certificate[32]; /* of the last request */
-    char device[64];
+    char device[64], address[64];
+    uint64_t last_connection;
     bool tls;
 };
 
