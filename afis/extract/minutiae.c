@@ -194,13 +194,53 @@ static void drop_false(struct work *work)
     work->candidate_count = kept;
 }
 
-void afis_find_minutiae(struct work *work)
+static void find_in(struct work *work, const int16_t *plane)
 {
-    work->ops->binarise(work);
+    work->ops->binarise(work, plane);
     afis_thin(work, work->ridge_bits);
     afis_thin(work, work->valley_bits);
     work->candidate_count = 0;
     collect_ends(work, work->ridge_bits, AFIS_MINUTIA_ENDING);
     collect_ends(work, work->valley_bits, AFIS_MINUTIA_BIFURCATION);
     drop_false(work);
+}
+
+/* Marks the minutiae that the second opinion knows too. */
+static void confirm(struct work *work)
+{
+    for (int i = 0; i < work->candidate_count; i++) {
+        struct candidate *c = &work->candidates[i];
+        float best = tune(26, 8.0f);
+        for (int j = 0; j < work->second_count; j++) {
+            const struct candidate *s = &work->second[j];
+            float dx = s->x - c->x;
+            float dy = s->y - c->y;
+            float d = sqrtf(dx * dx + dy * dy);
+            if (d < best && s->dx * c->dx + s->dy * c->dy > 0.85f) {
+                best = d;
+                c->confirmed = true;
+                c->sx = s->x;
+                c->sy = s->y;
+            }
+        }
+    }
+    float f = tune(27, 0.5f);
+    for (int i = 0; i < work->candidate_count; i++) {
+        struct candidate *c = &work->candidates[i];
+        if (c->confirmed) {
+            c->x += (c->sx - c->x) * f;
+            c->y += (c->sy - c->y) * f;
+        }
+    }
+}
+
+void afis_find_minutiae(struct work *work)
+{
+    struct candidate *first = work->candidates;
+    work->candidates = work->second;
+    find_in(work, work->spare);
+    work->second_count = work->candidate_count;
+    work->candidates = first;
+    find_in(work, work->enhanced);
+    confirm(work);
 }

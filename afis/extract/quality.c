@@ -90,9 +90,9 @@ void afis_grade(struct work *work, struct afis_template *out)
     for (int i = 0; i < work->candidate_count; i++) {
         struct candidate *c = &work->candidates[i];
         const float *f = c->feature;
-        float odds = -4.522f + 0.9f * f[0] + 4.134f * f[1] + 0.031f * fminf(f[3], 32) +
-                     0.027f * fminf(f[6], 25) + 0.058f * f[9] +
-                     1.021f * fminf(0.4f, fmaxf(-0.4f, f[12]));
+        float odds = -5.084f + 0.859f * f[0] + 3.717f * f[1] + 0.045f * fminf(f[3], 32) +
+                     0.025f * fminf(f[6], 25) + 0.066f * f[9] +
+                     1.006f * fminf(0.4f, fmaxf(-0.4f, f[12])) + (c->confirmed ? tune(28, 0.58f) : 0);
         c->quality = 1 / (1 + expf(-odds));
     }
     qsort(work->candidates, (size_t)work->candidate_count, sizeof *work->candidates, by_quality);

@@ -44,6 +44,7 @@ void *arena_take(struct arena *arena, size_t bytes);
 
 /* Filter kernels made so far; see enhance.c. */
 struct kernel_bank {
+    float across, along;                    /* the hill's standard deviations, in periods */
     int32_t *taps;                          /* room for all of them */
     int32_t *made[PERIODS][ORIENTATIONS];   /* NULL until first used */
     size_t count;
@@ -57,6 +58,8 @@ struct candidate {
     int trace;
     uint8_t type;      /* enum afis_minutia_type */
     bool dropped;
+    bool confirmed;    /* by the second opinion */
+    float sx, sy;
 };
 
 #define CANDIDATES_MAX 1024
@@ -71,7 +74,7 @@ struct work {
     uint8_t *grey;      /* width * height */
     int16_t *normal;    /* pixel (0, 0) of the normalised plane */
     int16_t *enhanced;  /* pixel (0, 0) of the enhanced plane */
-    int16_t *spare;     /* a third plane, for the stages' own use */
+    int16_t *spare;     /* a third plane, for the stages' own use; at last the second opinion */
 
     float *mean, *deviation;      /* of the grey values */
     float *gxx, *gyy, *gxy, *energy; /* structure tensor and signal energy, smoothed */
@@ -87,7 +90,7 @@ struct work {
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
     int32_t *cell_queue;
-    struct kernel_bank bank;
+    struct kernel_bank bank, long_bank;
 
     int words; /* 64-bit words a row of bits */
     uint64_t *ridge_bits, *valley_bits, *bit_scratch;
@@ -95,6 +98,8 @@ struct work {
 
     struct candidate *candidates;
     int candidate_count;
+    struct candidate *second; /* what the long kernels made visible */
+    int second_count;
 };
 
 /* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
@@ -114,7 +119,7 @@ struct pixel_ops {
     /* Per cell: mean product of the enhanced and the normalised plane, mean squares of both. */
     void (*compare)(const struct work *work, float *product, float *enhanced, float *normal);
     /* Bits of plane > 0 and < 0, inside the mask only. */
-    void (*binarise)(struct work *work);
+    void (*binarise)(struct work *work, const int16_t *plane);
 };
 
 extern const struct pixel_ops afis_pixel_ops_portable;
@@ -139,6 +144,7 @@ void afis_segment_coarse(struct work *work);
 void afis_segment_fine(struct work *work);
 void afis_orient(struct work *work, const int16_t *plane, float sigma);
 void afis_enhance(struct work *work);
+void afis_enhance_again(struct work *work);
 void afis_thin(const struct work *work, uint64_t *bits);
 void afis_find_minutiae(struct work *work);
 void afis_grade(struct work *work, struct afis_template *out);
