@@ -9,6 +9,13 @@
 #define GAIN 16384.0f /* 1 << GAIN_BITS of pixels.c: taps are fixed-point numbers */
 #define PI 3.14159265f
 
+/* Standard deviations of the kernels' hill, in ridge periods. Short ones follow curved ridges; the
+ * passes make up for it. */
+#define ACROSS 0.28f
+#define ALONG 0.46f
+#define ALONG_AGAIN 0.70f
+#define REACH 2.5f /* standard deviations that a kernel covers, unless RADIUS_MAX is less */
+
 static int kernel_size(int radius)
 {
     return (radius + 1) * (2 * radius + 1);
@@ -22,7 +29,7 @@ static float bin_period(int bin)
 static int bin_radius(const struct kernel_bank *bank, int bin)
 {
     float sigma = bank->along * bin_period(bin);
-    int radius = (int)ceilf(tune(10, 2.5f) * sigma);
+    int radius = (int)ceilf(REACH * sigma);
     return radius < RADIUS_MAX ? radius : RADIUS_MAX;
 }
 
@@ -159,33 +166,29 @@ static void filter_plane(struct work *work)
     }
 }
 
+void afis_enhance(struct work *work)
+{
+    /* Cells over which the tensor is smoothed before each filtering, and once after. */
+    static const float sigma[] = {2.0f, 1.2f, 1.0f, 1.0f};
+    const int passes = sizeof sigma / sizeof *sigma - 1;
+    work->bank.across = ACROSS;
+    work->bank.along = ALONG;
+    memset(work->old_bin, 0xff, (size_t)work->cells * sizeof *work->old_bin);
+    afis_orient(work, work->normal, sigma[0]);
+    for (int pass = 0; pass < passes; pass++) {
+        choose_bins(work);
+        filter_plane(work);
+        afis_orient(work, work->enhanced, sigma[pass + 1]);
+        afis_segment_fine(work);
+    }
+}
+
 void afis_enhance_again(struct work *work)
 {
-    work->long_bank.across = tune(24, 0.28f);
-    work->long_bank.along = tune(25, 0.7f);
+    work->long_bank.across = ACROSS;
+    work->long_bank.along = ALONG_AGAIN;
     choose_bins(work);
     for (int i = 0; i < work->cells; i++) {
         filter_one(work, &work->long_bank, i, work->spare);
     }
-}
-
-void afis_enhance(struct work *work)
-{
-    work->bank.across = tune(8, 0.28f);
-    work->bank.along = tune(9, 0.46f);
-    int passes = (int)tune(11, 3);
-    memset(work->old_bin, 0xff, (size_t)work->cells * sizeof *work->old_bin);
-    const int16_t *from = work->normal;
-    for (int pass = 0; pass < passes; pass++) {
-        float sigma = pass == 0 ? tune(12, 2.0f) : pass == 1 ? tune(13, 1.2f) : tune(14, 1.0f);
-        afis_orient(work, from, sigma);
-        if (pass > 0) {
-            afis_segment_fine(work);
-        }
-        choose_bins(work);
-        filter_plane(work);
-        from = work->enhanced;
-    }
-    afis_orient(work, from, tune(14, 1.0f));
-    afis_segment_fine(work);
 }

@@ -51,15 +51,13 @@ struct kernel_bank {
 };
 
 struct candidate {
-    float x, y;        /* pixels */
-    float dx, dy;      /* unit vector back along the line, y down */
-    float quality;     /* 0..1 */
-    float feature[16];
-    int trace;
-    uint8_t type;      /* enum afis_minutia_type */
-    bool dropped;
-    bool confirmed;    /* by the second opinion */
-    float sx, sy;
+    float x, y;     /* pixels */
+    float dx, dy;   /* unit vector back along the line, y down */
+    float quality;  /* 0..1: how likely another impression shows it too */
+    int trace;      /* pixels of line behind it, up to what minutiae.c follows */
+    uint8_t type;   /* enum afis_minutia_type */
+    bool dropped;   /* found false */
+    bool confirmed; /* by the second opinion */
 };
 
 #define CANDIDATES_MAX 1024
@@ -82,10 +80,10 @@ struct work {
     float *period;      /* pixels */
     float *coherence;   /* 0..1 */
     float *amplitude;   /* of the enhanced signal, in UNITs */
-    float *agreement;   /* correlation of enhanced and normalised, 0..1 */
-    float *strength;    /* of the ridges in grey levels against the print's typical */
-    float typical;
-    float least;        /* grey levels */
+    float *agreement;   /* correlation of enhanced and normalised, -1..1 */
+    float *strength;    /* of the ridges, grey levels */
+    float typical;      /* strength of this print's ridges, grey levels */
+    float least;        /* deviation that normalisation takes as its floor, grey levels */
     float *weight, *scratch, *scratch2;
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
@@ -139,16 +137,29 @@ float afis_field_percentile(struct work *work, const float *field, const uint8_t
                             float fraction);
 float afis_field_at(const struct work *work, const float *field, float x, float y);
 
+/* normalise.c: grey -> normal, mean, deviation, least. */
 void afis_normalise(struct work *work);
+
+/* segment.c: coarse from contrast; then mask, agreement, strength and typical from what the filters
+ * made of the coarse foreground. */
 void afis_segment_coarse(struct work *work);
 void afis_segment_fine(struct work *work);
+
+/* orientation.c: phi, period, coherence and the tensor of a plane, smoothed by sigma cells. */
 void afis_orient(struct work *work, const int16_t *plane, float sigma);
+
+/* enhance.c: normal -> enhanced, with all fields and the mask in their final state. Then once more
+ * with longer kernels -> spare. */
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
-void afis_thin(const struct work *work, uint64_t *bits);
-void afis_find_minutiae(struct work *work);
-void afis_grade(struct work *work, struct afis_template *out);
 
-float tune(int i, float value); /* TUNING */
+/* thin.c: lines of one pixel, in place. */
+void afis_thin(const struct work *work, uint64_t *bits);
+
+/* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
+void afis_find_minutiae(struct work *work);
+
+/* quality.c: grades the candidates and the print, writes the template. */
+void afis_grade(struct work *work, struct afis_template *out);
 
 #endif
