@@ -19,6 +19,7 @@ static const struct {
     {"enrol", cmd_enrol, "load people and their prints into a gallery"},
     {"gallery", cmd_gallery, "check, list, show and remove what is in a gallery"},
     {"pnc", cmd_pnc, "load and show PNC records"},
+    {"policy", cmd_policy, "explain what a policy allows, and by which rule"},
     {"audit", cmd_audit, "list and verify the audit log"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
     {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
