@@ -9,7 +9,8 @@
  * sex, details [{label, value, level}], source, expires, and fingers [{position, impression, file,
  * dpi, width, height}].
  *
- * Everything is checked here; a line that is wrong is reported and passed over. */
+ * expires is a date, YYYY-MM-DD, or "never". Everything is checked here; a line that is wrong is
+ * reported and passed over. */
 #ifndef CLI_MANIFEST_H
 #define CLI_MANIFEST_H
 
@@ -39,6 +40,7 @@ struct manifest_person {
     struct gallery_detail details[32];
     struct manifest_print prints[GALLERY_PRINTS_MAX];
     size_t print_count;
+    bool never;   /* the manifest says that the enrolment does not expire */
     char *text;   /* the CSV row that introduced the person, cut up */
     char *source; /* and as it was, to compare others with */
     json_t *json;
