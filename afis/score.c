@@ -3,13 +3,21 @@
 
 #include "match/internal.h"
 
+float afis_score(const float features[FEATURE_COUNT], bool aligned)
+{
+    return aligned ? 10 * features[FEATURE_SUPPORT] : features[FEATURE_SUPPORT];
+}
+
+size_t afis_matcher_size(void)
+{
+    return sizeof(struct afis_matcher);
+}
+
 float afis_compare(struct afis_matcher *matcher, const struct afis_finger *probe,
                    const struct afis_finger *gallery)
 {
-    afis_features(matcher, probe, gallery);
-    const float *f = matcher->features;
-    float evidence = fmaxf(f[FEATURE_LLR], 0) * f[FEATURE_FRACTION];
-    return 30 * (sqrtf(1 + evidence / 8) - 1);
+    bool aligned = afis_match_ops_best()->compare(matcher, probe, gallery);
+    return afis_score(matcher->features, aligned);
 }
 
 float afis_fuse(const float *scores, size_t count)
