@@ -101,7 +101,7 @@ static void add_candidate(struct work *work, const struct trace *t, uint8_t type
         (t->junction && t->length < SPUR) || t->length < 3) {
         return;
     }
-    struct candidate c = {.x = (float)t->x[0], .y = (float)t->y[0], .type = type};
+    struct candidate c = {.x = (float)t->x[0], .y = (float)t->y[0], .type = type, .trace = t->length};
     if (!well_inside(work, c.x, c.y)) {
         return;
     }

@@ -24,6 +24,7 @@ void afis_normalise(struct work *work)
     }
     float typical = afis_field_percentile(work, work->deviation, NULL, 0.9f);
     float least = typical * tune(2, FLOOR) + 0.5f;
+    work->least = least;
     for (int i = 0; i < work->cells; i++) {
         float d = work->deviation[i] > least ? work->deviation[i] : least;
         work->energy[i] = 1 / d;

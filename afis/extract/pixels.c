@@ -252,6 +252,31 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
 
 #endif
 
+static void compare(const struct work *work, float *product, float *enhanced, float *normal)
+{
+    for (int row = 0; row < work->rows; row++) {
+        for (int col = 0; col < work->cols; col++) {
+            ptrdiff_t at = row * CELL * work->stride + col * CELL;
+            int64_t en = 0;
+            int64_t ee = 0;
+            int64_t nn = 0;
+            for (int y = 0; y < CELL; y++) {
+                const int16_t *e = work->enhanced + at + y * work->stride;
+                const int16_t *n = work->normal + at + y * work->stride;
+                for (int x = 0; x < CELL; x++) {
+                    en += e[x] * n[x];
+                    ee += e[x] * e[x];
+                    nn += n[x] * n[x];
+                }
+            }
+            const float scale = 1.0f / ((float)UNIT * UNIT * CELL * CELL);
+            product[row * work->cols + col] = (float)en * scale;
+            enhanced[row * work->cols + col] = (float)ee * scale;
+            normal[row * work->cols + col] = (float)nn * scale;
+        }
+    }
+}
+
 static void binarise_cell(const struct work *work, int row, int col)
 {
     int shift = col * CELL % 64;
@@ -283,4 +308,4 @@ static void binarise(struct work *work)
     }
 }
 
-const struct pixel_ops PIXEL_OPS = {cell_sums, flatten, blur, tensor, filter_cell, binarise};
+const struct pixel_ops PIXEL_OPS = {cell_sums, flatten, blur, tensor, filter_cell, compare, binarise};

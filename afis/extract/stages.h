@@ -53,6 +53,8 @@ struct candidate {
     float x, y;        /* pixels */
     float dx, dy;      /* unit vector back along the line, y down */
     float quality;     /* 0..1 */
+    float feature[16];
+    int trace;
     uint8_t type;      /* enum afis_minutia_type */
     bool dropped;
 };
@@ -77,6 +79,9 @@ struct work {
     float *period;      /* pixels */
     float *coherence;   /* 0..1 */
     float *amplitude;   /* of the enhanced signal, in UNITs */
+    float *agreement;   /* correlation of enhanced and normalised, 0..1 */
+    float *strength;    /* of the ridges in grey levels against the print's typical */
+    float least;        /* grey levels */
     float *weight, *scratch, *scratch2;
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
@@ -105,6 +110,8 @@ struct pixel_ops {
     /* One cell of the normalised plane through one kernel. */
     void (*filter_cell)(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
                         int16_t *to);
+    /* Per cell: mean product of the enhanced and the normalised plane, mean squares of both. */
+    void (*compare)(const struct work *work, float *product, float *enhanced, float *normal);
     /* Bits of plane > 0 and < 0, inside the mask only. */
     void (*binarise)(struct work *work);
 };
