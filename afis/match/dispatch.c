@@ -2,7 +2,7 @@
 
 const struct match_ops *afis_match_ops_best(void)
 {
-#ifdef AFIS_HAVE_AVX2
+#ifdef AFIS_HAVE_MATCH_KERNELS
     if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vpopcntdq") &&
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {

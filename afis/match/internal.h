@@ -12,14 +12,8 @@
 #define AFIS_SUBPIXEL 16    /* units of a template's coordinates in a pixel */
 #define FINGER_MINUTIAE 64u /* compared; one bit each in a 64-bit word */
 #define COVER_SIDE 32u      /* cells of a finger's coverage map, each way */
-#ifndef PAIRS_MAX
-#define PAIRS_MAX 64u
-#endif
-//X       /* minutia pairs that propose alignments */
-#ifndef ANCHORS
-#define ANCHORS 4u
-#endif
-//X          /* alignments tried in a comparison */
+#define PAIRS_MAX 48u       /* minutia pairs that propose alignments */
+#define ANCHORS 3u          /* alignments tried in a comparison */
 #define OPTIONS_MAX 512u    /* pairs within tolerance of one alignment */
 
 /* Every field within the bounds that template.h states. */
@@ -37,9 +31,9 @@ struct afis_finger {
     uint8_t position, quality_all, reasons, count;
 
     /* Derived from the above by match_ops.derive. Entries past count lie far away. */
-    float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE];     /* pixels, y up */
+    float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE];       /* pixels, y up */
     float cosine[FINGER_MINUTIAE], sine[FINGER_MINUTIAE]; /* of the angle */
-    float trust[FINGER_MINUTIAE];                       /* quality as 0..1 */
+    float trust[FINGER_MINUTIAE];                         /* quality as 0..1 */
     float cover_x, cover_y, cover_scale; /* cell = (p - (cover_x, cover_y)) * cover_scale */
     float cover[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
 };
@@ -117,6 +111,8 @@ struct afis_matcher {
     float features[FEATURE_COUNT];
 };
 
+#define SUPPORT_LEAST -3.8f /* FEATURE_SUPPORT below which no alignment is tried */
+
 struct match_ops {
     /* Fills in what is computed from a finger's packed fields. */
     void (*derive)(struct afis_finger *finger);
@@ -127,7 +123,7 @@ struct match_ops {
 };
 
 extern const struct match_ops afis_match_ops_portable;
-#ifdef AFIS_HAVE_AVX2
+#ifdef AFIS_HAVE_MATCH_KERNELS
 extern const struct match_ops afis_match_ops_avx2;
 extern const struct match_ops afis_match_ops_avx512;
 #endif

@@ -21,20 +21,16 @@
 #define FAR_AWAY 1e6f
 
 /* First stage. */
-#define DISTANCE_MAX 26      /* differing bits of 64 */
+#define DISTANCE_MAX 26 /* differing bits of 64 */
 #define COS_20_DEGREES 0.9397f
 #define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
 #define EDGE_STRETCH2 0.01f
-#ifndef SUPPORT_LEAST
-#define SUPPORT_LEAST 2.5f
-#endif
-#define SUPPORT_X /* below, no alignment is tried: see docs/accuracy.md */
+#define SUPPORT_OF_ALL 0.001f
+#define SUPPORT_GROWTH 0.635f /* chance support grows with this power of the pairs possible */
 
 /* Second stage. */
-#ifndef REFINED
 #define REFINED 2u
-#endif
-#define LEVER2 400.0f        /* directions bear on the rotation like a lever of 20 pixels */
+#define LEVER2 400.0f         /* directions bear on the rotation like a lever of 20 pixels */
 #define STRAIN_FIRST 20000.0f /* squared pixels: how much evidence the rigid form is worth */
 #define STRAIN_LAST 6000.0f
 #define OVERLAP_FULL 1.5f /* coverage from which a place surely belongs to the print */
@@ -222,7 +218,8 @@ static void compatible_row(struct pairs *restrict q, unsigned a)
     }
 }
 
-/* Two rounds of support, from the descriptors' weights; returns the best pair's. */
+/* Two rounds of support, from the descriptors' weights; returns the best pair's and a
+ * little of all others', so that no two comparisons end alike. */
 static float support(struct pairs *restrict q)
 {
     float sum[PAIRS_MAX], first[PAIRS_MAX];
@@ -242,12 +239,13 @@ static float support(struct pairs *restrict q)
             sum[b] += first[a] * q->compatible[a][b];
         }
     }
-    float best = 0;
+    float best = 0, all = 0;
     for (unsigned b = 0; b < q->count; b++) {
         q->support[b] = sum[b] * q->weight[b];
         best = q->support[b] > best ? q->support[b] : best;
+        all += q->support[b];
     }
-    return best;
+    return best + SUPPORT_OF_ALL * all;
 }
 
 /* --- second stage: alignments --- */
@@ -356,8 +354,7 @@ static unsigned list_options(struct afis_matcher *m, const struct alignment *t,
             float dx = g->px[j] - x, dy = g->py[j] - y;
             float parallel = g->cosine[j] * c + g->sine[j] * s;
             float h = (float)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
-            float gain =
-                9 - 2 * (dx * dx + dy * dy) / limit - 33 * (1 - parallel) - 0.22f * h;
+            float gain = 9 - 2 * (dx * dx + dy * dy) / limit - 33 * (1 - parallel) - 0.22f * h;
             m->option[n++] = OPTION(gain, i, j);
         }
     }
@@ -579,8 +576,7 @@ static unsigned next_anchor(const struct pairs *q, uint64_t *tried)
 {
     unsigned anchor = PAIRS_MAX;
     for (unsigned a = 0; a < q->count; a++) {
-        if (!(*tried >> a & 1) &&
-            (anchor == PAIRS_MAX || q->support[a] > q->support[anchor])) {
+        if (!(*tried >> a & 1) && (anchor == PAIRS_MAX || q->support[a] > q->support[anchor])) {
             anchor = a;
         }
     }
@@ -621,9 +617,13 @@ static bool compare(struct afis_matcher *m, const struct afis_finger *p,
 {
     memset(m->features, 0, sizeof m->features);
     propose(m, p, g);
-    float best = support(&m->pairs);
-    m->features[FEATURE_SUPPORT] = log1pf(best);
-    if (best < SUPPORT_LEAST) {
+    if (m->pairs.count == 0) {
+        m->features[FEATURE_SUPPORT] = -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
+        return false;
+    }
+    float chance = SUPPORT_GROWTH * logf((float)(p->count * g->count));
+    m->features[FEATURE_SUPPORT] = log1pf(support(&m->pairs)) - chance;
+    if (m->features[FEATURE_SUPPORT] < SUPPORT_LEAST) {
         return false;
     }
     align(m, p, g);
