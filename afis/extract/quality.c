@@ -112,9 +112,5 @@ void afis_grade(struct work *work, struct afis_template *out)
             .quality = (uint8_t)(1 + lrintf(c->quality * 99)),
         };
     }
-    int area = 0;
-    for (int i = 0; i < work->cells; i++) {
-        area += work->mask[i];
-    }
-    out->quality = (uint8_t)(area > 1000 ? 100 : area / 10);
+    afis_judge(work, out);
 }

@@ -142,6 +142,7 @@ void afis_enhance(struct work *work);
 void afis_thin(const struct work *work, uint64_t *bits);
 void afis_find_minutiae(struct work *work);
 void afis_grade(struct work *work, struct afis_template *out);
+void afis_judge(const struct work *work, struct afis_template *out);
 
 float tune(int i, float value); /* TUNING */
 
