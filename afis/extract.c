@@ -79,11 +79,13 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     take_fields(work, arena);
     size_t kernel = (RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1) * sizeof(int32_t);
     work->bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
+    work->long_bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
     size_t bits = (size_t)work->words * (size_t)work->height * sizeof(uint64_t);
     work->ridge_bits = arena_take(arena, bits);
     work->valley_bits = arena_take(arena, bits);
     work->bit_scratch = arena_take(arena, 3 * (size_t)work->words * sizeof(uint64_t));
     work->candidates = arena_take(arena, CANDIDATES_MAX * sizeof *work->candidates);
+    work->second = arena_take(arena, CANDIDATES_MAX * sizeof *work->second);
 }
 
 static enum afis_status draw(const struct work *work, const struct afis_memory *memory,
@@ -135,6 +137,7 @@ enum afis_status afis_extract(const struct afis_image *image, const struct afis_
     afis_normalise(&work);
     afis_segment_coarse(&work);
     afis_enhance(&work);
+    afis_enhance_again(&work);
     afis_find_minutiae(&work);
     if (overlay != NULL) {
         status = draw(&work, memory, overlay);

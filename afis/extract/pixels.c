@@ -277,12 +277,12 @@ static void compare(const struct work *work, float *product, float *enhanced, fl
     }
 }
 
-static void binarise_cell(const struct work *work, int row, int col)
+static void binarise_cell(const struct work *work, const int16_t *plane, int row, int col)
 {
     int shift = col * CELL % 64;
     int word = col * CELL / 64;
     for (int y = row * CELL; y < (row + 1) * CELL && y < work->height; y++) {
-        const int16_t *p = work->enhanced + y * work->stride + col * CELL;
+        const int16_t *p = plane + y * work->stride + col * CELL;
         uint64_t above = 0;
         uint64_t below = 0;
         for (int x = 0; x < CELL; x++) {
@@ -294,7 +294,7 @@ static void binarise_cell(const struct work *work, int row, int col)
     }
 }
 
-static void binarise(struct work *work)
+static void binarise(struct work *work, const int16_t *plane)
 {
     size_t bytes = (size_t)work->height * (size_t)work->words * sizeof(uint64_t);
     memset(work->ridge_bits, 0, bytes);
@@ -302,7 +302,7 @@ static void binarise(struct work *work)
     for (int row = 0; row < work->rows; row++) {
         for (int col = 0; col < work->cols; col++) {
             if (work->mask[row * work->cols + col] != 0) {
-                binarise_cell(work, row, col);
+                binarise_cell(work, plane, row, col);
             }
         }
     }
