@@ -1,0 +1,208 @@
+/* whorl device: the registry's devices. */
+#include <argp.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "commands.h"
+#include "common.h"
+#include "core/registry/registry.h"
+#include "whorl/msg.h"
+
+enum { OPT_CERT = 0x100, OPT_FORCE, OPT_NOTE, OPT_REPLACE };
+
+struct options {
+    const char *dir, *id, *certificate, *force, *note;
+    bool replace, wants_id;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case OPT_CERT:
+        o->certificate = arg;
+        return 0;
+    case OPT_FORCE:
+        o->force = arg;
+        return 0;
+    case OPT_NOTE:
+        o->note = arg;
+        return 0;
+    case OPT_REPLACE:
+        o->replace = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->wants_id && o->id == NULL) {
+            o->id = arg;
+            return 0;
+        }
+        break;
+    case ARGP_KEY_END:
+        if (o->wants_id && o->id == NULL) {
+            argp_error(state, "the device's ID is missing");
+        }
+        break;
+    default:
+        break;
+    }
+    return parse_conf_dir(key, arg, state, &o->dir);
+}
+
+/* SHA-256 over the certificate's DER, as the server will see it. */
+static bool certificate_hash(const char *path, uint8_t hash[32], struct whorl_fault *fault)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return whorl_fail(fault, path, "cannot be read");
+    }
+    X509 *certificate = PEM_read_X509(file, NULL, NULL, NULL);
+    fclose(file);
+    unsigned len = 0;
+    bool good = certificate != NULL && X509_digest(certificate, EVP_sha256(), hash, &len) == 1;
+    X509_free(certificate);
+    return good || whorl_fail(fault, path, "holds no certificate in PEM");
+}
+
+static int add_to(struct registry *registry, const struct conf *conf, const struct options *o)
+{
+    struct whorl_fault fault = {0};
+    struct registry_device device = {.state = REGISTRY_ACTIVE, .added = time(NULL)};
+    if (conf_find_force(conf, o->force) == NULL) {
+        whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, conf->dir);
+        return print_fault(&fault);
+    }
+    if (strlen(o->id) > REGISTRY_DEVICE_MAX || strlen(o->note) > REGISTRY_NOTE_MAX) {
+        whorl_fail(&fault, "", "an ID has at most %d bytes, a note %d", REGISTRY_DEVICE_MAX,
+                   REGISTRY_NOTE_MAX);
+        return print_fault(&fault);
+    }
+    snprintf(device.id, sizeof device.id, "%s", o->id);
+    snprintf(device.force, sizeof device.force, "%s", o->force);
+    snprintf(device.note, sizeof device.note, "%s", o->note);
+    if (!certificate_hash(o->certificate, device.certificate, &fault) ||
+        !registry_put_device(registry, &device, o->replace, &fault)) {
+        return print_fault(&fault);
+    }
+    printf("device %s of force %s is registered\n", o->id, o->force);
+    return EXIT_DONE;
+}
+
+static int add(int argc, char **argv)
+{
+    static const struct argp_option list[] = {
+        CONF_DIR_OPTION,
+        {"cert", OPT_CERT, "FILE", 0, "Its client certificate (PEM)", 2},
+        {"force", OPT_FORCE, "CODE", 0, "The force that owns it", 2},
+        {"note", OPT_NOTE, "TEXT", 0, "Whatever helps to find it, up to 200 bytes", 2},
+        {"replace", OPT_REPLACE, 0, 0, "Replace the entry, e.g. for a new certificate", 2},
+        {0}};
+    static const struct argp argp = {.options = list,
+                                     .parser = parse,
+                                     .args_doc = "ID",
+                                     .doc = "Registers a device: a client certificate that belongs "
+                                            "to a force."};
+    struct options o = {.wants_id = true, .note = ""};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (o.certificate == NULL || o.force == NULL) {
+        fputs("whorl device add: --cert FILE and --force CODE are needed\n", stderr);
+        return EXIT_USAGE;
+    }
+    struct conf *conf;
+    struct registry *registry = open_registry(o.dir, &conf);
+    if (registry == NULL) {
+        return EXIT_FAILED;
+    }
+    int code = add_to(registry, conf, &o);
+    registry_close(registry);
+    conf_unref(conf);
+    return code;
+}
+
+static void print_device(void *ctx, const struct registry_device *device)
+{
+    (void)ctx;
+    char day[16];
+    print_day(device->added, day);
+    printf("%-24s %-8s %-10s %-11s ", device->id, device->force, registry_state_name(device->state),
+           day);
+    for (size_t i = 0; i < 8; i++) {
+        printf("%02x", device->certificate[i]);
+    }
+    printf("  %s\n", device->note);
+}
+
+static int list(int argc, char **argv)
+{
+    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
+    static const struct argp argp = {
+        .options = options, .parser = parse, .doc = "Lists the registered devices."};
+    struct options o = {0};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    struct conf *conf;
+    struct registry *registry = open_registry(o.dir, &conf);
+    if (registry == NULL) {
+        return EXIT_FAILED;
+    }
+    struct whorl_fault fault = {0};
+    printf("%-24s %-8s %-10s %-11s %-17s %s\n", "ID", "FORCE", "STATE", "ADDED", "CERTIFICATE",
+           "NOTE");
+    bool good = registry_each_device(registry, print_device, NULL, &fault);
+    registry_close(registry);
+    conf_unref(conf);
+    return good ? EXIT_DONE : print_fault(&fault);
+}
+
+static int set_state(int argc, char **argv, enum registry_state state, const char *doc)
+{
+    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
+    const struct argp argp = {.options = options, .parser = parse, .args_doc = "ID", .doc = doc};
+    struct options o = {.wants_id = true};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    struct conf *conf;
+    struct registry *registry = open_registry(o.dir, &conf);
+    if (registry == NULL) {
+        return EXIT_FAILED;
+    }
+    struct whorl_fault fault = {0};
+    bool good = registry_set_device_state(registry, o.id, state, &fault);
+    registry_close(registry);
+    conf_unref(conf);
+    if (!good) {
+        return print_fault(&fault);
+    }
+    printf("device %s is %s\n", o.id, registry_state_name(state));
+    return EXIT_DONE;
+}
+
+static int revoke(int argc, char **argv)
+{
+    return set_state(argc, argv, REGISTRY_REVOKED,
+                     "Revokes a device: a running server refuses it from its next call on.");
+}
+
+static int suspend(int argc, char **argv)
+{
+    return set_state(argc, argv, REGISTRY_SUSPENDED, "Suspends a device for the time being.");
+}
+
+static int restore(int argc, char **argv)
+{
+    return set_state(argc, argv, REGISTRY_ACTIVE, "Makes a device active again.");
+}
+
+int cmd_device(int argc, char **argv)
+{
+    static const struct subcommand commands[] = {
+        {"add", add, "register a device"},
+        {"list", list, "list the devices"},
+        {"revoke", revoke, "refuse a device from now on"},
+        {"suspend", suspend, "refuse a device for the time being"},
+        {"restore", restore, "accept it again"},
+        {NULL, NULL, NULL},
+    };
+    return subcommand_run("device", commands, argc, argv);
+}

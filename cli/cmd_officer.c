@@ -1,0 +1,237 @@
+/* whorl officer: the registry's officers. */
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "commands.h"
+#include "common.h"
+#include "core/registry/registry.h"
+#include "whorl/msg.h"
+
+enum { OPT_FORCE = 0x100, OPT_NAME, OPT_ENTITLE, OPT_FROM, OPT_UNTIL, OPT_REPLACE };
+
+struct options {
+    const char *dir, *id, *force, *name, *entitle;
+    int64_t from, until;
+    bool replace, wants_id;
+};
+
+static error_t parse_day(const char *arg, struct argp_state *state, int64_t *seconds)
+{
+    if (!read_day(arg, seconds)) {
+        argp_error(state, "expected a date as YYYY-MM-DD, found \"%s\"", arg);
+    }
+    return 0;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case OPT_FORCE:
+        o->force = arg;
+        return 0;
+    case OPT_NAME:
+        o->name = arg;
+        return 0;
+    case OPT_ENTITLE:
+        o->entitle = arg;
+        return 0;
+    case OPT_FROM:
+        return parse_day(arg, state, &o->from);
+    case OPT_UNTIL:
+        return parse_day(arg, state, &o->until);
+    case OPT_REPLACE:
+        o->replace = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (o->wants_id && o->id == NULL) {
+            o->id = arg;
+            return 0;
+        }
+        break;
+    case ARGP_KEY_END:
+        if (o->wants_id && o->id == NULL) {
+            argp_error(state, "the officer's ID is missing");
+        }
+        break;
+    default:
+        break;
+    }
+    return parse_conf_dir(key, arg, state, &o->dir);
+}
+
+/* "pnc,immigration" into the officer's list. */
+static bool read_entitlements(const char *text, struct registry_officer *officer,
+                              struct whorl_fault *fault)
+{
+    while (*text != '\0') {
+        size_t len = strcspn(text, ",");
+        char *entitlement = officer->entitlements[officer->entitlement_count];
+        if (officer->entitlement_count == REGISTRY_ENTITLEMENTS_MAX) {
+            return whorl_fail(fault, "--entitle", "an officer has at most %d entitlements",
+                              REGISTRY_ENTITLEMENTS_MAX);
+        }
+        if (len <= REGISTRY_ENTITLEMENT_MAX) {
+            memcpy(entitlement, text, len);
+            entitlement[len] = '\0';
+        }
+        if (len > REGISTRY_ENTITLEMENT_MAX ||
+            !registry_id_valid(entitlement, REGISTRY_ENTITLEMENT_MAX)) {
+            return whorl_fail(fault, "--entitle", "\"%.*s\" is no entitlement",
+                              (int)(len < 64 ? len : 64), text);
+        }
+        officer->entitlement_count++;
+        text += len + (text[len] == ',' ? 1 : 0);
+    }
+    return true;
+}
+
+static int add_to(struct registry *registry, const struct conf *conf, const struct options *o)
+{
+    struct whorl_fault fault = {0};
+    struct registry_officer officer = {.state = REGISTRY_ACTIVE,
+                                       .added = time(NULL),
+                                       .valid_from = o->from,
+                                       .valid_until = o->until};
+    if (conf_find_force(conf, o->force) == NULL) {
+        whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, conf->dir);
+        return print_fault(&fault);
+    }
+    if (strlen(o->id) > REGISTRY_OFFICER_MAX || strlen(o->name) > REGISTRY_NAME_MAX) {
+        whorl_fail(&fault, "", "an ID has at most %d bytes, a name %d", REGISTRY_OFFICER_MAX,
+                   REGISTRY_NAME_MAX);
+        return print_fault(&fault);
+    }
+    snprintf(officer.id, sizeof officer.id, "%s", o->id);
+    snprintf(officer.force, sizeof officer.force, "%s", o->force);
+    snprintf(officer.name, sizeof officer.name, "%s", o->name);
+    if (!read_entitlements(o->entitle, &officer, &fault) ||
+        !registry_put_officer(registry, &officer, o->replace, &fault)) {
+        return print_fault(&fault);
+    }
+    printf("officer %s of force %s is registered\n", o->id, o->force);
+    return EXIT_DONE;
+}
+
+static int add(int argc, char **argv)
+{
+    static const struct argp_option list[] = {
+        CONF_DIR_OPTION,
+        {"force", OPT_FORCE, "CODE", 0, "The officer's force", 2},
+        {"entitle", OPT_ENTITLE, "LIST", 0, "What the officer is entitled to, e.g. pnc,immigration",
+         2},
+        {"name", OPT_NAME, "TEXT", 0, "For lists", 2},
+        {"from", OPT_FROM, "DATE", 0, "Not before this day (UTC)", 2},
+        {"until", OPT_UNTIL, "DATE", 0, "Not from this day on (UTC)", 2},
+        {"replace", OPT_REPLACE, 0, 0, "Replace the entry, e.g. for other entitlements", 2},
+        {0}};
+    static const struct argp argp = {.options = list,
+                                     .parser = parse,
+                                     .args_doc = "ID",
+                                     .doc = "Registers an officer of a force."};
+    struct options o = {.wants_id = true, .name = "", .entitle = ""};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (o.force == NULL) {
+        fputs("whorl officer add: --force CODE is needed\n", stderr);
+        return EXIT_USAGE;
+    }
+    struct conf *conf;
+    struct registry *registry = open_registry(o.dir, &conf);
+    if (registry == NULL) {
+        return EXIT_FAILED;
+    }
+    int code = add_to(registry, conf, &o);
+    registry_close(registry);
+    conf_unref(conf);
+    return code;
+}
+
+static void print_officer(void *ctx, const struct registry_officer *officer)
+{
+    (void)ctx;
+    char from[16];
+    char until[16];
+    print_day(officer->valid_from, from);
+    print_day(officer->valid_until, until);
+    printf("%-24s %-8s %-10s %-11s %-11s ", officer->id, officer->force,
+           registry_state_name(officer->state), from, until);
+    for (size_t i = 0; i < officer->entitlement_count; i++) {
+        printf("%s%s", i == 0 ? "" : ",", officer->entitlements[i]);
+    }
+    printf("%s%s%s\n", officer->entitlement_count == 0 ? "-" : "",
+           officer->name[0] == '\0' ? "" : "  ", officer->name);
+}
+
+static int list(int argc, char **argv)
+{
+    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
+    static const struct argp argp = {
+        .options = options, .parser = parse, .doc = "Lists the registered officers."};
+    struct options o = {0};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    struct conf *conf;
+    struct registry *registry = open_registry(o.dir, &conf);
+    if (registry == NULL) {
+        return EXIT_FAILED;
+    }
+    struct whorl_fault fault = {0};
+    printf("%-24s %-8s %-10s %-11s %-11s %s\n", "ID", "FORCE", "STATE", "FROM", "UNTIL",
+           "ENTITLEMENTS");
+    bool good = registry_each_officer(registry, print_officer, NULL, &fault);
+    registry_close(registry);
+    conf_unref(conf);
+    return good ? EXIT_DONE : print_fault(&fault);
+}
+
+static int set_state(int argc, char **argv, enum registry_state state, const char *doc)
+{
+    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
+    const struct argp argp = {.options = options, .parser = parse, .args_doc = "ID", .doc = doc};
+    struct options o = {.wants_id = true};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    struct conf *conf;
+    struct registry *registry = open_registry(o.dir, &conf);
+    if (registry == NULL) {
+        return EXIT_FAILED;
+    }
+    struct whorl_fault fault = {0};
+    bool good = registry_set_officer_state(registry, o.id, state, &fault);
+    registry_close(registry);
+    conf_unref(conf);
+    if (!good) {
+        return print_fault(&fault);
+    }
+    printf("officer %s is %s\n", o.id, registry_state_name(state));
+    return EXIT_DONE;
+}
+
+static int revoke(int argc, char **argv)
+{
+    return set_state(argc, argv, REGISTRY_REVOKED,
+                     "Revokes an officer: a running server refuses the next call.");
+}
+
+static int suspend(int argc, char **argv)
+{
+    return set_state(argc, argv, REGISTRY_SUSPENDED, "Suspends an officer for the time being.");
+}
+
+static int restore(int argc, char **argv)
+{
+    return set_state(argc, argv, REGISTRY_ACTIVE, "Makes an officer active again.");
+}
+
+int cmd_officer(int argc, char **argv)
+{
+    static const struct subcommand commands[] = {
+        {"add", add, "register an officer"},
+        {"list", list, "list the officers"},
+        {"revoke", revoke, "refuse an officer from now on"},
+        {"suspend", suspend, "refuse an officer for the time being"},
+        {"restore", restore, "accept the officer again"},
+        {NULL, NULL, NULL},
+    };
+    return subcommand_run("officer", commands, argc, argv);
+}

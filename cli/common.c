@@ -1,0 +1,114 @@
+#include "common.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "commands.h"
+
+static void print_subcommands(const char *group, const struct subcommand *commands, FILE *out)
+{
+    fprintf(out, "Usage: whorl %s COMMAND [OPTION...]\n\n", group);
+    for (; commands->name != NULL; commands++) {
+        fprintf(out, "  %-10s %s\n", commands->name, commands->about);
+    }
+    fprintf(out, "\n`whorl %s COMMAND --help` says more.\n", group);
+}
+
+int subcommand_run(const char *group, const struct subcommand *commands, int argc, char **argv)
+{
+    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0)) {
+        print_subcommands(group, commands, stdout);
+        return EXIT_DONE;
+    }
+    for (const struct subcommand *c = commands; argc >= 2 && c->name != NULL; c++) {
+        if (strcmp(argv[1], c->name) == 0) {
+            char whole[64];
+            snprintf(whole, sizeof whole, "whorl %s %s", group, c->name);
+            argv[1] = whole;
+            return c->run(argc - 1, argv + 1);
+        }
+    }
+    if (argc >= 2) {
+        fprintf(stderr, "whorl %s: there is no command \"%s\"\n", group, argv[1]);
+    }
+    print_subcommands(group, commands, stderr);
+    return EXIT_USAGE;
+}
+
+error_t parse_conf_dir(int key, char *arg, struct argp_state *state, const char **dir)
+{
+    switch (key) {
+    case 'c':
+        *dir = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument \"%s\"", arg);
+        return 0;
+    case ARGP_KEY_END:
+        if (*dir == NULL) {
+            argp_error(state, "-c DIR is missing");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void complain(void *ctx, const char *file, int line, const char *text)
+{
+    (void)ctx;
+    fprintf(stderr, "%s:%d: %s\n", file, line, text);
+}
+
+struct conf *read_conf(const char *dir)
+{
+    return conf_read(dir, complain, NULL);
+}
+
+struct registry *open_registry(const char *dir, struct conf **conf)
+{
+    struct whorl_fault fault = {0};
+    *conf = read_conf(dir);
+    if (*conf == NULL) {
+        return NULL;
+    }
+    struct registry *registry = registry_open((*conf)->core.data_dir, WHORL_STORE_WRITE, &fault);
+    if (registry == NULL) {
+        print_fault(&fault);
+        conf_unref(*conf);
+        *conf = NULL;
+    }
+    return registry;
+}
+
+int print_fault(const struct whorl_fault *fault)
+{
+    fprintf(stderr, "whorl: %s%s%s\n", fault->where, fault->where[0] == '\0' ? "" : ": ",
+            fault->text);
+    return EXIT_FAILED;
+}
+
+bool read_day(const char *text, int64_t *seconds)
+{
+    struct tm day = {0};
+    const char *end = strptime(text, "%Y-%m-%d", &day);
+    if (end == NULL || *end != '\0' || strlen(text) != 10) {
+        return false;
+    }
+    struct tm again = day;
+    *seconds = timegm(&again);
+    /* A day that the calendar doesn't have comes out as another one. */
+    return again.tm_mday == day.tm_mday && *seconds > 0;
+}
+
+void print_day(int64_t seconds, char text[16])
+{
+    time_t time = (time_t)seconds;
+    struct tm utc;
+    if (seconds == 0 || gmtime_r(&time, &utc) == NULL) {
+        snprintf(text, 16, "-");
+    } else {
+        strftime(text, 16, "%Y-%m-%d", &utc);
+    }
+}

@@ -1,0 +1,51 @@
+/* What the operator's sub-commands share. */
+#ifndef CLI_COMMON_H
+#define CLI_COMMON_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/conf/conf.h"
+#include "core/registry/registry.h"
+#include "whorl/plugin.h"
+
+/* A sub-command of a sub-command, e.g. `whorl device add`. */
+struct subcommand {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+};
+
+/* Runs the one that argv[1] names; its argv[0] becomes "whorl GROUP NAME" for messages. Without
+ * one, or with --help, prints the list. commands ends with a NULL name. Returns an exit code. */
+int subcommand_run(const char *group, const struct subcommand *commands, int argc, char **argv);
+
+/* The option that they all have: -c DIR. */
+#define CONF_DIR_OPTION                                                                            \
+    {                                                                                              \
+        "conf", 'c', "DIR", 0, "The folder of *.conf files", 1                                     \
+    }
+
+/* A parser's part for it: sets *dir, complains at the end if it is missing, and about arguments
+ * that nobody took. Returns what the parser has to. */
+error_t parse_conf_dir(int key, char *arg, struct argp_state *state, const char **dir);
+
+/* Reads the configuration; mistakes go to standard error as "FILE:LINE: text". NULL if there are
+ * any. */
+struct conf *read_conf(const char *dir);
+
+/* Reads the configuration and opens its registry for writing; NULL on a failure, which has been
+ * printed. */
+struct registry *open_registry(const char *dir, struct conf **conf);
+
+/* Prints "whorl: WHERE: TEXT" to standard error; returns EXIT_FAILED. */
+int print_fault(const struct whorl_fault *fault);
+
+/* YYYY-MM-DD, its beginning in UTC, as seconds since 1970; false if text is no such date. */
+bool read_day(const char *text, int64_t *seconds);
+
+/* The same the other way round. */
+void print_day(int64_t seconds, char text[16]);
+
+#endif

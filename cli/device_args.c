@@ -1,0 +1,133 @@
+#include "device_args.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "screen.h"
+
+enum { OPT_CONNECT = 0x1000, OPT_CERT, OPT_KEY, OPT_CA, OPT_TIMEOUT };
+
+static const struct argp_option device_options_list[] = {
+    {"connect", OPT_CONNECT, "HOST:PORT", 0, "The server to ask", 1},
+    {"cert", OPT_CERT, "FILE", 0, "This device's certificate (PEM); without it: plain TCP", 1},
+    {"key", OPT_KEY, "FILE", 0, "Its private key; left out: FILE of --cert with .key for .pem", 1},
+    {"ca", OPT_CA, "FILE", 0,
+     "The authority that the server's certificate must come from; left "
+     "out: ca.pem beside --cert",
+     1},
+    {"timeout", OPT_TIMEOUT, "SECONDS", 0, "How long to wait for the server (default 90)", 1},
+    {0},
+};
+
+/* FILE.pem -> FILE.key, in the heap: lives as long as the process. */
+static const char *key_beside(const char *cert)
+{
+    size_t len = strlen(cert);
+    char *key = malloc(len + 5);
+    if (key) {
+        memcpy(key, cert, len + 1);
+        char *end = len > 4 && strcmp(key + len - 4, ".pem") == 0 ? key + len - 4 : key + len;
+        memcpy(end, ".key", 5);
+    }
+    return key;
+}
+
+static const char *ca_beside(const char *cert)
+{
+    const char *slash = strrchr(cert, '/');
+    size_t dir = slash ? (size_t)(slash - cert) + 1 : 0;
+    char *ca = malloc(dir + sizeof "ca.pem");
+    if (ca) {
+        memcpy(ca, cert, dir);
+        memcpy(ca + dir, "ca.pem", sizeof "ca.pem");
+    }
+    return ca;
+}
+
+static error_t complete(struct argp_state *state, struct device_options *options)
+{
+    if (!options->connect) {
+        argp_error(state, "--connect HOST:PORT is missing");
+    }
+    if (!options->certificate && (options->key || options->ca)) {
+        argp_error(state, "--key and --ca make sense with --cert only");
+    }
+    if (options->certificate) {
+        options->key = options->key ? options->key : key_beside(options->certificate);
+        options->ca = options->ca ? options->ca : ca_beside(options->certificate);
+        if (!options->key || !options->ca) {
+            argp_failure(state, 3, 0, "out of memory");
+        }
+    }
+    return 0;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct device_options *options = state->input;
+    char *end;
+    unsigned long seconds;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        options->timeout_s = 90;
+        return 0;
+    case OPT_CONNECT:
+        options->connect = arg;
+        return 0;
+    case OPT_CERT:
+        options->certificate = arg;
+        return 0;
+    case OPT_KEY:
+        options->key = arg;
+        return 0;
+    case OPT_CA:
+        options->ca = arg;
+        return 0;
+    case OPT_TIMEOUT:
+        seconds = strtoul(arg, &end, 10);
+        if (*end || end == arg || seconds < 1 || seconds > 3600) {
+            argp_error(state, "--timeout: expected 1 to 3600 seconds, found \"%s\"", arg);
+        }
+        options->timeout_s = (unsigned)seconds;
+        return 0;
+    case ARGP_KEY_END:
+        return complete(state, options);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp device_argp = {.options = device_options_list, .parser = parse};
+
+static void show_progress(void *ctx, const char *method, const msgpack_object *argument)
+{
+    (void)ctx;
+    if (strcmp(method, "progress") == 0) {
+        screen_progress(argument, stderr);
+    }
+}
+
+int device_ask(const struct device_options *options, const char *method,
+               const struct whorl_secret *argument, struct device_reply *reply)
+{
+    struct whorl_fault fault = {0};
+    bool terminal = isatty(STDERR_FILENO) == 1;
+    struct device *device = device_connect(options, &fault);
+    bool ok = device && device_call(device, method, argument, terminal ? show_progress : NULL, NULL,
+                                    reply, &fault);
+    device_close(device);
+    if (terminal) {
+        fputs("\r\033[K", stderr);
+    }
+    if (!ok) {
+        fprintf(stderr, "whorl: %s%s%s\n", fault.where, *fault.where ? ": " : "", fault.text);
+        return 3;
+    }
+    if (reply->error) {
+        fputs("whorl: the server refused: ", stderr);
+        screen_error(reply->error, stderr);
+        return 3;
+    }
+    return 0;
+}

@@ -1,0 +1,18 @@
+/* The options that every device sub-command shares: --connect, --cert, --key, --ca, --timeout. */
+#ifndef CLI_DEVICE_ARGS_H
+#define CLI_DEVICE_ARGS_H
+
+#include <argp.h>
+#include <stdbool.h>
+
+#include "device.h"
+
+/* A child parser; its input is a struct device_options. */
+extern const struct argp device_argp;
+
+/* Connects, calls, prints what went wrong to standard error. Returns an exit code: 0 with a result
+ * in *reply (release it), or 3. Progress is shown on standard error if it is a terminal. */
+int device_ask(const struct device_options *options, const char *method,
+               const struct whorl_secret *argument, struct device_reply *reply);
+
+#endif

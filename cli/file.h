@@ -1,0 +1,18 @@
+/* Files that may hold a probe, read into secret memory without passing any buffer that nobody
+ * wipes. */
+#ifndef CLI_FILE_H
+#define CLI_FILE_H
+
+#include <stdbool.h>
+
+#include "whorl/plugin.h"
+#include "whorl/secret.h"
+
+/* Reads a regular file of 1 byte to 64 MiB into *out (empty before). false with *fault, where is
+ * the path; release *out in any case. */
+bool file_read(const char *path, struct whorl_secret *out, struct whorl_fault *fault);
+
+/* Whether bytes begin like an ISO/IEC 19794-2 or ANSI INCITS 378 minutiae record. */
+bool file_is_minutiae_record(const struct whorl_secret *bytes);
+
+#endif

@@ -1,0 +1,69 @@
+/* One binary: `whorl COMMAND …`. */
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "common.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} commands[] = {
+    {"serve", cmd_serve, "run the server in the foreground"},
+    {"check", cmd_check, "validate a configuration, print it and who may ask what"},
+    {"keys", cmd_keys, "make a certificate authority, server and device certificates"},
+    {"device", cmd_device, "add, list and revoke devices"},
+    {"officer", cmd_officer, "add, list and revoke officers"},
+    {"enrol", cmd_enrol, "load people and their prints into a gallery"},
+    {"gallery", cmd_gallery, "check, list, show and remove what is in a gallery"},
+    {"pnc", cmd_pnc, "load and show PNC records"},
+    {"audit", cmd_audit, "list and verify the audit log"},
+    {"identify", cmd_identify, "a complete device: send samples, print the answer"},
+    {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
+    {"outcome", cmd_outcome, "record what happened after an identification"},
+    {"extract", cmd_extract, "images in, minutiae records out"},
+    {"compare", cmd_compare, "compare two fingerprints, or a list of pairs"},
+    {"synth", cmd_synth, "make artificial fingerprints"},
+};
+
+static void print_help(FILE *out)
+{
+    fputs("Usage: whorl COMMAND [OPTION...]\n\n"
+          "Whorl, a mobile identification gateway.\n\n",
+          out);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].about);
+    }
+    fputs("\n`whorl COMMAND --help` says more. `whorl --version` prints the version.\n"
+          "Exit status: 0 done, 1 a negative answer, 2 wrong usage, 3 failure.\n",
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    argp_err_exit_status = EXIT_USAGE;
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        puts("whorl " WHORL_VERSION);
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            char name[32];
+            snprintf(name, sizeof name, "whorl %s", commands[i].name);
+            argv[1] = name;
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "whorl: there is no command \"%s\"; `whorl --help` lists them\n", argv[1]);
+    return EXIT_USAGE;
+}

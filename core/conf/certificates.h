@@ -1,0 +1,16 @@
+/* Whether the files that a TLS listener names are there and fit together. */
+#ifndef CORE_CONF_CERTIFICATES_H
+#define CORE_CONF_CERTIFICATES_H
+
+#include "core/conf/conf.h"
+#include "core/conf/mistakes.h"
+
+/* The lines that name the listener's files. */
+struct certificate_places {
+    struct conf_place certificate, key, client_ca, crl;
+};
+
+void certificates_check(struct mistakes *mistakes, const struct conf_listener *listener,
+                        const struct certificate_places *places);
+
+#endif

@@ -1,0 +1,270 @@
+#include "core/conf/conf.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/conf/digest.h"
+#include "core/conf/sections.h"
+
+enum {
+    FILES_MAX = 256,
+    ARENA_SIZE = 256 << 20, /* address space; TREE_TOTAL_MAX bytes of text need much less */
+};
+
+/* A configuration with all that it points to. */
+struct book {
+    struct conf conf; /* first: a conf is a book */
+    struct arena arena;
+    unsigned references;
+};
+
+static bool is_code(const char *text)
+{
+    size_t len = strlen(text);
+    return len > 0 && len <= CONF_NAME_MAX &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == len;
+}
+
+void sections_check_titles(struct reading *reading, const struct sources *sources, bool codes)
+{
+    for (size_t i = 0; i < sources->count; i++) {
+        const struct tree_section *section = sources->sections[i];
+        if (codes ? !is_code(section->title) : !fields_is_name(section->title)) {
+            mistake_at(reading->mistakes, section->place,
+                       codes ? "%s \"%.60s\": a code is 1 to %d capital letters, digits and hyphens"
+                             : "%s \"%.60s\": a name is 1 to %d small letters, digits and "
+                               "hyphens, and begins with a letter",
+                       section->name, section->title, CONF_NAME_MAX);
+        }
+        for (size_t j = 0; j < i; j++) {
+            const struct tree_section *other = sources->sections[j];
+            if (strcmp(other->title, section->title) == 0) {
+                mistake_at(reading->mistakes, section->place,
+                           "%s \"%.60s\" is there twice, first in %s:%d", section->name,
+                           section->title, other->place.file, other->place.line);
+                break;
+            }
+        }
+    }
+}
+
+void sections_refuse_inner(struct reading *reading, const struct tree_section *section,
+                           const char *known)
+{
+    for (const struct tree_section *inner = section->sections; inner; inner = inner->next) {
+        if (!known || strcmp(inner->name, known) != 0) {
+            mistake_at(reading->mistakes, inner->place, "%s can't hold a section \"%.60s\"",
+                       section->name ? section->name : "a file", inner->name);
+        }
+    }
+}
+
+static void gather(const struct tree_section *parent, const char *name, struct sources *sources)
+{
+    for (const struct tree_section *section = parent->sections; section; section = section->next) {
+        if (strcmp(section->name, name) == 0) {
+            if (sources->sections) {
+                sources->sections[sources->count] = section;
+            }
+            sources->count++;
+        }
+    }
+}
+
+static struct sources gather_all(struct arena *arena, const struct tree_section *const *parents,
+                                 size_t count, const char *name)
+{
+    struct sources sources = {NULL, 0};
+    for (size_t i = 0; i < count; i++) {
+        gather(parents[i], name, &sources);
+    }
+    sources.sections = arena_alloc(arena, (sources.count + 1) * sizeof(struct tree_section *));
+    sources.count = 0;
+    for (size_t i = 0; i < count; i++) {
+        gather(parents[i], name, &sources);
+    }
+    return sources;
+}
+
+struct sources sections_of(struct arena *arena, const struct tree_section *parent, const char *name)
+{
+    return gather_all(arena, &parent, 1, name);
+}
+
+static int is_conf_file(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name);
+    return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".conf") == 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+struct files {
+    const struct tree_section *roots[FILES_MAX];
+    size_t count;
+};
+
+static void read_file(struct reading *reading, struct files *files, const char *name, size_t *total)
+{
+    const char *slash = reading->name[strlen(reading->name) - 1] == '/' ? "" : "/";
+    const char *path = arena_printf(reading->arena, "%s%s%s", reading->name, slash, name);
+    if (files->count == FILES_MAX) {
+        mistake_at(reading->mistakes, (struct conf_place){path, 0},
+                   "is one file too many: %d are read", FILES_MAX);
+        return;
+    }
+    const struct tree_section *root = tree_read(reading->arena, reading->mistakes, path, total);
+    if (!root || !root->complete) {
+        reading->whole = false;
+    }
+    if (root) {
+        files->roots[files->count++] = root;
+    }
+}
+
+static void read_files(struct reading *reading, struct files *files)
+{
+    struct dirent **entries = NULL;
+    size_t total = 0;
+    int count = scandir(reading->name, &entries, is_conf_file, by_name);
+    if (count < 0) {
+        mistake_at(reading->mistakes, (struct conf_place){reading->name, 0}, "can't be read: %s",
+                   strerror(errno));
+        reading->whole = false;
+    }
+    for (int i = 0; i < count; i++) {
+        read_file(reading, files, entries[i]->d_name, &total);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static void check_outermost(struct reading *reading, const struct tree_section *root)
+{
+    static const char *const known[] = {"core", "listener", "policy", "force", "plugin", NULL};
+    for (const struct tree_option *option = root->options; option; option = option->next) {
+        mistake_at(reading->mistakes, (struct conf_place){root->place.file, option->line},
+                   "the option \"%.60s\" stands outside of every section", option->name);
+    }
+    for (const struct tree_section *section = root->sections; section; section = section->next) {
+        if (!conf_list_has(known, section->name)) {
+            mistake_at(reading->mistakes, section->place, "there is no section of kind \"%.60s\"",
+                       section->name);
+        }
+    }
+}
+
+static void read_sections(struct reading *reading, struct conf *conf, const struct files *files)
+{
+    struct arena *arena = reading->arena;
+    struct sources cores = gather_all(arena, files->roots, files->count, "core");
+    struct sources listeners = gather_all(arena, files->roots, files->count, "listener");
+    struct sources policies = gather_all(arena, files->roots, files->count, "policy");
+    struct sources forces = gather_all(arena, files->roots, files->count, "force");
+    struct sources plugins = gather_all(arena, files->roots, files->count, "plugin");
+    for (size_t i = 0; i < files->count; i++) {
+        check_outermost(reading, files->roots[i]);
+    }
+    core_read(reading, conf, &cores);
+    listeners_read(reading, conf, &listeners);
+    plugins_read(reading, conf, &plugins, &forces);
+    policies_read(reading, conf, &policies);
+    forces_read(reading, conf, &forces);
+}
+
+/* Reads into book; its mistakes have been reported when it returns false. */
+static bool read_book(struct book *book, const char *dir, conf_complaint *complain, void *ctx)
+{
+    struct mistakes *mistakes = arena_alloc(&book->arena, sizeof *mistakes);
+    struct files *files = arena_alloc(&book->arena, sizeof *files);
+    char absolute[PATH_MAX];
+    mistakes->arena = &book->arena;
+    if (dir[0] == '\0' || !realpath(dir, absolute)) {
+        complain(ctx, dir, 0, strerror(dir[0] == '\0' ? ENOENT : errno));
+        return false;
+    }
+    struct reading reading = {
+        .arena = &book->arena,
+        .mistakes = mistakes,
+        .dir = arena_copy(&book->arena, absolute),
+        .name = arena_copy(&book->arena, dir),
+        .whole = true,
+    };
+    book->conf.dir = reading.dir;
+    read_files(&reading, files);
+    read_sections(&reading, &book->conf, files);
+    if (mistakes->count == 0 && !digest_all(&book->conf)) {
+        mistake_at(mistakes, (struct conf_place){reading.name, 0},
+                   "no digest of it could be made: out of memory");
+    }
+    mistakes_report(mistakes, complain, ctx);
+    return mistakes->count == 0;
+}
+
+struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx)
+{
+    struct book *book = calloc(1, sizeof *book);
+    if (!book || !arena_init(&book->arena, ARENA_SIZE)) {
+        free(book);
+        complain(ctx, dir, 0, "out of memory");
+        return NULL;
+    }
+    book->references = 1;
+    if (!read_book(book, dir, complain, ctx)) {
+        conf_unref(&book->conf);
+        return NULL;
+    }
+    arena_seal(&book->arena);
+    return &book->conf;
+}
+
+struct conf *conf_ref(struct conf *conf)
+{
+    ((struct book *)conf)->references++;
+    return conf;
+}
+
+void conf_unref(struct conf *conf)
+{
+    struct book *book = (struct book *)conf;
+    if (book && --book->references == 0) {
+        arena_free(&book->arena);
+        free(book);
+    }
+}
+
+const struct conf_force *conf_find_force(const struct conf *conf, const char *code)
+{
+    for (size_t i = 0; i < conf->force_count; i++) {
+        if (strcmp(conf->forces[i].code, code) == 0) {
+            return &conf->forces[i];
+        }
+    }
+    return NULL;
+}
+
+const struct conf_plugin *conf_find_plugin(const struct conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->plugin_count; i++) {
+        if (strcmp(conf->plugins[i].name, name) == 0) {
+            return &conf->plugins[i];
+        }
+    }
+    return NULL;
+}
+
+bool conf_list_has(conf_list list, const char *text)
+{
+    for (; *list; list++) {
+        if (strcmp(*list, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,124 @@
+/* The configuration: every file `*.conf` of one directory, read in order of their names.
+ *
+ *     core { }  listener "name" { }  policy "name" { rule "name" { } }  force "CODE" { }
+ *     plugin "name" { module = …  settings { }  }
+ *
+ * A configuration is read-only after conf_read and reference-counted: calls in flight keep the one
+ * that they started under while a reload puts another in its place. */
+#ifndef CORE_CONF_H
+#define CORE_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "whorl/plugin.h"
+
+#define CONF_NAME_MAX 32 /* a force, plugin, policy, listener or rule name, without its NUL */
+
+/* A NULL-terminated list of strings. */
+typedef const char *const *conf_list;
+
+struct conf_place {
+    const char *file; /* as given to the operator: DIR/name.conf */
+    int line;
+};
+
+struct conf_core {
+    const char *data_dir;   /* absolute */
+    const char *plugin_dir; /* absolute; where a module without a slash is looked for */
+    unsigned workers;       /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
+    unsigned deadline_ms;   /* of a whole call, default 60000 */
+    unsigned repeat_s;      /* for how long an answer is kept for repeated requests, default 600 */
+    size_t max_frame;       /* bytes, default 8 MiB */
+    unsigned max_connections, max_calls_per_connection;
+    size_t max_write_queue; /* bytes waiting to be sent, per connection */
+    unsigned idle_timeout_s, handshake_timeout_s;
+    enum whorl_log_level log_level;
+};
+
+struct conf_listener {
+    struct conf_place place;
+    const char *name;
+    const char *address; /* numeric */
+    uint16_t port;       /* 0: the system's choice, written to the log */
+    bool tls;
+    const char *certificate, *key, *client_ca, *crl; /* absolute paths; crl "" = none */
+    const char *device; /* the registered device id that plain connections count as (tls = off) */
+};
+
+/* One row of a policy: the first that fits basis, condition and consent decides. No row: deny. */
+struct conf_rule {
+    struct conf_place place;
+    const char *name;
+    const char *basis;
+    conf_list subject;  /* conditions; empty = any */
+    conf_list consent;  /* empty = any */
+    conf_list backends; /* what may be asked; empty = nothing */
+    conf_list require;  /* identify fields that must be there: "reason", "subject.family", … */
+    const char *show;   /* "" = nothing */
+};
+
+struct conf_policy {
+    struct conf_place place;
+    const char *name;
+    const struct conf_rule *rules;
+    size_t rule_count;
+};
+
+struct conf_force {
+    struct conf_place place;
+    const char *code; /* [A-Z0-9-]+ */
+    const char *title;
+    const struct conf_policy *policy;
+    conf_list backends; /* plugins that are on for this force's officers */
+    conf_list lends_to; /* other forces whose officers may use this force's devices */
+};
+
+struct conf_plugin {
+    struct conf_place place;
+    const char *name;
+    const char *module; /* absolute path of the .so */
+    bool enabled;
+    unsigned deadline_ms;                  /* of one call, default 20000 */
+    unsigned max_calls;                    /* in flight at once, default 64 */
+    const struct whorl_plugin *descriptor; /* loaded for its schema and check; NULL if disabled */
+    const struct whorl_settings *settings; /* NULL if disabled */
+    /* SHA-256 over all of this, the settings and where its data is: same = unchanged. Not over the
+     * module's content. */
+    uint8_t digest[32];
+};
+
+struct conf {
+    const char *dir; /* absolute */
+    struct conf_core core;
+    const struct conf_listener *listeners;
+    size_t listener_count;
+    const struct conf_policy *policies;
+    size_t policy_count;
+    const struct conf_force *forces;
+    size_t force_count;
+    const struct conf_plugin *plugins; /* in order of file and place, disabled ones too */
+    size_t plugin_count;
+    uint8_t digest[32]; /* SHA-256 over the effective configuration: "policy" in audit records */
+};
+
+/* Called for each mistake: text without file and line. */
+typedef void conf_complaint(void *ctx, const char *file, int line, const char *text);
+
+/* Reads and validates everything, plugin settings included (their modules are loaded, not
+ * started). Reports every mistake that it can find and returns NULL if there was one. Release with
+ * conf_unref. Loop thread or a tool. */
+struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx);
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf *conf);
+
+const struct conf_force *conf_find_force(const struct conf *conf, const char *code);
+const struct conf_plugin *conf_find_plugin(const struct conf *conf, const char *name);
+bool conf_list_has(conf_list list, const char *text);
+
+/* Prints the effective configuration and who may ask what, for `whorl check`. */
+void conf_print(const struct conf *conf, FILE *out);
+
+#endif

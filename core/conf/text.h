@@ -1,0 +1,23 @@
+/* What is done to a configuration file's text before it is parsed. */
+#ifndef CORE_CONF_TEXT_H
+#define CORE_CONF_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/conf/mistakes.h"
+
+/* Blanks comments out (libconfuse miscounts the lines of block comments), and reports what must
+ * not be there: NUL and other control characters, broken UTF-8, and ${VARIABLE}, because a
+ * configuration must mean the same for everybody who reads it. text gets a NUL at [length].
+ * Returns the number of lines. */
+int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t length);
+
+/* Overwrites the line (from 1) with spaces. false when that would make things worse, because it is
+ * blank already or holds a brace. */
+bool text_blank_line(char *text, int line);
+
+/* Whether this is UTF-8 without control characters. */
+bool text_is_clean(const char *text);
+
+#endif

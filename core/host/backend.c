@@ -1,0 +1,303 @@
+/* Running instances of plugins: starting, what they may ask of the host, stopping. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/host/internal.h"
+
+enum { LOG_TEXT_MAX = 1000 };
+
+void backend_log(const struct backend *backend, enum whorl_log_level level, const char *text)
+{
+    log_line(backend->host->log, level, text, "plugin", backend->name, NULL);
+}
+
+static void abi_log(const struct whorl_host *abi, enum whorl_log_level level, const char *text)
+{
+    char line[LOG_TEXT_MAX];
+    if (!text || level < WHORL_LOG_DEBUG || level > WHORL_LOG_ERROR) {
+        return;
+    }
+    (void)snprintf(line, sizeof line, "%s", text);
+    line[strcspn(line, "\r\n")] = '\0';
+    backend_log(abi->ctx, level, line);
+}
+
+static bool abi_submit(const struct whorl_host *abi, void (*job)(void *arg), void *arg)
+{
+    struct backend *backend = abi->ctx;
+    return job && pool_submit(&backend->host->pool, &backend->jobs, job, arg);
+}
+
+static void free_timer(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void close_timer(struct timer *timer)
+{
+    struct timer **link = &timer->backend->timers;
+    while (*link != timer) {
+        link = &(*link)->next;
+    }
+    *link = timer->next;
+    uv_close((uv_handle_t *)&timer->handle, free_timer);
+}
+
+static void on_expired(uv_timer_t *handle)
+{
+    struct timer *timer = handle->data;
+    void (*expired)(void *arg) = timer->expired;
+    void *arg = timer->arg;
+    close_timer(timer);
+    expired(arg);
+}
+
+static bool on_loop_thread(const struct backend *backend, const char *function)
+{
+    if (pthread_equal(pthread_self(), backend->host->loop_thread)) {
+        return true;
+    }
+    char text[100];
+    (void)snprintf(text, sizeof text, "called %s from a thread that is not the loop's", function);
+    backend_log(backend, WHORL_LOG_ERROR, text);
+    return false;
+}
+
+static uint64_t abi_timer_start(const struct whorl_host *abi, uint64_t milliseconds,
+                                void (*expired)(void *arg), void *arg)
+{
+    struct backend *backend = abi->ctx;
+    if (!on_loop_thread(backend, "timer_start") || !expired || backend->stopped) {
+        return 0;
+    }
+    struct timer *timer = calloc(1, sizeof *timer);
+    if (!timer || uv_timer_init(backend->host->loop, &timer->handle) != 0) {
+        free(timer);
+        return 0;
+    }
+    timer->id = ++backend->host->last_timer;
+    timer->backend = backend;
+    timer->expired = expired;
+    timer->arg = arg;
+    timer->handle.data = timer;
+    timer->next = backend->timers;
+    backend->timers = timer;
+    uv_timer_start(&timer->handle, on_expired, milliseconds, 0);
+    return timer->id;
+}
+
+static void abi_timer_stop(const struct whorl_host *abi, uint64_t id)
+{
+    struct backend *backend = abi->ctx;
+    if (!on_loop_thread(backend, "timer_stop")) {
+        return;
+    }
+    for (struct timer *timer = backend->timers; timer; timer = timer->next) {
+        if (timer->id == id) {
+            close_timer(timer);
+            return;
+        }
+    }
+}
+
+static void *abi_secret_alloc(const struct whorl_host *abi, size_t size)
+{
+    (void)abi;
+    return whorl_secret_alloc(size);
+}
+
+static void abi_secret_free(const struct whorl_host *abi, void *p, size_t size)
+{
+    (void)abi;
+    whorl_secret_free(p, size);
+}
+
+static const void *abi_extension(const struct whorl_host *abi, const char *name)
+{
+    (void)abi, (void)name;
+    return NULL; /* this host has none */
+}
+
+/* Makes path and what is missing above it. */
+static bool make_directories(char *path)
+{
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        int result = mkdir(path, 0755);
+        *slash = '/';
+        if (result != 0 && errno != EEXIST) {
+            return false;
+        }
+    }
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+/* DATA_DIR/NAME: a directory that only this user can enter. */
+static const char *make_data_dir(const struct conf *conf, const char *name,
+                                 struct whorl_fault *fault)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int len = snprintf(path, sizeof path, "%s/%s", conf->core.data_dir, name);
+    if (len < 0 || (size_t)len >= sizeof path) {
+        whorl_fail(fault, "data_dir", "plugin %s: the path of its data directory is too long",
+                   name);
+        return NULL;
+    }
+    if (!make_directories(path) || lstat(path, &st) != 0) {
+        whorl_fail(fault, "data_dir", "plugin %s: its data directory %s can't be made: %s", name,
+                   path, strerror(errno));
+        return NULL;
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        whorl_fail(fault, "data_dir", "plugin %s: %s must be a directory, and no link to one", name,
+                   path);
+        return NULL;
+    }
+    if ((st.st_mode & 07777) != 0700 && chmod(path, 0700) != 0) {
+        whorl_fail(fault, "data_dir", "plugin %s: %s must have mode 0700, found %04o: %s", name,
+                   path, (unsigned)st.st_mode & 07777u, strerror(errno));
+        return NULL;
+    }
+    char *copy = strdup(path);
+    if (!copy) {
+        whorl_fail(fault, "", "plugin %s: out of memory", name);
+    }
+    return copy;
+}
+
+static void fill_abi(struct backend *backend, const char *data_dir)
+{
+    backend->abi = (struct whorl_host){
+        .size = sizeof(struct whorl_host),
+        .abi_major = WHORL_ABI_MAJOR,
+        .abi_minor = WHORL_ABI_MINOR,
+        .ctx = backend,
+        .settings = backend->plugin->settings,
+        .data_dir = data_dir,
+        .workers = backend->host->pool.thread_count,
+        .log = abi_log,
+        .complete = call_complete,
+        .progress = call_progress,
+        .cancelled = call_cancelled,
+        .submit = abi_submit,
+        .timer_start = abi_timer_start,
+        .timer_stop = abi_timer_stop,
+        .secret_alloc = abi_secret_alloc,
+        .secret_free = abi_secret_free,
+        .extension = abi_extension,
+    };
+}
+
+static struct backend *make_backend(struct host *host, struct conf *conf,
+                                    const struct conf_plugin *plugin, struct whorl_fault *fault)
+{
+    const char *data_dir = make_data_dir(conf, plugin->name, fault);
+    struct backend *backend = data_dir ? calloc(1, sizeof *backend) : NULL;
+    const char *name = backend ? strdup(plugin->name) : NULL;
+    if (!name) {
+        if (data_dir) {
+            whorl_fail(fault, "", "plugin %s: out of memory", plugin->name);
+        }
+        free(backend);
+        free((void *)data_dir);
+        return NULL;
+    }
+    backend->host = host;
+    backend->conf = conf_ref(conf);
+    backend->plugin = plugin;
+    backend->name = name;
+    backend->references = 1;
+    fill_abi(backend, data_dir);
+    backend->next = host->backends;
+    host->backends = backend;
+    return backend;
+}
+
+/* The instance is gone, or never was: lets go of what it had. */
+static void dismiss(struct backend *backend)
+{
+    backend->stopped = true;
+    (void)pool_close(&backend->host->pool, &backend->jobs);
+    while (backend->timers) {
+        close_timer(backend->timers);
+    }
+    conf_unref(backend->conf);
+    backend->conf = NULL;
+    backend->plugin = NULL;
+}
+
+struct backend *backend_start(struct host *host, struct conf *conf,
+                              const struct conf_plugin *plugin, struct whorl_fault *fault)
+{
+    struct whorl_fault own = {"", ""};
+    LOOP_ONLY(host);
+    if (!plugin->descriptor) {
+        whorl_fail(fault, "enabled", "plugin %s is disabled", plugin->name);
+        return NULL;
+    }
+    struct backend *backend = make_backend(host, conf, plugin, fault);
+    if (!backend) {
+        return NULL;
+    }
+    if (plugin->descriptor->start(&backend->abi, &backend->instance, &own) != 0) {
+        own.where[sizeof own.where - 1] = own.text[sizeof own.text - 1] = '\0';
+        whorl_fail(fault, own.where, "plugin %s did not start: %s%s%s", plugin->name, own.where,
+                   own.where[0] != '\0' ? ": " : "",
+                   own.text[0] != '\0' ? own.text : "it gave no reason");
+        dismiss(backend);
+        return NULL;
+    }
+    host_count_running(host, 1);
+    return backend;
+}
+
+struct backend *backend_ref(struct backend *backend)
+{
+    LOOP_ONLY(backend->host);
+    backend->references++;
+    return backend;
+}
+
+/* No new call can come, and none is left. Jobs may still run; the last one wakes the loop. */
+void backend_stop_if_idle(struct backend *backend)
+{
+    if (backend->references > 0 || backend->in_flight > 0 || backend->stopped ||
+        !pool_close(&backend->host->pool, &backend->jobs)) {
+        return;
+    }
+    backend->plugin->descriptor->stop(backend->instance);
+    host_count_running(backend->host, -1);
+    dismiss(backend);
+}
+
+void backend_unref(struct backend *backend)
+{
+    if (!backend) {
+        return;
+    }
+    LOOP_ONLY(backend->host);
+    if (--backend->references == 0) {
+        backend_stop_if_idle(backend);
+    }
+}
+
+const char *backend_name(const struct backend *backend)
+{
+    return backend->name;
+}
+
+const struct whorl_plugin *backend_descriptor(const struct backend *backend)
+{
+    return backend->plugin->descriptor;
+}
+
+const struct conf_plugin *backend_conf(const struct backend *backend)
+{
+    return backend->plugin;
+}

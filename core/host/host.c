@@ -1,0 +1,162 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/host/internal.h"
+
+#ifndef NDEBUG
+void host_check_thread(const struct host *host, const char *function)
+{
+    if (!pthread_equal(pthread_self(), host->loop_thread)) {
+        (void)fprintf(stderr, "whorl: %s belongs to the loop thread\n", function);
+        abort();
+    }
+}
+#endif
+
+/* Something came from another thread: answers, progress, or the last job of a backend. */
+static void on_wake(uv_async_t *async)
+{
+    struct host *host = async->data;
+    call_drain(host);
+    call_flush_progress(host);
+    for (struct backend *backend = host->backends; backend; backend = backend->next) {
+        backend_stop_if_idle(backend);
+    }
+}
+
+void host_wake(struct host *host)
+{
+    pthread_mutex_lock(&host->lock);
+    if (!host->closed) {
+        uv_async_send(&host->wake);
+    }
+    pthread_mutex_unlock(&host->lock);
+}
+
+/* Worker thread. */
+static void on_idle(void *ctx)
+{
+    host_wake(ctx);
+}
+
+/* Opens the handles. The first failure leaves those before it open, counted in open_handles. */
+static int open_handles(struct host *host)
+{
+    host->wake.data = host;
+    host->progress_due.data = host;
+    int error = uv_async_init(host->loop, &host->wake, on_wake);
+    if (error == 0) {
+        host->open_handles = 1;
+        error = uv_timer_init(host->loop, &host->progress_due);
+        host->open_handles += error == 0;
+    }
+    if (error == 0) {
+        /* They keep the loop alive only while a backend runs (host_count_running). */
+        uv_unref((uv_handle_t *)&host->wake);
+        uv_unref((uv_handle_t *)&host->progress_due);
+    }
+    return error;
+}
+
+static void free_host(struct host *host)
+{
+    while (host->backends) {
+        struct backend *backend = host->backends;
+        host->backends = backend->next;
+        free((void *)backend->abi.data_dir);
+        free((void *)backend->name);
+        free(backend);
+    }
+    while (host->completions) {
+        struct completion *completion = host->completions;
+        host->completions = completion->next;
+        free(completion);
+    }
+    call_free_table(host);
+    pthread_mutex_destroy(&host->lock);
+    free(host);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct host *host = handle->data;
+    if (--host->open_handles == 0) {
+        free_host(host);
+    }
+}
+
+/* Closes the handles that are open, and frees the host when they are closed. */
+static void close_handles(struct host *host)
+{
+    unsigned open = host->open_handles;
+    if (open == 0) {
+        free_host(host);
+        return;
+    }
+    uv_close((uv_handle_t *)&host->wake, on_closed);
+    if (open > 1) {
+        uv_close((uv_handle_t *)&host->progress_due, on_closed);
+    }
+}
+
+struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log, struct whorl_fault *fault)
+{
+    struct host *host = calloc(1, sizeof *host);
+    if (!host) {
+        whorl_fail(fault, "", "the plugin host can't be made: out of memory");
+        return NULL;
+    }
+    host->loop = loop;
+    host->log = log;
+    host->loop_thread = pthread_self();
+    host->completions_last = &host->completions;
+    pthread_mutex_init(&host->lock, NULL);
+    int error = open_handles(host);
+    if (error != 0) {
+        whorl_fail(fault, "", "the plugin host can't be made: %s", uv_strerror(error));
+    } else {
+        error = pool_init(&host->pool, workers, on_idle, host);
+        if (error != 0) {
+            whorl_fail(fault, "workers", "%u worker threads can't be started: %s", workers,
+                       strerror(error));
+        }
+    }
+    if (error != 0) {
+        close_handles(host);
+        return NULL;
+    }
+    return host;
+}
+
+void host_close(struct host *host)
+{
+    LOOP_ONLY(host);
+    pthread_mutex_lock(&host->lock);
+    host->closed = true;
+    pthread_mutex_unlock(&host->lock);
+    if (host->running > 0) {
+        /* A plugin still holds a call or runs a job, perhaps for ever: its memory has to stay. */
+        log_line(host->log, WHORL_LOG_ERROR, "the host was closed while plugins were running",
+                 NULL);
+        host->open_handles++;
+    } else {
+        pool_end(&host->pool);
+    }
+    close_handles(host);
+}
+
+void host_count_running(struct host *host, int change)
+{
+    host->running += (size_t)change;
+    if (host->running > 0) {
+        uv_ref((uv_handle_t *)&host->wake);
+    } else {
+        uv_unref((uv_handle_t *)&host->wake);
+    }
+}
+
+size_t host_running(const struct host *host)
+{
+    return host->running;
+}

@@ -1,0 +1,75 @@
+/* The host of the plugins: loads them, gives them threads, timers and memory, and carries calls to
+ * them and answers back. Knows nothing of devices or policy.
+ *
+ * All functions here belong to the loop thread. */
+#ifndef CORE_HOST_H
+#define CORE_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/conf/conf.h"
+#include "core/log/log.h"
+#include "whorl/msg.h"
+#include "whorl/plugin.h"
+#include "whorl/secret.h"
+
+struct host;    /* worker threads and calls in flight */
+struct backend; /* a running instance of a plugin; reference-counted */
+
+/* NULL with *fault when threads can't be made. */
+struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log,
+                      struct whorl_fault *fault);
+/* Once every backend is stopped: ends the workers, closes the handles (run the loop once more
+ * until it is empty), frees. While a backend runs, the host keeps the loop alive. A plugin that
+ * never ends its calls leaves the host in memory, because its threads may still use it. */
+void host_close(struct host *host);
+
+/* How many backends are not stopped yet. */
+size_t host_running(const struct host *host);
+
+/* dlopens and checks a module's descriptor without starting it; used by conf_read too. NULL with
+ * one sentence in *fault that names file, field, expected and found. */
+const struct whorl_plugin *host_load_module(const char *path, struct whorl_fault *fault);
+
+/* Starts an instance of a plugin. Keeps a reference to conf, which plugin is of. NULL with *fault.
+ */
+struct backend *backend_start(struct host *host, struct conf *conf,
+                              const struct conf_plugin *plugin, struct whorl_fault *fault);
+struct backend *backend_ref(struct backend *backend);
+/* The last reference gone: no new call comes; when its calls and jobs have ended, it is stopped. */
+void backend_unref(struct backend *backend);
+
+const char *backend_name(const struct backend *backend);
+const struct whorl_plugin *backend_descriptor(const struct backend *backend);
+const struct conf_plugin *backend_conf(const struct backend *backend);
+
+/* How a call ended, as the plugin's answer or for the host's own reason. */
+enum backend_end {
+    BACKEND_ANSWERED,  /* bytes hold the answer: one msgpack map of bounded size, not yet checked */
+    BACKEND_TIMED_OUT, /* past its deadline */
+    BACKEND_CANCELLED, /* by backend_cancel */
+    BACKEND_MALFORMED, /* the plugin's answer is no msgpack map, or too large */
+    BACKEND_BUSY,      /* max_calls are in flight already; reported before backend_call returns */
+};
+
+struct backend_listener {
+    /* fraction < 0: unknown. Loop thread; at most one every 100 ms and stage. */
+    void (*progress)(void *ctx, const char *stage, double fraction);
+    /* Exactly once. Loop thread. The bytes live until it returns. */
+    void (*ended)(void *ctx, enum backend_end end, const uint8_t *answer, size_t len);
+    void *ctx;
+};
+
+/* Sends a message. Takes over message's bytes (leaving it empty) and wipes them when the plugin
+ * has completed the call, even if that is after its end was reported here. deadline_ms from now.
+ * Returns the call's id. */
+uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uint64_t deadline_ms,
+                      const struct backend_listener *listener);
+/* Ends a call now: listener->ended(BACKEND_CANCELLED) is called before the return; an unknown or
+ * ended id is ignored. */
+void backend_cancel(struct backend *backend, uint64_t call);
+
+#endif

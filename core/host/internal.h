@@ -1,0 +1,135 @@
+/* What the host's files share. */
+#ifndef CORE_HOST_INTERNAL_H
+#define CORE_HOST_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/host/host.h"
+#include "core/host/pool.h"
+
+#define ANSWER_MAX ((size_t)16 << 20) /* bytes */
+
+enum {
+    CALL_STAGES = 8,       /* of one call that are reported */
+    STAGE_MAX = 32,        /* bytes of a stage's name, with its NUL */
+    PROGRESS_MS = 100,     /* between two reports of one stage */
+    SLOT_BITS = 16,        /* of a call's id; the rest is a number that never comes again */
+    CHUNK_SLOTS = 1 << 10, /* slots are made this many at a time, and never moved or freed */
+    CHUNKS = (1 << SLOT_BITS) / CHUNK_SLOTS,
+};
+
+struct report {
+    char stage[STAGE_MAX];
+    double fraction;
+    uint64_t sent_at;
+    bool sent, fresh; /* fresh: not yet handed on */
+};
+
+struct call {
+    uint64_t id;
+    struct backend *backend;
+    struct backend_listener listener;
+    struct whorl_secret message; /* the plugin's to read until it has completed the call */
+    uv_timer_t deadline;
+    bool ended; /* reported to the listener */
+
+    /* guarded by host->lock */
+    struct report reports[CALL_STAGES];
+    struct call *next_reporting, **previous_reporting; /* previous NULL: nothing fresh */
+};
+
+/* A place in the table of calls. */
+struct slot {
+    _Atomic uint64_t live; /* the id of the call that is waited for; 0: none */
+    _Atomic uint64_t lost; /* the id of a call whose answer couldn't be stored */
+    struct call *call;     /* until the plugin completes it; written under host->lock */
+    uint32_t next_free;    /* loop thread */
+};
+
+/* An answer on its way to the loop. */
+struct completion {
+    struct completion *next;
+    struct backend *backend;
+    uint64_t call;
+    bool good; /* one msgpack map */
+    size_t len;
+    uint8_t answer[];
+};
+
+/* A plugin's timer. */
+struct timer {
+    uv_timer_t handle;
+    uint64_t id;
+    struct backend *backend;
+    void (*expired)(void *arg);
+    void *arg;
+    struct timer *next;
+};
+
+struct backend {
+    struct whorl_host abi; /* what the plugin sees; abi.ctx is this backend */
+    struct host *host;
+    struct conf *conf;
+    const struct conf_plugin *plugin;
+    const char *name; /* outlives conf */
+    void *instance;
+    unsigned references;
+    unsigned in_flight; /* calls that the plugin hasn't completed */
+    bool stopped;
+    struct pool_queue jobs;
+    struct timer *timers;
+    struct backend *next;
+};
+
+struct host {
+    uv_loop_t *loop;
+    struct log *log;
+    pthread_t loop_thread;
+    uv_async_t wake;
+    uv_timer_t progress_due;
+    unsigned open_handles;
+    struct pool pool;
+    /* Stopped ones stay: a plugin's stray thread must not find freed memory. */
+    struct backend *backends;
+    size_t running;
+    uint64_t last_timer;
+
+    _Atomic(struct slot *) chunks[CHUNKS];
+    uint32_t slot_count, first_free; /* loop thread; first_free == slot_count: none */
+    uint64_t last_number;
+    atomic_bool answers_lost;
+
+    pthread_mutex_t lock;
+    struct completion *completions, **completions_last;
+    struct call *reporting; /* calls with something fresh to report */
+    bool closed;            /* the loop may be gone */
+};
+
+/* Any thread: makes the loop look at what has come. */
+void host_wake(struct host *host);
+/* A backend more or less that runs. */
+void host_count_running(struct host *host, int change);
+
+/* In builds with assertions: ends the process when a function of the loop thread is called from
+ * another. */
+#ifdef NDEBUG
+#define LOOP_ONLY(host) ((void)(host))
+#else
+#define LOOP_ONLY(host) host_check_thread(host, __func__)
+void host_check_thread(const struct host *host, const char *function);
+#endif
+
+/* call.c: what the plugin calls back, and what the loop then does. */
+void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *answer, size_t len);
+void call_progress(const struct whorl_host *abi, uint64_t id, const char *stage, double fraction);
+bool call_cancelled(const struct whorl_host *abi, uint64_t id);
+void call_drain(struct host *host);
+void call_flush_progress(struct host *host);
+void call_free_table(struct host *host);
+
+/* backend.c */
+void backend_stop_if_idle(struct backend *backend);
+void backend_log(const struct backend *backend, enum whorl_log_level level, const char *text);
+
+#endif

@@ -1,0 +1,347 @@
+#include "core/identify/answer.h"
+
+#include <openssl/crypto.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/identify/decode.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* Bounds of docs/plugins.md. */
+#define TEXT_MAX 250 /* bytes of a name, a label, an identifier, advice */
+#define VALUE_MAX 1000
+#define NAMES_MAX 64
+#define DETAILS_MAX 256
+#define IDENTIFIERS_MAX 16
+
+static const char *const class_names[] = {
+    [ANSWER_NONE] = "none",
+    [ANSWER_MATCH] = "match",
+    [ANSWER_POSSIBLE] = "possible",
+    [ANSWER_NO_MATCH] = "no_match",
+    [ANSWER_POOR_QUALITY] = "poor_quality",
+    [ANSWER_UNAVAILABLE] = "unavailable",
+    [ANSWER_NOT_SEARCHED] = "not_searched",
+};
+
+const char *answer_class_name(enum answer_class class)
+{
+    return class_names[class];
+}
+
+void answer_release(struct answer *answer)
+{
+    if (answer->bytes != NULL) {
+        whorl_msg_release(&answer->msg);
+        OPENSSL_cleanse(answer->bytes, answer->len);
+        free(answer->bytes);
+    }
+    *answer = (struct answer){0};
+}
+
+void answer_set(struct answer *answer, enum answer_class class, const char *format, ...)
+{
+    answer_release(answer);
+    answer->class = class;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(answer->reason, sizeof answer->reason, format, args);
+    va_end(args);
+}
+
+/* A map of short keys to short texts. */
+static bool identifiers_good(const msgpack_object *map, const char *path, struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; map != NULL && i < map->via.map.size; i++) {
+        char key[TEXT_MAX + 1];
+        struct whorl_field value = {
+            .name = key, .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = TEXT_MAX};
+        const msgpack_object_kv *pair = &map->via.map.ptr[i];
+        if (!whorl_str_copy(&pair->key, key, sizeof key) || key[0] == '\0') {
+            return whorl_fail(fault, path, "has a key that is no text of 1 to %d bytes", TEXT_MAX);
+        }
+        /* A map of this one pair, so that the SDK's checks of text apply to it as well. */
+        msgpack_object one = {.type = MSGPACK_OBJECT_MAP};
+        msgpack_object_kv copy = *pair;
+        one.via.map.size = 1;
+        one.via.map.ptr = &copy;
+        if (!whorl_fields_read(&one, path, &value, 1, fault)) {
+            return false;
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (whorl_str_is(&map->via.map.ptr[j].key, key)) {
+                return whorl_fail(fault, path, "has the key %s twice", key);
+            }
+        }
+    }
+    return true;
+}
+
+static bool names_good(const msgpack_object *list, const char *path, struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
+        struct whorl_field f[] = {
+            {.name = "family", .type = WHORL_FIELD_STR, .min = 0, .max = TEXT_MAX},
+            {.name = "given", .type = WHORL_FIELD_STR, .min = 0, .max = TEXT_MAX},
+        };
+        char inner[96];
+        snprintf(inner, sizeof inner, "%s.names[%u]", path, i);
+        if (!whorl_fields_read(&list->via.array.ptr[i], inner, f, COUNT(f), fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool details_good(const msgpack_object *list, const char *path, struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
+        struct whorl_field f[] = {
+            {.name = "label", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = TEXT_MAX},
+            {.name = "value",
+             .type = WHORL_FIELD_STR,
+             .required = true,
+             .min = 0,
+             .max = VALUE_MAX},
+            {.name = "level", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 16},
+        };
+        char inner[96];
+        snprintf(inner, sizeof inner, "%s.details[%u]", path, i);
+        if (!whorl_fields_read(&list->via.array.ptr[i], inner, f, COUNT(f), fault)) {
+            return false;
+        }
+        if (!whorl_str_is(f[2].value, "alert") && !whorl_str_is(f[2].value, "warning") &&
+            !whorl_str_is(f[2].value, "info")) {
+            return whorl_fail(fault, inner, "has a level that is not alert, warning or info");
+        }
+    }
+    return true;
+}
+
+/* found_for has to be one of the people that the look-up was asked about. */
+static bool found_for_good(const msgpack_object *map, const char *path,
+                           const struct answer_question *question, struct whorl_fault *fault)
+{
+    if (map == NULL) {
+        return true;
+    }
+    struct whorl_field f[] = {
+        {.name = "backend", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
+        {.name = "ref", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = ANSWER_REF_MAX},
+    };
+    char inner[96];
+    snprintf(inner, sizeof inner, "%s.found_for", path);
+    if (!whorl_fields_read(map, inner, f, COUNT(f), fault)) {
+        return false;
+    }
+    for (size_t i = 0; i < question->people_count; i++) {
+        const struct person *person = &question->people[i];
+        if (person->backend != NULL && whorl_str_is(f[0].value, person->backend) &&
+            f[1].value->via.str.size == person->ref_len &&
+            memcmp(f[1].value->via.str.ptr, person->ref, person->ref_len) == 0) {
+            return true;
+        }
+    }
+    return whorl_fail(fault, inner, "is nobody that was asked about");
+}
+
+/* A score comes from searches only, found_by and found_for from look-ups only. */
+static bool role_good(uint32_t role, const char *path, const msgpack_object *score,
+                      const msgpack_object *found_by, const msgpack_object *found_for,
+                      struct whorl_fault *fault)
+{
+    if (role == WHORL_ROLE_SEARCH && score == NULL) {
+        return whorl_fail(fault, path, "has no score");
+    }
+    if (role == WHORL_ROLE_SEARCH && (found_by != NULL || found_for != NULL)) {
+        return whorl_fail(fault, path, "has found_by or found_for, which only look-ups give");
+    }
+    if (role == WHORL_ROLE_LOOKUP && score != NULL) {
+        return whorl_fail(fault, path, "has a score, which only searches give");
+    }
+    return true;
+}
+
+static bool candidate_good(const msgpack_object *map, uint32_t index,
+                           const struct answer_question *question, struct whorl_fault *fault)
+{
+    struct whorl_field f[] = {
+        {.name = "ref", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = ANSWER_REF_MAX},
+        {.name = "score", .type = WHORL_FIELD_REAL, .min = -1e6, .max = 1e6},
+        {.name = "identifiers", .type = WHORL_FIELD_MAP, .min = 0, .max = IDENTIFIERS_MAX},
+        {.name = "names", .type = WHORL_FIELD_ARRAY, .min = 0, .max = NAMES_MAX},
+        {.name = "born", .type = WHORL_FIELD_STR, .min = 10, .max = 10},
+        {.name = "details", .type = WHORL_FIELD_ARRAY, .min = 0, .max = DETAILS_MAX},
+        {.name = "found_by", .type = WHORL_FIELD_STR, .min = 1, .max = 64},
+        {.name = "found_for", .type = WHORL_FIELD_MAP, .min = 0, .max = 8},
+    };
+    char path[32];
+    snprintf(path, sizeof path, "candidates[%u]", index);
+    if (!whorl_fields_read(map, path, f, COUNT(f), fault) ||
+        !role_good(question->role, path, f[1].value, f[6].value, f[7].value, fault)) {
+        return false;
+    }
+    char born[11];
+    if (f[4].value != NULL &&
+        (!whorl_str_copy(f[4].value, born, sizeof born) || !decode_date_valid(born))) {
+        return whorl_fail(fault, path, "has a born that is no date as YYYY-MM-DD");
+    }
+    char inner[64];
+    snprintf(inner, sizeof inner, "%s.identifiers", path);
+    return identifiers_good(f[2].value, inner, fault) && names_good(f[3].value, path, fault) &&
+           details_good(f[5].value, path, fault) &&
+           found_for_good(f[7].value, path, question, fault);
+}
+
+static bool candidates_good(const msgpack_object *list, const struct answer_question *question,
+                            struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
+        if (!candidate_good(&list->via.array.ptr[i], i, question, fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool samples_good(const msgpack_object *list, const struct answer_question *question,
+                         struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
+        struct whorl_field f[] = {
+            {.name = "sample",
+             .type = WHORL_FIELD_INT,
+             .required = true,
+             .min = 0,
+             .max = DECODE_SAMPLES_MAX - 1},
+            {.name = "quality", .type = WHORL_FIELD_INT, .min = 0, .max = 100},
+            {.name = "advice", .type = WHORL_FIELD_STR, .min = 0, .max = TEXT_MAX},
+        };
+        char path[32];
+        snprintf(path, sizeof path, "samples[%u]", i);
+        if (!whorl_fields_read(&list->via.array.ptr[i], path, f, COUNT(f), fault)) {
+            return false;
+        }
+        if ((question->samples >> f[0].value->via.u64 & 1u) == 0) {
+            return whorl_fail(fault, path, "is about a sample that was not sent");
+        }
+    }
+    return true;
+}
+
+/* Reads {people, of}; *whole: everybody was compared. */
+static bool searched_good(const msgpack_object *map, bool *whole, struct whorl_fault *fault)
+{
+    *whole = false;
+    if (map == NULL) {
+        return true;
+    }
+    struct whorl_field f[] = {
+        {.name = "people", .type = WHORL_FIELD_INT, .required = true, .min = 0, .max = 9e15},
+        {.name = "of", .type = WHORL_FIELD_INT, .required = true, .min = 0, .max = 9e15},
+    };
+    if (!whorl_fields_read(map, "searched", f, COUNT(f), fault)) {
+        return false;
+    }
+    if (f[0].value->via.u64 > f[1].value->via.u64) {
+        return whorl_fail(fault, "searched.people", "is more than searched.of");
+    }
+    *whole = f[0].value->via.u64 == f[1].value->via.u64;
+    return true;
+}
+
+static bool class_read(const msgpack_object *word, enum answer_class *class)
+{
+    for (size_t i = ANSWER_MATCH; i < COUNT(class_names); i++) {
+        if (whorl_str_is(word, class_names[i])) {
+            *class = (enum answer_class)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The class against the rest. */
+static bool consistent(const struct answer *answer, uint32_t role, struct whorl_fault *fault)
+{
+    uint32_t count = answer->candidates == NULL ? 0 : answer->candidates->via.array.size;
+    const char *class = answer_class_name(answer->class);
+    bool found = answer->class == ANSWER_MATCH || answer->class == ANSWER_POSSIBLE;
+    if (found && count == 0) {
+        return whorl_fail(fault, "candidates", "there are none, but the class is %s", class);
+    }
+    if (!found && count > 0) {
+        return whorl_fail(fault, "candidates", "there are %u, but the class is %s", count, class);
+    }
+    if (answer->class == ANSWER_MATCH && role == WHORL_ROLE_SEARCH && count != 1) {
+        return whorl_fail(fault, "candidates", "a match has one, not %u", count);
+    }
+    if (!found && answer->class != ANSWER_NO_MATCH && answer->reason[0] == '\0') {
+        return whorl_fail(fault, "reason", "is missing, but the class is %s", class);
+    }
+    return true;
+}
+
+static bool fields_good(struct answer *answer, const struct answer_question *question, bool *whole,
+                        struct whorl_fault *fault)
+{
+    struct whorl_field f[] = {
+        {.name = "class", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
+        {.name = "reason", .type = WHORL_FIELD_STR, .min = 0, .max = ANSWER_REASON_MAX},
+        {.name = "candidates", .type = WHORL_FIELD_ARRAY, .min = 0, .max = ANSWER_CANDIDATES_MAX},
+        {.name = "searched", .type = WHORL_FIELD_MAP, .min = 0, .max = 8},
+        {.name = "samples", .type = WHORL_FIELD_ARRAY, .min = 0, .max = DECODE_SAMPLES_MAX},
+    };
+    if (!whorl_fields_read(&answer->msg.root, "", f, COUNT(f), fault)) {
+        return false;
+    }
+    if (!class_read(f[0].value, &answer->class)) {
+        return whorl_fail(fault, "class", "is none of the six");
+    }
+    whorl_str_copy(f[1].value, answer->reason, sizeof answer->reason);
+    answer->candidates = f[2].value;
+    answer->searched = f[3].value;
+    answer->samples = f[4].value;
+    if (question->role == WHORL_ROLE_LOOKUP &&
+        (answer->searched != NULL || answer->samples != NULL)) {
+        return whorl_fail(fault, answer->searched != NULL ? "searched" : "samples",
+                          "comes from searches only");
+    }
+    return searched_good(answer->searched, whole, fault) &&
+           samples_good(answer->samples, question, fault) &&
+           candidates_good(answer->candidates, question, fault) &&
+           consistent(answer, question->role, fault);
+}
+
+bool answer_read(const uint8_t *bytes, size_t len, const struct answer_question *question,
+                 struct answer *answer, struct whorl_fault *fault)
+{
+    *answer = (struct answer){0};
+    if (len == 0) {
+        return whorl_fail(fault, "", "is empty");
+    }
+    answer->bytes = malloc(len);
+    if (answer->bytes == NULL) {
+        return whorl_fail(fault, "", "out of memory");
+    }
+    memcpy(answer->bytes, bytes, len);
+    answer->len = len;
+    if (!whorl_msg_parse(answer->bytes, len, &answer->msg, fault)) {
+        OPENSSL_cleanse(answer->bytes, len);
+        free(answer->bytes);
+        *answer = (struct answer){0};
+        return false;
+    }
+    bool whole = false;
+    if (!fields_good(answer, question, &whole, fault)) {
+        answer_release(answer);
+        return false;
+    }
+    if (answer->class == ANSWER_NO_MATCH && question->role == WHORL_ROLE_SEARCH && !whole) {
+        answer_set(answer, ANSWER_UNAVAILABLE, "the search was not complete");
+    }
+    return true;
+}

@@ -1,0 +1,159 @@
+/* What the files of core/identify share. Loop thread only. */
+#ifndef CORE_IDENTIFY_INTERNAL_H
+#define CORE_IDENTIFY_INTERNAL_H
+
+#include "core/identify/answer.h"
+#include "core/identify/claimed.h"
+#include "core/identify/decode.h"
+#include "core/identify/identify.h"
+#include "core/identify/ledger.h"
+#include "core/identify/repeat.h"
+#include "core/identify/sink.h"
+#include "core/identify/stamp.h"
+#include "core/policy/policy.h"
+
+#define FLOW_WAITERS_MAX 8u       /* calls that may join one transaction */
+#define FLOW_PEOPLE_PER_SEARCH 5u /* candidates of one search that look-ups ask about */
+#define RECORD_DEADLINE_MS 5000u  /* for records that belong to no transaction's own deadline */
+
+struct flow;
+
+struct identify {
+    uv_loop_t *loop;
+    uv_timer_t tick;
+    struct setup *setup;
+    struct registry *registry;
+    struct ledger *ledger;
+    struct log *log;
+    struct identify_replies replies;
+    struct repeats *repeats;
+    uint8_t key[32]; /* of the digests; of this process, never written anywhere */
+    bool draining;
+    struct flow *flows; /* in flight */
+    size_t open;        /* flows, and records on their way */
+};
+
+/* Device and officer, found to be who may call. */
+struct identity {
+    struct registry_device device;
+    struct registry_officer officer;
+    const struct conf_force *force; /* the officer's; of the setup's configuration */
+    const char *entitlements[REGISTRY_ENTITLEMENTS_MAX + 1];
+};
+
+/* A reply of failure. */
+struct refusal {
+    const char *code;
+    char where[96];
+    char message[256];
+};
+
+/* A backend in a transaction. */
+struct check {
+    struct flow *flow;
+    const struct setup_plugin *plugin;
+    struct policy_decision decision;
+    bool asked;
+    uint64_t started, elapsed_ms;
+    uint32_t samples;      /* bit i: sample i goes to it */
+    struct person *people; /* look-ups: ANSWER_PEOPLE_MAX of them */
+    size_t people_count;
+    struct answer answer;
+};
+
+enum flow_stage { FLOW_SEARCH, FLOW_LOOKUP, FLOW_RECORD };
+
+/* A transaction. */
+struct flow {
+    struct identify *identify;
+    struct setup *setup;
+    struct identity who;
+    struct decoded_identify request; /* its samples' data are gone once the searches run */
+    const struct conf_rule *rule;    /* that decided; NULL: none fits */
+    char transaction[STAMP_UUID_LEN + 1];
+    int64_t accepted;           /* ms since 1970 */
+    uint64_t started, deadline; /* ms, flow_now's clock */
+    struct repeat *repeat;
+    struct {
+        uint64_t connection, call;
+    } waiters[FLOW_WAITERS_MAX];
+    size_t waiter_count;
+    enum flow_stage stage;
+    size_t pending; /* what the stage waits for */
+    bool ledger_done, ledger_stored, sinks_stored, replied;
+    struct sink_receipt *receipts;
+    size_t receipt_count;
+    struct flow *next, **link; /* in identify->flows */
+    size_t check_count;
+    struct check checks[];
+};
+
+/* Milliseconds of a clock that never jumps. */
+uint64_t flow_now(void);
+
+/* service.c */
+
+/* Whether answers and capabilities mention the plugin: searches and look-ups do; of one that is
+ * disabled the role isn't known, so there a force's list of backends has to name it. */
+bool service_lists(const struct setup *setup, const struct setup_plugin *plugin);
+
+/* flow.c */
+
+/* Starts the transaction, whose identity, request, rule and decisions are set; the request's
+ * samples are not needed after the return. */
+void flow_start(struct flow *flow);
+void flow_join(struct flow *flow, uint64_t connection, uint64_t call);
+/* Replies that the ledger can't be written, if that has taken far too long. */
+void flow_tick(struct flow *flow);
+struct flow *flow_new(struct identify *identify);
+void flow_free(struct flow *flow);
+
+/* message.c: what goes to a backend. false: out of (locked) memory. */
+bool message_search(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message);
+bool message_lookup(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message);
+/* Which samples the backend takes; 0: none. */
+uint32_t message_samples(const struct decoded_identify *request,
+                         const struct whorl_plugin *descriptor);
+/* Whom the look-up is to ask about, into check->people. */
+void message_people(struct check *check);
+/* {found_for, identifiers, family, given, born} without what is absent; found_for only if wanted.
+ */
+void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys,
+                    bool found_for);
+
+/* record.c: audit records (docs/plugins.md), appended to an empty buffer. */
+void record_identify(const struct flow *flow, msgpack_sbuffer *out);
+void record_lookup(const struct check *check, msgpack_sbuffer *out);
+void record_refused(const struct identity *who, const char *request_id,
+                    const struct refusal *refusal, msgpack_sbuffer *out);
+void record_outcome(const struct identity *who, const struct decoded_outcome *outcome,
+                    msgpack_sbuffer *out);
+void record_server(const char *event, const struct conf *conf, const uint8_t *before,
+                   msgpack_sbuffer *out);
+
+/* result.c: what the device gets, appended to an empty buffer. */
+void result_identify(const struct flow *flow, msgpack_sbuffer *out);
+void result_outcome(const char *transaction, const struct sink_receipt *receipts, size_t count,
+                    msgpack_sbuffer *out);
+void result_capabilities(const struct setup *setup, const struct identity *who,
+                         msgpack_sbuffer *out);
+void result_progress(const struct check *check, const char *stage, double fraction,
+                     msgpack_sbuffer *out);
+
+/* access.c */
+
+/* Whether this device may call; then who->device is set. */
+bool access_device(struct identify *identify, const struct identify_caller *caller,
+                   struct identity *who, struct refusal *refusal);
+/* Whether the officer may use it; then all of *who is set. */
+bool access_officer(struct identify *identify, const char *officer, struct identity *who,
+                    struct refusal *refusal);
+
+/* Fills a refusal in; returns false. */
+bool refuse(struct refusal *refusal, const char *code, const char *where, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Wipes a buffer that held personal data, and frees it. */
+void wipe_buffer(msgpack_sbuffer *buffer);
+
+#endif

@@ -1,0 +1,227 @@
+/* What goes to a backend: only what it needs for its part. */
+#include <string.h>
+
+#include "core/identify/internal.h"
+
+static bool listed(const char *const *list, const char *text)
+{
+    for (; list != NULL && *list != NULL; list++) {
+        if (strcmp(*list, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint32_t message_samples(const struct decoded_identify *request,
+                         const struct whorl_plugin *descriptor)
+{
+    uint32_t mask = 0;
+    for (size_t i = 0; i < request->sample_count; i++) {
+        if (listed(descriptor->modalities, request->samples[i].modality) &&
+            listed(descriptor->formats, request->samples[i].format)) {
+            mask |= 1u << i;
+        }
+    }
+    return mask;
+}
+
+static void head(msgpack_packer *pk, const struct check *check, const char *op,
+                 uint64_t deadline_ms)
+{
+    whorl_put_str(pk, "op", op);
+    whorl_put_str(pk, "transaction", check->flow->transaction);
+    whorl_put_str(pk, "force", check->flow->who.force->code);
+    whorl_put_int(pk, "deadline_ms", (int64_t)deadline_ms);
+}
+
+static void pack_sample(msgpack_packer *pk, const struct decoded_sample *sample, size_t index)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } numbers[] = {{"position", sample->position},
+                   {"dpi", sample->dpi},
+                   {"width", sample->width},
+                   {"height", sample->height}};
+    size_t count = 4;
+    for (size_t i = 0; i < 4; i++) {
+        count += numbers[i].value != DECODE_ABSENT ? 1 : 0;
+    }
+    msgpack_pack_map(pk, count);
+    whorl_put_int(pk, "index", (int64_t)index);
+    whorl_put_str(pk, "modality", sample->modality);
+    whorl_put_str(pk, "format", sample->format);
+    for (size_t i = 0; i < 4; i++) {
+        if (numbers[i].value != DECODE_ABSENT) {
+            whorl_put_int(pk, numbers[i].name, numbers[i].value);
+        }
+    }
+    whorl_put_bin(pk, "data", sample->data, sample->len);
+}
+
+/* A packer's write that remembers a failure: msgpack-c's own helpers drop its return value. */
+struct guarded {
+    struct whorl_secret *secret;
+    bool failed;
+};
+
+static int guarded_write(void *data, const char *bytes, size_t len)
+{
+    struct guarded *guarded = data;
+    if (!guarded->failed && whorl_secret_write(guarded->secret, bytes, len) != 0) {
+        guarded->failed = true;
+    }
+    return guarded->failed ? -1 : 0;
+}
+
+bool message_search(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message)
+{
+    const struct decoded_identify *request = &check->flow->request;
+    size_t room = 256;
+    size_t count = 0;
+    for (size_t i = 0; i < request->sample_count; i++) {
+        if ((check->samples >> i & 1u) != 0) {
+            room += request->samples[i].len + 256;
+            count++;
+        }
+    }
+    struct guarded guarded = {.secret = message};
+    if (!whorl_secret_reserve(message, room)) {
+        return false;
+    }
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, &guarded, guarded_write);
+    msgpack_pack_map(&pk, 5);
+    head(&pk, check, "search", deadline_ms);
+    whorl_put_key(&pk, "samples");
+    msgpack_pack_array(&pk, count);
+    for (size_t i = 0; i < request->sample_count; i++) {
+        if ((check->samples >> i & 1u) != 0) {
+            pack_sample(&pk, &request->samples[i], i);
+        }
+    }
+    return !guarded.failed;
+}
+
+/* Whether the map has an identifier that the backend can find a record by. */
+static bool has_key(const msgpack_object *identifiers, const char *const *keys)
+{
+    for (const char *const *key = keys; key != NULL && *key != NULL; key++) {
+        if (whorl_map_get(identifiers, *key) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The best candidates of one search. */
+static void people_of(struct check *check, const struct check *search)
+{
+    const msgpack_object *list = search->answer.candidates;
+    uint32_t most = list == NULL ? 0 : list->via.array.size;
+    most = most < FLOW_PEOPLE_PER_SEARCH ? most : FLOW_PEOPLE_PER_SEARCH;
+    for (uint32_t i = 0; i < most && check->people_count < ANSWER_PEOPLE_MAX; i++) {
+        const msgpack_object *candidate = &list->via.array.ptr[i];
+        const msgpack_object *identifiers = whorl_map_get(candidate, "identifiers");
+        const msgpack_object *ref = whorl_map_get(candidate, "ref");
+        if (has_key(identifiers, check->plugin->descriptor->keys)) {
+            check->people[check->people_count++] =
+                (struct person){.backend = search->plugin->conf->name,
+                                .ref = ref->via.str.ptr,
+                                .ref_len = ref->via.str.size,
+                                .identifiers = identifiers};
+        }
+    }
+}
+
+void message_people(struct check *check)
+{
+    const struct flow *flow = check->flow;
+    check->people_count = 0;
+    for (size_t i = 0; i < flow->check_count; i++) {
+        const struct check *other = &flow->checks[i];
+        if (other->plugin->descriptor != NULL &&
+            other->plugin->descriptor->role == WHORL_ROLE_SEARCH) {
+            people_of(check, other);
+        }
+    }
+    const struct decoded_subject *claimed = &flow->request.subject;
+    if (check->people_count == 0 && claimed->family[0] != '\0' &&
+        listed(check->plugin->descriptor->keys, "name")) {
+        check->people[check->people_count++] =
+            (struct person){.family = claimed->family,
+                            .given = claimed->given[0] != '\0' ? claimed->given : NULL,
+                            .born = claimed->born[0] != '\0' ? claimed->born : NULL};
+    }
+}
+
+/* The identifiers that the backend declared, no others. */
+static void pack_identifiers(msgpack_packer *pk, const msgpack_object *identifiers,
+                             const char *const *keys)
+{
+    size_t count = 0;
+    for (const char *const *key = keys; *key != NULL; key++) {
+        count += whorl_map_get(identifiers, *key) != NULL ? 1 : 0;
+    }
+    whorl_put_key(pk, "identifiers");
+    msgpack_pack_map(pk, count);
+    for (const char *const *key = keys; *key != NULL; key++) {
+        const msgpack_object *value = whorl_map_get(identifiers, *key);
+        if (value != NULL) {
+            whorl_put_object(pk, *key, value);
+        }
+    }
+}
+
+void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys,
+                    bool found_for)
+{
+    if (person->identifiers == NULL) {
+        msgpack_pack_map(pk,
+                         1 + (person->given != NULL ? 1u : 0u) + (person->born != NULL ? 1u : 0u));
+        whorl_put_str(pk, "family", person->family);
+        if (person->given != NULL) {
+            whorl_put_str(pk, "given", person->given);
+        }
+        if (person->born != NULL) {
+            whorl_put_str(pk, "born", person->born);
+        }
+        return;
+    }
+    msgpack_pack_map(pk, found_for ? 2 : 1);
+    if (found_for) {
+        whorl_put_key(pk, "found_for");
+        msgpack_pack_map(pk, 2);
+        whorl_put_str(pk, "backend", person->backend);
+        whorl_put_key(pk, "ref");
+        msgpack_pack_str_with_body(pk, person->ref, person->ref_len);
+    }
+    pack_identifiers(pk, person->identifiers, keys);
+}
+
+bool message_lookup(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message)
+{
+    const struct flow *flow = check->flow;
+    const struct decoded_identify *request = &flow->request;
+    struct guarded guarded = {.secret = message};
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, &guarded, guarded_write);
+    bool reason = request->reason[0] != '\0';
+    bool code = request->reason_code != DECODE_ABSENT;
+    msgpack_pack_map(&pk, 6 + (reason ? 1u : 0u) + (code ? 1u : 0u));
+    head(&pk, check, "lookup", deadline_ms);
+    whorl_put_str(&pk, "officer", flow->who.officer.id);
+    if (reason) {
+        whorl_put_str(&pk, "reason", request->reason);
+    }
+    if (code) {
+        whorl_put_int(&pk, "reason_code", request->reason_code);
+    }
+    whorl_put_key(&pk, "people");
+    msgpack_pack_array(&pk, check->people_count);
+    for (size_t i = 0; i < check->people_count; i++) {
+        message_person(&pk, &check->people[i], check->plugin->descriptor->keys, true);
+    }
+    return !guarded.failed;
+}

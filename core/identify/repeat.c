@@ -1,0 +1,144 @@
+#include "core/identify/repeat.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 16384u /* a power of two */
+
+struct repeats {
+    uint8_t key[32];
+    struct repeat *buckets[BUCKETS];
+    struct repeat *oldest, *newest; /* kept answers, in the order in which they were kept */
+    size_t kept, bytes;
+};
+
+struct repeats *repeats_new(const uint8_t key[32])
+{
+    struct repeats *repeats = calloc(1, sizeof *repeats);
+    if (repeats != NULL) {
+        memcpy(repeats->key, key, 32);
+    }
+    return repeats;
+}
+
+static bool name_of(const struct repeats *repeats, const char *device, const char *request_id,
+                    uint8_t name[32])
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+                EVP_DigestUpdate(md, repeats->key, sizeof repeats->key) == 1 &&
+                EVP_DigestUpdate(md, device, strlen(device) + 1) == 1 &&
+                EVP_DigestUpdate(md, request_id, strlen(request_id)) == 1 &&
+                EVP_DigestFinal_ex(md, name, NULL) == 1;
+    EVP_MD_CTX_free(md);
+    return good;
+}
+
+static struct repeat **bucket_of(struct repeats *repeats, const uint8_t name[32])
+{
+    uint32_t hash;
+    memcpy(&hash, name, sizeof hash);
+    return &repeats->buckets[hash & (BUCKETS - 1)];
+}
+
+struct repeat *repeat_find(struct repeats *repeats, const char *device, const char *request_id)
+{
+    uint8_t name[32];
+    if (!name_of(repeats, device, request_id, name)) {
+        return NULL;
+    }
+    struct repeat *entry = *bucket_of(repeats, name);
+    while (entry != NULL && memcmp(entry->name, name, sizeof name) != 0) {
+        entry = entry->chain;
+    }
+    return entry;
+}
+
+struct repeat *repeat_add(struct repeats *repeats, const char *device, const char *request_id,
+                          const uint8_t digest[32], const char *transaction, void *flow)
+{
+    struct repeat *entry = calloc(1, sizeof *entry);
+    if (entry == NULL || !name_of(repeats, device, request_id, entry->name)) {
+        free(entry);
+        return NULL;
+    }
+    memcpy(entry->digest, digest, sizeof entry->digest);
+    memcpy(entry->transaction, transaction, sizeof entry->transaction);
+    entry->flow = flow;
+    struct repeat **bucket = bucket_of(repeats, entry->name);
+    entry->chain = *bucket;
+    *bucket = entry;
+    return entry;
+}
+
+static void entry_free(struct repeat *entry)
+{
+    if (entry->reply.result != NULL) {
+        OPENSSL_cleanse(entry->reply.result, entry->reply.len);
+        free(entry->reply.result);
+    }
+    OPENSSL_cleanse(entry, sizeof *entry);
+    free(entry);
+}
+
+static void evict_oldest(struct repeats *repeats)
+{
+    struct repeat *entry = repeats->oldest;
+    struct repeat **link = bucket_of(repeats, entry->name);
+    while (*link != entry) {
+        link = &(*link)->chain;
+    }
+    *link = entry->chain;
+    repeats->oldest = entry->newer;
+    if (repeats->oldest == NULL) {
+        repeats->newest = NULL;
+    }
+    repeats->kept--;
+    repeats->bytes -= entry->reply.len;
+    entry_free(entry);
+}
+
+void repeat_keep(struct repeats *repeats, struct repeat *entry, struct repeat_reply *reply,
+                 uint64_t kept_until)
+{
+    entry->flow = NULL;
+    entry->reply = *reply;
+    entry->kept_until = kept_until;
+    if (repeats->newest == NULL) {
+        repeats->oldest = entry;
+    } else {
+        repeats->newest->newer = entry;
+    }
+    repeats->newest = entry;
+    repeats->kept++;
+    repeats->bytes += reply->len;
+    while (repeats->kept > REPEAT_ANSWERS_MAX || repeats->bytes > REPEAT_BYTES_MAX) {
+        evict_oldest(repeats);
+    }
+}
+
+void repeats_expire(struct repeats *repeats, uint64_t now)
+{
+    while (repeats->oldest != NULL && repeats->oldest->kept_until <= now) {
+        evict_oldest(repeats);
+    }
+}
+
+void repeats_free(struct repeats *repeats)
+{
+    if (repeats == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct repeat *entry = repeats->buckets[i];
+        while (entry != NULL) {
+            struct repeat *next = entry->chain;
+            entry_free(entry);
+            entry = next;
+        }
+    }
+    OPENSSL_cleanse(repeats, sizeof *repeats);
+    free(repeats);
+}

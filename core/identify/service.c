@@ -1,0 +1,525 @@
+/* The methods, by name. */
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/identify/internal.h"
+
+#define TICK_MS 1000u
+
+/* A record that no transaction waits for, and the call that is answered after it. */
+struct errand {
+    struct identify *identify;
+    uint64_t call;
+    struct refusal refusal;               /* of a refused request */
+    char transaction[STAMP_UUID_LEN + 1]; /* of an outcome */
+    void (*done)(void *ctx, bool stored); /* of a server's event */
+    void *ctx;
+};
+
+static void tick(uv_timer_t *timer)
+{
+    struct identify *identify = timer->data;
+    repeats_expire(identify->repeats, flow_now());
+    for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
+        flow_tick(flow);
+    }
+}
+
+struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct registry *registry,
+                              struct log *log, const struct identify_replies *replies,
+                              struct whorl_fault *fault)
+{
+    struct identify *identify = calloc(1, sizeof *identify);
+    if (identify == NULL || RAND_priv_bytes(identify->key, sizeof identify->key) != 1) {
+        free(identify);
+        whorl_fail(fault, "", "out of memory or of randomness");
+        return NULL;
+    }
+    identify->loop = loop;
+    identify->registry = registry;
+    identify->log = log;
+    identify->replies = *replies;
+    identify->repeats = repeats_new(identify->key);
+    identify->ledger = ledger_open(loop, setup->conf->core.data_dir, fault);
+    if (identify->repeats == NULL || identify->ledger == NULL) {
+        repeats_free(identify->repeats);
+        ledger_close(identify->ledger);
+        OPENSSL_cleanse(identify, sizeof *identify);
+        free(identify);
+        return NULL;
+    }
+    identify->setup = setup_ref(setup);
+    uv_timer_init(loop, &identify->tick);
+    identify->tick.data = identify;
+    uv_timer_start(&identify->tick, tick, TICK_MS, TICK_MS);
+    return identify;
+}
+
+void identify_use(struct identify *identify, struct setup *setup)
+{
+    struct setup *old = identify->setup;
+    identify->setup = setup_ref(setup);
+    setup_unref(old);
+}
+
+void identify_drain(struct identify *identify)
+{
+    identify->draining = true;
+}
+
+size_t identify_open(const struct identify *identify)
+{
+    return identify->open;
+}
+
+static void closed(uv_handle_t *handle)
+{
+    struct identify *identify = handle->data;
+    OPENSSL_cleanse(identify, sizeof *identify);
+    free(identify);
+}
+
+void identify_close(struct identify *identify)
+{
+    repeats_free(identify->repeats);
+    ledger_close(identify->ledger);
+    setup_unref(identify->setup);
+    uv_close((uv_handle_t *)&identify->tick, closed);
+}
+
+bool service_lists(const struct setup *setup, const struct setup_plugin *plugin)
+{
+    if (plugin->descriptor != NULL) {
+        return plugin->descriptor->role != WHORL_ROLE_SINK;
+    }
+    for (size_t i = 0; i < setup->conf->force_count; i++) {
+        if (conf_list_has(setup->conf->forces[i].backends, plugin->conf->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void reply_error(struct identify *identify, uint64_t call, const struct refusal *refusal)
+{
+    identify->replies.error(identify->replies.ctx, call, refusal->code, refusal->where,
+                            refusal->message);
+}
+
+/* Refusing. A request that is turned away is recorded first; if that fails the device still learns
+ * why it was refused, for nothing was searched. */
+
+static void refused_written(void *ctx, bool stored, const struct sink_receipt *receipts,
+                            size_t count)
+{
+    (void)stored;
+    (void)receipts;
+    (void)count;
+    struct errand *errand = ctx;
+    reply_error(errand->identify, errand->call, &errand->refusal);
+    errand->identify->open--;
+    free(errand);
+}
+
+static void send_record(struct errand *errand, const char *transaction, const char *force,
+                        msgpack_sbuffer *packed, sink_done *done)
+{
+    const struct sink_record record = {(const uint8_t *)packed->data, packed->size};
+    struct identify *identify = errand->identify;
+    identify->open++;
+    sink_write(identify->setup, identify->log, transaction, force, &record, 1, RECORD_DEADLINE_MS,
+               done, errand);
+    wipe_buffer(packed);
+}
+
+/* An unregistered device is recorded by its certificate. */
+static void name_device(struct identity *who, const struct identify_caller *caller)
+{
+    for (size_t i = 0; who->device.id[0] == '\0' && caller->certificate != NULL && i < 32; i++) {
+        snprintf(who->device.note + 2 * i, 3, "%02x", caller->certificate[i]);
+    }
+    if (who->device.id[0] == '\0') {
+        snprintf(who->device.id, sizeof who->device.id, "%.64s", who->device.note);
+    }
+}
+
+static void turn_away(struct identify *identify, const struct identify_caller *caller,
+                      struct identity *who, const char *request_id, const char *officer,
+                      const struct refusal *refusal)
+{
+    log_line(identify->log, WHORL_LOG_INFO, "refused", "code", refusal->code, "field",
+             refusal->where[0] == '\0' ? NULL : refusal->where, NULL);
+    struct errand *errand = calloc(1, sizeof *errand);
+    if (errand == NULL) {
+        reply_error(identify, caller->call, refusal);
+        return;
+    }
+    errand->identify = identify;
+    errand->call = caller->call;
+    errand->refusal = *refusal;
+    name_device(who, caller);
+    if (who->officer.id[0] == '\0' && registry_id_valid(officer, REGISTRY_OFFICER_MAX)) {
+        snprintf(who->officer.id, sizeof who->officer.id, "%s", officer);
+    }
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    record_refused(who, request_id, refusal, &packed);
+    const char *force = who->officer.force[0] != '\0' ? who->officer.force : who->device.force;
+    send_record(errand, NULL, force, &packed, refused_written);
+}
+
+/* The method's one argument. */
+static const msgpack_object *argument_of(const msgpack_object *params, struct refusal *refusal)
+{
+    if (params->type != MSGPACK_OBJECT_ARRAY || params->via.array.size != 1 ||
+        params->via.array.ptr[0].type != MSGPACK_OBJECT_MAP) {
+        refuse(refusal, "invalid", "", "the method takes one argument, a map");
+        return NULL;
+    }
+    return &params->via.array.ptr[0];
+}
+
+static bool invalid(struct refusal *refusal, const struct whorl_fault *fault)
+{
+    return refuse(refusal, "invalid", fault->where, "%s", fault->text);
+}
+
+/* capabilities */
+
+static bool capabilities(struct identify *identify, const struct identify_caller *caller,
+                         const msgpack_object *params, struct identity *who, char *officer,
+                         struct refusal *refusal)
+{
+    struct whorl_fault fault = {0};
+    const msgpack_object *argument = argument_of(params, refusal);
+    if (argument == NULL || !access_device(identify, caller, who, refusal)) {
+        return false;
+    }
+    if (!decode_capabilities(argument, officer, &fault)) {
+        return invalid(refusal, &fault);
+    }
+    if (!access_officer(identify, officer, who, refusal)) {
+        return false;
+    }
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    result_capabilities(identify->setup, who, &packed);
+    identify->replies.result(identify->replies.ctx, caller->call, (const uint8_t *)packed.data,
+                             packed.size);
+    msgpack_sbuffer_destroy(&packed);
+    return true;
+}
+
+/* record_outcome */
+
+static void outcome_written(void *ctx, bool stored, const struct sink_receipt *receipts,
+                            size_t count)
+{
+    struct errand *errand = ctx;
+    struct identify *identify = errand->identify;
+    if (stored) {
+        msgpack_sbuffer packed;
+        msgpack_sbuffer_init(&packed);
+        result_outcome(errand->transaction, receipts, count, &packed);
+        identify->replies.result(identify->replies.ctx, errand->call, (const uint8_t *)packed.data,
+                                 packed.size);
+        msgpack_sbuffer_destroy(&packed);
+    } else {
+        struct refusal refusal;
+        refuse(&refusal, "audit_unavailable", "", "the audit record could not be made durable");
+        reply_error(identify, errand->call, &refusal);
+    }
+    identify->open--;
+    free(errand);
+}
+
+/* A transaction may be referred to by officers of the force whose it is. */
+static bool own_transaction(struct identify *identify, const struct identity *who,
+                            const char *transaction, const char *where, struct refusal *refusal)
+{
+    struct whorl_fault fault = {0};
+    struct ledger_entry entry;
+    enum registry_found found =
+        ledger_by_transaction(identify->ledger, transaction, &entry, &fault);
+    if (found == REGISTRY_FAILED) {
+        log_line(identify->log, WHORL_LOG_ERROR, "the register of requests cannot be read", "why",
+                 fault.text, NULL);
+        return refuse(refusal, "internal", "", "the register of requests cannot be read");
+    }
+    if (found == REGISTRY_ABSENT || strcmp(entry.force, who->officer.force) != 0) {
+        return refuse(refusal, "invalid", where, "is no known transaction of force %s",
+                      who->officer.force);
+    }
+    return true;
+}
+
+static bool outcome(struct identify *identify, const struct identify_caller *caller,
+                    const msgpack_object *params, struct identity *who, char *officer,
+                    struct refusal *refusal)
+{
+    struct whorl_fault fault = {0};
+    struct decoded_outcome decoded;
+    const msgpack_object *argument = argument_of(params, refusal);
+    if (argument == NULL || !access_device(identify, caller, who, refusal)) {
+        return false;
+    }
+    bool good = decode_outcome(argument, &decoded, &fault);
+    snprintf(officer, REGISTRY_OFFICER_MAX + 1, "%s", decoded.officer);
+    if (!good) {
+        return invalid(refusal, &fault);
+    }
+    if (!access_officer(identify, officer, who, refusal) ||
+        !own_transaction(identify, who, decoded.transaction, "transaction", refusal)) {
+        return false;
+    }
+    struct errand *errand = calloc(1, sizeof *errand);
+    if (errand == NULL) {
+        return refuse(refusal, "internal", "", "out of memory");
+    }
+    errand->identify = identify;
+    errand->call = caller->call;
+    memcpy(errand->transaction, decoded.transaction, sizeof errand->transaction);
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    record_outcome(who, &decoded, &packed);
+    send_record(errand, errand->transaction, who->force->code, &packed, outcome_written);
+    return true;
+}
+
+/* identify */
+
+/* false: refused. *answered: the request was a repeat, and is answered or joined. */
+static bool repeated(struct flow *flow, const struct identify_caller *caller,
+                     const uint8_t digest[32], bool *answered, struct refusal *refusal)
+{
+    struct identify *identify = flow->identify;
+    const struct identify_replies *replies = &identify->replies;
+    const char *device = flow->who.device.id;
+    *answered = false;
+    repeats_expire(identify->repeats, flow_now());
+    struct repeat *entry = repeat_find(identify->repeats, device, flow->request.request_id);
+    if (entry == NULL) {
+        struct whorl_fault fault = {0};
+        struct ledger_entry old;
+        switch (
+            ledger_by_request(identify->ledger, device, flow->request.request_id, &old, &fault)) {
+        case REGISTRY_ABSENT:
+            return true;
+        case REGISTRY_PRESENT:
+            return refuse(refusal, "conflict", "request_id",
+                          "was used for transaction %s, whose answer is no longer held",
+                          old.transaction);
+        default:
+            log_line(identify->log, WHORL_LOG_ERROR, "the register of requests cannot be read",
+                     "why", fault.text, NULL);
+            return refuse(refusal, "internal", "", "the register of requests cannot be read");
+        }
+    }
+    if (CRYPTO_memcmp(entry->digest, digest, sizeof entry->digest) != 0) {
+        return refuse(refusal, "conflict", "request_id",
+                      "was used for transaction %s with other content", entry->transaction);
+    }
+    if (entry->flow != NULL) {
+        struct flow *running = entry->flow;
+        if (running->waiter_count == FLOW_WAITERS_MAX) {
+            return refuse(refusal, "busy", "", "too many calls wait for this transaction already");
+        }
+        flow_join(running, caller->connection, caller->call);
+    } else if (entry->reply.result != NULL) {
+        replies->result(replies->ctx, caller->call, entry->reply.result, entry->reply.len);
+    } else {
+        replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
+                       entry->reply.message);
+    }
+    *answered = true;
+    return true;
+}
+
+/* Every check has to be a backend that there is. */
+static bool checks_exist(const struct flow *flow, struct refusal *refusal)
+{
+    for (size_t i = 0; i < flow->request.check_count; i++) {
+        bool found = false;
+        for (size_t j = 0; j < flow->check_count && !found; j++) {
+            found = strcmp(flow->checks[j].plugin->conf->name, flow->request.checks[i]) == 0;
+        }
+        if (!found) {
+            char where[32];
+            snprintf(where, sizeof where, "checks[%zu]", i);
+            return refuse(refusal, "invalid", where, "is no backend of this server");
+        }
+    }
+    return true;
+}
+
+static bool decide(struct flow *flow, struct refusal *refusal)
+{
+    const struct decoded_identify *request = &flow->request;
+    const struct conf_policy *policy = flow->who.force->policy;
+    const struct policy_case asked = {
+        .force = flow->who.force,
+        .basis = request->basis,
+        .condition = request->subject.condition,
+        .consent = request->consent,
+        .entitlements = flow->who.entitlements,
+        .checks = request->check_count > 0 ? request->checks : NULL,
+    };
+    if (!policy_knows_basis(policy, request->basis)) {
+        return refuse(refusal, "invalid", "basis", "is no legal basis in force %s's policy",
+                      flow->who.force->code);
+    }
+    flow->rule = policy_rule(policy, asked.basis, asked.condition, asked.consent);
+    const char *missing = policy_missing(flow->rule, decode_present, request);
+    if (missing != NULL) {
+        return refuse(refusal, "invalid", missing, "is missing; the policy requires it here");
+    }
+    bool nothing =
+        flow->rule == NULL || flow->rule->backends == NULL || flow->rule->backends[0] == NULL;
+    if (nothing && request->sample_count > 0 && strcmp(request->consent, "refused") == 0) {
+        return refuse(refusal, "invalid", "samples",
+                      "must be empty: consent was refused, and nothing is permitted without it");
+    }
+    for (size_t i = 0; i < flow->check_count; i++) {
+        policy_decide(&asked, flow->rule, flow->checks[i].plugin->conf, &flow->checks[i].decision);
+    }
+    return true;
+}
+
+/* Everything up to the first search. *answered: it was a repeat. */
+static bool prepare(struct flow *flow, const struct identify_caller *caller,
+                    const msgpack_object *params, bool *answered, struct refusal *refusal)
+{
+    struct identify *identify = flow->identify;
+    struct whorl_fault fault = {0};
+    uint8_t digest[32];
+    *answered = false;
+    const msgpack_object *argument = argument_of(params, refusal);
+    if (argument == NULL || !access_device(identify, caller, &flow->who, refusal)) {
+        return false;
+    }
+    if (!decode_identify(argument, &flow->request, &fault)) {
+        return invalid(refusal, &fault);
+    }
+    if (!access_officer(identify, flow->request.officer, &flow->who, refusal)) {
+        return false;
+    }
+    if (!decode_digest(&flow->request, identify->key, digest)) {
+        return refuse(refusal, "internal", "", "out of memory");
+    }
+    if (!repeated(flow, caller, digest, answered, refusal)) {
+        return false;
+    }
+    if (*answered) {
+        return true;
+    }
+    if (!checks_exist(flow, refusal) || !decide(flow, refusal) ||
+        (flow->request.continues[0] != '\0' &&
+         !own_transaction(identify, &flow->who, flow->request.continues, "continues", refusal))) {
+        return false;
+    }
+    flow->accepted = stamp_now();
+    flow->started = flow_now();
+    uint64_t most = flow->setup->conf->core.deadline_ms;
+    uint64_t wanted =
+        flow->request.deadline_ms != DECODE_ABSENT ? (uint64_t)flow->request.deadline_ms : most;
+    flow->deadline = flow->started + (wanted < most ? wanted : most);
+    if (stamp_uuid(flow->accepted, flow->transaction)) {
+        flow->repeat = repeat_add(identify->repeats, flow->who.device.id, flow->request.request_id,
+                                  digest, flow->transaction, flow);
+    }
+    return flow->repeat != NULL || refuse(refusal, "internal", "", "out of memory");
+}
+
+static void identify_call(struct identify *identify, const struct identify_caller *caller,
+                          const msgpack_object *params)
+{
+    struct refusal refusal = {0};
+    struct flow *flow = flow_new(identify);
+    bool answered;
+    if (flow == NULL) {
+        refuse(&refusal, "internal", "", "out of memory");
+        reply_error(identify, caller->call, &refusal);
+        return;
+    }
+    if (!prepare(flow, caller, params, &answered, &refusal)) {
+        turn_away(identify, caller, &flow->who, flow->request.request_id, flow->request.officer,
+                  &refusal);
+        flow_free(flow);
+        return;
+    }
+    if (answered) {
+        flow_free(flow);
+        return;
+    }
+    flow_join(flow, caller->connection, caller->call);
+    flow_start(flow);
+}
+
+void identify_request(struct identify *identify, const struct identify_caller *caller,
+                      const char *method, const msgpack_object *params)
+{
+    struct refusal refusal = {0};
+    struct identity who = {0};
+    char officer[REGISTRY_OFFICER_MAX + 1] = "";
+    bool good;
+    if (identify->draining) {
+        refuse(&refusal, "draining", "", "the server is stopping");
+        reply_error(identify, caller->call, &refusal);
+        return;
+    }
+    if (strcmp(method, "ping") == 0) {
+        static const uint8_t pong[] = {0xa4, 'p', 'o', 'n', 'g'};
+        identify->replies.result(identify->replies.ctx, caller->call, pong, sizeof pong);
+        return;
+    }
+    if (strcmp(method, "identify") == 0) {
+        identify_call(identify, caller, params);
+        return;
+    }
+    if (strcmp(method, "capabilities") == 0) {
+        good = capabilities(identify, caller, params, &who, officer, &refusal);
+    } else if (strcmp(method, "record_outcome") == 0) {
+        good = outcome(identify, caller, params, &who, officer, &refusal);
+    } else {
+        refuse(&refusal, "unknown_method", "", "there is no such method");
+        reply_error(identify, caller->call, &refusal);
+        return;
+    }
+    if (!good) {
+        turn_away(identify, caller, &who, "", officer, &refusal);
+    }
+}
+
+/* Events of the server itself. */
+
+static void event_written(void *ctx, bool stored, const struct sink_receipt *receipts, size_t count)
+{
+    (void)receipts;
+    (void)count;
+    struct errand *errand = ctx;
+    errand->identify->open--;
+    if (errand->done != NULL) {
+        errand->done(errand->ctx, stored);
+    }
+    free(errand);
+}
+
+void identify_record_event(struct identify *identify, const char *event, const uint8_t *before,
+                           void (*done)(void *ctx, bool stored), void *ctx)
+{
+    struct errand *errand = calloc(1, sizeof *errand);
+    if (errand == NULL) {
+        if (done != NULL) {
+            done(ctx, false);
+        }
+        return;
+    }
+    *errand = (struct errand){.identify = identify, .done = done, .ctx = ctx};
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    record_server(event, identify->setup->conf, before, &packed);
+    send_record(errand, NULL, NULL, &packed, event_written);
+}

@@ -1,0 +1,40 @@
+/* Audit records on their way to every sink. Loop thread only. */
+#ifndef CORE_SINK_H
+#define CORE_SINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/identify/setup.h"
+#include "core/log/log.h"
+
+struct sink_queue *sink_queue_new(void);
+struct sink_queue *sink_queue_ref(struct sink_queue *queue);
+void sink_queue_unref(struct sink_queue *queue);
+
+/* One audit record: a packed map. */
+struct sink_record {
+    const uint8_t *bytes;
+    size_t len;
+};
+
+/* One sink's receipt. */
+struct sink_receipt {
+    const char *sink; /* its name */
+    bool stored;
+    int64_t position; /* log index of the last record, if stored */
+};
+
+/* stored: there is at least one sink and every one of them has stored all the records. The
+ * receipts live until the return. */
+typedef void sink_done(void *ctx, bool stored, const struct sink_receipt *receipts, size_t count);
+
+/* Sends the records, in one call, to every sink of the setup; they are copied. transaction may be
+ * NULL where there is none. A sink that is busy is waited for until the deadline, in order. done is
+ * called once, possibly before the return. */
+void sink_write(struct setup *setup, struct log *log, const char *transaction, const char *force,
+                const struct sink_record *records, size_t count, uint64_t deadline_ms,
+                sink_done *done, void *ctx);
+
+#endif

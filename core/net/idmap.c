@@ -1,0 +1,95 @@
+/* Linear probing. Ids that follow one another fall into cells that follow one another, so the id
+ * itself is the hash and there are hardly any collisions. */
+#include "core/net/idmap.h"
+
+#include <stdlib.h>
+
+#define SMALLEST 64u
+
+static void insert(struct idmap *map, uint64_t id, void *thing)
+{
+    size_t i = id & (map->cap - 1);
+    while (map->cells[i].id != 0) {
+        i = (i + 1) & (map->cap - 1);
+    }
+    map->cells[i] = (struct idmap_cell){id, thing};
+}
+
+static bool grow(struct idmap *map)
+{
+    struct idmap old = *map;
+    size_t cap = old.cap == 0 ? SMALLEST : old.cap * 2;
+    struct idmap_cell *cells = calloc(cap, sizeof *cells);
+    if (cells == NULL) {
+        return false;
+    }
+    map->cells = cells;
+    map->cap = cap;
+    for (size_t i = 0; i < old.cap; i++) {
+        if (old.cells[i].id != 0) {
+            insert(map, old.cells[i].id, old.cells[i].thing);
+        }
+    }
+    free(old.cells);
+    return true;
+}
+
+bool idmap_put(struct idmap *map, uint64_t id, void *thing)
+{
+    if ((map->count + 1) * 2 > map->cap && !grow(map)) {
+        return false;
+    }
+    insert(map, id, thing);
+    map->count++;
+    return true;
+}
+
+/* The id's cell, or cap. */
+static size_t find(const struct idmap *map, uint64_t id)
+{
+    if (id == 0 || map->cap == 0) {
+        return map->cap;
+    }
+    size_t i = id & (map->cap - 1);
+    while (map->cells[i].id != id) {
+        if (map->cells[i].id == 0) {
+            return map->cap;
+        }
+        i = (i + 1) & (map->cap - 1);
+    }
+    return i;
+}
+
+void *idmap_get(const struct idmap *map, uint64_t id)
+{
+    size_t i = find(map, id);
+    return i == map->cap ? NULL : map->cells[i].thing;
+}
+
+void *idmap_take(struct idmap *map, uint64_t id)
+{
+    size_t hole = find(map, id);
+    if (hole == map->cap) {
+        return NULL;
+    }
+    void *thing = map->cells[hole].thing;
+    size_t mask = map->cap - 1;
+    /* Pull back what was pushed past the hole, so that a search may go on stopping at free cells.
+     */
+    for (size_t i = (hole + 1) & mask; map->cells[i].id != 0; i = (i + 1) & mask) {
+        size_t home = map->cells[i].id & mask;
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            map->cells[hole] = map->cells[i];
+            hole = i;
+        }
+    }
+    map->cells[hole] = (struct idmap_cell){0};
+    map->count--;
+    return thing;
+}
+
+void idmap_release(struct idmap *map)
+{
+    free(map->cells);
+    *map = (struct idmap){0};
+}

@@ -1,0 +1,306 @@
+#include "core/net/listener.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "whorl/msg.h"
+
+#define BACKLOG 1024
+
+struct listener {
+    uv_tcp_t tcp;
+    struct listeners *owner;
+    char *name, *address, *device; /* device NULL with TLS */
+    uint16_t port;                 /* as configured */
+    struct tls_context *tls;       /* NULL: plain */
+};
+
+/* One listener of the new configuration: a socket, and what its connections will get. */
+struct plan {
+    struct listener *listener;
+    bool fresh;
+    char *name, *device;
+    struct tls_context *tls;
+};
+
+void listeners_init(struct listeners *listeners, struct stream_group *group, struct log *log,
+                    listener_arrival *arrival, void *ctx)
+{
+    *listeners = (struct listeners){.group = group, .log = log, .arrival = arrival, .ctx = ctx};
+}
+
+/* --- One socket ----------------------------------------------------------------------------- */
+
+static void free_listener(struct listener *listener)
+{
+    tls_context_unref(listener->tls);
+    free(listener->name);
+    free(listener->address);
+    free(listener->device);
+    free(listener);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct listener *listener = handle->data;
+    struct stream_group *group = listener->owner->group;
+    free_listener(listener);
+    stream_group_drop(group);
+}
+
+static void close_listener(struct listener *listener)
+{
+    uv_close((uv_handle_t *)&listener->tcp, on_closed);
+}
+
+static void on_connection(uv_stream_t *server, int status)
+{
+    struct listener *listener = server->data;
+    struct listeners *owner = listener->owner;
+    if (status < 0) {
+        log_line(owner->log, WHORL_LOG_WARNING, "a connection could not be accepted", "listener",
+                 listener->name, "reason", uv_strerror(status), NULL);
+        return;
+    }
+    owner->arrival(owner->ctx, server, listener->tls, listener->device);
+}
+
+static uint16_t bound_port(const struct listener *listener)
+{
+    struct sockaddr_storage address;
+    int len = (int)sizeof address;
+    if (uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&address, &len) < 0) {
+        return 0;
+    }
+    return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
+                                         : ntohs(((struct sockaddr_in *)&address)->sin_port);
+}
+
+/* Reads a numeric address. */
+static bool read_address(const struct conf_listener *conf, struct sockaddr_storage *address)
+{
+    return uv_ip4_addr(conf->address, conf->port, (struct sockaddr_in *)address) == 0 ||
+           uv_ip6_addr(conf->address, conf->port, (struct sockaddr_in6 *)address) == 0;
+}
+
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET6) {
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+    }
+    return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
+}
+
+static bool bind_socket(struct listener *listener, const struct sockaddr_storage *address,
+                        const char *where, struct whorl_fault *fault)
+{
+    int n = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)address, 0);
+    if (n == 0) {
+        n = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
+    }
+    if (n == 0) {
+        return true;
+    }
+    return whorl_fail(fault, where, "can't listen on %s port %u: %s", listener->address,
+                      (unsigned)listener->port, uv_strerror(n));
+}
+
+static struct listener *open_listener(struct listeners *owner, const struct conf_listener *conf,
+                                      const char *where, struct whorl_fault *fault)
+{
+    struct sockaddr_storage address;
+    if (!read_address(conf, &address)) {
+        whorl_fail(fault, where, "%s is no numeric address", conf->address);
+        return NULL;
+    }
+    struct listener *listener = calloc(1, sizeof *listener);
+    char *text = strdup(conf->address);
+    if (listener == NULL || text == NULL || uv_tcp_init(owner->group->loop, &listener->tcp) < 0) {
+        free(listener);
+        free(text);
+        whorl_fail(fault, where, "out of memory");
+        return NULL;
+    }
+    listener->tcp.data = listener;
+    listener->owner = owner;
+    listener->address = text;
+    listener->port = conf->port;
+    stream_group_hold(owner->group);
+    if (!bind_socket(listener, &address, where, fault)) {
+        close_listener(listener);
+        return NULL;
+    }
+    return listener;
+}
+
+/* --- All of them ---------------------------------------------------------------------------- */
+
+/* The open socket that serves this entry: the same address and port, and where the system chose
+ * the port the same name. */
+static struct listener *find_open(const struct listeners *listeners,
+                                  const struct conf_listener *conf)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        struct listener *listener = listeners->all[i];
+        if (strcmp(listener->address, conf->address) == 0 && listener->port == conf->port &&
+            (conf->port != 0 || strcmp(listener->name, conf->name) == 0)) {
+            return listener;
+        }
+    }
+    return NULL;
+}
+
+static bool plan_tls(struct plan *plan, const struct conf_listener *conf, const char *where,
+                     struct whorl_fault *fault)
+{
+    const struct tls_files files = {conf->certificate, conf->key, conf->client_ca, conf->crl};
+    struct whorl_fault cause;
+    plan->tls = tls_context_new(&files, &cause);
+    return plan->tls != NULL || whorl_fail(fault, where, "%s%s%s", cause.where,
+                                           cause.where[0] == '\0' ? "" : ": ", cause.text);
+}
+
+static bool plan_plain(struct plan *plan, const struct conf_listener *conf, const char *where,
+                       struct whorl_fault *fault)
+{
+    struct sockaddr_storage address;
+    if (!read_address(conf, &address)) {
+        return whorl_fail(fault, where, "%s is no numeric address", conf->address);
+    }
+    if (!is_loopback(&address)) {
+        return whorl_fail(fault, where,
+                          "tls = off is allowed on a loopback address (127.0.0.0/8, ::1) alone, "
+                          "not on %s",
+                          conf->address);
+    }
+    plan->device = strdup(conf->device == NULL ? "" : conf->device);
+    return plan->device != NULL || whorl_fail(fault, where, "out of memory");
+}
+
+static bool make_plan(struct listeners *listeners, const struct conf_listener *conf,
+                      struct plan *plan, struct whorl_fault *fault)
+{
+    char where[sizeof fault->where];
+    snprintf(where, sizeof where, "listener \"%s\"", conf->name);
+    if (!(conf->tls ? plan_tls : plan_plain)(plan, conf, where, fault)) {
+        return false;
+    }
+    plan->name = strdup(conf->name);
+    if (plan->name == NULL) {
+        whorl_fail(fault, where, "out of memory");
+        return false;
+    }
+    plan->listener = find_open(listeners, conf);
+    if (plan->listener == NULL) {
+        plan->listener = open_listener(listeners, conf, where, fault);
+        plan->fresh = plan->listener != NULL;
+    }
+    return plan->listener != NULL;
+}
+
+static void undo(struct plan *plans, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (plans[i].fresh) {
+            close_listener(plans[i].listener);
+        }
+        tls_context_unref(plans[i].tls);
+        free(plans[i].name);
+        free(plans[i].device);
+    }
+}
+
+static void carry_out(struct plan *plan)
+{
+    struct listener *listener = plan->listener;
+    tls_context_unref(listener->tls);
+    free(listener->name);
+    free(listener->device);
+    listener->tls = plan->tls;
+    listener->name = plan->name;
+    listener->device = plan->device;
+}
+
+static bool is_planned(const struct plan *plans, size_t count, const struct listener *listener)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (plans[i].listener == listener) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell_listening(const struct listeners *listeners, const struct listener *listener)
+{
+    char port[8];
+    snprintf(port, sizeof port, "%u", (unsigned)bound_port(listener));
+    log_line(listeners->log, WHORL_LOG_INFO, "listening", "listener", listener->name, "address",
+             listener->address, "port", port, "tls", listener->tls != NULL ? "on" : "off", NULL);
+}
+
+/* Puts the plans in the place of what is there. all: room for count. */
+static void replace(struct listeners *listeners, struct plan *plans, size_t count,
+                    struct listener **all)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        if (!is_planned(plans, count, listeners->all[i])) {
+            close_listener(listeners->all[i]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        carry_out(&plans[i]);
+        all[i] = plans[i].listener;
+        if (plans[i].fresh) {
+            tell_listening(listeners, all[i]);
+        }
+    }
+    free(listeners->all);
+    listeners->all = all;
+    listeners->count = count;
+}
+
+bool listeners_match(struct listeners *listeners, const struct conf *conf,
+                     struct whorl_fault *fault)
+{
+    size_t count = conf->listener_count;
+    struct plan *plans = calloc(count + 1, sizeof *plans);
+    struct listener **all = calloc(count + 1, sizeof(struct listener *));
+    if (plans == NULL || all == NULL) {
+        free(plans);
+        free(all);
+        return whorl_fail(fault, "", "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!make_plan(listeners, &conf->listeners[i], &plans[i], fault)) {
+            undo(plans, i + 1);
+            free(plans);
+            free(all);
+            return false;
+        }
+    }
+    replace(listeners, plans, count, all);
+    free(plans);
+    return true;
+}
+
+uint16_t listeners_port(const struct listeners *listeners, const char *name)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        if (strcmp(listeners->all[i]->name, name) == 0) {
+            return bound_port(listeners->all[i]);
+        }
+    }
+    return 0;
+}
+
+void listeners_close(struct listeners *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        close_listener(listeners->all[i]);
+    }
+    free(listeners->all);
+    listeners->all = NULL;
+    listeners->count = 0;
+}

@@ -1,0 +1,44 @@
+/* The listening sockets of a server, and their replacement when the configuration changes. */
+#ifndef CORE_LISTENER_H
+#define CORE_LISTENER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/conf/conf.h"
+#include "core/log/log.h"
+#include "core/net/stream.h"
+#include "core/net/tls.h"
+
+struct listener;
+
+/* A connection waits at `server`: take it with stream_accept or stream_refuse. tls NULL: plain,
+ * and it counts as `device`. Both live until the return. */
+typedef void listener_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls,
+                              const char *device);
+
+struct listeners {
+    struct stream_group *group;
+    struct log *log;
+    listener_arrival *arrival;
+    void *ctx;
+    struct listener **all;
+    size_t count;
+};
+
+void listeners_init(struct listeners *listeners, struct stream_group *group, struct log *log,
+                    listener_arrival *arrival, void *ctx);
+
+/* Makes the sockets match conf: those of the same address and port stay open and take the new
+ * certificates, others are opened and closed. On a failure nothing changes: false with *fault. */
+bool listeners_match(struct listeners *listeners, const struct conf *conf,
+                     struct whorl_fault *fault);
+
+/* The port that a listener is bound to; 0 if there is none of that name. */
+uint16_t listeners_port(const struct listeners *listeners, const char *name);
+
+/* Closes all. */
+void listeners_close(struct listeners *listeners);
+
+#endif

@@ -1,0 +1,17 @@
+/* Between tls_context.c (files) and tls.c (connections) alone. */
+#ifndef CORE_TLS_CONTEXT_H
+#define CORE_TLS_CONTEXT_H
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+
+struct tls_context {
+    unsigned refs;
+    SSL_CTX *ssl;
+    BIO_METHOD *pipe; /* the BIO between an SSL and the bytes at hand; set by tls.c */
+};
+
+/* A BIO kind whose data is a struct tls. */
+BIO_METHOD *tls_pipe_method(void);
+
+#endif

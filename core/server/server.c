@@ -1,0 +1,425 @@
+#include "core/server/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "core/host/host.h"
+#include "core/identify/identify.h"
+#include "core/net/rpc.h"
+#include "core/server/process.h"
+
+#define DRAIN_LOOK_MS 10u     /* how often a draining server looks whether it is empty */
+#define DRAIN_GRACE_MS 10000u /* past the last call's own deadline */
+
+enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAINING, PHASE_STOPPING };
+
+struct server {
+    uv_loop_t loop;
+    uv_signal_t signals[3];
+    uv_timer_t drain;
+    const char *conf_dir;
+    struct log *log;
+    struct host *host;
+    struct registry *registry;
+    struct setup *setup; /* that new calls run under */
+    struct identify *identify;
+    struct rpc *rpc;
+    enum phase phase;
+    bool stop_wanted;     /* a signal came before there was anything to drain */
+    uint64_t drain_until; /* uv_now's clock */
+    int exit_code;
+};
+
+/* One log line for a mistake in the configuration: "FILE:LINE: text". */
+static void complain(void *ctx, const char *file, int line, const char *text)
+{
+    struct server *server = ctx;
+    char whole[1024];
+    snprintf(whole, sizeof whole, "%s:%d: %s", file, line, text);
+    log_line(server->log, WHORL_LOG_ERROR, whole, NULL);
+}
+
+static void complain_of(struct server *server, const struct conf_place *place,
+                        const struct whorl_fault *fault)
+{
+    char text[sizeof fault->where + sizeof fault->text + 2];
+    snprintf(text, sizeof text, "%s%s%s", fault->where, fault->where[0] == '\0' ? "" : ": ",
+             fault->text);
+    if (place != NULL) {
+        complain(server, place->file, place->line, text);
+    } else {
+        log_line(server->log, WHORL_LOG_ERROR, text, NULL);
+    }
+}
+
+static void hex_of(const uint8_t digest[32], char text[65])
+{
+    for (size_t i = 0; i < 32; i++) {
+        snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    }
+}
+
+/* The backends of a configuration, sharing what runs unchanged. NULL: said why. */
+static struct setup *start_backends(struct server *server, struct conf *conf)
+{
+    struct whorl_fault fault = {0};
+    const struct conf_plugin *culprit;
+    struct setup *setup = setup_start(server->host, conf, server->setup, &culprit, &fault);
+    if (setup == NULL) {
+        complain_of(server, culprit != NULL ? &culprit->place : NULL, &fault);
+    }
+    return setup;
+}
+
+static bool has_sink(const struct setup *setup)
+{
+    for (size_t i = 0; i < setup->count; i++) {
+        if (setup->plugins[i].queue != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Stopping */
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+/* Ends the host once its last backend has stopped; then no handle is left, and the loop ends. */
+static void look_whether_stopped(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    if (host_running(server->host) == 0) {
+        host_close(server->host);
+        close_handle((uv_handle_t *)timer);
+    } else if (uv_now(&server->loop) > server->drain_until) {
+        log_line(server->log, WHORL_LOG_ERROR, "a backend does not stop: leaving without it", NULL);
+        _exit(3);
+    }
+}
+
+/* Lets go of all but the host. */
+static void leave(struct server *server)
+{
+    server->phase = PHASE_STOPPING;
+    for (size_t i = 0; i < 3; i++) {
+        close_handle((uv_handle_t *)&server->signals[i]);
+    }
+    if (server->identify != NULL) {
+        identify_close(server->identify);
+        server->identify = NULL;
+    }
+    setup_unref(server->setup);
+    server->setup = NULL;
+    server->drain_until = uv_now(&server->loop) + DRAIN_GRACE_MS;
+    uv_timer_start(&server->drain, look_whether_stopped, 0, DRAIN_LOOK_MS);
+}
+
+static void connections_closed(void *ctx)
+{
+    struct server *server = ctx;
+    rpc_free(server->rpc);
+    server->rpc = NULL;
+    leave(server);
+}
+
+static void stop_recorded(void *ctx, bool stored)
+{
+    struct server *server = ctx;
+    if (!stored && has_sink(server->setup)) {
+        log_line(server->log, WHORL_LOG_ERROR, "the stop could not be recorded", NULL);
+    }
+    rpc_close(server->rpc, connections_closed, server);
+}
+
+static void stop(struct server *server)
+{
+    server->phase = PHASE_STOPPING;
+    identify_record_event(server->identify, "stopped", NULL, stop_recorded, server);
+}
+
+static void look_whether_empty(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    if (server->phase != PHASE_DRAINING) {
+        return;
+    }
+    if (identify_open(server->identify) == 0) {
+        stop(server);
+    } else if (uv_now(&server->loop) > server->drain_until) {
+        /* Every call has a deadline, so this is a stuck disk. What waits for it can't be freed. */
+        log_line(server->log, WHORL_LOG_ERROR, "calls did not end in time: stopping without them",
+                 NULL);
+        _exit(3);
+    }
+}
+
+static void drain(struct server *server)
+{
+    log_line(server->log, WHORL_LOG_INFO, "draining", NULL);
+    server->phase = PHASE_DRAINING;
+    rpc_drain(server->rpc);
+    identify_drain(server->identify);
+    server->drain_until =
+        uv_now(&server->loop) + server->setup->conf->core.deadline_ms + DRAIN_GRACE_MS;
+    uv_timer_start(&server->drain, look_whether_empty, 0, DRAIN_LOOK_MS);
+}
+
+/* Reloading */
+
+static void reload_recorded(void *ctx, bool stored)
+{
+    struct server *server = ctx;
+    if (!stored && has_sink(server->setup)) {
+        log_line(server->log, WHORL_LOG_ERROR, "the reload could not be recorded", NULL);
+    }
+    char policy[65];
+    hex_of(server->setup->conf->digest, policy);
+    log_line(server->log, WHORL_LOG_INFO, "reloaded", "policy", policy, NULL);
+}
+
+/* What only a restart can change. */
+static bool can_change_to(struct server *server, const struct conf *conf)
+{
+    const struct conf *now = server->setup->conf;
+    if (strcmp(conf->core.data_dir, now->core.data_dir) != 0) {
+        log_line(server->log, WHORL_LOG_ERROR, "core.data_dir cannot change while the server runs",
+                 NULL);
+        return false;
+    }
+    if (conf->core.workers != now->core.workers) {
+        log_line(server->log, WHORL_LOG_WARNING, "core.workers changes with the next start", NULL);
+    }
+    return true;
+}
+
+static bool reload_to(struct server *server, struct conf *conf)
+{
+    if (!can_change_to(server, conf)) {
+        return false;
+    }
+    struct setup *setup = start_backends(server, conf);
+    if (setup == NULL) {
+        return false;
+    }
+    struct whorl_fault fault = {0};
+    if (!rpc_listen(server->rpc, conf, &fault)) {
+        complain_of(server, NULL, &fault);
+        setup_unref(setup);
+        return false;
+    }
+    struct setup *old = server->setup;
+    uint8_t before[32];
+    memcpy(before, old->conf->digest, sizeof before);
+    server->setup = setup;
+    identify_use(server->identify, setup);
+    setup_unref(old);
+    log_set_level(server->log, conf->core.log_level);
+    identify_record_event(server->identify, "reloaded", before, reload_recorded, server);
+    return true;
+}
+
+static void reload(struct server *server)
+{
+    struct conf *conf = conf_read(server->conf_dir, complain, server);
+    bool done = conf != NULL && reload_to(server, conf);
+    conf_unref(conf);
+    if (!done) {
+        log_line(server->log, WHORL_LOG_ERROR,
+                 "reload refused: the configuration that was read before stays in force", NULL);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct server *server = handle->data;
+    if (number == SIGHUP && server->phase == PHASE_SERVING) {
+        reload(server);
+    } else if (number != SIGHUP && server->phase == PHASE_SERVING) {
+        drain(server);
+    } else if (number != SIGHUP) {
+        server->stop_wanted = true;
+    }
+}
+
+/* Requests */
+
+static void on_request(void *ctx, const struct rpc_call *call, const char *method,
+                       const msgpack_object *params)
+{
+    struct server *server = ctx;
+    const struct identify_caller caller = {
+        .connection = call->connection,
+        .call = call->id,
+        .certificate = call->peer->tls ? call->peer->certificate : NULL,
+        .device = call->peer->tls ? NULL : call->peer->device,
+    };
+    identify_request(server->identify, &caller, method, params);
+}
+
+/* Calls of a connection that has gone go on, and are recorded: they did happen. Replies to it are
+ * ignored below. */
+static void on_gone(void *ctx, uint64_t connection)
+{
+    (void)ctx;
+    (void)connection;
+}
+
+static void send_result(void *ctx, uint64_t call, const uint8_t *result, size_t len)
+{
+    rpc_result(((struct server *)ctx)->rpc, call, result, len);
+}
+
+static void send_error(void *ctx, uint64_t call, const char *code, const char *where,
+                       const char *message)
+{
+    rpc_error(((struct server *)ctx)->rpc, call, code, where, message);
+}
+
+static void send_notification(void *ctx, uint64_t connection, const char *method,
+                              const uint8_t *argument, size_t len)
+{
+    rpc_notify(((struct server *)ctx)->rpc, connection, method, argument, len);
+}
+
+/* Starting */
+
+static void give_up(struct server *server)
+{
+    server->exit_code = 3;
+    server->phase = PHASE_STOPPING;
+    rpc_close(server->rpc, connections_closed, server);
+}
+
+/* The last step: from here on there are devices. */
+static void start_recorded(void *ctx, bool stored)
+{
+    struct server *server = ctx;
+    const struct conf *conf = server->setup->conf;
+    struct whorl_fault fault = {0};
+    if (!has_sink(server->setup)) {
+        log_line(server->log, WHORL_LOG_WARNING,
+                 "no audit sink is enabled: nothing will be identified", NULL);
+    } else if (!stored) {
+        log_line(server->log, WHORL_LOG_ERROR, "the start could not be recorded", NULL);
+        give_up(server);
+        return;
+    }
+    if (!rpc_listen(server->rpc, server->setup->conf, &fault)) {
+        complain_of(server, NULL, &fault);
+        give_up(server);
+        return;
+    }
+    char policy[65];
+    hex_of(conf->digest, policy);
+    server->phase = PHASE_SERVING;
+    log_line(server->log, WHORL_LOG_INFO, "ready", "version", WHORL_VERSION, "policy", policy,
+             NULL);
+    if (server->stop_wanted) {
+        drain(server);
+    }
+}
+
+static bool make_parts(struct server *server, struct conf *conf, struct whorl_fault *fault)
+{
+    const struct rpc_handler handler = {on_request, on_gone, server};
+    const struct identify_replies replies = {server, send_result, send_error, send_notification};
+    server->registry = registry_open(conf->core.data_dir, WHORL_STORE_WRITE, fault);
+    if (server->registry == NULL) {
+        return false;
+    }
+    server->identify =
+        identify_new(&server->loop, server->setup, server->registry, server->log, &replies, fault);
+    if (server->identify == NULL) {
+        return false;
+    }
+    server->rpc = rpc_new(&server->loop, conf, &handler, server->log);
+    return server->rpc != NULL || whorl_fail(fault, "", "out of memory");
+}
+
+static void watch_signals(struct server *server)
+{
+    static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
+    for (size_t i = 0; i < 3; i++) {
+        uv_signal_init(&server->loop, &server->signals[i]);
+        server->signals[i].data = server;
+        uv_signal_start(&server->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_init(&server->loop, &server->drain);
+    server->drain.data = server;
+}
+
+static bool make_host(struct server *server, struct conf *conf, struct whorl_fault *fault)
+{
+    server->host = host_new(&server->loop, conf->core.workers, server->log, fault);
+    if (server->host == NULL) {
+        complain_of(server, NULL, fault);
+        return false;
+    }
+    watch_signals(server);
+    return true;
+}
+
+static void start(struct server *server, struct conf *conf)
+{
+    struct whorl_fault fault = {0};
+    log_set_level(server->log, conf->core.log_level);
+    if (!make_host(server, conf, &fault)) {
+        server->exit_code = 3;
+        return;
+    }
+    server->setup = start_backends(server, conf);
+    if (server->setup != NULL && make_parts(server, conf, &fault)) {
+        identify_record_event(server->identify, "started", NULL, start_recorded, server);
+        return;
+    }
+    if (server->setup != NULL) {
+        complain_of(server, NULL, &fault);
+    }
+    server->exit_code = 3;
+    leave(server);
+}
+
+static void run_loop(struct server *server, struct conf *conf)
+{
+    uv_loop_init(&server->loop);
+    start(server, conf);
+    conf_unref(conf);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    registry_close(server->registry);
+    if (uv_loop_close(&server->loop) != 0) {
+        log_line(server->log, WHORL_LOG_ERROR, "the event loop still had open handles", NULL);
+        server->exit_code = 3;
+    }
+}
+
+int server_run(const char *conf_dir)
+{
+    struct server server = {.conf_dir = conf_dir};
+    server.log = log_new(STDERR_FILENO, WHORL_LOG_INFO);
+    if (server.log == NULL) {
+        fputs("whorl: out of memory\n", stderr);
+        return 3;
+    }
+    process_protect(server.log);
+    struct conf *conf = conf_read(conf_dir, complain, &server);
+    if (conf != NULL) {
+        run_loop(&server, conf);
+    } else {
+        server.exit_code = 3;
+    }
+    if (server.exit_code == 0) {
+        log_line(server.log, WHORL_LOG_INFO, "stopped", NULL);
+    }
+    log_free(server.log);
+    return server.exit_code;
+}

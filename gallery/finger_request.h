@@ -1,0 +1,75 @@
+/* A call on its way through finger_search.c, and what finger_answer.c makes of it. */
+#ifndef GALLERY_FINGER_REQUEST_H
+#define GALLERY_FINGER_REQUEST_H
+
+#include <stdatomic.h>
+
+#include "afis/match.h"
+#include "afis/template.h"
+#include "gallery/decode.h"
+#include "gallery/finger_search.h"
+#include "gallery/search.h"
+#include "whorl/msg.h"
+
+struct finger_instance {
+    const struct whorl_host *host;
+    const struct finger_search_kind *kind;
+    struct gallery *gallery;
+    double match_fpir, possible_fpir;
+    unsigned min_quality;
+    size_t max_candidates;
+};
+
+enum sample_state {
+    SAMPLE_USABLE,
+    SAMPLE_POOR,   /* too poor, or not to be decoded: fault says why */
+    SAMPLE_FAILED, /* not the sample's fault: out of memory, given up */
+};
+
+/* One sample of the call. What is derived from it lives in secret memory. */
+struct finger_sample {
+    struct finger_request *request;
+    int64_t index; /* its place in the device's request */
+    struct decode_sample source;
+    char format[33];
+    enum sample_state state;
+    struct whorl_fault fault;
+    uint8_t quality, reasons, position;
+    struct afis_finger *finger; /* secret */
+};
+
+/* One chain of jobs that steps the search. */
+struct finger_lane {
+    struct finger_request *request;
+    void *scratch; /* secret */
+};
+
+struct finger_request {
+    struct finger_instance *instance;
+    uint64_t call;
+    const uint8_t *message; /* the host's, until the call is completed */
+    size_t len;
+    struct whorl_msg msg;
+    char force[33];
+
+    struct finger_sample samples[GALLERY_PROBES_MAX];
+    size_t sample_count;
+    atomic_uint samples_left; /* being decoded, and one for who submits them */
+
+    struct gallery_probe probes[GALLERY_PROBES_MAX];
+    size_t probe_count;
+    struct gallery_search *search;
+    struct finger_lane *lanes;
+    unsigned lane_count;
+    atomic_uint lanes_left; /* stepping, and one for who submits them */
+    atomic_bool given_up;   /* cancelled, or the host is stopping */
+};
+
+/* Each packs a whole answer. */
+void finger_answer_plain(msgpack_packer *pk, const char *class, const char *reason);
+/* No sample could be used: poor_quality, or unavailable if that was not the samples' fault. */
+void finger_answer_unusable(msgpack_packer *pk, const struct finger_request *request);
+void finger_answer_result(msgpack_packer *pk, const struct finger_request *request,
+                          const struct gallery_result *result);
+
+#endif

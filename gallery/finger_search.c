@@ -1,0 +1,452 @@
+/* The way of a call; see gallery/finger_search.h. What runs where:
+ *
+ *     loop thread   finger_search_call
+ *     workers       read_job -> sample_job for each sample -> begin_search -> lane_job ... ->
+ * finish
+ *
+ * Whoever is last to leave a stage starts the next one. */
+#include "gallery/finger_search.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "finger_request.h"
+
+const char *const finger_search_modalities[] = {"finger", NULL};
+
+/* ------------------------------------------------------------------ the instance */
+
+int finger_search_check(const struct whorl_settings *settings, struct whorl_fault *fault)
+{
+    double match = settings->real(settings, NULL, "match_fpir");
+    double possible = settings->real(settings, NULL, "possible_fpir");
+    if (match <= possible)
+        return 0;
+    whorl_fail(fault, "possible_fpir", "must not be below match_fpir (%g)", match);
+    return -1;
+}
+
+int finger_search_start(const struct whorl_host *host, const struct finger_search_kind *kind,
+                        void **out, struct whorl_fault *fault)
+{
+    const struct whorl_settings *settings = host->settings;
+    struct finger_instance *instance = calloc(1, sizeof *instance);
+    if (!instance) {
+        whorl_fail(fault, "", "out of memory");
+        return -1;
+    }
+    *instance = (struct finger_instance){
+        .host = host,
+        .kind = kind,
+        .match_fpir = settings->real(settings, NULL, "match_fpir"),
+        .possible_fpir = settings->real(settings, NULL, "possible_fpir"),
+        .min_quality = (unsigned)settings->integer(settings, NULL, "min_quality"),
+        .max_candidates = (size_t)settings->integer(settings, NULL, "max_candidates"),
+    };
+    instance->gallery = gallery_open(host->data_dir, WHORL_STORE_WRITE, fault);
+    if (!instance->gallery) {
+        free(instance);
+        return -1;
+    }
+    *out = instance;
+    return 0;
+}
+
+void finger_search_stop(void *arg)
+{
+    struct finger_instance *instance = arg;
+    gallery_close(instance->gallery);
+    free(instance);
+}
+
+/* ------------------------------------------------------------------ the end of a call */
+
+static void release_request(struct finger_request *request)
+{
+    const struct whorl_host *host = request->instance->host;
+    for (size_t i = 0; i < request->sample_count; i++)
+        host->secret_free(host, request->samples[i].finger, afis_finger_size());
+    for (unsigned i = 0; request->lanes && i < request->lane_count; i++)
+        host->secret_free(host, request->lanes[i].scratch, gallery_search_scratch_size());
+    free(request->lanes);
+    gallery_search_free(request->search);
+    whorl_msg_release(&request->msg);
+    free(request);
+}
+
+/* Frees the request, then completes its call: nothing of a probe is left by then. */
+static void complete(struct finger_request *request, const msgpack_sbuffer *answer)
+{
+    const struct whorl_host *host = request->instance->host;
+    uint64_t call = request->call;
+    release_request(request);
+    host->complete(host, call, (const uint8_t *)answer->data, answer->size);
+}
+
+static void complete_plain(struct finger_request *request, const char *class, const char *reason)
+{
+    msgpack_sbuffer answer;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&answer);
+    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
+    finger_answer_plain(&pk, class, reason);
+    complete(request, &answer);
+    msgpack_sbuffer_destroy(&answer);
+}
+
+static void complete_unavailable(struct finger_request *request, const char *reason)
+{
+    complete_plain(request, "unavailable", reason);
+}
+
+static void complete_unusable(struct finger_request *request)
+{
+    msgpack_sbuffer answer;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&answer);
+    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
+    finger_answer_unusable(&pk, request);
+    complete(request, &answer);
+    msgpack_sbuffer_destroy(&answer);
+}
+
+static void complete_result(struct finger_request *request, struct gallery_result *result)
+{
+    msgpack_sbuffer answer;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&answer);
+    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
+    finger_answer_result(&pk, request, result);
+    gallery_result_release(result);
+    complete(request, &answer);
+    msgpack_sbuffer_destroy(&answer);
+}
+
+static bool cancelled(void *arg)
+{
+    struct finger_request *request = arg;
+    const struct whorl_host *host = request->instance->host;
+    if (!atomic_load(&request->given_up) && host->cancelled(host, request->call))
+        atomic_store(&request->given_up, true);
+    return atomic_load(&request->given_up);
+}
+
+/* ------------------------------------------------------------------ searching */
+
+static void lane_job(void *arg);
+
+/* Starts a chain of steps per lane. The caller holds one share of lanes_left meanwhile, so that
+ * lanes which end early leave the conclusion to him or to the last of them. */
+static void start_lanes(struct finger_request *request);
+
+static void conclude(struct finger_request *request)
+{
+    struct gallery_result result;
+    struct whorl_fault fault = {{0}, {0}};
+    if (cancelled(request)) {
+        complete_unavailable(request, "the search was given up");
+        return;
+    }
+    switch (gallery_search_finish(request->search, request->lanes[0].scratch, &result, &fault)) {
+    case GALLERY_FINISH_AGAIN:
+        start_lanes(request);
+        break;
+    case GALLERY_FINISH_DONE:
+        complete_result(request, &result);
+        break;
+    case GALLERY_FINISH_CANCELLED:
+        complete_unavailable(request, "the search was given up");
+        break;
+    case GALLERY_FINISH_FAILED:
+        complete_unavailable(request, fault.text);
+        break;
+    }
+}
+
+static void leave_lane(struct finger_request *request)
+{
+    if (atomic_fetch_sub(&request->lanes_left, 1) == 1)
+        conclude(request);
+}
+
+static void submit_lane(struct finger_lane *lane)
+{
+    const struct whorl_host *host = lane->request->instance->host;
+    if (host->submit(host, lane_job, lane))
+        return;
+    atomic_store(&lane->request->given_up, true);
+    leave_lane(lane->request);
+}
+
+static void lane_job(void *arg)
+{
+    struct finger_lane *lane = arg;
+    struct finger_request *request = lane->request;
+    const struct whorl_host *host = request->instance->host;
+    enum gallery_step step = gallery_search_step(request->search, lane->scratch);
+    if (step != GALLERY_STEP_MORE) {
+        leave_lane(request);
+        return;
+    }
+    uint64_t people, of;
+    gallery_search_progress(request->search, &people, &of);
+    host->progress(host, request->call, "searching", of ? (double)people / (double)of : 1.0);
+    submit_lane(lane);
+}
+
+static void start_lanes(struct finger_request *request)
+{
+    atomic_store(&request->lanes_left, request->lane_count + 1);
+    for (unsigned i = 0; i < request->lane_count; i++)
+        submit_lane(&request->lanes[i]);
+    leave_lane(request);
+}
+
+static bool make_lanes(struct finger_request *request)
+{
+    const struct whorl_host *host = request->instance->host;
+    request->lanes = calloc(host->workers, sizeof *request->lanes);
+    if (!request->lanes)
+        return false;
+    for (; request->lane_count < host->workers; request->lane_count++) {
+        struct finger_lane *lane = &request->lanes[request->lane_count];
+        lane->request = request;
+        lane->scratch = host->secret_alloc(host, gallery_search_scratch_size());
+        if (!lane->scratch)
+            break;
+    }
+    return request->lane_count > 0; /* fewer than there are workers will do */
+}
+
+static void begin_search(struct finger_request *request)
+{
+    struct finger_instance *instance = request->instance;
+    struct whorl_fault fault = {{0}, {0}};
+    struct gallery_search_params params = {.probes = request->probes,
+                                           .probe_count = request->probe_count,
+                                           .match_fpir = instance->match_fpir,
+                                           .possible_fpir = instance->possible_fpir,
+                                           .max_candidates = instance->max_candidates,
+                                           .now = time(NULL),
+                                           .cancelled = cancelled,
+                                           .ctx = request};
+    if (cancelled(request)) {
+        complete_unavailable(request, "the search was given up");
+        return;
+    }
+    if (!make_lanes(request)) {
+        complete_unavailable(request, "not enough locked memory for another search");
+        return;
+    }
+    request->search = gallery_search_begin(instance->gallery, &params, &fault);
+    if (!request->search) {
+        complete_unavailable(request, fault.text);
+        return;
+    }
+    instance->host->progress(instance->host, request->call, "searching", 0.0);
+    start_lanes(request);
+}
+
+/* ------------------------------------------------------------------ samples */
+
+static void *secret_alloc(void *ctx, size_t size)
+{
+    const struct whorl_host *host = ctx;
+    return host->secret_alloc(host, size);
+}
+
+static void secret_release(void *ctx, void *p, size_t size)
+{
+    const struct whorl_host *host = ctx;
+    host->secret_free(host, p, size);
+}
+
+/* Judges a decoded sample and prepares it for comparing. */
+static enum sample_state prepare(struct finger_sample *sample, const struct afis_template *tmpl)
+{
+    const struct finger_instance *instance = sample->request->instance;
+    sample->quality = tmpl->quality;
+    sample->reasons = tmpl->reasons;
+    sample->position = tmpl->position;
+    if (!decode_usable(tmpl, decode_is_image(sample->format), instance->min_quality,
+                       &sample->fault))
+        return SAMPLE_POOR;
+    sample->finger = instance->host->secret_alloc(instance->host, afis_finger_size());
+    if (!sample->finger) {
+        whorl_fail(&sample->fault, "", "not enough locked memory");
+        return SAMPLE_FAILED;
+    }
+    enum afis_status status = afis_finger_prepare(tmpl, sample->finger);
+    if (status == AFIS_OK)
+        return SAMPLE_USABLE;
+    whorl_fail(&sample->fault, "", "%s", afis_status_text(status));
+    return SAMPLE_POOR;
+}
+
+static enum sample_state decode(struct finger_sample *sample)
+{
+    const struct whorl_host *host = sample->request->instance->host;
+    const struct afis_memory memory = {secret_alloc, secret_release, (void *)(uintptr_t)host};
+    if (cancelled(sample->request)) {
+        whorl_fail(&sample->fault, "", "the search was given up");
+        return SAMPLE_FAILED;
+    }
+    struct afis_template *tmpl = host->secret_alloc(host, sizeof *tmpl);
+    if (!tmpl) {
+        whorl_fail(&sample->fault, "", "not enough locked memory");
+        return SAMPLE_FAILED;
+    }
+    enum afis_status status = decode_finger(&sample->source, &memory, tmpl, &sample->fault);
+    enum sample_state state = status == AFIS_OK          ? prepare(sample, tmpl)
+                              : status == AFIS_NO_MEMORY ? SAMPLE_FAILED
+                                                         : SAMPLE_POOR;
+    host->secret_free(host, tmpl, sizeof *tmpl);
+    return state;
+}
+
+/* All samples are decoded: goes on with those that can be used. */
+static void leave_samples(struct finger_request *request)
+{
+    if (atomic_fetch_sub(&request->samples_left, 1) != 1)
+        return;
+    for (size_t i = 0; i < request->sample_count; i++)
+        if (request->samples[i].state == SAMPLE_USABLE)
+            request->probes[request->probe_count++] =
+                (struct gallery_probe){request->samples[i].finger, request->samples[i].position};
+    if (request->probe_count == 0)
+        complete_unusable(request);
+    else
+        begin_search(request);
+}
+
+static void sample_job(void *arg)
+{
+    struct finger_sample *sample = arg;
+    struct finger_request *request = sample->request;
+    const struct whorl_host *host = request->instance->host;
+    if (sample->state == SAMPLE_USABLE)
+        sample->state = decode(sample);
+    unsigned left = atomic_load(&request->samples_left);
+    host->progress(host, request->call, "extracting",
+                   1.0 - (double)left / (double)(request->sample_count + 1));
+    leave_samples(request);
+}
+
+/* ------------------------------------------------------------------ the message */
+
+enum { INDEX, MODALITY, FORMAT, POSITION, DPI, WIDTH, HEIGHT, DATA, SAMPLE_FIELDS };
+
+static uint32_t whole(const struct whorl_field *field)
+{
+    return field->value ? (uint32_t)field->value->via.u64 : 0;
+}
+
+/* Reads one element of `samples`. The device's values are bounded by the protocol; what a finger
+ * cannot have is the sample's fault, not the call's. */
+static bool read_sample(struct finger_sample *sample, const msgpack_object *object,
+                        const char *path, struct whorl_fault *fault)
+{
+    struct whorl_field fields[SAMPLE_FIELDS] = {
+        [INDEX] = {"index", WHORL_FIELD_INT, true, 0, 1000, NULL},
+        [MODALITY] = {"modality", WHORL_FIELD_STR, true, 1, 32, NULL},
+        [FORMAT] = {"format", WHORL_FIELD_STR, true, 1, 32, NULL},
+        [POSITION] = {"position", WHORL_FIELD_INT, false, 0, 255, NULL},
+        [DPI] = {"dpi", WHORL_FIELD_INT, false, 1, 10000, NULL},
+        [WIDTH] = {"width", WHORL_FIELD_INT, false, 0, 1000000, NULL},
+        [HEIGHT] = {"height", WHORL_FIELD_INT, false, 0, 1000000, NULL},
+        [DATA] = {"data", WHORL_FIELD_BIN, true, 1, UINT32_MAX, NULL},
+    };
+    if (!whorl_fields_read_lenient(object, path, fields, SAMPLE_FIELDS, fault) ||
+        !whorl_str_copy(fields[FORMAT].value, sample->format, sizeof sample->format))
+        return false;
+    uint32_t position = whole(&fields[POSITION]);
+    sample->index = (int64_t)whole(&fields[INDEX]);
+    sample->source = (struct decode_sample){
+        .format = sample->format,
+        .bytes = (const uint8_t *)fields[DATA].value->via.bin.ptr,
+        .len = fields[DATA].value->via.bin.size,
+        .dpi = whole(&fields[DPI]),
+        .width = whole(&fields[WIDTH]),
+        .height = whole(&fields[HEIGHT]),
+        .position = (uint8_t)(position <= 10 ? position : 0),
+    };
+    sample->position = sample->source.position;
+    if (position > 10) {
+        whorl_fail(&sample->fault, "", "position %u is not a finger's (0 to 10)", position);
+        sample->state = SAMPLE_POOR;
+    }
+    return true;
+}
+
+static bool read_message(struct finger_request *request, struct whorl_fault *fault)
+{
+    if (!whorl_msg_parse(request->message, request->len, &request->msg, fault))
+        return false;
+    struct whorl_field fields[] = {
+        {"force", WHORL_FIELD_STR, true, 1, sizeof request->force - 1, NULL},
+        {"samples", WHORL_FIELD_ARRAY, true, 1, GALLERY_PROBES_MAX, NULL},
+    };
+    if (!whorl_fields_read_lenient(&request->msg.root, "", fields, 2, fault) ||
+        !whorl_str_copy(fields[0].value, request->force, sizeof request->force))
+        return false;
+    const msgpack_object_array *array = &fields[1].value->via.array;
+    for (size_t i = 0; i < array->size; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "samples[%zu]", i);
+        request->samples[i].request = request;
+        request->sample_count++;
+        if (!read_sample(&request->samples[i], &array->ptr[i], path, fault))
+            return false;
+    }
+    return true;
+}
+
+/* Reads the message and gives each sample a job. */
+static void read_job(void *arg)
+{
+    struct finger_request *request = arg;
+    const struct whorl_host *host = request->instance->host;
+    struct whorl_fault fault = {{0}, {0}};
+    if (!read_message(request, &fault)) {
+        char reason[400];
+        snprintf(reason, sizeof reason, "the call could not be read: %s %s", fault.where,
+                 fault.text);
+        complete_unavailable(request, reason);
+        return;
+    }
+    host->progress(host, request->call, "extracting", 0.0);
+    atomic_store(&request->samples_left, (unsigned)request->sample_count + 1);
+    for (size_t i = 0; i < request->sample_count; i++) {
+        struct finger_sample *sample = &request->samples[i];
+        if (host->submit(host, sample_job, sample))
+            continue;
+        whorl_fail(&sample->fault, "", "the server is stopping");
+        sample->state = SAMPLE_FAILED;
+        leave_samples(request);
+    }
+    leave_samples(request);
+}
+
+void finger_search_call(void *arg, uint64_t call, const uint8_t *message, size_t len)
+{
+    struct finger_instance *instance = arg;
+    const struct whorl_host *host = instance->host;
+    struct finger_request *request = calloc(1, sizeof *request);
+    if (!request) {
+        /* {"class": "unavailable", "reason": "out of memory"}, made without any */
+        static const uint8_t answer[] = "\x82\xa5"
+                                        "class\xab"
+                                        "unavailable\xa6"
+                                        "reason\xad"
+                                        "out of memory";
+        host->complete(host, call, answer, sizeof answer - 1);
+        return;
+    }
+    request->instance = instance;
+    request->call = call;
+    request->message = message;
+    request->len = len;
+    if (!host->submit(host, read_job, request))
+        complete_unavailable(request, "the server is stopping");
+}

@@ -1,0 +1,243 @@
+/* Opening, reading and listing. Writing is in write.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "person.h"
+#include "store.h"
+#include "whorl/msg.h"
+
+#define KIND "whorl-gallery"
+#define FORMAT_VERSION 1u
+#define META_KEY "gallery"
+#define META_SIZE 32u
+#define INDEX_SIZE 16u
+#define EACH_BATCH 256u
+
+struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct whorl_fault *fault)
+{
+    struct gallery *gallery = calloc(1, sizeof *gallery);
+    if (!gallery) {
+        whorl_fail(fault, "", "out of memory");
+        return NULL;
+    }
+    gallery->store = whorl_store_open(dir, mode, 4, KIND, FORMAT_VERSION, fault);
+    if (gallery->store && whorl_store_db(gallery->store, "meta", 0, &gallery->meta, fault) &&
+        whorl_store_db(gallery->store, "index", MDB_INTEGERKEY, &gallery->index, fault) &&
+        whorl_store_db(gallery->store, "blocks", MDB_INTEGERKEY, &gallery->blocks, fault) &&
+        whorl_store_db(gallery->store, "people", 0, &gallery->people, fault))
+        return gallery;
+    gallery_close(gallery);
+    return NULL;
+}
+
+void gallery_close(struct gallery *gallery)
+{
+    if (!gallery)
+        return;
+    whorl_store_close(gallery->store);
+    free(gallery);
+}
+
+int meta_read(const struct gallery *gallery, MDB_txn *txn, struct meta *meta)
+{
+    MDB_val key = {sizeof META_KEY - 1, META_KEY}, value;
+    memset(meta, 0, sizeof *meta);
+    int rc = mdb_get(txn, gallery->meta, &key, &value);
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    if (rc != 0)
+        return rc;
+    if (value.mv_size != META_SIZE)
+        return MDB_CORRUPTED;
+    const uint8_t *p = value.mv_data;
+    meta->stamp = get64(p);
+    meta->people = get64(p + 8);
+    meta->prints = get64(p + 16);
+    meta->tail = get32(p + 24);
+    return 0;
+}
+
+int meta_write(const struct gallery *gallery, MDB_txn *txn, const struct meta *meta)
+{
+    uint8_t bytes[META_SIZE] = {0};
+    put64(bytes, meta->stamp);
+    put64(bytes + 8, meta->people);
+    put64(bytes + 16, meta->prints);
+    put32(bytes + 24, meta->tail);
+    MDB_val key = {sizeof META_KEY - 1, META_KEY}, value = {sizeof bytes, bytes};
+    return mdb_put(txn, gallery->meta, &key, &value, 0);
+}
+
+int index_decode(const MDB_val *key, const MDB_val *value, struct index_entry *entry)
+{
+    if (key->mv_size != sizeof entry->number || value->mv_size != INDEX_SIZE)
+        return MDB_CORRUPTED;
+    memcpy(&entry->number, key->mv_data, sizeof entry->number);
+    entry->stamp = get64(value->mv_data);
+    entry->people = get32((const uint8_t *)value->mv_data + 8);
+    return 0;
+}
+
+int index_write(const struct gallery *gallery, MDB_txn *txn, const struct index_entry *entry)
+{
+    uint8_t bytes[INDEX_SIZE] = {0};
+    uint32_t number = entry->number;
+    put64(bytes, entry->stamp);
+    put32(bytes + 8, entry->people);
+    MDB_val key = {sizeof number, &number}, value = {sizeof bytes, bytes};
+    return mdb_put(txn, gallery->index, &key, &value, 0);
+}
+
+int block_read(const struct gallery *gallery, MDB_txn *txn, uint32_t number, const uint8_t **bytes,
+               struct block_info *info, const char **why)
+{
+    MDB_val key = {sizeof number, &number}, value;
+    *why = NULL;
+    int rc = mdb_get(txn, gallery->blocks, &key, &value);
+    if (rc != 0)
+        return rc;
+    if (!block_open(value.mv_data, value.mv_size, info, why))
+        return MDB_CORRUPTED;
+    if (info->number != number) {
+        *why = "is another block's";
+        return MDB_CORRUPTED;
+    }
+    *bytes = value.mv_data;
+    return 0;
+}
+
+int person_read(const struct gallery *gallery, MDB_txn *txn, const char *id, size_t id_len,
+                bool prints, struct gallery_person **person, struct whorl_fault *fault)
+{
+    MDB_val key = {id_len, (void *)(uintptr_t)id}, value;
+    *person = NULL;
+    int rc = mdb_get(txn, gallery->people, &key, &value);
+    if (rc != 0)
+        return rc;
+    const uint8_t *block;
+    struct block_info info;
+    struct block_entry entry;
+    uint32_t number;
+    const char *why = "has no entry for a person that it should hold";
+    if (prints) {
+        if (!person_block(value.mv_data, value.mv_size, &number)) {
+            whorl_fail(fault, "", "fails its checksum");
+            return 0;
+        }
+        char name[GALLERY_ID_MAX + 1] = {0};
+        memcpy(name, id, id_len);
+        rc = block_read(gallery, txn, number, &block, &info, &why);
+        if (rc != 0 || !block_find(block, &info, name, &entry)) {
+            whorl_fail(fault, "", "block %u %s", number, why ? why : mdb_strerror(rc));
+            return 0;
+        }
+    }
+    *person =
+        person_decode(id, id_len, value.mv_data, value.mv_size, prints ? &entry : NULL, fault);
+    return 0;
+}
+
+bool gallery_count(struct gallery *gallery, struct gallery_counts *counts,
+                   struct whorl_fault *fault)
+{
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    if (!txn)
+        return false;
+    struct meta meta;
+    MDB_stat stat = {0};
+    int rc = meta_read(gallery, txn, &meta);
+    if (rc == 0)
+        rc = mdb_stat(txn, gallery->index, &stat);
+    whorl_store_done(gallery->store, txn);
+    if (rc != 0)
+        return whorl_fail(fault, "", "cannot read the gallery's counters: %s", mdb_strerror(rc));
+    *counts = (struct gallery_counts){meta.people, meta.prints, stat.ms_entries};
+    return true;
+}
+
+/* Says which person a fault is of, which so far names a field at most. */
+static bool blame(struct whorl_fault *fault, const char *id)
+{
+    struct whorl_fault inner = fault ? *fault : (struct whorl_fault){{0}, {0}};
+    return whorl_fail(fault, id, "the record %s%s%.200s", inner.where, inner.where[0] ? " " : "",
+                      inner.text);
+}
+
+bool gallery_get(struct gallery *gallery, const char *id, bool prints,
+                 struct gallery_person **person, struct whorl_fault *fault)
+{
+    *person = NULL;
+    size_t len = strlen(id);
+    if (len == 0 || len > GALLERY_ID_MAX)
+        return true;
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    if (!txn)
+        return false;
+    int rc = person_read(gallery, txn, id, len, prints, person, fault);
+    whorl_store_done(gallery->store, txn);
+    if (rc == MDB_NOTFOUND)
+        return true;
+    if (rc != 0)
+        return whorl_fail(fault, id, "cannot be read: %s", mdb_strerror(rc));
+    return *person || blame(fault, id);
+}
+
+/* Reads up to EACH_BATCH people behind `after` ("" = from the first) in one transaction. */
+static int next_people(struct gallery *gallery, const char *after, struct gallery_person **batch,
+                       size_t *count, struct whorl_fault *fault)
+{
+    *count = 0;
+    MDB_cursor *cursor;
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    if (!txn)
+        return MDB_PANIC;
+    int rc = mdb_cursor_open(txn, gallery->people, &cursor);
+    if (rc == 0) {
+        MDB_val key = {strlen(after), (void *)(uintptr_t)after}, value;
+        rc = mdb_cursor_get(cursor, &key, &value, after[0] ? MDB_SET_RANGE : MDB_FIRST);
+        if (rc == 0 && key.mv_size == strlen(after) && memcmp(key.mv_data, after, key.mv_size) == 0)
+            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        for (; rc == 0 && *count < EACH_BATCH; (*count)++) {
+            batch[*count] =
+                person_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, NULL, fault);
+            if (!batch[*count]) {
+                char id[GALLERY_ID_MAX + 1] = {0};
+                memcpy(id, key.mv_data,
+                       key.mv_size < GALLERY_ID_MAX ? key.mv_size : GALLERY_ID_MAX);
+                blame(fault, id);
+                rc = MDB_CORRUPTED;
+                break;
+            }
+            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        }
+        mdb_cursor_close(cursor);
+        if (rc != 0 && rc != MDB_NOTFOUND && rc != MDB_CORRUPTED)
+            whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
+    }
+    whorl_store_done(gallery->store, txn);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+bool gallery_each(struct gallery *gallery,
+                  bool (*visit)(void *ctx, const struct gallery_person *person), void *ctx,
+                  struct whorl_fault *fault)
+{
+    struct gallery_person *batch[EACH_BATCH];
+    char after[GALLERY_ID_MAX + 1] = "";
+    for (;;) {
+        size_t count;
+        int rc = next_people(gallery, after, batch, &count, fault);
+        bool go_on = rc == 0;
+        if (count > 0)
+            strcpy(after, batch[count - 1]->id);
+        for (size_t i = 0; i < count; i++) {
+            go_on = go_on && visit(ctx, batch[i]);
+            gallery_person_free(batch[i]);
+        }
+        if (rc != 0)
+            return false;
+        if (!go_on || count < EACH_BATCH)
+            return true;
+    }
+}

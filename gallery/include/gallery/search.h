@@ -1,0 +1,112 @@
+/* Searching a gallery for whom some fingers belong to (1:N).
+ *
+ * A search is a pool of small pieces of work that any threads take from, then an end:
+ *
+ *     begin -> { step, step, ... on many threads } -> finish [-> again: steps, finish] -> result
+ *
+ * Consistency. Steps read in short transactions of their own, so people may be added, replaced or
+ * moved between them. finish therefore compares, in one last transaction, the version of every
+ * block that was read with the one that is current: only if all agree is the result taken, and it
+ * then is exactly that of the gallery as it stood in that transaction. Blocks that changed are
+ * read again; after some rounds finish does so itself inside its transaction, so that a busy
+ * writer cannot keep a search from ending.
+ *
+ * Scores. A probe finger whose position is known is compared with the prints of that position and
+ * with those of unknown position; one of unknown position is compared with all. Where several
+ * comparisons compete for one finger the best counts, reduced by 10*log10 of their number, so that
+ * a score keeps its meaning as a false-match rate. No enrolled finger counts for two probe
+ * fingers. The fingers' scores are fused by afis_fuse. */
+#ifndef GALLERY_SEARCH_H
+#define GALLERY_SEARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "afis/match.h"
+#include "gallery/gallery.h"
+
+#define GALLERY_PROBES_MAX 20u
+#define GALLERY_CANDIDATES_MAX 20u
+
+/* One impression that is searched for. Impressions of the same known position are one finger. */
+struct gallery_probe {
+    const struct afis_finger *finger; /* lives as long as the search */
+    uint8_t position;                 /* ISO 1..10; 0 = unknown */
+};
+
+struct gallery_search_params {
+    const struct gallery_probe *probes; /* copied; what they point to is not */
+    size_t probe_count;                 /* 1..GALLERY_PROBES_MAX */
+    /* How often a search of somebody who is not in the gallery may give a candidate above the
+     * threshold; 0 < match_fpir <= possible_fpir < 1. See afis_threshold. */
+    double match_fpir, possible_fpir;
+    size_t max_candidates;        /* 1..GALLERY_CANDIDATES_MAX */
+    int64_t now;                  /* Unix seconds: who has expired by then is not found */
+    bool (*cancelled)(void *ctx); /* asked before each person, on any thread; may be NULL */
+    void *ctx;
+};
+
+struct gallery_search;
+
+/* Reads the list of blocks. NULL with *fault. What step and finish read is the caller's gallery,
+ * which must stay open. Any thread; a millisecond or less per million people. */
+struct gallery_search *gallery_search_begin(struct gallery *gallery,
+                                            const struct gallery_search_params *params,
+                                            struct whorl_fault *fault);
+
+/* Scratch space of one stepping thread: gallery_search_scratch_size() bytes, 64-byte aligned,
+ * zeroed before first use. It holds traces of the probe: wipe it like one. */
+size_t gallery_search_scratch_size(void);
+
+enum gallery_step {
+    GALLERY_STEP_MORE,     /* there is more to do */
+    GALLERY_STEP_DRAINED,  /* nothing left to begin; other threads may still be in a step */
+    GALLERY_STEP_CANCELLED /* params.cancelled said so */
+};
+
+/* Does about 10 ms of work. Any number of threads at once, each with its own scratch. */
+enum gallery_step gallery_search_step(struct gallery_search *search, void *scratch);
+
+/* How many people have been read, of how many. Any thread. */
+void gallery_search_progress(struct gallery_search *search, uint64_t *people, uint64_t *of);
+
+struct gallery_candidate {
+    float score; /* dB, fused over the fingers */
+    struct gallery_person *person;
+};
+
+struct gallery_result {
+    /* Everyone was read: blocks that cannot be read make this false, and `trouble` names the first.
+     * A result that is not complete says nothing about who is not in the gallery. */
+    bool complete;
+    struct whorl_fault trouble;
+
+    /* Read, of all in the gallery. Expired people and those without a comparable print count as
+     * read: nothing in the gallery about them was left out. */
+    uint64_t people, of;
+    uint64_t comparable; /* of those read: had a print that some probe finger was compared with */
+
+    float match_threshold, possible_threshold; /* dB, for the size of the gallery at begin */
+    struct gallery_candidate candidates[GALLERY_CANDIDATES_MAX]; /* >= possible, best first */
+    size_t candidate_count;
+    uint64_t above_possible, above_match; /* in all, also those past max_candidates */
+};
+
+enum gallery_finish {
+    GALLERY_FINISH_AGAIN,     /* the gallery changed: step on, then finish again */
+    GALLERY_FINISH_DONE,      /* *result is filled in */
+    GALLERY_FINISH_CANCELLED, /* params.cancelled said so */
+    GALLERY_FINISH_FAILED     /* the store failed: *fault */
+};
+
+/* To be called when all threads that step are out of it and the last said DRAINED. One thread.
+ * Release the result with gallery_result_release. */
+enum gallery_finish gallery_search_finish(struct gallery_search *search, void *scratch,
+                                          struct gallery_result *result, struct whorl_fault *fault);
+void gallery_result_release(struct gallery_result *result);
+
+/* Frees; NULL is allowed. No thread may be in a step. */
+void gallery_search_free(struct gallery_search *search);
+
+#endif

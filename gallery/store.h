@@ -1,0 +1,46 @@
+/* How a gallery lies in its store: shared by the files of gallery/. */
+#ifndef GALLERY_STORE_H
+#define GALLERY_STORE_H
+
+#include "block.h"
+#include "gallery/gallery.h"
+
+struct gallery {
+    struct whorl_store *store;
+    MDB_dbi meta, index, blocks, people;
+};
+
+/* The counters under META_KEY: one record of META_SIZE bytes, little-endian. */
+struct meta {
+    uint64_t stamp; /* transactions that changed the gallery */
+    uint64_t people, prints;
+    uint32_t tail; /* the block that new people are added to; 0 = none yet. Numbers only grow */
+};
+
+/* What the index says of a block. */
+struct index_entry {
+    uint32_t number;
+    uint64_t stamp;
+    uint32_t people;
+};
+
+/* Reads the counters; zero in a new gallery. LMDB's codes; MDB_CORRUPTED where a record has an
+ * impossible form. */
+int meta_read(const struct gallery *gallery, MDB_txn *txn, struct meta *meta);
+int meta_write(const struct gallery *gallery, MDB_txn *txn, const struct meta *meta);
+
+/* Reads the index record that a cursor stands on. */
+int index_decode(const MDB_val *key, const MDB_val *value, struct index_entry *entry);
+int index_write(const struct gallery *gallery, MDB_txn *txn, const struct index_entry *entry);
+
+/* A block's bytes within txn, verified, and of the number that was asked for. MDB_NOTFOUND when
+ * there is none; MDB_CORRUPTED with *why (static text) when it is damaged. */
+int block_read(const struct gallery *gallery, MDB_txn *txn, uint32_t number, const uint8_t **bytes,
+               struct block_info *info, const char **why);
+
+/* A person's record within txn, with or without templates. 0 and *person NULL with *fault: it is
+ * damaged; MDB_NOTFOUND: there is none. */
+int person_read(const struct gallery *gallery, MDB_txn *txn, const char *id, size_t id_len,
+                bool prints, struct gallery_person **person, struct whorl_fault *fault);
+
+#endif

@@ -1,0 +1,353 @@
+/* The audit backend: calls wait in a queue, one thread writes all that wait in one transaction, and
+ * each is answered once that transaction is durable. */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plugins/audit/note.h"
+#include "whorl/msg.h"
+
+#define CALL_RECORDS_MAX 1000u
+#define GROUP_RECORDS 1024u            /* records that share a transaction, the last call's extra */
+#define GROUP_BYTES ((size_t)16 << 20) /* the same for their bytes */
+#define REASON_MAX 400u
+
+/* A call that waits for its turn. */
+struct waiting {
+    struct waiting *next;
+    uint64_t call;
+    const uint8_t *message; /* the host's, until the call is completed */
+    size_t len;
+    struct whorl_msg msg; /* parsed by the writer thread */
+    const msgpack_object_array *records;
+    size_t last; /* index in the group of its last record */
+};
+
+struct instance {
+    const struct whorl_host *host;
+    struct audit_log *log;
+    pthread_t writer;
+    pthread_mutex_t mutex; /* guards the three below */
+    pthread_cond_t moved;
+    struct waiting *first, **end;
+    bool stopping;
+    bool failing; /* the last transaction failed; writer thread only */
+};
+
+/* Records of several calls that go into one transaction. Writer thread only. */
+struct group {
+    struct waiting *first, **end;
+    struct audit_record *records;
+    struct audit_head *heads;
+    size_t count, cap, bytes;
+};
+
+/* ------------------------------------------------------------------ answers */
+
+static void answer_stored(const struct whorl_host *host, uint64_t call,
+                          const struct audit_head *head)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 3);
+    whorl_put_bool(&pk, "stored", true);
+    whorl_put_int(&pk, "position", (int64_t)(head->count - 1));
+    whorl_put_bin(&pk, "hash", head->hash, AUDIT_HASH);
+    host->complete(host, call, (const uint8_t *)out.data, out.size);
+    msgpack_sbuffer_destroy(&out);
+}
+
+static void answer_refused(const struct whorl_host *host, uint64_t call, const char *reason)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 2);
+    whorl_put_bool(&pk, "stored", false);
+    whorl_put_str(&pk, "reason", reason);
+    host->complete(host, call, (const uint8_t *)out.data, out.size);
+    msgpack_sbuffer_destroy(&out);
+}
+
+static void drop(struct waiting *waiting)
+{
+    whorl_msg_release(&waiting->msg);
+    free(waiting);
+}
+
+/* ------------------------------------------------------------------ one group */
+
+/* Parses a call's message and checks every record in it. */
+static bool parse(struct waiting *waiting, struct whorl_fault *fault)
+{
+    struct whorl_field fields[] = {
+        {"op", WHORL_FIELD_STR, true, 1, 16, NULL},
+        {"records", WHORL_FIELD_ARRAY, true, 1, CALL_RECORDS_MAX, NULL},
+    };
+    if (!whorl_msg_parse(waiting->message, waiting->len, &waiting->msg, fault) ||
+        !whorl_fields_read_lenient(&waiting->msg.root, "", fields, 2, fault))
+        return false;
+    if (!whorl_str_is(fields[0].value, "record"))
+        return whorl_fail(fault, "op", "a sink takes \"record\" only");
+    waiting->records = &fields[1].value->via.array;
+    for (uint32_t i = 0; i < waiting->records->size; i++) {
+        const msgpack_object *record = &waiting->records->ptr[i];
+        char where[32];
+        struct whorl_fault bad;
+        snprintf(where, sizeof(where), "records[%u]", i);
+        if (record->type != MSGPACK_OBJECT_BIN)
+            return whorl_fail(fault, where, "must be a bin");
+        if (!audit_record_check((const uint8_t *)record->via.bin.ptr, record->via.bin.size, &bad))
+            return whorl_fail(fault, where, "%s", bad.text);
+    }
+    return true;
+}
+
+static bool make_room(struct group *group, size_t count)
+{
+    if (count <= group->cap)
+        return true;
+    size_t cap = group->cap == 0 ? GROUP_RECORDS : group->cap;
+    while (cap < count)
+        cap *= 2;
+    struct audit_record *records = realloc(group->records, cap * sizeof(*records));
+    if (records != NULL)
+        group->records = records;
+    struct audit_head *heads = realloc(group->heads, cap * sizeof(*heads));
+    if (heads != NULL)
+        group->heads = heads;
+    if (records != NULL && heads != NULL)
+        group->cap = cap;
+    return group->cap >= count;
+}
+
+/* Puts a call's records into the group, or answers it at once when that can't be. */
+static void join(struct instance *instance, struct group *group, struct waiting *waiting)
+{
+    struct whorl_fault fault;
+    bool ok = parse(waiting, &fault);
+    if (ok && !make_room(group, group->count + waiting->records->size))
+        ok = whorl_fail(&fault, "", "out of memory");
+    if (!ok) {
+        char reason[REASON_MAX];
+        snprintf(reason, sizeof(reason), "%s%s%s", fault.where, fault.where[0] != '\0' ? ": " : "",
+                 fault.text);
+        answer_refused(instance->host, waiting->call, reason);
+        drop(waiting);
+        return;
+    }
+    for (uint32_t i = 0; i < waiting->records->size; i++) {
+        const msgpack_object_bin *bin = &waiting->records->ptr[i].via.bin;
+        group->records[group->count++] =
+            (struct audit_record){.bytes = (const uint8_t *)bin->ptr, .len = bin->size};
+        group->bytes += bin->size;
+    }
+    waiting->last = group->count - 1;
+    *group->end = waiting;
+    group->end = &waiting->next;
+}
+
+/* Says once that the log fails, and once that it works again: not for every call. */
+static void tell(struct instance *instance, bool ok, const char *why)
+{
+    char text[REASON_MAX];
+    if (instance->failing == !ok)
+        return;
+    instance->failing = !ok;
+    snprintf(text, sizeof(text),
+             ok ? "audit records are stored again"
+                : "audit records can't be stored, so nothing is answered: %s",
+             why);
+    instance->host->log(instance->host, ok ? WHORL_LOG_INFO : WHORL_LOG_ERROR, text);
+}
+
+static void write_group(struct instance *instance, struct group *group)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    bool ok = group->count == 0 ||
+              audit_log_append(instance->log, group->records, group->count, group->heads, &fault);
+    if (group->count > 0)
+        tell(instance, ok, fault.text);
+    while (group->first != NULL) {
+        struct waiting *waiting = group->first;
+        group->first = waiting->next;
+        if (ok)
+            answer_stored(instance->host, waiting->call, &group->heads[waiting->last]);
+        else
+            answer_refused(instance->host, waiting->call, fault.text);
+        drop(waiting);
+    }
+    group->end = &group->first;
+    group->count = group->bytes = 0;
+}
+
+/* ------------------------------------------------------------------ the writer thread */
+
+static struct waiting *take_first(struct instance *instance)
+{
+    struct waiting *waiting = instance->first;
+    if (waiting != NULL) {
+        instance->first = waiting->next;
+        waiting->next = NULL;
+        if (instance->first == NULL)
+            instance->end = &instance->first;
+    }
+    return waiting;
+}
+
+/* The next call; waits for one if `wait`. NULL: none, or (having waited) the instance stops. */
+static struct waiting *next_call(struct instance *instance, bool wait)
+{
+    pthread_mutex_lock(&instance->mutex);
+    while (wait && instance->first == NULL && !instance->stopping)
+        pthread_cond_wait(&instance->moved, &instance->mutex);
+    struct waiting *waiting = take_first(instance);
+    pthread_mutex_unlock(&instance->mutex);
+    return waiting;
+}
+
+/* The checkpoint follows at leisure: when nothing waits, and now and then when something always
+ * does. A failure is not the records': they are durable. */
+static void write_checkpoint(struct instance *instance)
+{
+    struct whorl_fault fault;
+    char text[REASON_MAX];
+    if (audit_log_checkpoint(instance->log, &fault))
+        return;
+    snprintf(text, sizeof(text), "the audit log's checkpoint lags behind: %s", fault.text);
+    instance->host->log(instance->host, WHORL_LOG_WARNING, text);
+}
+
+static void *write_on(void *arg)
+{
+    enum { BUSY_GROUPS = 64 }; /* groups after which a checkpoint is written anyway */
+    struct instance *instance = arg;
+    struct group group = {.end = &group.first};
+    unsigned unsigned_groups = 0;
+    for (;;) {
+        struct waiting *waiting = next_call(instance, unsigned_groups == 0);
+        if (waiting == NULL && unsigned_groups == 0)
+            break;
+        while (waiting != NULL) {
+            join(instance, &group, waiting);
+            bool full = group.count >= GROUP_RECORDS || group.bytes >= GROUP_BYTES;
+            waiting = full ? NULL : next_call(instance, false);
+        }
+        bool wrote = group.count > 0;
+        write_group(instance, &group);
+        unsigned_groups += wrote;
+        if (unsigned_groups >= BUSY_GROUPS || (unsigned_groups > 0 && !wrote)) {
+            write_checkpoint(instance);
+            unsigned_groups = 0;
+        }
+    }
+    free(group.records);
+    free(group.heads);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ the instance */
+
+static int check(const struct whorl_settings *settings, struct whorl_fault *fault)
+{
+    if (audit_origin_valid(settings->string(settings, NULL, "origin")))
+        return 0;
+    whorl_fail(fault, "origin", "must be printable ASCII without spaces and +");
+    return -1;
+}
+
+static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
+{
+    struct instance *instance = calloc(1, sizeof(*instance));
+    if (instance == NULL) {
+        whorl_fail(fault, "", "out of memory");
+        return -1;
+    }
+    instance->host = host;
+    instance->end = &instance->first;
+    pthread_mutex_init(&instance->mutex, NULL);
+    pthread_cond_init(&instance->moved, NULL);
+    const struct whorl_settings *settings = host->settings;
+    const char *key = settings->string(settings, NULL, "key");
+    instance->log = audit_log_open(host->data_dir, settings->string(settings, NULL, "origin"),
+                                   key[0] != '\0' ? key : NULL, fault);
+    if (instance->log != NULL) {
+        int rc = pthread_create(&instance->writer, NULL, write_on, instance);
+        if (rc == 0) {
+            *out = instance;
+            return 0;
+        }
+        whorl_fail(fault, "", "cannot start the writer thread: %s", strerror(rc));
+    }
+    audit_log_close(instance->log);
+    pthread_cond_destroy(&instance->moved);
+    pthread_mutex_destroy(&instance->mutex);
+    free(instance);
+    return -1;
+}
+
+static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
+{
+    struct instance *instance = arg;
+    struct waiting *waiting = calloc(1, sizeof(*waiting));
+    if (waiting == NULL) {
+        /* {"stored": false, "reason": "out of memory"}, for which no memory is needed */
+        static const uint8_t answer[] = "\x82\xa6stored\xc2\xa6reason\xad"
+                                        "out of memory";
+        instance->host->complete(instance->host, id, answer, sizeof(answer) - 1);
+        return;
+    }
+    waiting->call = id;
+    waiting->message = message;
+    waiting->len = len;
+    pthread_mutex_lock(&instance->mutex);
+    *instance->end = waiting;
+    instance->end = &waiting->next;
+    pthread_cond_signal(&instance->moved);
+    pthread_mutex_unlock(&instance->mutex);
+}
+
+static void stop(void *arg)
+{
+    struct instance *instance = arg;
+    pthread_mutex_lock(&instance->mutex);
+    instance->stopping = true;
+    pthread_cond_signal(&instance->moved);
+    pthread_mutex_unlock(&instance->mutex);
+    pthread_join(instance->writer, NULL);
+    audit_log_close(instance->log);
+    pthread_cond_destroy(&instance->moved);
+    pthread_mutex_destroy(&instance->mutex);
+    free(instance);
+}
+
+static const struct whorl_setting settings_schema[] = {
+    {"origin", WHORL_SETTING_STRING, 0, "whorl.invalid/audit", 1, AUDIT_ORIGIN_MAX,
+     "the log's name in its checkpoints, best a name of your own domain and a path"},
+    {"key", WHORL_SETTING_STRING, WHORL_SETTING_PATH, NULL, 0, 0,
+     "file of the Ed25519 key that signs checkpoints; made when missing; default: checkpoint.key "
+     "in the data directory"},
+};
+
+WHORL_EXPORT extern const struct whorl_plugin whorl_plugin;
+const struct whorl_plugin whorl_plugin = {
+    .magic = WHORL_PLUGIN_MAGIC,
+    .abi_major = WHORL_ABI_MAJOR,
+    .abi_minor = WHORL_ABI_MINOR,
+    .size = sizeof(struct whorl_plugin),
+    .setting_size = sizeof(struct whorl_setting),
+    .version = "1.0",
+    .title = "Audit log",
+    .role = WHORL_ROLE_SINK,
+    .settings = settings_schema,
+    .setting_count = sizeof(settings_schema) / sizeof(settings_schema[0]),
+    .check = check,
+    .start = start,
+    .call = call,
+    .stop = stop,
+};

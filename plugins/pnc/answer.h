@@ -1,0 +1,42 @@
+/* What a PNC look-up answers: the people found, with what an officer must see of each, in order of
+ * its weight. */
+#ifndef PLUGINS_PNC_ANSWER_H
+#define PLUGINS_PNC_ANSWER_H
+
+#include "plugins/pnc/people.h"
+
+#define PNC_CANDIDATES_MAX 20u
+
+struct pnc_candidate {
+    char pncid[PNC_ID_CAP];
+    const char *by;                  /* "pncid", "cro" or "name" */
+    const msgpack_object *found_for; /* the search's candidate that led there, or NULL */
+};
+
+/* The people found so far; all zero is none. */
+struct pnc_found {
+    struct pnc_candidate people[PNC_CANDIDATES_MAX];
+    size_t count;
+    bool more; /* than fit */
+};
+
+/* Adds a person. Who is there already stays as first found, except that an identifier counts more
+ * than a name. */
+void pnc_found_add(struct pnc_found *found, const char *pncid, const char *by,
+                   const msgpack_object *found_for);
+
+/* Packs the answer: `match` for exactly one person, found by an identifier, with nothing left out;
+ * otherwise `possible`. found->count >= 1; who was found by an identifier comes first. reason: why
+ * it may be incomplete, or "". false with *fault when a record can't be read: what was packed is
+ * then of no use. Needs the transaction that found was made in. */
+bool pnc_answer_found(msgpack_packer *pk, struct pnc_people *people, MDB_txn *txn,
+                      const struct whorl_settings *settings, struct pnc_found *found,
+                      const char *reason, struct whorl_fault *fault);
+
+/* Packs an answer without candidates; reason may be NULL. */
+void pnc_answer_without(msgpack_packer *pk, const char *class, const char *reason);
+
+/* Whether every entry of the setting warning_signals is CODE=TEXT, each code once. */
+bool pnc_signals_check(const struct whorl_settings *settings, struct whorl_fault *fault);
+
+#endif

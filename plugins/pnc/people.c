@@ -1,0 +1,227 @@
+/* PNC records in LMDB. */
+#include "plugins/pnc/people.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KIND "whorl-pnc"
+#define VERSION 1u
+
+struct pnc_people {
+    struct whorl_store *store;
+    MDB_dbi people, cro, names;
+};
+
+struct pnc_people *pnc_people_open(const char *dir, enum whorl_store_mode mode,
+                                   struct whorl_fault *fault)
+{
+    struct pnc_people *people = calloc(1, sizeof(*people));
+    if (people == NULL) {
+        whorl_fail(fault, "", "out of memory");
+        return NULL;
+    }
+    people->store = whorl_store_open(dir, mode, 3, KIND, VERSION, fault);
+    if (people->store != NULL &&
+        whorl_store_db(people->store, "people", 0, &people->people, fault) &&
+        whorl_store_db(people->store, "cro", MDB_DUPSORT, &people->cro, fault) &&
+        whorl_store_db(people->store, "names", MDB_DUPSORT, &people->names, fault))
+        return people;
+    pnc_people_close(people);
+    return NULL;
+}
+
+void pnc_people_close(struct pnc_people *people)
+{
+    if (people == NULL)
+        return;
+    whorl_store_close(people->store);
+    free(people);
+}
+
+static MDB_val text_val(const char *text)
+{
+    return (MDB_val){.mv_size = strlen(text), .mv_data = (void *)(uintptr_t)text};
+}
+
+/* ------------------------------------------------------------------ indexes */
+
+struct indexing {
+    const struct pnc_people *people;
+    MDB_txn *txn;
+    const char *pncid;
+    bool adding; /* else removing */
+};
+
+static int index_one(const struct indexing *to, MDB_dbi dbi, const char *key_text)
+{
+    MDB_val key = text_val(key_text), value = text_val(to->pncid);
+    if (key_text[0] == '\0')
+        return 0;
+    int rc = to->adding ? mdb_put(to->txn, dbi, &key, &value, MDB_NODUPDATA)
+                        : mdb_del(to->txn, dbi, &key, &value);
+    /* Two names of one person may have the same key. */
+    return rc == MDB_KEYEXIST || (rc == MDB_NOTFOUND && !to->adding) ? 0 : rc;
+}
+
+static int index_name(const struct indexing *to, const msgpack_object *name, const char *born)
+{
+    char family[101], given[101], own[16], key[PNC_KEY_CAP];
+    whorl_str_copy(whorl_map_get(name, "family"), family, sizeof(family));
+    whorl_str_copy(whorl_map_get(name, "given"), given, sizeof(given));
+    if (whorl_str_copy(whorl_map_get(name, "born"), own, sizeof(own)))
+        born = own;
+    if (born[0] == '\0')
+        return 0;
+    pnc_name_key(family, given, born, key);
+    return index_one(to, to->people->names, key);
+}
+
+static int index_record(const struct indexing *to, const struct pnc_record *record)
+{
+    char born[16];
+    const msgpack_object *root = &record->msg.root, *aliases = whorl_map_get(root, "aliases");
+    whorl_str_copy(whorl_map_get(root, "born"), born, sizeof(born));
+    int rc = index_one(to, to->people->cro, record->cro);
+    if (rc == 0)
+        rc = index_name(to, whorl_map_get(root, "name"), born);
+    for (uint32_t i = 0; rc == 0 && aliases != NULL && i < aliases->via.array.size; i++)
+        rc = index_name(to, &aliases->via.array.ptr[i], born);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+struct putting {
+    const struct pnc_people *people;
+    const struct pnc_record *records;
+    size_t count;
+    enum pnc_put *done;
+};
+
+static int put_one(MDB_txn *txn, const struct pnc_people *people, const struct pnc_record *record,
+                   enum pnc_put *done)
+{
+    MDB_val key = text_val(record->pncid), old,
+            value = {.mv_size = record->len, .mv_data = record->bytes};
+    struct indexing to = {.people = people, .txn = txn, .pncid = record->pncid};
+    struct pnc_record before;
+    struct whorl_fault fault;
+    int rc = mdb_get(txn, people->people, &key, &old);
+    *done = rc == 0 ? PNC_REPLACED : PNC_ADDED;
+    if (rc == 0 && old.mv_size == record->len &&
+        memcmp(old.mv_data, record->bytes, record->len) == 0) {
+        *done = PNC_UNCHANGED;
+        return 0;
+    }
+    if (rc == 0) {
+        if (!pnc_record_from_bytes(old.mv_data, old.mv_size, &before, &fault))
+            return MDB_CORRUPTED;
+        rc = index_record(&to, &before);
+        pnc_record_release(&before);
+    } else if (rc == MDB_NOTFOUND) {
+        rc = 0;
+    }
+    to.adding = true;
+    if (rc == 0)
+        rc = mdb_put(txn, people->people, &key, &value, 0);
+    return rc == 0 ? index_record(&to, record) : rc;
+}
+
+static int put_all(MDB_txn *txn, void *arg)
+{
+    struct putting *work = arg;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < work->count; i++)
+        rc = put_one(txn, work->people, &work->records[i], &work->done[i]);
+    return rc;
+}
+
+bool pnc_people_put(struct pnc_people *people, const struct pnc_record *records, size_t count,
+                    enum pnc_put *done, struct whorl_fault *fault)
+{
+    struct putting work = {.people = people, .records = records, .count = count, .done = done};
+    return whorl_store_write(people->store, put_all, &work, fault);
+}
+
+/* ------------------------------------------------------------------ reading */
+
+MDB_txn *pnc_people_read(struct pnc_people *people, struct whorl_fault *fault)
+{
+    return whorl_store_read(people->store, fault);
+}
+
+void pnc_people_done(struct pnc_people *people, MDB_txn *txn)
+{
+    whorl_store_done(people->store, txn);
+}
+
+static bool unreadable(int rc, struct whorl_fault *fault)
+{
+    return whorl_fail(fault, "", "the PNC records could not be read: %s", mdb_strerror(rc));
+}
+
+bool pnc_people_count(struct pnc_people *people, MDB_txn *txn, uint64_t *count,
+                      struct whorl_fault *fault)
+{
+    MDB_stat stat;
+    int rc = mdb_stat(txn, people->people, &stat);
+    if (rc != 0)
+        return unreadable(rc, fault);
+    *count = stat.ms_entries;
+    return true;
+}
+
+/* Reads the PNCIDs under one key of an index. */
+static int read_index(MDB_cursor *cursor, const char *text, char (*found)[PNC_ID_CAP], size_t max,
+                      size_t *count)
+{
+    MDB_val key = text_val(text), value;
+    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
+    while (rc == 0 && *count < max) {
+        if (value.mv_size >= PNC_ID_CAP)
+            return MDB_CORRUPTED;
+        memcpy(found[*count], value.mv_data, value.mv_size);
+        found[(*count)++][value.mv_size] = '\0';
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT_DUP);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+bool pnc_people_find(struct pnc_people *people, MDB_txn *txn, enum pnc_key by, const char *text,
+                     char (*found)[PNC_ID_CAP], size_t max, size_t *count,
+                     struct whorl_fault *fault)
+{
+    MDB_cursor *cursor;
+    MDB_val key = text_val(text), value;
+    int rc;
+    *count = 0;
+    if (by == PNC_BY_PNCID) {
+        rc = max > 0 ? mdb_get(txn, people->people, &key, &value) : MDB_NOTFOUND;
+        if (rc == 0)
+            snprintf(found[(*count)++], PNC_ID_CAP, "%s", text);
+        return rc == 0 || rc == MDB_NOTFOUND || unreadable(rc, fault);
+    }
+    rc = mdb_cursor_open(txn, by == PNC_BY_CRO ? people->cro : people->names, &cursor);
+    if (rc == 0) {
+        rc = read_index(cursor, text, found, max, count);
+        mdb_cursor_close(cursor);
+    }
+    return rc == 0 || unreadable(rc, fault);
+}
+
+bool pnc_people_get(struct pnc_people *people, MDB_txn *txn, const char *pncid,
+                    struct pnc_record *record, struct whorl_fault *fault)
+{
+    MDB_val key = text_val(pncid), value;
+    struct whorl_fault bad;
+    int rc = mdb_get(txn, people->people, &key, &value);
+    if (rc != 0)
+        return unreadable(rc, fault);
+    if (!pnc_record_from_bytes(value.mv_data, value.mv_size, record, &bad))
+        return whorl_fail(fault, "", "a stored PNC record is malformed: %s %s", bad.where,
+                          bad.text);
+    if (strcmp(record->pncid, pncid) == 0)
+        return true;
+    pnc_record_release(record);
+    return whorl_fail(fault, "", "a stored PNC record stands under another PNCID");
+}

@@ -1,0 +1,884 @@
+/* The audit log and its plugin: what is acknowledged stays, and what is tampered with is found. */
+#include <check.h>
+#include <openssl/evp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "plugin_host.h"
+#include "plugins/audit/proof.h"
+#include "whorl/store.h"
+
+#define FIXED 65u /* form, commitment, chain */
+#define MANY 40u
+#define ORIGIN "test.example/log"
+
+#define BYTES(literal) literal, sizeof(literal) - 1
+
+static char dir[64];
+static struct whorl_fault fault;
+extern const struct whorl_plugin whorl_plugin;
+
+static void make_folder(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/whorl-audit-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    memset(&fault, 0, sizeof(fault));
+}
+
+static void shell(const char *format)
+{
+    char command[256];
+    snprintf(command, sizeof(command), format, dir, dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void remove_folder(void)
+{
+    shell("rm -rf '%s'");
+}
+
+/* A record {"n": n, "pad": bin of size bytes}. */
+static msgpack_sbuffer record_of(unsigned n, size_t size)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    uint8_t *pad = calloc(1, size + 1);
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 2);
+    whorl_put_int(&pk, "n", n);
+    whorl_put_bin(&pk, "pad", pad, size);
+    free(pad);
+    return out;
+}
+
+static bool append_one(struct audit_log *log, unsigned n, size_t size, struct audit_head *head)
+{
+    msgpack_sbuffer bytes = record_of(n, size);
+    struct audit_record record = {.bytes = (const uint8_t *)bytes.data, .len = bytes.size};
+    bool ok = audit_log_append(log, &record, 1, head, &fault);
+    msgpack_sbuffer_destroy(&bytes);
+    return ok;
+}
+
+static struct audit_log *open_log(void)
+{
+    struct audit_log *log = audit_log_open(dir, ORIGIN, NULL, &fault);
+    ck_assert_msg(log != NULL, "%s", fault.text);
+    return log;
+}
+
+static void fill(unsigned from, unsigned count)
+{
+    struct audit_head head;
+    struct audit_log *log = open_log();
+    for (unsigned i = 0; i < count; i++) {
+        ck_assert_msg(append_one(log, from + i, 10, &head), "%s", fault.text);
+        ck_assert_uint_eq(head.count, from + i + 1);
+    }
+    ck_assert(audit_log_checkpoint(log, &fault));
+    audit_log_close(log);
+}
+
+static struct audit_report verify(enum audit_verdict expected)
+{
+    struct audit_report report;
+    enum audit_verdict verdict = audit_verify(dir, NULL, NULL, NULL, &report, &fault);
+    ck_assert_msg(verdict == expected, "verdict %d, %s (record %lu), %s", verdict, report.what,
+                  (unsigned long)report.position, fault.text);
+    return report;
+}
+
+static void expect_broken(uint64_t position, const char *what)
+{
+    struct audit_report report = verify(AUDIT_BROKEN);
+    ck_assert_msg(strstr(report.what, what) != NULL, "%s, not %s", report.what, what);
+    ck_assert_uint_eq(report.position, position);
+}
+
+/* ------------------------------------------------------------------ tampering by hand */
+
+struct tamper {
+    MDB_dbi entries, state;
+    int (*with)(MDB_txn *txn, struct tamper *tamper);
+    uint64_t a, b;
+    size_t offset;
+};
+
+static int run_tamper(MDB_txn *txn, void *arg)
+{
+    struct tamper *tamper = arg;
+    return tamper->with(txn, tamper);
+}
+
+static void tamper_with(int (*with)(MDB_txn *, struct tamper *), uint64_t a, uint64_t b,
+                        size_t offset)
+{
+    struct tamper tamper = {.with = with, .a = a, .b = b, .offset = offset};
+    struct whorl_store *store =
+        whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault);
+    ck_assert_msg(store != NULL, "%s", fault.text);
+    ck_assert(whorl_store_db(store, "entries", MDB_INTEGERKEY, &tamper.entries, &fault));
+    ck_assert(whorl_store_db(store, "state", 0, &tamper.state, &fault));
+    ck_assert_msg(whorl_store_write(store, run_tamper, &tamper, &fault), "%s", fault.text);
+    whorl_store_close(store);
+}
+
+struct copy {
+    uint8_t bytes[4096];
+    size_t len;
+};
+
+static int get(MDB_txn *txn, struct tamper *t, uint64_t position, struct copy *copy)
+{
+    MDB_val key = {.mv_size = 8, .mv_data = &position}, value;
+    int rc = mdb_get(txn, t->entries, &key, &value);
+    if (rc == 0) {
+        memcpy(copy->bytes, value.mv_data, value.mv_size);
+        copy->len = value.mv_size;
+    }
+    return rc;
+}
+
+static int put(MDB_txn *txn, struct tamper *t, uint64_t position, struct copy *copy)
+{
+    MDB_val key = {.mv_size = 8, .mv_data = &position},
+            value = {.mv_size = copy->len, .mv_data = copy->bytes};
+    return mdb_put(txn, t->entries, &key, &value, 0);
+}
+
+static int del(MDB_txn *txn, struct tamper *t, uint64_t position)
+{
+    MDB_val key = {.mv_size = 8, .mv_data = &position};
+    return mdb_del(txn, t->entries, &key, NULL);
+}
+
+static int edit_byte(MDB_txn *txn, struct tamper *t)
+{
+    struct copy copy;
+    ck_assert_int_eq(get(txn, t, t->a, &copy), 0);
+    copy.bytes[t->offset < copy.len ? t->offset : copy.len - 1] ^= 1;
+    return put(txn, t, t->a, &copy);
+}
+
+static void sha(uint8_t domain, const uint8_t *first, const uint8_t *second, size_t len,
+                uint8_t *out)
+{
+    uint8_t all[4096];
+    all[0] = domain;
+    memcpy(all + 1, first, 32);
+    memcpy(all + 33, second, len);
+    ck_assert_int_eq(EVP_Digest(all, 33 + len, out, NULL, EVP_sha256(), NULL), 1);
+}
+
+static int edit_and_commit(MDB_txn *txn, struct tamper *t)
+{
+    struct copy copy;
+    ck_assert_int_eq(get(txn, t, t->a, &copy), 0);
+    copy.bytes[copy.len - 1] ^= 1;
+    sha(2, copy.bytes + FIXED, copy.bytes + FIXED + 32, copy.len - FIXED - 32, copy.bytes + 1);
+    return put(txn, t, t->a, &copy);
+}
+
+/* The most that somebody with the database can do to one record: edit it, commit anew, and chain
+ * it and all after it anew, without touching the head. */
+static int rewrite_from(MDB_txn *txn, struct tamper *t)
+{
+    struct copy copy;
+    uint8_t before[32];
+    int rc = edit_and_commit(txn, t);
+    ck_assert_int_eq(get(txn, t, t->a - 1, &copy), 0);
+    memcpy(before, copy.bytes + 33, 32);
+    for (uint64_t i = t->a; rc == 0 && get(txn, t, i, &copy) == 0; i++) {
+        sha(3, before, copy.bytes + 1, 32, copy.bytes + 33);
+        memcpy(before, copy.bytes + 33, 32);
+        rc = put(txn, t, i, &copy);
+    }
+    return rc;
+}
+
+static int set_head(MDB_txn *txn, struct tamper *t, uint64_t count)
+{
+    struct copy last = {0};
+    uint8_t head[40];
+    ck_assert_int_eq(get(txn, t, count - 1, &last), 0);
+    memcpy(head, &count, 8);
+    memcpy(head + 8, last.bytes + 33, 32);
+    MDB_val key = {.mv_size = 4, .mv_data = "head"}, value = {.mv_size = 40, .mv_data = head};
+    return mdb_put(txn, t->state, &key, &value, 0);
+}
+
+static int rewrite_with_head(MDB_txn *txn, struct tamper *t)
+{
+    int rc = rewrite_from(txn, t);
+    return rc != 0 ? rc : set_head(txn, t, MANY);
+}
+
+static int remove_one(MDB_txn *txn, struct tamper *t)
+{
+    return del(txn, t, t->a);
+}
+
+static int remove_and_close_up(MDB_txn *txn, struct tamper *t)
+{
+    struct copy copy;
+    for (uint64_t i = t->a; i + 1 < MANY; i++) {
+        ck_assert_int_eq(get(txn, t, i + 1, &copy), 0);
+        ck_assert_int_eq(put(txn, t, i, &copy), 0);
+    }
+    return del(txn, t, MANY - 1);
+}
+
+static int insert_one(MDB_txn *txn, struct tamper *t)
+{
+    struct copy copy;
+    for (uint64_t i = MANY; i > t->a; i--) {
+        ck_assert_int_eq(get(txn, t, i - 1, &copy), 0);
+        ck_assert_int_eq(put(txn, t, i, &copy), 0);
+    }
+    copy.bytes[copy.len - 1] ^= 1;
+    sha(2, copy.bytes + FIXED, copy.bytes + FIXED + 32, copy.len - FIXED - 32, copy.bytes + 1);
+    return put(txn, t, t->a, &copy);
+}
+
+static int add_at_end(MDB_txn *txn, struct tamper *t)
+{
+    struct copy copy;
+    ck_assert_int_eq(get(txn, t, MANY - 1, &copy), 0);
+    return put(txn, t, MANY, &copy);
+}
+
+static int swap_two(MDB_txn *txn, struct tamper *t)
+{
+    struct copy a, b;
+    ck_assert_int_eq(get(txn, t, t->a, &a), 0);
+    ck_assert_int_eq(get(txn, t, t->b, &b), 0);
+    ck_assert_int_eq(put(txn, t, t->a, &b), 0);
+    return put(txn, t, t->b, &a);
+}
+
+static int cut_short(MDB_txn *txn, struct tamper *t)
+{
+    for (uint64_t i = t->a; i < MANY; i++)
+        ck_assert_int_eq(del(txn, t, i), 0);
+    return t->b != 0 ? set_head(txn, t, t->a) : 0;
+}
+
+static int erase_one(MDB_txn *txn, struct tamper *t)
+{
+    struct copy copy;
+    ck_assert_int_eq(get(txn, t, t->a, &copy), 0);
+    copy.bytes[0] = 2;
+    copy.len = FIXED;
+    return put(txn, t, t->a, &copy);
+}
+
+/* ------------------------------------------------------------------ the log */
+
+START_TEST(an_empty_log_is_intact_and_zero)
+{
+    audit_log_close(open_log());
+    struct audit_report report = verify(AUDIT_INTACT);
+    ck_assert_uint_eq(report.head.count, 0);
+}
+END_TEST
+
+START_TEST(no_log_is_a_failure_and_not_intact)
+{
+    verify(AUDIT_FAILED);
+    ck_assert_ptr_nonnull(strstr(fault.text, "holds no store yet"));
+}
+END_TEST
+
+START_TEST(records_survive_reopening_and_verify)
+{
+    fill(0, 25);
+    fill(25, 15);
+    struct audit_report report = verify(AUDIT_INTACT);
+    ck_assert_uint_eq(report.head.count, 40);
+    ck_assert_uint_eq(report.erased, 0);
+}
+END_TEST
+
+static bool check_hashes(void *ctx, uint64_t position, const struct audit_record *record)
+{
+    msgpack_sbuffer expected = record_of((unsigned)position, 10);
+    ck_assert_uint_eq(record->len, expected.size);
+    ck_assert_mem_eq(record->bytes, expected.data, expected.size);
+    msgpack_sbuffer_destroy(&expected);
+    uint8_t *chain = ctx, commitment[32];
+    sha(2, record->bytes - 32, record->bytes, record->len, commitment);
+    sha(3, chain, commitment, 32, chain);
+    return true;
+}
+
+START_TEST(hashes_are_those_of_the_documented_formulas)
+{
+    uint8_t chain[32] = {0};
+    fill(0, 12);
+    ck_assert(audit_each(dir, check_hashes, chain, &fault));
+    ck_assert_mem_eq(verify(AUDIT_INTACT).head.hash, chain, 32);
+}
+END_TEST
+
+START_TEST(equal_records_have_different_commitments)
+{
+    struct audit_head heads[2];
+    msgpack_sbuffer bytes = record_of(7, 10);
+    struct audit_record records[2] = {{(const uint8_t *)bytes.data, bytes.size},
+                                      {(const uint8_t *)bytes.data, bytes.size}};
+    struct audit_log *log = open_log();
+    ck_assert(audit_log_append(log, records, 2, heads, &fault));
+    ck_assert_uint_eq(heads[0].count, 1);
+    ck_assert_uint_eq(heads[1].count, 2);
+    ck_assert_mem_ne(heads[0].hash, heads[1].hash, 32);
+    audit_log_close(log);
+    msgpack_sbuffer_destroy(&bytes);
+    verify(AUDIT_INTACT);
+}
+END_TEST
+
+START_TEST(an_edited_record_is_found_wherever_the_edit_is)
+{
+    fill(0, MANY);
+    for (size_t offset = 0; offset < 130; offset++) {
+        tamper_with(edit_byte, 17, 0, offset);
+        expect_broken(17, "edited");
+        tamper_with(edit_byte, 17, 0, offset);
+    }
+    verify(AUDIT_INTACT);
+}
+END_TEST
+
+START_TEST(an_edited_record_with_a_new_commitment_is_found)
+{
+    fill(0, MANY);
+    tamper_with(edit_and_commit, 17, 0, 0);
+    expect_broken(17, "edited");
+}
+END_TEST
+
+START_TEST(a_log_rewritten_from_a_record_on_does_not_agree_with_its_heads)
+{
+    fill(0, MANY);
+    tamper_with(rewrite_from, 34, 0, 0);
+    expect_broken(MANY - 1, "rewritten: the checkpoint");
+    tamper_with(rewrite_with_head, 35, 0, 0);
+    expect_broken(MANY - 1, "rewritten: the checkpoint");
+    tamper_with(rewrite_with_head, 17, 0, 0); /* a complete subtree: 16 to 31 */
+    expect_broken(31, "rewritten: the tree");
+}
+END_TEST
+
+START_TEST(a_removed_record_is_found)
+{
+    fill(0, MANY);
+    tamper_with(remove_one, 9, 0, 0);
+    expect_broken(9, "removed");
+}
+END_TEST
+
+START_TEST(a_removed_record_is_found_when_the_rest_closes_up)
+{
+    fill(0, MANY);
+    tamper_with(remove_and_close_up, 9, 0, 0);
+    expect_broken(9, "removed");
+}
+END_TEST
+
+START_TEST(an_inserted_record_is_found)
+{
+    fill(0, MANY);
+    tamper_with(insert_one, 9, 0, 0);
+    expect_broken(9, "added");
+}
+END_TEST
+
+START_TEST(a_record_added_at_the_end_is_found)
+{
+    fill(0, MANY);
+    tamper_with(add_at_end, 0, 0, 0);
+    expect_broken(MANY, "added");
+}
+END_TEST
+
+START_TEST(swapped_records_are_found)
+{
+    fill(0, MANY);
+    tamper_with(swap_two, 5, 30, 0);
+    expect_broken(5, "swapped with record 30");
+    tamper_with(swap_two, 5, 30, 0);
+    tamper_with(swap_two, 11, 12, 0);
+    expect_broken(11, "swapped with record 12");
+    tamper_with(swap_two, 11, 12, 0);
+    tamper_with(swap_two, 0, MANY - 1, 0);
+    expect_broken(0, "swapped with record 39");
+}
+END_TEST
+
+START_TEST(a_log_cut_short_is_found_and_not_opened)
+{
+    fill(0, MANY);
+    tamper_with(cut_short, 30, 0, 0);
+    expect_broken(30, "removed");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "does not end in what its head says"));
+}
+END_TEST
+
+START_TEST(a_log_cut_short_with_its_head_is_found_and_not_opened)
+{
+    fill(0, MANY);
+    tamper_with(cut_short, 30, 1, 0);
+    expect_broken(30, "rolled back or cut short");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "30 records, its checkpoint says 40"));
+}
+END_TEST
+
+START_TEST(an_older_copy_of_the_database_is_found)
+{
+    fill(0, 10);
+    shell("cp '%s/data.mdb' '%s/old'");
+    fill(10, 10);
+    shell("cp '%s/old' '%s/data.mdb'");
+    expect_broken(10, "rolled back");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+}
+END_TEST
+
+START_TEST(a_missing_or_cut_checkpoint_is_found)
+{
+    fill(0, 10);
+    shell("mv '%s/checkpoint' '%s/kept'");
+    expect_broken(0, "checkpoint is missing");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    shell("head -c 40 '%s/kept' > '%s/checkpoint'");
+    expect_broken(0, "forged: the checkpoint is malformed");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    shell("mv '%s/kept' '%s/checkpoint'");
+    verify(AUDIT_INTACT);
+    audit_log_close(open_log());
+}
+END_TEST
+
+START_TEST(a_forged_checkpoint_is_found)
+{
+    fill(0, 10);
+    shell("sed 's/^10$/9/' '%s/checkpoint' > '%s/new'");
+    shell("mv '%s/new' '%s/checkpoint'");
+    expect_broken(0, "forged: the checkpoint is not signed by " ORIGIN);
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not signed by"));
+}
+END_TEST
+
+/* Cuts the log short and signs a new checkpoint with a key of one's own: seen by whoever knows the
+ * right verifier key. */
+START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
+{
+    struct audit_report report;
+    struct audit_checkpoint checkpoint;
+    fill(0, MANY);
+    ck_assert(audit_checkpoint_read(dir, NULL, &checkpoint, &fault));
+    tamper_with(cut_short, 30, 1, 0);
+    shell("rm '%s/checkpoint' '%s/checkpoint.key'");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault)); /* makes a key, no checkpoint */
+    struct audit_signer forger;
+    char path[96], note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP];
+    snprintf(path, sizeof(path), "%s/checkpoint.key", dir);
+    ck_assert(audit_signer_open(path, ORIGIN, false, &forger, &fault));
+    audit_vkey_write(&forger, vkey);
+    ck_assert_str_ne(vkey, checkpoint.vkey);
+    EVP_Digest("", 0, checkpoint.root, NULL, EVP_sha256(), NULL);
+    ck_assert(audit_note_sign(&forger, 0, checkpoint.root, note, &fault));
+    snprintf(path, sizeof(path), "%s/checkpoint", dir);
+    FILE *file = fopen(path, "w");
+    fputs(note, file);
+    fclose(file);
+    EVP_PKEY_free(forger.key);
+    ck_assert_int_eq(audit_verify(dir, vkey, NULL, NULL, &report, &fault), AUDIT_INTACT);
+    ck_assert_int_eq(audit_verify(dir, checkpoint.vkey, NULL, NULL, &report, &fault), AUDIT_BROKEN);
+    ck_assert_ptr_nonnull(strstr(report.what, "not signed by"));
+}
+END_TEST
+
+static bool count_each(void *ctx, uint64_t position, const struct audit_record *record)
+{
+    (void)position;
+    (void)record;
+    ++*(unsigned *)ctx;
+    return true;
+}
+
+START_TEST(an_erased_record_is_gone_and_the_chain_still_holds)
+{
+    unsigned listed = 0;
+    fill(0, MANY);
+    tamper_with(erase_one, 3, 0, 0);
+    tamper_with(erase_one, MANY - 1, 0, 0);
+    ck_assert_uint_eq(verify(AUDIT_INTACT).erased, 2);
+    ck_assert(audit_each(dir, count_each, &listed, &fault));
+    ck_assert_uint_eq(listed, MANY - 2);
+    fill(MANY, 3);
+    verify(AUDIT_INTACT);
+}
+END_TEST
+
+START_TEST(what_is_no_map_is_no_record)
+{
+    static const uint8_t number[] = {0x01}, cut[] = {0x81, 0xa1}, two[] = {0x80, 0x80};
+    static const uint8_t map[] = {0x80};
+    ck_assert(!audit_record_check(number, sizeof(number), &fault));
+    ck_assert(!audit_record_check(cut, sizeof(cut), &fault));
+    ck_assert(!audit_record_check(two, sizeof(two), &fault));
+    ck_assert(!audit_record_check(map, 0, &fault));
+    ck_assert(audit_record_check(map, sizeof(map), &fault));
+}
+END_TEST
+
+static void *append_on(void *arg)
+{
+    struct audit_head head;
+    struct audit_log *log = arg;
+    for (unsigned i = 0; i < 200; i++)
+        ck_assert_msg(append_one(log, i, 100, &head), "%s", fault.text);
+    ck_assert(audit_log_checkpoint(log, &fault));
+    return NULL;
+}
+
+START_TEST(verifying_beside_writers_is_never_wrong)
+{
+    pthread_t threads[2];
+    struct audit_log *logs[2] = {open_log(), open_log()};
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, append_on, logs[i]), 0);
+    uint64_t seen = 0;
+    while (seen < 300) {
+        uint64_t count = verify(AUDIT_INTACT).head.count;
+        ck_assert_uint_ge(count, seen);
+        seen = count;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        audit_log_close(logs[i]);
+    }
+    ck_assert_uint_eq(verify(AUDIT_INTACT).head.count, 400);
+}
+END_TEST
+
+START_TEST(what_was_acknowledged_survives_a_kill)
+{
+    for (int round = 0; round < 5; round++) {
+        int ends[2], status;
+        uint64_t acknowledged = 0, count;
+        ck_assert_int_eq(pipe(ends), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            struct audit_log *log = audit_log_open(dir, ORIGIN, NULL, &fault);
+            struct audit_head head;
+            while (log != NULL && append_one(log, 0, 3000, &head)) {
+                if (write(ends[1], &head.count, sizeof(head.count)) < 0)
+                    break;
+            }
+            _exit(1);
+        }
+        close(ends[1]);
+        for (int i = 0; i < 20 + 7 * round; i++)
+            ck_assert_int_eq(read(ends[0], &acknowledged, sizeof(acknowledged)), 8);
+        kill(pid, SIGKILL);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        while (read(ends[0], &count, sizeof(count)) == sizeof(count))
+            acknowledged = count;
+        close(ends[0]);
+        ck_assert_uint_ge(verify(AUDIT_INTACT).head.count, acknowledged);
+    }
+}
+END_TEST
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* ------------------------------------------------------------------ the plugin */
+
+static struct plugin_host *host;
+
+static void start_plugin(void)
+{
+    make_folder();
+    host = calloc(1, sizeof(*host));
+    host->text = ORIGIN;
+    ck_assert_msg(plugin_host_start(host, &whorl_plugin, dir, &fault), "%s", fault.text);
+}
+
+static void stop_plugin(void)
+{
+    plugin_host_stop(host);
+    free(host);
+    verify(AUDIT_INTACT);
+    remove_folder();
+}
+
+static msgpack_sbuffer message_of(unsigned records, size_t size)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 4);
+    whorl_put_str(&pk, "op", "record");
+    whorl_put_str(&pk, "transaction", "t");
+    whorl_put_int(&pk, "deadline_ms", 1000);
+    whorl_put_key(&pk, "records");
+    msgpack_pack_array(&pk, records);
+    for (unsigned i = 0; i < records; i++) {
+        msgpack_sbuffer record = record_of(i, size);
+        msgpack_pack_bin_with_body(&pk, record.data, record.size);
+        msgpack_sbuffer_destroy(&record);
+    }
+    return out;
+}
+
+static void send_call(uint64_t id, const msgpack_sbuffer *message)
+{
+    whorl_plugin.call(host->instance, id, (const uint8_t *)message->data, message->size);
+}
+
+static bool stored(uint64_t id, int64_t *position)
+{
+    struct whorl_msg msg = plugin_host_answer(host, id);
+    bool ok = whorl_map_get(&msg.root, "stored")->via.boolean;
+    const msgpack_object *at = whorl_map_get(&msg.root, "position");
+    const msgpack_object *hash = whorl_map_get(&msg.root, "hash");
+    const msgpack_object *reason = whorl_map_get(&msg.root, "reason");
+    ck_assert(ok == (at != NULL) && ok == (hash != NULL) && ok == (reason == NULL));
+    if (ok) {
+        ck_assert_uint_eq(hash->via.bin.size, 32);
+        *position = at->via.i64;
+    }
+    whorl_msg_release(&msg);
+    return ok;
+}
+
+static uint64_t transactions(struct whorl_store *store)
+{
+    MDB_txn *txn = whorl_store_read(store, &fault);
+    ck_assert_ptr_nonnull(txn);
+    uint64_t id = mdb_txn_id(txn);
+    whorl_store_done(store, txn);
+    return id;
+}
+
+struct hold {
+    atomic_bool inside, release;
+    struct whorl_store *store;
+};
+
+static int hold_inside(MDB_txn *txn, void *arg)
+{
+    struct hold *hold = arg;
+    (void)txn;
+    atomic_store(&hold->inside, true);
+    while (!atomic_load(&hold->release))
+        usleep(1000);
+    return 0;
+}
+
+static void *hold_store(void *arg)
+{
+    struct hold *hold = arg;
+    ck_assert(whorl_store_write(hold->store, hold_inside, hold, &fault));
+    return NULL;
+}
+
+START_TEST(calls_that_wait_share_one_transaction)
+{
+    enum { CALLS = 300 };
+    struct hold hold = {.store =
+                            whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault)};
+    pthread_t holder;
+    int64_t position = -1, last = -1;
+    msgpack_sbuffer message = message_of(2, 10);
+    uint64_t before = transactions(hold.store);
+    ck_assert_int_eq(pthread_create(&holder, NULL, hold_store, &hold), 0);
+    while (!atomic_load(&hold.inside))
+        usleep(1000);
+    for (uint64_t i = 0; i < CALLS; i++)
+        send_call(i, &message);
+    atomic_store(&hold.release, true);
+    pthread_join(holder, NULL);
+    plugin_host_wait(host, CALLS);
+    /* One for what the writer had taken before it was held up, one for all the rest. (The one
+     * that held it up wrote nothing and so does not count.) */
+    ck_assert_uint_le(transactions(hold.store) - before, 2);
+    for (uint64_t i = 0; i < CALLS; i++) {
+        ck_assert(stored(i, &position));
+        ck_assert_int_eq(position, last + 2);
+        last = position;
+    }
+    whorl_store_close(hold.store);
+    msgpack_sbuffer_destroy(&message);
+}
+END_TEST
+
+START_TEST(answers_name_position_and_chain_hash)
+{
+    msgpack_sbuffer message = message_of(3, 10);
+    send_call(0, &message);
+    plugin_host_wait(host, 1);
+    struct whorl_msg msg = plugin_host_answer(host, 0);
+    struct audit_report report = verify(AUDIT_INTACT);
+    ck_assert_int_eq(whorl_map_get(&msg.root, "position")->via.i64, 2);
+    ck_assert_mem_eq(whorl_map_get(&msg.root, "hash")->via.bin.ptr, report.head.hash, 32);
+    whorl_msg_release(&msg);
+    msgpack_sbuffer_destroy(&message);
+}
+END_TEST
+
+static void expect_refusal(uint64_t id, const void *bytes, size_t len, const char *why)
+{
+    whorl_plugin.call(host->instance, id, bytes, len);
+    plugin_host_wait(host, (unsigned)id + 1);
+    struct whorl_msg msg = plugin_host_answer(host, id);
+    char reason[512] = "";
+    ck_assert(!whorl_map_get(&msg.root, "stored")->via.boolean);
+    ck_assert(whorl_str_copy(whorl_map_get(&msg.root, "reason"), reason, sizeof(reason)));
+    ck_assert_msg(strstr(reason, why) != NULL, "%s", reason);
+    whorl_msg_release(&msg);
+}
+
+START_TEST(malformed_messages_are_refused_by_name_and_hurt_nobody_else)
+{
+    int64_t position;
+    msgpack_sbuffer good = message_of(1, 10), none = message_of(0, 0);
+    expect_refusal(0, BYTES("\x81\xa7records"), "byte");
+    expect_refusal(1, BYTES("\x01"), "map");
+    expect_refusal(2, none.data, none.size, "records");
+    expect_refusal(3, BYTES("\x82\xa2op\xa6record\xa7records\x91\xc4\x01\x05"), "records[0]");
+    expect_refusal(4, BYTES("\x82\xa2op\xa6record\xa7records\x91\x05"), "records[0]");
+    expect_refusal(5, BYTES("\x82\xa2op\xa6lookup\xa7records\x91\xc4\x01\x80"), "op");
+    send_call(6, &good);
+    plugin_host_wait(host, 7);
+    ck_assert(stored(6, &position));
+    ck_assert_int_eq(position, 0);
+    msgpack_sbuffer_destroy(&good);
+    msgpack_sbuffer_destroy(&none);
+}
+END_TEST
+
+START_TEST(a_full_disk_refuses_calls_until_there_is_room_again)
+{
+    int64_t position;
+    msgpack_sbuffer small = message_of(1, 10), large = message_of(8, 200000);
+    send_call(0, &small);
+    plugin_host_wait(host, 1);
+    limit_files(256 * 1024);
+    send_call(1, &large);
+    plugin_host_wait(host, 2);
+    send_call(2, &large);
+    plugin_host_wait(host, 3);
+    limit_files(RLIM_INFINITY);
+    send_call(3, &large);
+    plugin_host_wait(host, 4);
+    ck_assert(stored(0, &position));
+    ck_assert(!stored(1, &position));
+    ck_assert(!stored(2, &position));
+    ck_assert(stored(3, &position));
+    ck_assert_int_eq(position, 8);
+    const char *first = strstr(host->log, "can't be stored");
+    ck_assert_ptr_nonnull(first);
+    ck_assert_ptr_null(strstr(first + 1, "can't be stored"));
+    ck_assert_ptr_nonnull(strstr(host->log, "stored again"));
+    msgpack_sbuffer_destroy(&small);
+    msgpack_sbuffer_destroy(&large);
+}
+END_TEST
+
+START_TEST(a_second_instance_appends_beside_the_first)
+{
+    struct plugin_host *second = calloc(1, sizeof(*second));
+    second->text = ORIGIN;
+    int64_t position;
+    msgpack_sbuffer message = message_of(1, 10);
+    ck_assert_msg(plugin_host_start(second, &whorl_plugin, dir, &fault), "%s", fault.text);
+    for (uint64_t i = 0; i < 20; i++) {
+        send_call(i, &message);
+        whorl_plugin.call(second->instance, i, (const uint8_t *)message.data, message.size);
+    }
+    plugin_host_wait(host, 20);
+    plugin_host_wait(second, 20);
+    for (uint64_t i = 0; i < 20; i++)
+        ck_assert(stored(i, &position));
+    plugin_host_stop(second);
+    free(second);
+    ck_assert_uint_eq(verify(AUDIT_INTACT).head.count, 40);
+    msgpack_sbuffer_destroy(&message);
+}
+END_TEST
+
+static TCase *log_tests(void)
+{
+    TCase *tests = tcase_create("log");
+    tcase_add_checked_fixture(tests, make_folder, remove_folder);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, an_empty_log_is_intact_and_zero);
+    tcase_add_test(tests, no_log_is_a_failure_and_not_intact);
+    tcase_add_test(tests, records_survive_reopening_and_verify);
+    tcase_add_test(tests, hashes_are_those_of_the_documented_formulas);
+    tcase_add_test(tests, equal_records_have_different_commitments);
+    tcase_add_test(tests, an_edited_record_is_found_wherever_the_edit_is);
+    tcase_add_test(tests, an_edited_record_with_a_new_commitment_is_found);
+    tcase_add_test(tests, a_log_rewritten_from_a_record_on_does_not_agree_with_its_heads);
+    tcase_add_test(tests, a_removed_record_is_found);
+    tcase_add_test(tests, a_removed_record_is_found_when_the_rest_closes_up);
+    tcase_add_test(tests, an_inserted_record_is_found);
+    tcase_add_test(tests, a_record_added_at_the_end_is_found);
+    tcase_add_test(tests, swapped_records_are_found);
+    tcase_add_test(tests, a_log_cut_short_is_found_and_not_opened);
+    tcase_add_test(tests, a_log_cut_short_with_its_head_is_found_and_not_opened);
+    tcase_add_test(tests, an_older_copy_of_the_database_is_found);
+    tcase_add_test(tests, a_missing_or_cut_checkpoint_is_found);
+    tcase_add_test(tests, a_forged_checkpoint_is_found);
+    tcase_add_test(tests, a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one);
+    tcase_add_test(tests, an_erased_record_is_gone_and_the_chain_still_holds);
+    tcase_add_test(tests, what_is_no_map_is_no_record);
+    tcase_add_test(tests, verifying_beside_writers_is_never_wrong);
+    tcase_add_test(tests, what_was_acknowledged_survives_a_kill);
+    return tests;
+}
+
+static TCase *plugin_tests(void)
+{
+    TCase *tests = tcase_create("plugin");
+    tcase_add_checked_fixture(tests, start_plugin, stop_plugin);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, calls_that_wait_share_one_transaction);
+    tcase_add_test(tests, answers_name_position_and_chain_hash);
+    tcase_add_test(tests, malformed_messages_are_refused_by_name_and_hurt_nobody_else);
+    tcase_add_test(tests, a_full_disk_refuses_calls_until_there_is_room_again);
+    tcase_add_test(tests, a_second_instance_appends_beside_the_first);
+    return tests;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("audit");
+    suite_add_tcase(suite, log_tests());
+    suite_add_tcase(suite, plugin_tests());
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

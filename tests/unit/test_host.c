@@ -1,0 +1,458 @@
+/* The host of the plugins, with real modules: what it refuses to load, and how calls end whatever
+ * a plugin does. */
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf_folder.h"
+#include "core/host/host.h"
+
+enum { CALLS = 2000 };
+
+static struct conf_folder folder;
+static uv_loop_t loop;
+static struct log *logger;
+static FILE *log_file;
+static struct host *host;
+static struct conf *conf;
+static struct backend *backend;
+static struct whorl_fault fault;
+static uv_timer_t ticking;
+
+/* What a call's listener has seen. */
+struct seen {
+    unsigned ended, progress;
+    enum backend_end end;
+    size_t len;
+    double fraction;
+    char stages[64];
+    struct backend *unref; /* at the end */
+};
+
+static void on_progress(void *ctx, const char *stage, double fraction)
+{
+    struct seen *seen = ctx;
+    ck_assert_uint_eq(seen->ended, 0);
+    seen->progress++;
+    seen->fraction = fraction;
+    if (!strstr(seen->stages, stage)) {
+        strcat(seen->stages, stage);
+        strcat(seen->stages, " ");
+    }
+}
+
+static void on_ended(void *ctx, enum backend_end end, const uint8_t *answer, size_t len)
+{
+    struct seen *seen = ctx;
+    ck_assert(end == BACKEND_ANSWERED ? answer != NULL : answer == NULL);
+    seen->ended++;
+    seen->end = end;
+    seen->len = len;
+    backend_unref(seen->unref);
+}
+
+static uint64_t call_for(const char *act, uint64_t deadline_ms, struct seen *seen)
+{
+    struct whorl_secret message = {NULL, 0, 0};
+    struct backend_listener listener = {on_progress, on_ended, seen};
+    ck_assert_int_eq(whorl_secret_write(&message, act, strlen(act)), 0);
+    uv_update_time(&loop); /* a test may have come here without running it */
+    uint64_t id = backend_call(backend, &message, deadline_ms, &listener);
+    ck_assert_ptr_null(message.bytes);
+    return id;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    (void)timer; /* only there so that uv_run(…ONCE) comes back */
+}
+
+/* Runs the loop until a call has ended. */
+static void await(const struct seen *seen)
+{
+    while (seen->ended == 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+static void run_for(uint64_t milliseconds)
+{
+    uv_timer_t timer;
+    bool over = false;
+    uv_timer_init(&loop, &timer);
+    timer.data = &over;
+    uv_timer_start(&timer, on_timer, milliseconds, 0);
+    while (!over) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static bool logged(const char *text)
+{
+    static char all[1 << 20];
+    ssize_t len = pread(fileno(log_file), all, sizeof all - 1, 0);
+    ck_assert_int_ge(len, 0);
+    all[len] = '\0';
+    return strstr(all, text) != NULL;
+}
+
+static void setup(void)
+{
+    conf_folder_make(&folder);
+    conf_folder_fill(&folder);
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    uv_timer_init(&loop, &ticking);
+    uv_timer_start(&ticking, on_tick, 5, 5);
+    log_file = tmpfile();
+    ck_assert_ptr_nonnull(log_file);
+    logger = log_new(fileno(log_file), WHORL_LOG_DEBUG);
+    host = host_new(&loop, 3, logger, &fault);
+    ck_assert_msg(host != NULL, "%s", fault.text);
+    conf = conf_folder_read(&folder);
+    ck_assert_msg(conf != NULL, "%s", folder.complaints);
+    backend = backend_start(host, conf, conf_find_plugin(conf, "finder"), &fault);
+    ck_assert_msg(backend != NULL, "%s", fault.text);
+}
+
+/* Everything must end by itself: a loop that stays alive hangs the test. */
+static void teardown(void)
+{
+    uv_close((uv_handle_t *)&ticking, NULL);
+    backend_unref(backend);
+    conf_unref(conf);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_uint_eq(host_running(host), 0);
+    host_close(host);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    ck_assert(logged("\"down\""));
+    log_free(logger);
+    fclose(log_file);
+    conf_folder_remove(&folder);
+}
+
+START_TEST(a_call_is_answered_once)
+{
+    struct seen seen = {0};
+    call_for("answer", 5000, &seen);
+    ck_assert_uint_eq(seen.ended, 0); /* never before the call returns */
+    await(&seen);
+    ck_assert_int_eq(seen.end, BACKEND_ANSWERED);
+    ck_assert_uint_eq(seen.len, 16);
+}
+END_TEST
+
+START_TEST(a_second_answer_is_ignored_and_logged)
+{
+    struct seen seen = {0};
+    call_for("twice", 5000, &seen);
+    await(&seen);
+    run_for(10);
+    ck_assert_uint_eq(seen.ended, 1);
+    ck_assert(logged("completed a call that it doesn't have, or a second time: ignored"));
+}
+END_TEST
+
+START_TEST(an_answer_to_a_call_that_never_was_is_ignored)
+{
+    struct seen seen = {0};
+    call_for("foreign", 5000, &seen);
+    await(&seen);
+    ck_assert_uint_eq(seen.ended, 1);
+    ck_assert(logged("a call that it doesn't have"));
+}
+END_TEST
+
+START_TEST(a_call_that_is_never_answered_times_out_and_may_be_answered_late)
+{
+    struct seen held = {0}, seen = {0};
+    call_for("hold", 20, &held);
+    await(&held);
+    ck_assert_int_eq(held.end, BACKEND_TIMED_OUT);
+    call_for("release", 5000, &seen);
+    await(&seen);
+    ck_assert_int_eq(seen.end, BACKEND_ANSWERED);
+    ck_assert_uint_eq(held.ended, 1);
+    ck_assert(logged("had been given up"));
+}
+END_TEST
+
+START_TEST(garbage_is_no_answer)
+{
+    static const char *const acts[] = {"garbage bomb", "garbage list", "garbage tail",
+                                       "garbage cut", "garbage nothing"};
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
+        struct seen seen = {0};
+        call_for(acts[i], 5000, &seen);
+        await(&seen);
+        ck_assert_int_eq(seen.end, BACKEND_MALFORMED);
+        ck_assert_uint_eq(seen.len, 0);
+    }
+}
+END_TEST
+
+START_TEST(answers_may_come_from_any_thread)
+{
+    struct seen seen[20] = {0};
+    for (size_t i = 0; i < 20; i++) {
+        call_for("thread", 5000, &seen[i]);
+    }
+    for (size_t i = 0; i < 20; i++) {
+        await(&seen[i]);
+        ck_assert_int_eq(seen[i].end, BACKEND_ANSWERED);
+    }
+}
+END_TEST
+
+START_TEST(jobs_run_on_workers_and_report_progress)
+{
+    struct seen seen[20] = {0};
+    for (size_t i = 0; i < 20; i++) {
+        call_for("jobs", 20000, &seen[i]);
+    }
+    for (size_t i = 0; i < 20; i++) {
+        await(&seen[i]);
+        ck_assert_int_eq(seen[i].end, BACKEND_ANSWERED);
+        ck_assert_uint_ge(seen[i].progress, 1);
+        ck_assert_str_eq(seen[i].stages, "working ");
+    }
+}
+END_TEST
+
+START_TEST(reports_that_follow_quickly_are_merged_and_bad_ones_dropped)
+{
+    struct seen seen = {0};
+    call_for("progress", 5000, &seen);
+    await(&seen);
+    ck_assert_str_eq(seen.stages, "extracting searching ");
+    ck_assert_uint_eq(seen.progress, 2);
+}
+END_TEST
+
+START_TEST(a_cancelled_call_ends_at_once_and_its_plugin_hears_of_it)
+{
+    struct seen seen = {0};
+    uint64_t id = call_for("until cancelled", 60000, &seen);
+    run_for(10);
+    backend_cancel(backend, id);
+    ck_assert_uint_eq(seen.ended, 1);
+    ck_assert_int_eq(seen.end, BACKEND_CANCELLED);
+    backend_cancel(backend, id);
+    backend_cancel(backend, 12345);
+    backend_cancel(backend, UINT64_MAX);
+    ck_assert_uint_eq(seen.ended, 1);
+}
+END_TEST
+
+START_TEST(plugins_may_wait_on_timers)
+{
+    struct seen seen = {0};
+    call_for("wait", 5000, &seen);
+    await(&seen);
+    ck_assert_int_eq(seen.end, BACKEND_ANSWERED);
+}
+END_TEST
+
+START_TEST(more_calls_than_allowed_are_turned_away_at_once)
+{
+    struct seen held[64] = {0}, seen = {0};
+    for (size_t i = 0; i < 64; i++) {
+        call_for("until cancelled", 30, &held[i]);
+    }
+    call_for("answer", 5000, &seen);
+    ck_assert_uint_eq(seen.ended, 1);
+    ck_assert_int_eq(seen.end, BACKEND_BUSY);
+    for (size_t i = 0; i < 64; i++) {
+        await(&held[i]);
+        ck_assert_int_eq(held[i].end, BACKEND_TIMED_OUT);
+    }
+}
+END_TEST
+
+START_TEST(no_call_is_lost_while_another_instance_takes_over)
+{
+    struct seen seen = {0}, last = {0};
+    last.unref = backend; /* the only reference goes when the call ends */
+    call_for("jobs", 20000, &seen);
+    call_for("wait", 20000, &last);
+    backend = backend_start(host, conf, conf_find_plugin(conf, "finder"), &fault);
+    ck_assert_ptr_nonnull(backend);
+    ck_assert_uint_eq(host_running(host), 2);
+    struct seen here = {0};
+    call_for("answer", 5000, &here);
+    await(&here);
+    await(&seen);
+    await(&last);
+    ck_assert_int_eq(seen.end, BACKEND_ANSWERED);
+    ck_assert_int_eq(last.end, BACKEND_ANSWERED);
+    run_for(50);
+    ck_assert_uint_eq(host_running(host), 1);
+}
+END_TEST
+
+START_TEST(many_calls_in_any_order_each_end_once)
+{
+    static const char *const acts[] = {
+        "answer", "thread", "jobs", "twice", "wait", "garbage bomb", "until cancelled", "progress"};
+    static struct seen seen[CALLS];
+    uint64_t ids[CALLS];
+    unsigned busy = 0;
+    memset(seen, 0, sizeof seen);
+    for (unsigned i = 0; i < CALLS; i++) {
+        ids[i] = call_for(acts[i * 7 % 8], 1 + i % 50, &seen[i]);
+        if (i % 3 == 0) {
+            backend_cancel(backend, ids[i / 2]);
+        }
+        busy += seen[i].ended && seen[i].end == BACKEND_BUSY;
+        uv_run(&loop, UV_RUN_NOWAIT);
+        if (i % 32 == 0) {
+            run_for(20); /* calls that were given up still hold their places */
+        }
+    }
+    for (unsigned i = 0; i < CALLS; i++) {
+        await(&seen[i]);
+        ck_assert_uint_eq(seen[i].ended, 1);
+    }
+    ck_assert_uint_lt(busy, CALLS);
+}
+END_TEST
+
+START_TEST(a_plugins_folder_is_its_own)
+{
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/var/finder", folder.dir);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777u, 0700);
+    ck_assert_int_eq(chmod(path, 0755), 0);
+    struct backend *again = backend_start(host, conf, conf_find_plugin(conf, "finder"), &fault);
+    ck_assert_ptr_nonnull(again);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777u, 0700);
+    backend_unref(again);
+    snprintf(path, sizeof path, "%s/var/keeper", folder.dir);
+    ck_assert_int_eq(symlink("/tmp", path), 0);
+    ck_assert_ptr_null(backend_start(host, conf, conf_find_plugin(conf, "keeper"), &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "must be a directory, and no link to one"));
+}
+END_TEST
+
+START_TEST(an_instance_that_does_not_start_says_why)
+{
+    conf_folder_write(&folder, "plugins.conf",
+                      "plugin \"finder\" {\n    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    settings { word = \"refuse\" }\n}\n"
+                      "plugin \"keeper\" {\n    module = \"" TEST_PLUGINS "/test-sink.so\"\n"
+                      "    settings { word = \"x\" }\n}\n"
+                      "plugin \"idle\" { enabled = no module = \"x.so\" }\n");
+    struct conf *other = conf_folder_read(&folder);
+    ck_assert_msg(other != NULL, "%s", folder.complaints);
+    ck_assert_ptr_null(backend_start(host, other, conf_find_plugin(other, "finder"), &fault));
+    ck_assert_str_eq(fault.where, "word");
+    ck_assert_str_eq(fault.text, "plugin finder did not start: word: was told to refuse");
+    ck_assert_ptr_null(backend_start(host, other, conf_find_plugin(other, "idle"), &fault));
+    ck_assert_str_eq(fault.text, "plugin idle is disabled");
+    conf_unref(other);
+}
+END_TEST
+
+static const struct {
+    const char *field, *text;
+} refusals[] = {
+    {"whorl_plugin", "must export the symbol whorl_plugin, found none: it is no Whorl plugin"},
+    {"magic", "magic must be 0x57484f52, found 0x12345678"},
+    {"abi_major", "abi_major must be 1, found 2"},
+    {"size", "size must be at least 136, that of ABI 1.0, found 64"},
+    {"call", "call must be a function, found NULL"},
+    {"role", "role must be 1 (search), 2 (look-up) or 3 (sink), found 9"},
+    {"modalities", "modalities must hold at least one word for this role, found none"},
+    {"formats", "formats must hold words of small letters, digits and . _ - (1 to 32), entry 2 is "
+                "none"},
+    {"settings", "setting bad must have a type from 1 to 5, found 77"},
+    {"settings", "setting bad must have flags within 0x7, found 0x100000"},
+    {"settings", "setting bad must have min <= max, found 5 and 4"},
+    {"settings", "setting good is there twice"},
+    {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},
+    {"size", "size must be that of whorl_plugin, 136, found 4096"},
+    {"setting_size", "setting_size must be at least 48, that of ABI 1.0, found 8"},
+    {"title", "title must be a text of 1 to 100 bytes"},
+    {"settings", "settings must be a list of 3, found NULL"},
+};
+
+START_TEST(a_broken_descriptor_is_refused_naming_the_field)
+{
+    char path[512], expected[512];
+    snprintf(path, sizeof path, "%s/test-broken-%d.so", TEST_PLUGINS, _i + 1);
+    ck_assert_ptr_null(host_load_module(path, &fault));
+    snprintf(expected, sizeof expected, "test-broken-%d.so: %s", _i + 1, refusals[_i].text);
+    ck_assert_str_eq(fault.where, refusals[_i].field);
+    ck_assert_msg(strstr(fault.text, expected) != NULL, "got %s", fault.text);
+    size_t len = strlen(fault.text), tail = strlen(expected);
+    ck_assert_str_eq(fault.text + len - tail, expected);
+}
+END_TEST
+
+START_TEST(a_file_that_is_no_module_is_refused)
+{
+    ck_assert_ptr_null(host_load_module("/nowhere/x.so", &fault));
+    ck_assert_str_eq(fault.text, "/nowhere/x.so: can't be found: No such file or directory");
+    ck_assert_ptr_null(host_load_module("/tmp", &fault));
+    ck_assert_str_eq(fault.text, "/tmp: must be a regular file");
+    struct conf_folder other;
+    char path[128];
+    conf_folder_make(&other);
+    conf_folder_write(&other, "x.so", "not a module");
+    snprintf(path, sizeof path, "%s/x.so", other.dir);
+    ck_assert_ptr_null(host_load_module(path, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "x.so: can't be loaded: "));
+    ck_assert_int_eq(chmod(path, 0666), 0);
+    ck_assert_ptr_null(host_load_module(path, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "can be changed by everybody"));
+    conf_folder_remove(&other);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("host");
+    TCase *tests = tcase_create("host");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, a_call_is_answered_once);
+    tcase_add_test(tests, a_second_answer_is_ignored_and_logged);
+    tcase_add_test(tests, an_answer_to_a_call_that_never_was_is_ignored);
+    tcase_add_test(tests, a_call_that_is_never_answered_times_out_and_may_be_answered_late);
+    tcase_add_test(tests, garbage_is_no_answer);
+    tcase_add_test(tests, answers_may_come_from_any_thread);
+    tcase_add_test(tests, jobs_run_on_workers_and_report_progress);
+    tcase_add_test(tests, reports_that_follow_quickly_are_merged_and_bad_ones_dropped);
+    tcase_add_test(tests, a_cancelled_call_ends_at_once_and_its_plugin_hears_of_it);
+    tcase_add_test(tests, plugins_may_wait_on_timers);
+    tcase_add_test(tests, more_calls_than_allowed_are_turned_away_at_once);
+    tcase_add_test(tests, no_call_is_lost_while_another_instance_takes_over);
+    tcase_add_test(tests, many_calls_in_any_order_each_end_once);
+    tcase_add_test(tests, a_plugins_folder_is_its_own);
+    tcase_add_test(tests, an_instance_that_does_not_start_says_why);
+    suite_add_tcase(suite, tests);
+    TCase *modules = tcase_create("modules");
+    tcase_add_loop_test(modules, a_broken_descriptor_is_refused_naming_the_field, 0,
+                        sizeof refusals / sizeof refusals[0]);
+    tcase_add_test(modules, a_file_that_is_no_module_is_refused);
+    suite_add_tcase(suite, modules);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,234 @@
+/* What stands beneath the RPC server: the reader of frames, the map of ids, the log. */
+#include <check.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/log/log.h"
+#include "core/net/frame.h"
+#include "core/net/idmap.h"
+
+#define MAX (1u << 20)
+
+/* --- Frames --------------------------------------------------------------------------------- */
+
+struct heard {
+    unsigned count, stop_after;
+    size_t params;
+};
+
+static bool hear(void *ctx, const struct frame *frame)
+{
+    struct heard *heard = ctx;
+    heard->count++;
+    heard->params += frame->params_len;
+    return heard->count != heard->stop_after;
+}
+
+START_TEST(frames_are_heard_alike_however_they_are_cut)
+{
+    static const uint8_t stream[] = "\x94\x00\x01\xa1"
+                                    "a\x92\x01\xa3xyz\x93\x02\xc4\x01n\x90\x94\x01\x05\xc0\x81\x01"
+                                    "\x02\x94\x00\xcd\x01\x02\xd9\x01q\xdc\x00\x02\xc0\xc3";
+    size_t len = sizeof stream - 1;
+    struct heard whole = {0};
+    struct frame_reader reader = {0};
+    ck_assert_int_eq(frame_feed(&reader, stream, len, MAX, hear, &whole, NULL), FRAME_FED);
+    ck_assert_uint_eq(whole.count, 4);
+    ck_assert(!frame_reader_waits(&reader));
+    ck_assert_ptr_null(reader.rest.bytes); /* nothing had to be kept */
+    for (size_t a = 0; a <= len; a++) {
+        for (size_t b = a; b <= len; b++) {
+            struct heard parts = {0};
+            ck_assert_int_eq(frame_feed(&reader, stream, a, MAX, hear, &parts, NULL), FRAME_FED);
+            ck_assert_int_eq(frame_feed(&reader, stream + a, b - a, MAX, hear, &parts, NULL),
+                             FRAME_FED);
+            ck_assert_int_eq(frame_feed(&reader, stream + b, len - b, MAX, hear, &parts, NULL),
+                             FRAME_FED);
+            ck_assert_uint_eq(parts.count, whole.count);
+            ck_assert_uint_eq(parts.params, whole.params);
+            ck_assert(!frame_reader_waits(&reader));
+        }
+    }
+    frame_reader_trim(&reader);
+    ck_assert_ptr_null(reader.rest.bytes);
+}
+END_TEST
+
+START_TEST(a_kept_beginning_is_wiped_when_its_message_is_done)
+{
+    struct frame_reader reader = {0};
+    struct heard heard = {0};
+    const uint8_t *bytes = (const uint8_t *)"\x94\x00\x01\xa1m\x91\xc4\x06secret";
+    ck_assert_int_eq(frame_feed(&reader, bytes, 12, MAX, hear, &heard, NULL), FRAME_FED);
+    ck_assert(frame_reader_waits(&reader));
+    frame_reader_trim(&reader);
+    ck_assert_uint_eq(reader.rest.len, 12);
+    ck_assert_int_eq(frame_feed(&reader, bytes + 12, 2, MAX, hear, &heard, NULL), FRAME_FED);
+    ck_assert_uint_eq(heard.count, 1);
+    for (size_t i = 0; i < reader.rest.cap; i++) {
+        ck_assert_uint_eq(reader.rest.bytes[i], 0);
+    }
+    frame_reader_release(&reader);
+}
+END_TEST
+
+START_TEST(a_listener_that_stops_hears_no_more)
+{
+    struct frame_reader reader = {0};
+    struct heard heard = {.stop_after = 2};
+    const uint8_t *three = (const uint8_t *)"\x93\x02\xa1n\x90\x93\x02\xa1n\x90\x93\x02\xa1n\x90";
+    ck_assert_int_eq(frame_feed(&reader, three, 15, MAX, hear, &heard, NULL), FRAME_STOPPED);
+    ck_assert_uint_eq(heard.count, 2);
+    heard = (struct heard){.stop_after = 1};
+    ck_assert_int_eq(frame_feed(&reader, three, 3, MAX, hear, &heard, NULL), FRAME_FED);
+    ck_assert_int_eq(frame_feed(&reader, three + 3, 12, MAX, hear, &heard, NULL), FRAME_STOPPED);
+    ck_assert_uint_eq(heard.count, 1);
+    frame_reader_release(&reader);
+}
+END_TEST
+
+START_TEST(without_lockable_memory_a_message_in_pieces_is_refused)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct frame_reader reader = {0};
+        struct heard heard = {0};
+        struct rlimit none = {0, 0};
+        const uint8_t *bytes = (const uint8_t *)"\x93\x02\xa1n\x90\x93\x02\xa1n\x90";
+        if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 ||
+            (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)) {
+            _exit(99);
+        }
+        /* Whole ones need no memory. */
+        bool whole = frame_feed(&reader, bytes, 10, MAX, hear, &heard, NULL) == FRAME_FED;
+        bool part = frame_feed(&reader, bytes, 8, MAX, hear, &heard, NULL) == FRAME_NO_MEMORY;
+        _exit(whole && part && heard.count == 3 ? 0 : 1);
+    }
+    int status = -1;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+END_TEST
+
+/* --- Ids ------------------------------------------------------------------------------------ */
+
+START_TEST(the_map_of_ids_agrees_with_a_list)
+{
+    enum { IDS = 20000 };
+    static bool there[IDS + 1];
+    struct idmap map = {0};
+    size_t count = 0;
+    uint32_t dice = 12345;
+    ck_assert_ptr_null(idmap_get(&map, 7));
+    ck_assert_ptr_null(idmap_take(&map, 7));
+    for (uint64_t id = 1; id <= IDS; id++) {
+        ck_assert(idmap_put(&map, id, &there[id]));
+        there[id] = true;
+        count++;
+        for (int i = 0; i < 2; i++) {
+            dice = dice * 1664525u + 1013904223u;
+            uint64_t other = 1 + dice % id;
+            /* Some ids stay for long, as connections do. */
+            void *taken = other % 16 == 0 ? NULL : idmap_take(&map, other);
+            if (other % 16 != 0) {
+                ck_assert_ptr_eq(taken, there[other] ? (void *)&there[other] : NULL);
+                count -= there[other] ? 1 : 0;
+                there[other] = false;
+            }
+        }
+        ck_assert_uint_eq(map.count, count);
+    }
+    for (uint64_t id = 1; id <= IDS; id++) {
+        ck_assert_ptr_eq(idmap_get(&map, id), there[id] ? (void *)&there[id] : NULL);
+    }
+    ck_assert_ptr_null(idmap_get(&map, 0));
+    ck_assert_ptr_null(idmap_get(&map, UINT64_MAX));
+    idmap_release(&map);
+}
+END_TEST
+
+/* --- The log -------------------------------------------------------------------------------- */
+
+static json_t *read_line(int fd)
+{
+    char line[1024];
+    ssize_t n = read(fd, line, sizeof line - 1);
+    ck_assert_int_gt(n, 0);
+    ck_assert_int_eq(line[n - 1], '\n');
+    line[n] = '\0';
+    ck_assert_ptr_eq(strchr(line, '\n'), line + n - 1);
+    json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_ptr_nonnull(json);
+    return json;
+}
+
+static const char *text_of(const json_t *json, const char *key)
+{
+    return json_string_value(json_object_get(json, key));
+}
+
+START_TEST(a_log_line_is_one_json_object_whatever_it_holds)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    struct log *log = log_new(ends[1], WHORL_LOG_INFO);
+    log_line(log, WHORL_LOG_DEBUG, "not written", NULL);
+    log_line(log, WHORL_LOG_WARNING, "two\nlines \"quoted\"", "left_out", (const char *)NULL, "bad",
+             "\xff\xfe x", "good", "Ñ", NULL);
+    json_t *json = read_line(ends[0]);
+    ck_assert_str_eq(text_of(json, "level"), "warning");
+    ck_assert_str_eq(text_of(json, "text"), "two\nlines \"quoted\"");
+    ck_assert_str_eq(text_of(json, "bad"), "?? x");
+    ck_assert_str_eq(text_of(json, "good"), "Ñ");
+    ck_assert_ptr_null(json_object_get(json, "left_out"));
+    int year = 0, millis = 0;
+    ck_assert_int_eq(
+        sscanf(text_of(json, "time"), "%4d-%*2d-%*2dT%*2d:%*2d:%*2d.%3dZ", &year, &millis), 2);
+    ck_assert_int_ge(year, 2024);
+    json_decref(json);
+    log_set_level(log, WHORL_LOG_DEBUG);
+    log_line(log, WHORL_LOG_DEBUG, "written", NULL);
+    json = read_line(ends[0]);
+    ck_assert_str_eq(text_of(json, "text"), "written");
+    json_decref(json);
+    log_free(log);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+START_TEST(levels_have_names)
+{
+    enum whorl_log_level level = WHORL_LOG_DEBUG;
+    ck_assert(log_level_from_name("warning", &level));
+    ck_assert_int_eq(level, WHORL_LOG_WARNING);
+    ck_assert(log_level_from_name("error", &level));
+    ck_assert(!log_level_from_name("loud", &level));
+    ck_assert_int_eq(level, WHORL_LOG_ERROR);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("net_parts");
+    TCase *tc = tcase_create("net_parts");
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, frames_are_heard_alike_however_they_are_cut);
+    tcase_add_test(tc, a_kept_beginning_is_wiped_when_its_message_is_done);
+    tcase_add_test(tc, a_listener_that_stops_hears_no_more);
+    tcase_add_test(tc, without_lockable_memory_a_message_in_pieces_is_refused);
+    tcase_add_test(tc, the_map_of_ids_agrees_with_a_list);
+    tcase_add_test(tc, a_log_line_is_one_json_object_whatever_it_holds);
+    tcase_add_test(tc, levels_have_names);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
