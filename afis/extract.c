@@ -6,9 +6,9 @@
 
 #include "extract/stages.h"
 
-#define SIDE_MIN 64           /* pixels at 500 dpi: 3 mm, less than any fingertip */
-#define SIDE_MAX 2047         /* what a minutia's coordinates can say */
-#define PIXELS_MAX 2560000    /* at 500 dpi; bounds the working memory at about 40 MB */
+#define SIDE_MIN 64        /* pixels at 500 dpi: 3 mm, less than any fingertip */
+#define SIDE_MAX 2047      /* what a minutia's coordinates can say */
+#define PIXELS_MAX 2560000 /* at 500 dpi; bounds the working memory at about 40 MB */
 
 void *arena_take(struct arena *arena, size_t bytes)
 {
@@ -43,10 +43,10 @@ static int16_t *take_plane(struct work *work, struct arena *arena)
 
 static void take_fields(struct work *work, struct arena *arena)
 {
-    float **fields[] = {&work->mean,   &work->deviation, &work->gxx,       &work->gyy,
-                        &work->gxy,    &work->energy,    &work->phi,       &work->period,
-                        &work->coherence, &work->amplitude, &work->agreement, &work->strength, &work->weight, &work->scratch,
-                        &work->scratch2};
+    float **fields[] = {&work->mean,      &work->deviation, &work->gxx,       &work->gyy,
+                        &work->gxy,       &work->energy,    &work->phi,       &work->period,
+                        &work->coherence, &work->amplitude, &work->agreement, &work->strength,
+                        &work->weight,    &work->scratch,   &work->scratch2};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         *fields[i] = arena_take(arena, (size_t)work->cells * sizeof(float));
     }
@@ -144,6 +144,7 @@ enum afis_status afis_extract(const struct afis_image *image, const struct afis_
     }
     if (status == AFIS_OK) {
         afis_grade(&work, out);
+        afis_judge(&work, out);
     }
     memory->release(memory->ctx, block, size);
     return status;

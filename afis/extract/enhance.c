@@ -81,7 +81,8 @@ static void sample_parts(const struct kernel_bank *bank, float *hill, float *wav
 }
 
 /* An even Gabor function without response to a constant and with unit response to its wave. */
-static void sample_kernel(const struct kernel_bank *bank, float *kernel, int radius, float period, float phi)
+static void sample_kernel(const struct kernel_bank *bank, float *kernel, int radius, float period,
+                          float phi)
 {
     float wave[SIDE_MAX * SIDE_MAX];
     float hill[SIDE_MAX * SIDE_MAX];
@@ -109,7 +110,8 @@ static void make_kernel(struct kernel_bank *bank, int period_bin, int orientatio
     int radius = bin_radius(bank, period_bin);
     int side = 2 * radius + 1;
     float kernel[SIDE_MAX * SIDE_MAX];
-    sample_kernel(bank, kernel, radius, bin_period(period_bin), PI * (float)orientation / ORIENTATIONS);
+    sample_kernel(bank, kernel, radius, bin_period(period_bin),
+                  PI * (float)orientation / ORIENTATIONS);
     int32_t *taps = bank->taps + bank->count * (size_t)kernel_size(RADIUS_MAX);
     bank->made[period_bin][orientation] = taps;
     bank->count++;

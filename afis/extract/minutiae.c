@@ -6,12 +6,12 @@
 
 #include "stages.h"
 
-#define TRACE 14    /* pixels walked back along the line to tell its two directions apart */
-#define SHORTEST 6  /* pixels: a shorter line is dirt */
-#define SPUR 10     /* pixels to a junction: a shorter branch is an artefact of thinning */
-#define GAP 11.0f    /* pixels between the facing ends of a broken line */
-#define TOUCH 5.0f  /* pixels: a ridge's and a valley's end so close are noise */
-#define SAME 8.0f   /* pixels between one minutia's places under two filters */
+#define TRACE 14   /* pixels walked back along the line to tell its two directions apart */
+#define SHORTEST 6 /* pixels: a shorter line is dirt */
+#define SPUR 10    /* pixels to a junction: a shorter branch is an artefact of thinning */
+#define GAP 11.0f  /* pixels between the facing ends of a broken line */
+#define TOUCH 5.0f /* pixels: a ridge's and a valley's end so close are noise */
+#define SAME 8.0f  /* pixels between one minutia's places under two filters */
 #define SAME_DIRECTION 0.85f /* cosine */
 #define SECOND_WEIGHT 0.35f  /* of the second filter's place */
 #define BORDER 8.0f /* pixels to the foreground's edge, where lines end for no reason of theirs */
@@ -103,13 +103,15 @@ static void add_candidate(struct work *work, const struct trace *t, uint8_t type
         (t->junction && t->length < SPUR) || t->length < 3) {
         return;
     }
-    struct candidate c = {.x = (float)t->x[0], .y = (float)t->y[0], .type = type, .trace = t->length};
+    struct candidate c = {
+        .x = (float)t->x[0], .y = (float)t->y[0], .type = type, .trace = t->length};
     if (!well_inside(work, c.x, c.y)) {
         return;
     }
     float dx = (float)(t->x[t->length] - t->x[0]);
     float dy = (float)(t->y[t->length] - t->y[0]);
-    float cos2 = afis_field_at(work, work->gxx, c.x, c.y) - afis_field_at(work, work->gyy, c.x, c.y);
+    float cos2 =
+        afis_field_at(work, work->gxx, c.x, c.y) - afis_field_at(work, work->gyy, c.x, c.y);
     float sin2 = 2 * afis_field_at(work, work->gxy, c.x, c.y);
     float along = 0.5f * atan2f(sin2, cos2) + 1.5707963f;
     c.dx = cosf(along);

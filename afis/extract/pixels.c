@@ -208,8 +208,7 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
     for (int y = 0; y < CELL; y++) {
         __m256i half = _mm256_set1_epi32(1 << (GAIN_BITS - 1));
         __m256i v = _mm256_srai_epi32(_mm256_add_epi32(sum[y], half), GAIN_BITS);
-        __m128i packed =
-            _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
         _mm_storeu_si128((__m128i *)(void *)(to + y * stride), packed);
     }
 }
@@ -308,4 +307,5 @@ static void binarise(struct work *work, const int16_t *plane)
     }
 }
 
-const struct pixel_ops PIXEL_OPS = {cell_sums, flatten, blur, tensor, filter_cell, compare, binarise};
+const struct pixel_ops PIXEL_OPS = {cell_sums,   flatten, blur,    tensor,
+                                    filter_cell, compare, binarise};

@@ -6,7 +6,8 @@
  *   orientation ridge direction and period of every cell
  *   enhance     contextual filtering with both, in passes
  *   thin        ridges and valleys to lines of one pixel
- *   minutiae    ends of the lines, sifted, placed and graded
+ *   minutiae    ends of the lines, sifted and placed
+ *   grade       how reliable each of them is
  *   quality     one figure for the print, and why it is low
  *
  * Everything works on one `struct work`, cut out of one allocation. Planes are int16 with UNIT as
@@ -21,14 +22,14 @@
 
 #include "afis/extract.h"
 
-#define CELL 8     /* pixels a side */
-#define PAD 16     /* pixels of zero around a plane */
-#define UNIT 1024  /* one standard deviation in a plane */
+#define CELL 8    /* pixels a side */
+#define PAD 16    /* pixels of zero around a plane */
+#define UNIT 1024 /* one standard deviation in a plane */
 #define DPI 500
 
 #define ORIENTATIONS 32
 #define PERIODS 14
-#define PERIOD_MIN 5.5f  /* pixels at 500 dpi */
+#define PERIOD_MIN 5.5f /* pixels at 500 dpi */
 #define PERIOD_MAX 14.5f
 #define RADIUS_MAX 10
 #define NO_BIN 0xffffu
@@ -44,9 +45,9 @@ void *arena_take(struct arena *arena, size_t bytes);
 
 /* Filter kernels made so far; see enhance.c. */
 struct kernel_bank {
-    float across, along;                    /* the hill's standard deviations, in periods */
-    int32_t *taps;                          /* room for all of them */
-    int32_t *made[PERIODS][ORIENTATIONS];   /* NULL until first used */
+    float across, along;                  /* the hill's standard deviations, in periods */
+    int32_t *taps;                        /* room for all of them */
+    int32_t *made[PERIODS][ORIENTATIONS]; /* NULL until first used */
     size_t count;
 };
 
@@ -66,24 +67,24 @@ struct work {
     int width, height; /* pixels at 500 dpi */
     int cols, rows;    /* cells, the last ones perhaps partly outside */
     int cells;
-    ptrdiff_t stride;  /* of planes, in elements */
+    ptrdiff_t stride; /* of planes, in elements */
     const struct pixel_ops *ops;
 
-    uint8_t *grey;      /* width * height */
-    int16_t *normal;    /* pixel (0, 0) of the normalised plane */
-    int16_t *enhanced;  /* pixel (0, 0) of the enhanced plane */
-    int16_t *spare;     /* a third plane, for the stages' own use; at last the second opinion */
+    uint8_t *grey;     /* width * height */
+    int16_t *normal;   /* pixel (0, 0) of the normalised plane */
+    int16_t *enhanced; /* pixel (0, 0) of the enhanced plane */
+    int16_t *spare;    /* a third plane, for the stages' own use; at last the second opinion */
 
-    float *mean, *deviation;      /* of the grey values */
+    float *mean, *deviation;         /* of the grey values */
     float *gxx, *gyy, *gxy, *energy; /* structure tensor and signal energy, smoothed */
-    float *phi;         /* direction across the ridges, radians, y down */
-    float *period;      /* pixels */
-    float *coherence;   /* 0..1 */
-    float *amplitude;   /* of the enhanced signal, in UNITs */
-    float *agreement;   /* correlation of enhanced and normalised, -1..1 */
-    float *strength;    /* of the ridges, grey levels */
-    float typical;      /* strength of this print's ridges, grey levels */
-    float least;        /* deviation that normalisation takes as its floor, grey levels */
+    float *phi;                      /* direction across the ridges, radians, y down */
+    float *period;                   /* pixels */
+    float *coherence;                /* 0..1 */
+    float *amplitude;                /* of the enhanced signal, in UNITs */
+    float *agreement;                /* correlation of enhanced and normalised, -1..1 */
+    float *strength;                 /* of the ridges, grey levels */
+    float typical;                   /* strength of this print's ridges, grey levels */
+    float least; /* deviation that normalisation takes as its floor, grey levels */
     float *weight, *scratch, *scratch2;
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
@@ -159,7 +160,10 @@ void afis_thin(const struct work *work, uint64_t *bits);
 /* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
 void afis_find_minutiae(struct work *work);
 
-/* quality.c: grades the candidates and the print, writes the template. */
+/* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
+
+/* quality.c: the print's quality and reasons; takes the minutiae away from what is no finger. */
+void afis_judge(const struct work *work, struct afis_template *out);
 
 #endif
