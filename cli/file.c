@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "afis/an2k.h"
 #include "whorl/msg.h"
 
 enum { MAX_FILE = 64 << 20 };
@@ -46,4 +47,14 @@ bool file_read(const char *path, struct whorl_secret *out, struct whorl_fault *f
 bool file_is_minutiae_record(const struct whorl_secret *bytes)
 {
     return bytes->len >= 4 && memcmp(bytes->bytes, "FMR", 4) == 0;
+}
+
+bool file_is_wsq(const struct whorl_secret *bytes)
+{
+    return bytes->len >= 2 && bytes->bytes[0] == 0xff && bytes->bytes[1] == 0xa0;
+}
+
+bool file_is_an2k(const struct whorl_secret *bytes)
+{
+    return afis_an2k_probable(bytes->bytes, bytes->len);
 }
