@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -42,6 +43,14 @@ bool file_read(const char *path, struct whorl_secret *out, struct whorl_fault *f
     bool ok = read_all(fd, path, out, fault);
     close(fd);
     return ok;
+}
+
+bool file_write(const char *path, const uint8_t *bytes, size_t len, struct whorl_fault *fault)
+{
+    FILE *file = fopen(path, "wb");
+    bool ok = file && fwrite(bytes, 1, len, file) == len;
+    ok = file && fclose(file) == 0 && ok;
+    return ok || whorl_fail(fault, path, "cannot write it: %s", strerror(errno));
 }
 
 bool file_is_minutiae_record(const struct whorl_secret *bytes)
