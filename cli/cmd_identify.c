@@ -225,6 +225,9 @@ static const char *format_of(const struct whorl_secret *bytes, bool raw)
     if (file_is_minutiae_record(bytes)) {
         return "iso19794-2";
     }
+    if (file_is_wsq(bytes)) {
+        return "wsq";
+    }
     return "png"; /* whatever else it is, the server says what is wrong with it */
 }
 

@@ -66,6 +66,9 @@ static const char *format_of(const struct manifest_print *source, const uint8_t 
     if (len >= 4 && memcmp(bytes, "FMR", 4) == 0) {
         return "iso19794-2";
     }
+    if (len >= 2 && bytes[0] == 0xff && bytes[1] == 0xa0) {
+        return "wsq";
+    }
     return source->width && source->height ? "raw" : NULL;
 }
 

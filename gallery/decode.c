@@ -8,7 +8,7 @@
 
 #define MINUTIAE_MIN 6u /* fewer say nothing about whose finger it is */
 
-const char *const decode_formats[] = {"png", "raw", "iso19794-2", NULL};
+const char *const decode_formats[] = {"png", "raw", "wsq", "iso19794-2", NULL};
 
 bool decode_is_image(const char *format)
 {
@@ -39,6 +39,10 @@ static enum afis_status decode_image(const struct decode_sample *sample,
     if (strcmp(sample->format, "png") == 0) {
         *stage = "PNG";
         return afis_image_from_png(sample->bytes, sample->len, dpi, memory, image);
+    }
+    if (strcmp(sample->format, "wsq") == 0) {
+        *stage = "WSQ";
+        return afis_image_from_wsq(sample->bytes, sample->len, dpi, memory, image);
     }
     *stage = "raw image";
     return afis_image_from_raw(sample->bytes, sample->len, sample->width, sample->height, dpi,

@@ -12,6 +12,7 @@
 #include "afis/synth.h"
 #include "conf_folder.h"
 #include "core/host/host.h"
+#include "data_dir.h"
 #include "gallery/gallery.h"
 #include "gallery_people.h"
 
@@ -404,6 +405,8 @@ static const struct bad {
     {{"raw", 2, 5000, 300, 300, black, sizeof black}, "raw image: "},
     {{"raw", 2, 500, 300, 300, black, sizeof black}, ""},
     {{"raw", 11, 500, 300, 300, black, sizeof black}, "position 11"},
+    {{"wsq", 2, 500, 0, 0, (const uint8_t *)"\xff\xa0\xff\xa4", 4}, "WSQ: "},
+    {{"wsq", 2, 500, 0, 0, (const uint8_t *)"\x89PNG\r\n\x1a\nxxxx", 12}, "WSQ: "},
     {{"iso19794-2", 2, 0, 0, 0, (const uint8_t *)"FMR\0 20\0", 8}, "ISO/IEC 19794-2 record: "},
 };
 
@@ -421,6 +424,24 @@ START_TEST(a_sample_that_cannot_be_used_is_poor_quality_and_named)
     ck_assert_uint_eq(samples->via.array.size, 1);
     ck_assert_ptr_nonnull(whorl_map_get(&samples->via.array.ptr[0], "advice"));
     release(&answer);
+}
+END_TEST
+
+START_TEST(a_wsq_picture_is_searched_with)
+{
+    struct answer answer;
+    size_t len;
+    uint8_t *bytes = data_read("wsq/b.wsq", &len);
+    if (!bytes) {
+        printf("skipped: wsq/b.wsq is not in WHORL_DATA\n");
+        return;
+    }
+    enrol_range("ident1", 0, 3);
+    ask(ident1, &(struct sample){"wsq", 2, 500, 0, 0, bytes, len}, 1, "WMP", &answer);
+    assert_class(&answer, "no_match");
+    assert_searched(&answer, 3, 3);
+    release(&answer);
+    free(bytes);
 }
 END_TEST
 
@@ -620,6 +641,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_finger_without_position_is_compared_with_all);
     tcase_add_loop_test(tcase, a_sample_that_cannot_be_used_is_poor_quality_and_named, 0,
                         sizeof bad_samples / sizeof bad_samples[0]);
+    tcase_add_test(tcase, a_wsq_picture_is_searched_with);
     tcase_add_test(tcase, a_record_cut_anywhere_is_never_no_match);
     tcase_add_test(tcase, the_search_is_made_with_the_samples_that_can_be_used);
     tcase_add_test(tcase, a_picture_of_an_enrolled_finger_matches_as_png_and_as_raw);
