@@ -122,11 +122,16 @@ struct pixel_ops {
 };
 
 extern const struct pixel_ops afis_pixel_ops_portable;
-extern const struct pixel_ops afis_pixel_ops_avx2;
+extern const struct pixel_ops afis_pixel_ops_avx2; /* where AFIS_HAVE_AVX2 is defined */
 /* The fastest that this processor runs. */
 const struct pixel_ops *afis_pixel_ops_best(void);
 
-/* resample.c */
+/* extract.c: afis_extract with a given table of loops, so that a test can compare them. */
+enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
+                                   const struct afis_memory *memory, struct afis_template *out,
+                                   struct afis_overlay *overlay);
+
+/* resample.c: sizes, and the work itself. */
 int afis_resampled(uint32_t pixels, uint32_t dpi);
 size_t afis_resample_scratch(const struct afis_image *image);
 void afis_resample(const struct afis_image *image, uint8_t *to, int width, int height,
