@@ -23,19 +23,20 @@ static uint8_t *read_file(const char *path, size_t *len, struct whorl_fault *fau
     struct stat st;
     uint8_t *bytes = NULL;
     FILE *file = fopen(path, "re");
-    if (!file || fstat(fileno(file), &st) != 0)
+    if (!file || fstat(fileno(file), &st) != 0) {
         whorl_fail(fault, "", "%s", strerror(errno));
-    else if (!S_ISREG(st.st_mode) || st.st_size < 1 || st.st_size > FILE_MAX)
+    } else if (!S_ISREG(st.st_mode) || st.st_size < 1 || st.st_size > FILE_MAX) {
         whorl_fail(fault, "", "is no file of 1 byte to %u MiB", FILE_MAX >> 20);
-    else if (!(bytes = malloc((size_t)st.st_size)))
+    } else if (!(bytes = malloc((size_t)st.st_size))) {
         whorl_fail(fault, "", "out of memory");
-    else if ((*len = fread(bytes, 1, (size_t)st.st_size, file)) != (size_t)st.st_size) {
+    } else if ((*len = fread(bytes, 1, (size_t)st.st_size, file)) != (size_t)st.st_size) {
         whorl_fail(fault, "", "cannot be read to its end");
         free(bytes);
         bytes = NULL;
     }
-    if (file)
+    if (file) {
         fclose(file);
+    }
     return bytes;
 }
 
@@ -50,27 +51,35 @@ static bool digest_of(const struct manifest_print *source, const uint8_t *bytes,
               EVP_DigestUpdate(ctx, described, sizeof described) == 1 &&
               EVP_DigestUpdate(ctx, bytes, len) == 1 && EVP_DigestFinal_ex(ctx, md, NULL) == 1;
     EVP_MD_CTX_free(ctx);
-    if (ok)
+    if (ok) {
         memcpy(out, md, GALLERY_DIGEST);
+    }
     return ok;
 }
 
 static const char *format_of(const struct manifest_print *source, const uint8_t *bytes, size_t len)
 {
     static const uint8_t png[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-    if (len >= sizeof png && memcmp(bytes, png, sizeof png) == 0)
+    if (len >= sizeof png && memcmp(bytes, png, sizeof png) == 0) {
         return "png";
-    if (len >= 4 && memcmp(bytes, "FMR", 4) == 0)
+    }
+    if (len >= 4 && memcmp(bytes, "FMR", 4) == 0) {
         return "iso19794-2";
+    }
+    if (len >= 2 && bytes[0] == 0xff && bytes[1] == 0xa0) {
+        return "wsq";
+    }
     return source->width && source->height ? "raw" : NULL;
 }
 
 static const struct gallery_print *print_at(const struct gallery_person *person, uint8_t position,
                                             uint8_t impression)
 {
-    for (size_t i = 0; person && i < person->print_count; i++)
-        if (person->prints[i].position == position && person->prints[i].impression == impression)
+    for (size_t i = 0; person && i < person->print_count; i++) {
+        if (person->prints[i].position == position && person->prints[i].impression == impression) {
             return &person->prints[i];
+        }
+    }
     return NULL;
 }
 
@@ -85,17 +94,20 @@ static bool make_template(const struct manifest_print *source, const uint8_t *by
                                    .dpi = source->dpi,
                                    .width = source->width,
                                    .height = source->height};
-    if (!sample.format)
+    if (!sample.format) {
         return whorl_fail(&out->fault, "",
                           "is neither a PNG image nor an ISO/IEC 19794-2 record; "
                           "a raw image needs width and height");
+    }
     if (decode_finger(&sample, &afis_memory_heap, &tmpl, &out->fault) != AFIS_OK ||
-        !decode_usable(&tmpl, decode_is_image(sample.format), 0, &out->fault))
+        !decode_usable(&tmpl, decode_is_image(sample.format), 0, &out->fault)) {
         return false;
+    }
     tmpl.position = source->position;
     enum afis_status status = afis_template_pack(&tmpl, out->bytes, sizeof out->bytes, &packed);
-    if (status != AFIS_OK)
+    if (status != AFIS_OK) {
         return whorl_fail(&out->fault, "", "%s", afis_status_text(status));
+    }
     out->len = (uint16_t)packed;
     return true;
 }
@@ -107,20 +119,23 @@ void enrol_print_make(const char *dir, const struct manifest_print *source,
     size_t len = 0;
     uint8_t *bytes = NULL;
     out->state = ENROL_PRINT_BAD;
-    if (asprintf(&path, "%s%s", source->file[0] == '/' ? "" : dir, source->file) < 0)
+    if (asprintf(&path, "%s%s", source->file[0] == '/' ? "" : dir, source->file) < 0) {
         path = NULL;
-    if (!path)
+    }
+    if (!path) {
         whorl_fail(&out->fault, "", "out of memory");
-    else
+    } else {
         bytes = read_file(path, &len, &out->fault);
+    }
     if (bytes && !digest_of(source, bytes, len, out->digest)) {
         whorl_fail(&out->fault, "", "its digest cannot be computed");
     } else if (bytes) {
         const struct gallery_print *print = print_at(known, source->position, source->impression);
-        if (print && memcmp(print->digest, out->digest, GALLERY_DIGEST) == 0)
+        if (print && memcmp(print->digest, out->digest, GALLERY_DIGEST) == 0) {
             out->state = ENROL_PRINT_KNOWN;
-        else if (make_template(source, bytes, len, out))
+        } else if (make_template(source, bytes, len, out)) {
             out->state = ENROL_PRINT_NEW;
+        }
     }
     free(bytes);
     free(path);
@@ -131,21 +146,28 @@ void enrol_print_make(const char *dir, const struct manifest_print *source,
 static bool same_lists(const struct gallery_person *a, const struct gallery_person *b)
 {
     if (a->identifier_count != b->identifier_count || a->name_count != b->name_count ||
-        a->detail_count != b->detail_count)
+        a->detail_count != b->detail_count) {
         return false;
-    for (size_t i = 0; i < a->identifier_count; i++)
+    }
+    for (size_t i = 0; i < a->identifier_count; i++) {
         if (strcmp(a->identifiers[i].key, b->identifiers[i].key) != 0 ||
-            strcmp(a->identifiers[i].value, b->identifiers[i].value) != 0)
+            strcmp(a->identifiers[i].value, b->identifiers[i].value) != 0) {
             return false;
-    for (size_t i = 0; i < a->name_count; i++)
+        }
+    }
+    for (size_t i = 0; i < a->name_count; i++) {
         if (strcmp(a->names[i].family, b->names[i].family) != 0 ||
-            strcmp(a->names[i].given, b->names[i].given) != 0)
+            strcmp(a->names[i].given, b->names[i].given) != 0) {
             return false;
-    for (size_t i = 0; i < a->detail_count; i++)
+        }
+    }
+    for (size_t i = 0; i < a->detail_count; i++) {
         if (strcmp(a->details[i].label, b->details[i].label) != 0 ||
             strcmp(a->details[i].value, b->details[i].value) != 0 ||
-            strcmp(a->details[i].level, b->details[i].level) != 0)
+            strcmp(a->details[i].level, b->details[i].level) != 0) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -170,14 +192,18 @@ static void keep_details(struct gallery_person *person, const struct gallery_per
         person->details = old->details;
         person->detail_count = old->detail_count;
     }
-    if (!person->born[0])
+    if (!person->born[0]) {
         person->born = old->born;
-    if (!person->sex[0])
+    }
+    if (!person->sex[0]) {
         person->sex = old->sex;
-    if (!person->source[0])
+    }
+    if (!person->source[0]) {
         person->source = old->source;
-    if (person->expires == 0)
+    }
+    if (person->expires == 0) {
         person->expires = old->expires;
+    }
     person->enrolled = old->enrolled;
 }
 
@@ -187,10 +213,12 @@ static bool put_print(struct enrol_person *out, const struct manifest_print *sou
 {
     size_t i = 0;
     while (i < out->person.print_count && (out->prints[i].position != source->position ||
-                                           out->prints[i].impression != source->impression))
+                                           out->prints[i].impression != source->impression)) {
         i++;
-    if (i == GALLERY_PRINTS_MAX)
+    }
+    if (i == GALLERY_PRINTS_MAX) {
         return whorl_fail(fault, "", "would have more than %u prints", GALLERY_PRINTS_MAX);
+    }
     if (i == out->person.print_count) {
         out->person.print_count++;
         out->added++;
@@ -218,12 +246,15 @@ bool enrol_person_merge(const struct manifest_person *source, const struct enrol
         out->person.print_count = old->print_count;
         keep_details(&out->person, old);
     }
-    for (size_t i = 0; i < source->print_count; i++)
+    for (size_t i = 0; i < source->print_count; i++) {
         if (prints[i].state == ENROL_PRINT_NEW &&
-            !put_print(out, &source->prints[i], &prints[i], fault))
+            !put_print(out, &source->prints[i], &prints[i], fault)) {
             return false;
-    if (out->person.print_count == 0)
+        }
+    }
+    if (out->person.print_count == 0) {
         return whorl_fail(fault, "", "has no print that could be used");
+    }
     out->changed = !old || out->added > 0 || out->replaced > 0 || !same_details(&out->person, old);
     return true;
 }
