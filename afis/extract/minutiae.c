@@ -147,7 +147,7 @@ static void collect_ends(struct work *work, const uint64_t *bits, uint8_t type)
     struct line_map map = {bits, work->words, work->height};
     for (int y = 0; y < work->height; y++) {
         for (int i = 0; i < work->words; i++) {
-            uint64_t left = bits[(ptrdiff_t)y * work->words + i];
+            uint64_t left = afis_line_ends(work, bits, y, i);
             while (left != 0) {
                 int x = i * 64 + __builtin_ctzll(left);
                 left &= left - 1;

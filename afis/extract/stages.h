@@ -159,8 +159,9 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
 
-/* thin.c: lines of one pixel, in place. */
+/* thin.c: lines of one pixel, in place; then, in word i of row y, the pixels that may end one. */
 void afis_thin(const struct work *work, uint64_t *bits);
+uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i);
 
 /* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
 void afis_find_minutiae(struct work *work);
