@@ -51,14 +51,17 @@ struct kernel_bank {
     size_t count;
 };
 
+/* Which of the two filters showed a minutia. */
+enum afis_seen { AFIS_SEEN_FIRST, AFIS_SEEN_SECOND, AFIS_SEEN_BOTH };
+
 struct candidate {
-    float x, y;     /* pixels */
-    float dx, dy;   /* unit vector back along the line, y down */
-    float quality;  /* 0..1: how likely another impression shows it too */
-    int trace;      /* pixels of line behind it, up to what minutiae.c follows */
-    uint8_t type;   /* enum afis_minutia_type */
-    bool dropped;   /* found false */
-    bool confirmed; /* by the second opinion */
+    float x, y;    /* pixels */
+    float dx, dy;  /* unit vector back along the line, y down */
+    float quality; /* 0..1: how likely another impression shows it too */
+    int trace;     /* pixels of line behind it, up to what minutiae.c follows */
+    uint8_t type;  /* enum afis_minutia_type */
+    uint8_t seen;  /* enum afis_seen */
+    bool dropped;  /* found false */
 };
 
 #define CANDIDATES_MAX 1024
