@@ -51,14 +51,17 @@ struct kernel_bank {
     size_t count;
 };
 
+/* Which of the two filters showed a minutia. */
+enum afis_seen { AFIS_SEEN_FIRST, AFIS_SEEN_SECOND, AFIS_SEEN_BOTH };
+
 struct candidate {
-    float x, y;     /* pixels */
-    float dx, dy;   /* unit vector back along the line, y down */
-    float quality;  /* 0..1: how likely another impression shows it too */
-    int trace;      /* pixels of line behind it, up to what minutiae.c follows */
-    uint8_t type;   /* enum afis_minutia_type */
-    bool dropped;   /* found false */
-    bool confirmed; /* by the second opinion */
+    float x, y;    /* pixels */
+    float dx, dy;  /* unit vector back along the line, y down */
+    float quality; /* 0..1: how likely another impression shows it too */
+    int trace;     /* pixels of line behind it, up to what minutiae.c follows */
+    uint8_t type;  /* enum afis_minutia_type */
+    uint8_t seen;  /* enum afis_seen */
+    bool dropped;  /* found false */
 };
 
 #define CANDIDATES_MAX 1024
@@ -159,8 +162,9 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
 
-/* thin.c: lines of one pixel, in place. */
+/* thin.c: lines of one pixel, in place; then, in word i of row y, the pixels that may end one. */
 void afis_thin(const struct work *work, uint64_t *bits);
+uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i);
 
 /* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
 void afis_find_minutiae(struct work *work);
