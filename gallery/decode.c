@@ -60,16 +60,18 @@ enum afis_status decode_finger(const struct decode_sample *sample, const struct 
     } else {
         struct afis_image image = {0};
         status = decode_image(sample, memory, &image, &stage);
-        if (status == AFIS_OK)
+        if (status == AFIS_OK) {
             status = afis_extract(&image, memory, out, NULL);
+        }
         afis_image_release(&image, memory);
     }
     if (status != AFIS_OK) {
         whorl_fail(fault, "", "%s: %s", stage, afis_status_text(status));
         return status;
     }
-    if (sample->position != 0)
+    if (sample->position != 0) {
         out->position = sample->position;
+    }
     return AFIS_OK;
 }
 
@@ -79,13 +81,16 @@ bool decode_usable(const struct afis_template *tmpl, bool image, unsigned min_qu
     bool judged = image || tmpl->quality != 0;
     const char *advice = afis_quality_advice(tmpl->reasons);
     const char *colon = advice[0] ? ": " : "";
-    if (tmpl->reasons & AFIS_REASON_NOT_A_FINGER)
+    if (tmpl->reasons & AFIS_REASON_NOT_A_FINGER) {
         return whorl_fail(fault, "", "%s", afis_status_text(AFIS_NOT_A_FINGER));
-    if (judged && tmpl->quality < min_quality)
+    }
+    if (judged && tmpl->quality < min_quality) {
         return whorl_fail(fault, "", "quality %u, at least %u is needed%s%s", tmpl->quality,
                           min_quality, colon, advice);
-    if (tmpl->count < MINUTIAE_MIN)
+    }
+    if (tmpl->count < MINUTIAE_MIN) {
         return whorl_fail(fault, "", "only %u minutiae were found, at least %u are needed%s%s",
                           tmpl->count, MINUTIAE_MIN, colon, advice);
+    }
     return true;
 }

@@ -226,6 +226,7 @@ bool call_cancelled(const struct whorl_host *abi, uint64_t id)
 
 static void take_completion(struct host *host, const struct completion *completion)
 {
+    bool report = false;
     struct call *call = find_call(host, completion->call);
     if (!call || call->backend != completion->backend) {
         backend_log(completion->backend, WHORL_LOG_WARNING,
@@ -235,12 +236,18 @@ static void take_completion(struct host *host, const struct completion *completi
     if (call->ended) {
         backend_log(completion->backend, WHORL_LOG_INFO,
                     "completed a call that had been given up: ignored");
-    } else if (completion->good) {
-        end_call(call, BACKEND_ANSWERED, completion->answer, completion->len);
     } else {
-        end_call(call, BACKEND_MALFORMED, NULL, 0);
+        give_up(call);
+        report = true;
     }
+    struct backend_listener listener = call->listener;
     retire(host, call);
+    /* Only now, so that the listener finds room for the call that waited for this one. */
+    if (report && completion->good) {
+        listener.ended(listener.ctx, BACKEND_ANSWERED, completion->answer, completion->len);
+    } else if (report) {
+        listener.ended(listener.ctx, BACKEND_MALFORMED, NULL, 0);
+    }
 }
 
 static void take_lost_answers(struct host *host)

@@ -55,6 +55,7 @@ struct rpc {
     struct idmap calls, ids; /* by id: calls, connections */
     struct call *spare_calls;
     msgpack_zone zone; /* of the request at hand */
+    char method[FRAME_METHOD_MAX + 1];
     uint64_t refusals_since;
     unsigned refusals;
     bool closing;
@@ -263,17 +264,22 @@ static void on_request(struct connection *connection, const struct frame *frame)
                        "as many calls are open on this connection as it may have");
         return;
     }
+    if (stream_queued(connection->stream) > rpc->limits.max_write_queue) {
+        /* One read may bring thousands of requests; their answers must not pile up. */
+        refuse_request(connection, frame->id, frame->id_len, "busy", "",
+                       "as many answers wait on this connection as may");
+        return;
+    }
     msgpack_object params;
     struct call *call = build_params(rpc, frame, &params) ? add_call(connection, frame) : NULL;
     if (call == NULL) {
         refuse_request(connection, frame->id, frame->id_len, "busy", "", "out of memory");
         return;
     }
-    char method[FRAME_METHOD_MAX + 1];
-    memcpy(method, frame->method, frame->method_len);
-    method[frame->method_len] = '\0';
+    memcpy(rpc->method, frame->method, frame->method_len);
+    rpc->method[frame->method_len] = '\0';
     const struct rpc_call name = {connection->id, call->id, &connection->peer};
-    rpc->handler.request(rpc->handler.ctx, &name, method, &params);
+    rpc->handler.request(rpc->handler.ctx, &name, rpc->method, &params);
 }
 
 static bool on_frame(void *ctx, const struct frame *frame)

@@ -86,7 +86,7 @@ static int append_all(MDB_txn *txn, void *arg)
     for (size_t i = 0; rc == 0 && i < work->count; i++) {
         rc = put_entry(txn, work, i, &head);
         work->heads[i] = head;
-        if (rc == 0 && head.count % AUDIT_TILE == 0)
+        if (rc == 0 && head.count % AUDIT_STORED == 0)
             rc = audit_tree_complete(&tree, head.count);
     }
     return rc != 0 ? rc : audit_head_put(txn, work->log->state, &head);

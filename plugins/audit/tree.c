@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define TILE_LEVELS 8u
 #define LEAF_DOMAIN 0x00
 #define NODE_DOMAIN 0x01
 
@@ -43,15 +42,15 @@ static int leaf(const struct audit_tree *tree, uint64_t position, uint8_t hash[A
 
 /* ------------------------------------------------------------------ stored hashes */
 
-static uint64_t node_key(unsigned tiles, uint64_t index)
+static uint64_t node_key(unsigned power, uint64_t index)
 {
-    return (uint64_t)tiles << 56 | index;
+    return (uint64_t)power << 56 | index;
 }
 
-int audit_tree_stored(const struct audit_tree *tree, unsigned tiles, uint64_t index,
+int audit_tree_stored(const struct audit_tree *tree, unsigned power, uint64_t index,
                       uint8_t hash[AUDIT_HASH])
 {
-    uint64_t id = node_key(tiles, index);
+    uint64_t id = node_key(power, index);
     MDB_val key = {.mv_size = sizeof(id), .mv_data = &id}, value;
     int rc = mdb_get(tree->txn, tree->tree, &key, &value);
     if (rc == 0 && value.mv_size != AUDIT_HASH)
@@ -79,19 +78,19 @@ int audit_tree_node(const struct audit_tree *tree, unsigned level, uint64_t inde
 {
     if (level == 0)
         return leaf(tree, index, hash);
-    if (level % TILE_LEVELS == 0)
-        return audit_tree_stored(tree, level / TILE_LEVELS, index, hash);
+    if (level % AUDIT_STORED_LEVELS == 0)
+        return audit_tree_stored(tree, level / AUDIT_STORED_LEVELS, index, hash);
     return combine(tree, level, index, hash);
 }
 
 int audit_tree_complete(const struct audit_tree *tree, uint64_t count)
 {
     int rc = 0;
-    for (unsigned tiles = 1; rc == 0 && count > 0 && count % AUDIT_TILE == 0; tiles++) {
+    for (unsigned power = 1; rc == 0 && count > 0 && count % AUDIT_STORED == 0; power++) {
         uint8_t hash[AUDIT_HASH];
-        count /= AUDIT_TILE;
-        uint64_t id = node_key(tiles, count - 1);
-        rc = combine(tree, tiles * TILE_LEVELS, count - 1, hash);
+        count /= AUDIT_STORED;
+        uint64_t id = node_key(power, count - 1);
+        rc = combine(tree, power * AUDIT_STORED_LEVELS, count - 1, hash);
         MDB_val key = {.mv_size = sizeof(id), .mv_data = &id};
         MDB_val value = {.mv_size = AUDIT_HASH, .mv_data = hash};
         if (rc == 0)

@@ -1,13 +1,16 @@
 /* The Merkle tree of RFC 6962, section 2.1, over the log: leaf data n is the commitment of record
- * n. Of its hashes only those of complete subtrees of 256, 256², … leaves are stored (database
- * "tree": level / 8 in the top byte of the key, index below it); what lies between is computed. */
+ * n. Of its hashes only those of complete subtrees of 16, 16², … leaves are stored (database
+ * "tree": the power in the top byte of the key, the index below it); what lies between is computed.
+ */
 #ifndef PLUGINS_AUDIT_TREE_H
 #define PLUGINS_AUDIT_TREE_H
 
 #include "plugins/audit/entry.h"
 
 #define AUDIT_TREE "tree"
-#define AUDIT_TILE 256u /* leaves under a stored hash of the lowest level */
+#define AUDIT_STORED_LEVELS 4u /* from one stored level of the tree to the next */
+#define AUDIT_STORED (1u << AUDIT_STORED_LEVELS)
+#define AUDIT_TILE 256u /* hashes in an exported tile */
 #define AUDIT_PROOF_MAX 128u
 
 /* A tree as a transaction sees it. One thread at a time. */
@@ -33,10 +36,10 @@ bool audit_node_hash(EVP_MD_CTX *ctx, const uint8_t left[AUDIT_HASH],
 /* The hash of the complete subtree of 2^level leaves that begins at leaf index << level. */
 int audit_tree_node(const struct audit_tree *tree, unsigned level, uint64_t index,
                     uint8_t hash[AUDIT_HASH]);
-/* After the log has grown to count, a multiple of AUDIT_TILE: stores what became complete. */
+/* After the log has grown to count, a multiple of AUDIT_STORED: stores what became complete. */
 int audit_tree_complete(const struct audit_tree *tree, uint64_t count);
-/* The hash that is stored for the subtree of AUDIT_TILE^tiles leaves, without recomputing it. */
-int audit_tree_stored(const struct audit_tree *tree, unsigned tiles, uint64_t index,
+/* The hash that is stored for a subtree of AUDIT_STORED^power leaves. */
+int audit_tree_stored(const struct audit_tree *tree, unsigned power, uint64_t index,
                       uint8_t hash[AUDIT_HASH]);
 
 /* MTH of the first count leaves. */

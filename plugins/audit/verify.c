@@ -57,8 +57,9 @@ static bool grow_tree(struct verifying *v, const struct audit_tree *tree, const 
         if (!audit_node_hash(v->ctx, v->peaks[level], hash, hash))
             return false;
         unsigned above = level + 1;
-        if (above % 8 == 0 && (audit_tree_stored(tree, above / 8, v->next >> above, stored) != 0 ||
-                               memcmp(stored, hash, AUDIT_HASH) != 0))
+        if (above % AUDIT_STORED_LEVELS == 0 &&
+            (audit_tree_stored(tree, above / AUDIT_STORED_LEVELS, v->next >> above, stored) != 0 ||
+             memcmp(stored, hash, AUDIT_HASH) != 0))
             return false;
     }
     memcpy(v->peaks[level], hash, AUDIT_HASH);
@@ -118,7 +119,7 @@ static bool verify_entry(void *arg, const struct audit_tree *tree, uint64_t posi
     if (!verify_alone(v, position, bytes, len, &entry))
         return false;
     if (!grow_tree(v, tree, entry.commitment))
-        return broken(v, position, "the hash stored for it and those before it is not theirs");
+        return broken(v, position, "rewritten: the tree knows other records up to here");
     v->report->erased += entry.form == AUDIT_ERASED;
     memcpy(v->before, entry.chain, AUDIT_HASH);
     v->next++;

@@ -14,7 +14,7 @@ static void pack(msgpack_packer *pk, const json_t *value, bool bin)
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         msgpack_pack_map(pk, json_object_size(value));
-        json_object_foreach((json_t *)(uintptr_t)value, key, inner)
+        json_object_foreach((json_t *)value, key, inner)
         {
             msgpack_pack_str_with_body(pk, key, strlen(key));
             pack(pk, inner, strcmp(key, "data") == 0);

@@ -366,10 +366,12 @@ END_TEST
 START_TEST(a_log_rewritten_from_a_record_on_does_not_agree_with_its_heads)
 {
     fill(0, MANY);
-    tamper_with(rewrite_from, 17, 0, 0);
-    expect_broken(MANY - 1, "rewritten");
-    tamper_with(rewrite_with_head, 18, 0, 0);
+    tamper_with(rewrite_from, 34, 0, 0);
     expect_broken(MANY - 1, "rewritten: the checkpoint");
+    tamper_with(rewrite_with_head, 35, 0, 0);
+    expect_broken(MANY - 1, "rewritten: the checkpoint");
+    tamper_with(rewrite_with_head, 17, 0, 0); /* a complete subtree: 16 to 31 */
+    expect_broken(31, "rewritten: the tree");
 }
 END_TEST
 

@@ -129,8 +129,9 @@ START_TEST(malformed_csv_is_refused)
     static const char *const bad[] = {"\"a", "\"a\"b,c", "a\"b\"", "x,\"y\" ,z"};
     char *fields[CSV_FIELDS_MAX], line[CSV_FIELDS_MAX + 2], nul[] = "a\0b";
     size_t count;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert(!split(bad[i], fields, &count));
+    }
     memset(line, ',', sizeof line);
     line[CSV_FIELDS_MAX] = '\0';
     ck_assert(!csv_split(line, CSV_FIELDS_MAX, fields, &count, &fault));
@@ -301,8 +302,9 @@ START_TEST(many_people_fill_several_transactions)
     snprintf(path, sizeof path, "%s/many.csv", dir);
     FILE *file = fopen(path, "w");
     fputs("person,position,file\n", file);
-    for (int i = 0; i < PEOPLE; i++)
+    for (int i = 0; i < PEOPLE; i++) {
         fprintf(file, "q%d,2,a.iso\n", i);
+    }
     ck_assert_int_eq(fclose(file), 0);
     enrol("many.csv", false);
     ck_assert_uint_eq(totals.people_added, PEOPLE);

@@ -122,10 +122,12 @@ static void pack_sample(msgpack_packer *pk, const struct sample *sample, int64_t
     whorl_put_str(pk, "format", sample->format);
     whorl_put_bin(pk, "data", sample->bytes, sample->len);
     whorl_put_str(pk, "from_a_newer_host", "ignored");
-    if (sample->position >= 0)
+    if (sample->position >= 0) {
         whorl_put_int(pk, "position", sample->position);
-    if (sample->dpi > 0)
+    }
+    if (sample->dpi > 0) {
         whorl_put_int(pk, "dpi", sample->dpi);
+    }
     if (raw) {
         whorl_put_int(pk, "width", sample->width);
         whorl_put_int(pk, "height", sample->height);
@@ -144,8 +146,9 @@ static struct whorl_secret message_of(const struct sample *samples, size_t count
     whorl_put_int(&pk, "deadline_ms", 20000);
     whorl_put_key(&pk, "samples");
     msgpack_pack_array(&pk, count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         pack_sample(&pk, &samples[i], (int64_t)i);
+    }
     return message;
 }
 
@@ -172,8 +175,9 @@ static void on_ended(void *ctx, enum backend_end end, const uint8_t *bytes, size
     struct answer *answer = ctx;
     answer->ended = true;
     answer->end = end;
-    if (!bytes)
+    if (!bytes) {
         return;
+    }
     answer->bytes = malloc(len);
     memcpy(answer->bytes, bytes, len);
     ck_assert(whorl_msg_parse(answer->bytes, len, &answer->msg, &fault));
@@ -186,8 +190,9 @@ static void ask(struct backend *backend, const struct sample *samples, size_t co
     struct backend_listener listener = {on_progress, on_ended, answer};
     *answer = (struct answer){.ended = false};
     backend_call(backend, &message, 60000, &listener);
-    while (!answer->ended)
+    while (!answer->ended) {
         uv_run(&loop, UV_RUN_ONCE);
+    }
     ck_assert_int_eq(answer->end, BACKEND_ANSWERED);
 }
 
@@ -207,8 +212,9 @@ static const char *text(const msgpack_object *object)
     static char copies[8][512];
     static unsigned next;
     char *copy = copies[next++ % 8];
-    if (!whorl_str_copy(object, copy, sizeof copies[0]))
+    if (!whorl_str_copy(object, copy, sizeof copies[0])) {
         strcpy(copy, "(none)");
+    }
     return copy;
 }
 
@@ -529,14 +535,16 @@ START_TEST(cancelled_calls_end_at_once_and_leave_nothing_behind)
         struct backend_listener listener = {on_progress, on_ended, &answers[i]};
         answers[i] = (struct answer){.ended = false};
         uint64_t call = backend_call(ident1, &message, 60000, &listener);
-        for (int k = 0; k < i % 4; k++)
+        for (int k = 0; k < i % 4; k++) {
             uv_run(&loop, UV_RUN_NOWAIT);
+        }
         backend_cancel(ident1, call);
         ck_assert(answers[i].ended);
-        if (answers[i].end == BACKEND_ANSWERED)
+        if (answers[i].end == BACKEND_ANSWERED) {
             release(&answers[i]);
-        else
+        } else {
             ck_assert_int_eq(answers[i].end, BACKEND_CANCELLED);
+        }
     }
 }
 END_TEST
@@ -556,8 +564,9 @@ START_TEST(many_searches_at_once_each_find_their_own)
     }
     for (unsigned i = 0; i < MANY; i++) {
         char ref[32];
-        while (!answers[i].ended)
+        while (!answers[i].ended) {
             uv_run(&loop, UV_RUN_ONCE);
+        }
         snprintf(ref, sizeof ref, "P%06u", i);
         assert_class(&answers[i], "match");
         ck_assert_str_eq(text(whorl_map_get(candidate(&answers[i], 0, 1), "ref")), ref);

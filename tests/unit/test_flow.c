@@ -81,7 +81,7 @@ static void write_plugins(bool second, bool failing)
                       "plugin \"finder\" { module = %s deadline = 1 }\n"
                       "plugin \"second\" { module = %s enabled = %s }\n"
                       "plugin \"records\" { module = %s }\n"
-                      "plugin \"keeper\" { module = %s settings { fail = %s } }\n",
+                      "plugin \"keeper\" { module = %s max_calls = 1 settings { fail = %s } }\n",
                       MODULE("search"), MODULE("search2"), second ? "yes" : "no", MODULE("lookup"),
                       MODULE("keep"), failing ? "yes" : "no");
 }
@@ -482,6 +482,21 @@ START_TEST(without_a_durable_record_there_is_no_answer)
 }
 END_TEST
 
+START_TEST(a_busy_sink_is_waited_for)
+{
+    /* It takes one call at a time. */
+    for (uint64_t call = 1; call <= 30; call++) {
+        char id[16];
+        snprintf(id, sizeof id, "request-%02u", (unsigned)call);
+        ask(call, id, SAMPLE("none"));
+    }
+    for (uint64_t call = 1; call <= 30; call++) {
+        assert_class(await(call), "finder", "no_match", "");
+    }
+    ck_assert_uint_eq(records_of("identify", NULL, NULL), 30);
+}
+END_TEST
+
 START_TEST(a_repeat_joins_or_returns_the_same_transaction)
 {
     ask(1, "request-1", SAMPLE("slow"));
@@ -645,6 +660,7 @@ int main(void)
     tcase_add_loop_test(cases, a_refused_request_is_recorded_before_it_is_answered, 0,
                         sizeof refusals / sizeof *refusals);
     tcase_add_test(cases, without_a_durable_record_there_is_no_answer);
+    tcase_add_test(cases, a_busy_sink_is_waited_for);
     tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);
     tcase_add_test(cases, too_many_joining_one_transaction_are_told_to_wait);
     tcase_add_test(cases, after_a_restart_a_repeat_searches_nothing_and_names_its_transaction);

@@ -234,8 +234,8 @@ static struct {
 static int write_damage(MDB_txn *txn, void *arg)
 {
     (void)arg;
-    MDB_val key = {strlen(damage.key), (void *)(uintptr_t)damage.key};
-    MDB_val value = {damage.len, (void *)(uintptr_t)damage.value};
+    MDB_val key = {strlen(damage.key), (void *)damage.key};
+    MDB_val value = {damage.len, (void *)damage.value};
     return mdb_put(txn, damage.dbi, &key, &value, 0);
 }
 
