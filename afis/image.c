@@ -40,6 +40,26 @@ enum afis_status afis_image_from_raw(const uint8_t *bytes, size_t len, uint32_t 
     return AFIS_OK;
 }
 
+enum afis_status afis_image_crop(const struct afis_image *image, uint32_t left, uint32_t top,
+                                 uint32_t right, uint32_t bottom, const struct afis_memory *memory,
+                                 struct afis_image *out)
+{
+    if (left >= right || top >= bottom || right > image->width || bottom > image->height) {
+        return AFIS_BAD_FORMAT;
+    }
+    struct afis_image part = {right - left, bottom - top, image->dpi, NULL};
+    part.pixels = memory->alloc(memory->ctx, (size_t)part.width * part.height);
+    if (part.pixels == NULL) {
+        return AFIS_NO_MEMORY;
+    }
+    for (uint32_t y = 0; y < part.height; y++) {
+        memcpy(part.pixels + (size_t)y * part.width,
+               image->pixels + (size_t)(top + y) * image->width + left, part.width);
+    }
+    *out = part;
+    return AFIS_OK;
+}
+
 void afis_image_release(struct afis_image *image, const struct afis_memory *memory)
 {
     if (image->pixels != NULL) {

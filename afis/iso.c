@@ -9,9 +9,11 @@
 
 enum {
     ISO_HEADER = 24,
+    ANSI_HEADER = 26,
     VIEW_HEADER = 4,
     MINUTIA_BYTES = 6,
     EXTENDED_LENGTH = 2,
+    EXTENDED_SLACK = 2,         /* see skip_extended */
     PIXELS_PER_CM_500DPI = 197, /* 196.85 as the standard's whole number */
     PIXELS_PER_CM_MIN = 98,     /* 250 dpi */
     PIXELS_PER_CM_MAX = 394,    /* 1000 dpi */
@@ -146,8 +148,20 @@ static enum afis_status read_minutiae(struct reader *r, const struct record *rec
     return AFIS_OK;
 }
 
-/* A view with its extended data, which has no meaning here and is only stepped over. */
-static enum afis_status read_view(struct reader *r, const struct record *rec,
+/* Extended data has no meaning here and is only stepped over. Records are in use, NIST's samples of
+ * both standards among them, whose last block is a byte or two longer or shorter than it says; the
+ * record's own length, verified before, then tells where it ends. */
+static bool skip_extended(struct reader *r, size_t stated, bool last)
+{
+    size_t left = r->len - r->at;
+    if (last && stated != 0 && stated + EXTENDED_SLACK >= left && left + EXTENDED_SLACK >= stated) {
+        r->at = r->len;
+        return true;
+    }
+    return take(r, stated) != NULL;
+}
+
+static enum afis_status read_view(struct reader *r, const struct record *rec, bool last,
                                   struct afis_template *out)
 {
     const uint8_t *p = take(r, VIEW_HEADER);
@@ -161,10 +175,10 @@ static enum afis_status read_view(struct reader *r, const struct record *rec,
         return status;
     }
     p = take(r, EXTENDED_LENGTH);
-    if (p == NULL || take(r, be16(p)) == NULL) {
+    if (p == NULL) {
         return AFIS_BAD_FORMAT;
     }
-    return AFIS_OK;
+    return skip_extended(r, be16(p), last) ? AFIS_OK : AFIS_BAD_FORMAT;
 }
 
 static uint16_t scaled_size(unsigned size, double scale)
@@ -191,7 +205,7 @@ enum afis_status afis_template_from_iso(const uint8_t *bytes, size_t len, unsign
     for (unsigned v = 0; v < rec.views; v++) {
         struct afis_template tmpl = {.width = scaled_size(rec.width, scale_of(rec.x_resolution)),
                                      .height = scaled_size(rec.height, scale_of(rec.y_resolution))};
-        status = read_view(&r, &rec, &tmpl);
+        status = read_view(&r, &rec, v + 1u == rec.views, &tmpl);
         if (status != AFIS_OK) {
             return status;
         }
@@ -206,32 +220,61 @@ enum afis_status afis_template_from_iso(const uint8_t *bytes, size_t len, unsign
     return AFIS_OK;
 }
 
+unsigned afis_template_views(const uint8_t *bytes, size_t len)
+{
+    struct reader r = {bytes, len, 0};
+    struct record rec = {0};
+    return read_record_header(&r, &rec) == AFIS_OK ? rec.views : 0;
+}
+
 static unsigned whole_pixel(int subpixels, unsigned size)
 {
     unsigned v = ((unsigned)subpixels + AFIS_SUBPIXEL / 2) / AFIS_SUBPIXEL;
     return v < size ? v : size - 1;
 }
 
-enum afis_status afis_template_to_iso(const struct afis_template *tmpl, uint8_t *bytes, size_t cap,
-                                      size_t *len)
+/* An angle in the standard's units, the nearest one. */
+static uint8_t write_angle(uint16_t angle, bool ansi)
+{
+    return ansi ? (uint8_t)((angle * (uint32_t)ANSI_ANGLES + 32768) / 65536 % ANSI_ANGLES)
+                : (uint8_t)((angle + 128u) >> 8);
+}
+
+/* ISO/IEC 19794-2:2005, 7.3 and ANSI INCITS 378-2004, 6.4: the headers differ in the length field
+ * and in the CBEFF product identifier, which is 0 here: none is registered. Returns its size. */
+static size_t write_record_header(const struct afis_template *tmpl, bool ansi, size_t len,
+                                  uint8_t *bytes)
+{
+    memcpy(bytes, "FMR\0 20", 8);
+    if (ansi) {
+        put16(bytes + 8, (unsigned)len);
+    } else {
+        put16(bytes + 8, (unsigned)(len >> 16));
+        put16(bytes + 10, (unsigned)len);
+    }
+    size_t header = ansi ? ANSI_HEADER : ISO_HEADER;
+    uint8_t *p = bytes + header - 10;
+    put16(p, tmpl->width);
+    put16(p + 2, tmpl->height);
+    put16(p + 4, PIXELS_PER_CM_500DPI);
+    put16(p + 6, PIXELS_PER_CM_500DPI);
+    p[8] = 1; /* views */
+    return header;
+}
+
+static enum afis_status write_record(const struct afis_template *tmpl, bool ansi, uint8_t *bytes,
+                                     size_t cap, size_t *len)
 {
     if (!afis_template_valid(tmpl)) {
         return AFIS_BAD_FORMAT;
     }
-    size_t need = ISO_HEADER + VIEW_HEADER + (size_t)tmpl->count * MINUTIA_BYTES + EXTENDED_LENGTH;
+    size_t need = (size_t)(ansi ? ANSI_HEADER : ISO_HEADER) + VIEW_HEADER +
+                  (size_t)tmpl->count * MINUTIA_BYTES + EXTENDED_LENGTH;
     if (need > cap) {
         return AFIS_TOO_LARGE;
     }
     memset(bytes, 0, need);
-    memcpy(bytes, "FMR\0 20", 8);
-    put16(bytes + 8, (unsigned)(need >> 16));
-    put16(bytes + 10, (unsigned)need);
-    put16(bytes + 14, tmpl->width);
-    put16(bytes + 16, tmpl->height);
-    put16(bytes + 18, PIXELS_PER_CM_500DPI);
-    put16(bytes + 20, PIXELS_PER_CM_500DPI);
-    bytes[22] = 1; /* views */
-    uint8_t *p = bytes + ISO_HEADER;
+    uint8_t *p = bytes + write_record_header(tmpl, ansi, need, bytes);
     p[0] = tmpl->position;
     p[2] = tmpl->quality;
     p[3] = (uint8_t)tmpl->count;
@@ -240,9 +283,21 @@ enum afis_status afis_template_to_iso(const struct afis_template *tmpl, uint8_t 
         const struct afis_minutia *m = &tmpl->minutiae[i];
         put16(p, (unsigned)m->type << 14 | whole_pixel(m->x, tmpl->width));
         put16(p + 2, whole_pixel(m->y, tmpl->height));
-        p[4] = (uint8_t)(((unsigned)m->angle + 128) >> 8);
+        p[4] = write_angle(m->angle, ansi);
         p[5] = m->quality;
     }
     *len = need;
     return AFIS_OK;
+}
+
+enum afis_status afis_template_to_iso(const struct afis_template *tmpl, uint8_t *bytes, size_t cap,
+                                      size_t *len)
+{
+    return write_record(tmpl, false, bytes, cap, len);
+}
+
+enum afis_status afis_template_to_ansi378(const struct afis_template *tmpl, uint8_t *bytes,
+                                          size_t cap, size_t *len)
+{
+    return write_record(tmpl, true, bytes, cap, len);
 }

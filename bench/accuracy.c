@@ -164,8 +164,9 @@ static int by_finger(const void *a, const void *b)
 {
     const struct print *p = a;
     const struct print *q = b;
-    return p->finger != q->finger ? (p->finger > q->finger) - (p->finger < q->finger)
-                                  : (p->impression > q->impression) - (p->impression < q->impression);
+    return p->finger != q->finger
+               ? (p->finger > q->finger) - (p->finger < q->finger)
+               : (p->impression > q->impression) - (p->impression < q->impression);
 }
 
 static int is_print(const struct dirent *entry)
@@ -390,8 +391,7 @@ static void print_costs(const struct set *sets, size_t count)
                sets[s].name, sets[s].count, sets[s].dpi, refused,
                bytes / (sets[s].count > 0 ? sets[s].count : 1), largest);
         if (timed > 0) {
-            printf("; extraction ms median %.2f, longest %.2f", times[timed / 2],
-                   times[timed - 1]);
+            printf("; extraction ms median %.2f, longest %.2f", times[timed / 2], times[timed - 1]);
         }
         printf("\n");
         free(times);
@@ -406,8 +406,8 @@ static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
     struct scores cross = {0};
     double mean = 0;
     printf("rates in %%; pairs are genuine/impostor\n");
-    printf("%-10s %6s %13s %6s %6s %7s %7s %14s %7s\n", "set", "EER", "FVC pairs", "EER",
-           "FMR100", "FMR1000", "ZeroFMR", "cross pairs", "rank-1");
+    printf("%-10s %6s %13s %6s %6s %7s %7s %14s %7s\n", "set", "EER", "FVC pairs", "EER", "FMR100",
+           "FMR1000", "ZeroFMR", "cross pairs", "rank-1");
     for (size_t s = 0; s < count; s++) {
         struct set *set = &sets[s];
         print_row(set->name, &set->genuine, &set->fvc_impostor, &set->cross);

@@ -1,56 +1,63 @@
-/* whorl audit: whether the audit log is intact, and what stands in it. */
+/* whorl audit: whether the audit log is intact, what stands in it, and proofs of it for others. */
 #include <argp.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "plugin_dir.h"
-#include "plugins/audit/log.h"
+#include "plugins/audit/proof.h"
 #include "screen.h"
 
-enum { OPT_TRANSACTION = 0x100, OPT_JSON };
+enum { OPT_TRANSACTION = 0x100, OPT_JSON, OPT_KEY };
 
 static const struct argp_option options_list[] = {
     {"conf", 'c', "DIR", 0, "The server's configuration", 0},
     {"transaction", OPT_TRANSACTION, "ID", 0, "list: only the records of this transaction", 0},
+    {"key", OPT_KEY, "VKEY", 0,
+     "The verifier key that checkpoints must be signed by; without it the one beside the log, "
+     "which "
+     "whoever can write there could have replaced",
+     0},
     {"json", OPT_JSON, NULL, 0, "list: whole records, as JSON lines", 0},
     {0},
 };
 
 struct options {
-    const char *action, *conf, *transaction;
+    const char *action, *conf, *transaction, *key;
+    const char *arguments[2]; /* of the action */
+    unsigned argument_count;
     bool json;
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+/* What the command can do, and how many arguments it takes for that. */
+struct action {
+    const char *name;
+    unsigned arguments;
+    int (*run)(const char *dir, const struct options *o);
+};
+
+static void print_base64(const uint8_t hash[AUDIT_HASH])
 {
-    struct options *o = state->input;
-    switch (key) {
-    case 'c':
-        o->conf = arg;
-        return 0;
-    case OPT_TRANSACTION:
-        o->transaction = arg;
-        return 0;
-    case OPT_JSON:
-        o->json = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num > 0 || (strcmp(arg, "verify") != 0 && strcmp(arg, "list") != 0))
-            argp_error(state, "unexpected argument \"%s\": expected verify or list", arg);
-        o->action = arg;
-        return 0;
-    case ARGP_KEY_END:
-        if (o->action == NULL || o->conf == NULL)
-            argp_error(state, o->action == NULL ? "expected verify or list" : "-c is missing");
-        if (strcmp(o->action, "verify") == 0 && (o->transaction != NULL || o->json))
-            argp_error(state, "--transaction and --json go with list");
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    uint8_t text[48];
+    EVP_EncodeBlock(text, hash, AUDIT_HASH);
+    printf("%s", (const char *)text);
+}
+
+static int complain(const struct whorl_fault *fault)
+{
+    fprintf(stderr, "whorl audit: %s\n", fault->text);
+    return 3;
+}
+
+/* 0 when all that was printed has arrived. */
+static int finish(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 3;
 }
 
 /* ------------------------------------------------------------------ verify */
@@ -62,26 +69,23 @@ static void show_progress(void *ctx, uint64_t done, uint64_t of)
             of > 0 ? 100.0 * (double)done / (double)of : 100.0);
 }
 
-static int verify(const char *dir)
+static int verify(const char *dir, const struct options *o)
 {
     struct audit_report report;
     struct whorl_fault fault;
     bool terminal = isatty(STDERR_FILENO) == 1;
     enum audit_verdict verdict =
-        audit_verify(dir, terminal ? show_progress : NULL, NULL, &report, &fault);
+        audit_verify(dir, o->key, terminal ? show_progress : NULL, NULL, &report, &fault);
     if (terminal)
         fputs("\r\033[K", stderr);
-    if (verdict == AUDIT_FAILED) {
-        fprintf(stderr, "whorl audit: %s\n", fault.text);
-        return 3;
-    }
+    if (verdict == AUDIT_FAILED)
+        return complain(&fault);
     if (verdict == AUDIT_BROKEN) {
         printf("NOT INTACT: record %" PRIu64 ": %s\n", report.position, report.what);
         return 1;
     }
-    printf("intact: %" PRIu64 " records, head ", report.head.count);
-    for (size_t i = 0; i < AUDIT_HASH; i++)
-        printf("%02x", report.head.hash[i]);
+    printf("intact: %" PRIu64 " records, root ", report.head.count);
+    print_base64(report.root);
     if (report.erased > 0)
         printf(", %" PRIu64 " of them erased", report.erased);
     putchar('\n');
@@ -128,28 +132,175 @@ static bool show(void *ctx, uint64_t position, const struct audit_record *record
     return !ferror(stdout);
 }
 
+static int list(const char *dir, const struct options *o)
+{
+    struct whorl_fault fault;
+    /* The visitor only reads the options. */
+    if (!audit_each(dir, show, (void *)(uintptr_t)o, &fault))
+        return complain(&fault);
+    return finish();
+}
+
+/* ------------------------------------------------------------------ proofs */
+
+static int export(const char *dir, const struct options *o)
+{
+    struct audit_checkpoint checkpoint;
+    struct whorl_fault fault;
+    if (!audit_checkpoint_read(dir, o->key, &checkpoint, &fault) ||
+        !audit_export(dir, &checkpoint, o->arguments[0], &fault))
+        return complain(&fault);
+    printf("exported %" PRIu64 " records to %s, verifier key %s\n", checkpoint.count,
+           o->arguments[0], checkpoint.vkey);
+    return finish();
+}
+
+static bool read_number(const char *text, uint64_t *number)
+{
+    char *end;
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    if (errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0')
+        return true;
+    fprintf(stderr, "whorl audit: \"%s\" is not a number\n", text);
+    return false;
+}
+
+static void print_proof(const struct audit_proof *proof)
+{
+    printf("\"proof\":[");
+    for (size_t i = 0; i < proof->count; i++) {
+        fputs(i > 0 ? ",\"" : "\"", stdout);
+        print_base64(proof->hashes[i]);
+        putchar('"');
+    }
+    puts("]}");
+}
+
+static int prove(const char *dir, const struct options *o)
+{
+    struct audit_checkpoint checkpoint;
+    struct audit_proof proof;
+    struct whorl_fault fault;
+    uint8_t commitment[AUDIT_HASH];
+    uint64_t position;
+    if (!read_number(o->arguments[0], &position))
+        return 2;
+    if (!audit_checkpoint_read(dir, o->key, &checkpoint, &fault) ||
+        !audit_prove_inclusion(dir, &checkpoint, position, commitment, &proof, &fault))
+        return complain(&fault);
+    printf("{\"position\":%" PRIu64 ",\"size\":%" PRIu64 ",\"root\":\"", position,
+           checkpoint.count);
+    print_base64(checkpoint.root);
+    printf("\",\"leaf\":\"");
+    print_base64(commitment);
+    printf("\",");
+    print_proof(&proof);
+    return finish();
+}
+
+static int consistency(const char *dir, const struct options *o)
+{
+    struct audit_checkpoint checkpoint;
+    struct audit_proof proof;
+    struct whorl_fault fault;
+    uint8_t first_root[AUDIT_HASH], second_root[AUDIT_HASH];
+    uint64_t first, second;
+    if (!read_number(o->arguments[0], &first) || !read_number(o->arguments[1], &second))
+        return 2;
+    if (!audit_checkpoint_read(dir, o->key, &checkpoint, &fault) ||
+        !audit_prove_consistency(dir, &checkpoint, first, second, first_root, second_root, &proof,
+                                 &fault))
+        return complain(&fault);
+    printf("{\"first\":%" PRIu64 ",\"second\":%" PRIu64 ",\"first_root\":\"", first, second);
+    print_base64(first_root);
+    printf("\",\"second_root\":\"");
+    print_base64(second_root);
+    printf("\",");
+    print_proof(&proof);
+    return finish();
+}
+
+static const struct action actions[] = {
+    {"verify", 0, verify},           {"list", 0, list}, {"export", 1, export}, {"prove", 1, prove},
+    {"consistency", 2, consistency}, {NULL, 0, NULL},
+};
+
+/* ------------------------------------------------------------------ the command line */
+
+static const struct action *find_action(const char *name)
+{
+    const struct action *action = actions;
+    while (action->name != NULL && strcmp(action->name, name) != 0)
+        action++;
+    return action->name != NULL ? action : NULL;
+}
+
+static void check_usage(struct argp_state *state, const struct options *o)
+{
+    const struct action *action = o->action != NULL ? find_action(o->action) : NULL;
+    if (action == NULL)
+        argp_error(state, "expected verify, list, export, prove or consistency");
+    else if (o->argument_count != action->arguments)
+        argp_error(state, "%s takes %u arguments", action->name, action->arguments);
+    else if (o->conf == NULL)
+        argp_error(state, "-c is missing");
+    else if (strcmp(action->name, "list") != 0 && (o->transaction != NULL || o->json))
+        argp_error(state, "--transaction and --json go with list");
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case 'c':
+        o->conf = arg;
+        return 0;
+    case OPT_TRANSACTION:
+        o->transaction = arg;
+        return 0;
+    case OPT_JSON:
+        o->json = true;
+        return 0;
+    case OPT_KEY:
+        o->key = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num == 0)
+            o->action = arg;
+        else if (state->arg_num <= 2)
+            o->arguments[o->argument_count++] = arg;
+        else
+            argp_error(state, "unexpected argument \"%s\"", arg);
+        return 0;
+    case ARGP_KEY_END:
+        check_usage(state, o);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 int cmd_audit(int argc, char **argv)
 {
     static const struct argp argp = {
         .options = options_list,
         .parser = parse,
-        .args_doc = "verify|list",
-        .doc = "Reads the audit log, also beside a running server. verify reads all of it and "
-               "says whether it is intact, or which record is the first bad one and what is wrong "
-               "with it. list prints the records in their order.\v"
-               "Exit status: 0 intact or listed, 1 not intact, 2 wrong usage, 3 failure.",
+        .args_doc = "verify\nlist\nexport OUT\nprove N\nconsistency M N",
+        .doc =
+            "Reads the audit log, also beside a running server. verify reads all of it and says "
+            "whether it is intact, or which record is the first bad one and what is wrong with it. "
+            "list prints the records in their order. export writes the signed checkpoint and the "
+            "Merkle tree to the directory OUT, in tlog-tiles layout: others can verify the log "
+            "with it and learn nothing of its records. prove prints the proof that record N is in "
+            "the checkpoint's tree, consistency the proof that the first M records are the "
+            "beginning of the first N.\v"
+            "Exit status: 0 intact or done, 1 not intact, 2 wrong usage, 3 failure.",
     };
     struct options o = {0};
     char dir[PATH_MAX];
-    struct whorl_fault fault;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (!plugin_dir_find(o.conf, "whorl-audit.so", dir, sizeof(dir)))
         return 3;
-    if (strcmp(o.action, "verify") == 0)
-        return verify(dir);
-    if (!audit_each(dir, show, &o, &fault)) {
-        fprintf(stderr, "whorl audit: %s\n", fault.text);
-        return 3;
-    }
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 3;
+    return find_action(o.action)->run(dir, &o);
 }

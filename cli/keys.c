@@ -251,12 +251,34 @@ static bool add_revoked(X509_CRL *list, const struct keys_authority *authority, 
     return good;
 }
 
+/* RFC 5280 §5.2: who signed the list, and a number that only grows: the time. */
+static bool extend_list(X509_CRL *list, const struct keys_authority *authority)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, authority->certificate, NULL, NULL, list, 0);
+    X509_EXTENSION *issuer =
+        X509V3_EXT_conf_nid(NULL, &ctx, NID_authority_key_identifier, "keyid:always");
+    ASN1_INTEGER *number = ASN1_INTEGER_new();
+    int old = X509_CRL_get_ext_by_NID(list, NID_authority_key_identifier, -1);
+    if (old >= 0) {
+        X509_EXTENSION_free(X509_CRL_delete_ext(list, old));
+    }
+    bool good = issuer != NULL && number != NULL && X509_CRL_add_ext(list, issuer, -1) == 1 &&
+                ASN1_INTEGER_set_int64(number, time(NULL)) == 1 &&
+                X509_CRL_add1_ext_i2d(list, NID_crl_number, number, 0, X509V3_ADD_REPLACE) == 1;
+    X509_EXTENSION_free(issuer);
+    ASN1_INTEGER_free(number);
+    return good;
+}
+
 static bool sign_list(X509_CRL *list, const struct keys_authority *authority, long days)
 {
     ASN1_TIME *now = ASN1_TIME_set(NULL, time(NULL));
     ASN1_TIME *next = ASN1_TIME_adj(NULL, time(NULL), (int)days, 0);
     bool good = now != NULL && next != NULL && X509_CRL_set1_lastUpdate(list, now) == 1 &&
                 X509_CRL_set1_nextUpdate(list, next) == 1 && X509_CRL_sort(list) == 1 &&
+                extend_list(list, authority) &&
                 X509_CRL_sign(list, authority->key, EVP_sha256()) > 0;
     ASN1_TIME_free(now);
     ASN1_TIME_free(next);

@@ -16,6 +16,8 @@ static const struct {
     {"keys", cmd_keys, "make a certificate authority, server and device certificates"},
     {"device", cmd_device, "add, list and revoke devices"},
     {"officer", cmd_officer, "add, list and revoke officers"},
+    {"enrol", cmd_enrol, "load people and their prints into a gallery"},
+    {"gallery", cmd_gallery, "check, list, show and remove what is in a gallery"},
     {"pnc", cmd_pnc, "load and show PNC records"},
     {"audit", cmd_audit, "list and verify the audit log"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
@@ -23,6 +25,7 @@ static const struct {
     {"outcome", cmd_outcome, "record what happened after an identification"},
     {"extract", cmd_extract, "images in, minutiae records out"},
     {"compare", cmd_compare, "compare two fingerprints, or a list of pairs"},
+    {"convert", cmd_convert, "fingerprints from one format into another"},
     {"synth", cmd_synth, "make artificial fingerprints"},
 };
 

@@ -179,19 +179,31 @@ static bool is_true(const msgpack_object *o)
     return o && o->type == MSGPACK_OBJECT_BOOLEAN && o->via.boolean;
 }
 
+static bool is_known(const msgpack_object *o)
+{
+    return o && o->type == MSGPACK_OBJECT_BOOLEAN;
+}
+
+/* A candidate that shows nothing to compare (as immigration's) has no line. */
 static void print_claimed(const msgpack_object *claimed, bool colour, FILE *out)
 {
     const msgpack_object *found = NULL;
     uint32_t count = elements(whorl_map_get(claimed, "found"), &found);
     for (uint32_t i = 0; i < count; i++) {
-        bool name = is_true(whorl_map_get(&found[i], "name_differs"));
-        bool born = is_true(whorl_map_get(&found[i], "born_differs"));
-        bool differs = name || born;
-        fprintf(out, "  claimed      %s%s%s", colour && differs ? YELLOW : "",
-                name && born ? "name and date of birth DIFFER from "
-                : name       ? "name DIFFERS from "
-                : born       ? "date of birth DIFFERS from "
-                             : "details agree with ",
+        const msgpack_object *name = whorl_map_get(&found[i], "name_differs");
+        const msgpack_object *born = whorl_map_get(&found[i], "born_differs");
+        if (!is_known(name) && !is_known(born)) {
+            continue;
+        }
+        bool differs = is_true(name) || is_true(born);
+        const char *words = is_true(name) && is_true(born) ? "name and date of birth DIFFER from "
+                            : is_true(name)                ? "name DIFFERS from "
+                            : is_true(born)                ? "date of birth DIFFERS from "
+                            : is_known(name) && is_known(born)
+                                ? "name and date of birth agree with "
+                            : is_known(name) ? "name agrees with "
+                                             : "date of birth agrees with ";
+        fprintf(out, "  claimed      %s%s%s", colour && differs ? YELLOW : "", words,
                 colour && differs ? RESET : "");
         print_field(&found[i], "backend", "", out);
         print_field(&found[i], "ref", " ", out);
@@ -295,7 +307,7 @@ static json_t *hex_of(const char *bytes, uint32_t len)
     if (!text) {
         return NULL;
     }
-    for (uint32_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++) {
         text[2 * i] = digits[(uint8_t)bytes[i] >> 4];
         text[2 * i + 1] = digits[(uint8_t)bytes[i] & 15];
     }

@@ -39,7 +39,7 @@ static bool hear(void *ctx, const struct frame *frame)
     FUZZ_CHECK(params.type == MSGPACK_OBJECT_ARRAY);
     msgpack_zone_clear(heard->zone);
     if (frame->type == FRAME_REQUEST) {
-        uint8_t head[FRAME_HEAD_MAX];
+        uint8_t head[FRAME_REPLY_HEAD];
         FUZZ_CHECK(frame->id_len >= 1 && frame->id_len <= FRAME_ID_MAX);
         FUZZ_CHECK(frame_result_head(head, frame->id, frame->id_len) <= sizeof head);
         heard->requests++;

@@ -6,28 +6,66 @@
 
 #define TAPS_MAX 16
 
-/* One direction of a Gaussian; weights outside the grid are left out and the rest made up for. */
-static void smooth_lines(const float *from, float *to, int lines, int length, int line_step,
-                         int step, const float *taps, int radius)
+static void add_scaled(float *to, const float *from, int n, float tap)
 {
-    for (int line = 0; line < lines; line++) {
-        const float *p = from + line * line_step;
-        float *q = to + line * line_step;
-        for (int i = 0; i < length; i++) {
-            int first = i < radius ? -i : -radius;
-            int last = i + radius < length ? radius : length - 1 - i;
-            float sum = 0;
-            float weight = 0;
-            for (int k = first; k <= last; k++) {
-                float tap = taps[k < 0 ? -k : k];
-                sum += tap * p[(i + k) * step];
-                weight += tap;
-            }
-            q[i * step] = sum / weight;
+    for (int i = 0; i < n; i++) {
+        to[i] += tap * from[i];
+    }
+}
+
+/* The taps that fall inside at each of n places, added up: what the rest must be made up for. */
+static void sum_weights(float *weight, int n, const float *taps, int radius)
+{
+    for (int i = 0; i < n; i++) {
+        weight[i] = 0;
+        for (int k = -radius; k <= radius; k++) {
+            weight[i] += i + k >= 0 && i + k < n ? taps[k < 0 ? -k : k] : 0;
         }
     }
 }
 
+static void smooth_along_rows(const struct work *work, const float *from, float *to,
+                              const float *taps, int radius)
+{
+    int n = work->cols;
+    float *weight = work->scratch2;
+    sum_weights(weight, n, taps, radius);
+    for (int row = 0; row < work->rows; row++) {
+        const float *p = from + row * n;
+        float *q = to + row * n;
+        memset(q, 0, (size_t)n * sizeof *q);
+        for (int k = -radius; k <= radius; k++) {
+            int first = k < 0 ? -k : 0;
+            int count = n - (k < 0 ? -k : k);
+            if (count > 0) {
+                add_scaled(q + first, p + first + k, count, taps[k < 0 ? -k : k]);
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            q[i] /= weight[i];
+        }
+    }
+}
+
+static void smooth_along_columns(const struct work *work, const float *from, float *to,
+                                 const float *taps, int radius)
+{
+    int n = work->cols;
+    float *weight = work->scratch2;
+    sum_weights(weight, work->rows, taps, radius);
+    for (int row = 0; row < work->rows; row++) {
+        float *q = to + row * n;
+        memset(q, 0, (size_t)n * sizeof *q);
+        for (int k = -radius; k <= radius; k++) {
+            if (row + k >= 0 && row + k < work->rows) {
+                float tap = taps[k < 0 ? -k : k] / weight[row];
+                add_scaled(q, from + (row + k) * n, n, tap);
+            }
+        }
+    }
+}
+
+/* Separable Gaussian; what lies outside the grid is left out. */
 void afis_field_smooth(const struct work *work, float *field, float sigma)
 {
     float taps[TAPS_MAX];
@@ -36,8 +74,8 @@ void afis_field_smooth(const struct work *work, float *field, float sigma)
     for (int k = 0; k <= radius; k++) {
         taps[k] = expf(-(float)(k * k) / (2 * sigma * sigma));
     }
-    smooth_lines(field, work->scratch, work->rows, work->cols, work->cols, 1, taps, radius);
-    smooth_lines(work->scratch, field, work->cols, work->rows, 1, work->cols, taps, radius);
+    smooth_along_rows(work, field, work->scratch, taps, radius);
+    smooth_along_columns(work, work->scratch, field, taps, radius);
 }
 
 /* The value below which `fraction` of the masked cells lie, by a histogram of 1024 steps. */

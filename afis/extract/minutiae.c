@@ -6,11 +6,15 @@
 
 #include "stages.h"
 
-#define TRACE 14    /* pixels walked back along the line to tell its two directions apart */
-#define SHORTEST 6  /* pixels: a shorter line is dirt */
-#define SPUR 10     /* pixels to a junction: a shorter branch is an artefact of thinning */
-#define GAP 9.0f    /* pixels between the facing ends of a broken line */
-#define TOUCH 5.0f  /* pixels: a ridge's and a valley's end so close are noise */
+#define TRACE 14   /* pixels walked back along the line to tell its two directions apart */
+#define SHORTEST 6 /* pixels: a shorter line is dirt */
+#define SPUR 10    /* pixels to a junction: a shorter branch is an artefact of thinning */
+#define GAP 11.0f  /* pixels between the facing ends of a broken line */
+#define TOUCH 5.0f /* pixels: a ridge's and a valley's end so close are noise */
+#define SAME 8.0f  /* pixels between one minutia's places under two filters */
+#define SAME_DIRECTION 0.85f /* cosine */
+#define APART 12.0f          /* pixels from any other to count as one of the second filter alone */
+#define SECOND_WEIGHT 0.35f  /* of the second filter's place */
 #define BORDER 8.0f /* pixels to the foreground's edge, where lines end for no reason of theirs */
 
 struct line_map {
@@ -81,9 +85,8 @@ static struct trace follow(const struct line_map *map, int x, int y)
 /* All of the surroundings at BORDER pixels lie in the foreground. */
 static bool well_inside(const struct work *work, float x, float y)
 {
-    float border = tune(20, BORDER);
     for (int k = 0; k < 8; k++) {
-        float d = k < 4 ? border : border * 0.7071f;
+        float d = k < 4 ? BORDER : BORDER * 0.7071f;
         int px = (int)(x + d * (float)around_x[k]);
         int py = (int)(y + d * (float)around_y[k]);
         if (px < 0 || py < 0 || px >= work->width || py >= work->height ||
@@ -101,13 +104,15 @@ static void add_candidate(struct work *work, const struct trace *t, uint8_t type
         (t->junction && t->length < SPUR) || t->length < 3) {
         return;
     }
-    struct candidate c = {.x = (float)t->x[0], .y = (float)t->y[0], .type = type, .trace = t->length};
+    struct candidate c = {
+        .x = (float)t->x[0], .y = (float)t->y[0], .type = type, .trace = t->length};
     if (!well_inside(work, c.x, c.y)) {
         return;
     }
     float dx = (float)(t->x[t->length] - t->x[0]);
     float dy = (float)(t->y[t->length] - t->y[0]);
-    float cos2 = afis_field_at(work, work->gxx, c.x, c.y) - afis_field_at(work, work->gyy, c.x, c.y);
+    float cos2 =
+        afis_field_at(work, work->gxx, c.x, c.y) - afis_field_at(work, work->gyy, c.x, c.y);
     float sin2 = 2 * afis_field_at(work, work->gxy, c.x, c.y);
     float along = 0.5f * atan2f(sin2, cos2) + 1.5707963f;
     c.dx = cosf(along);
@@ -143,7 +148,7 @@ static void collect_ends(struct work *work, const uint64_t *bits, uint8_t type)
     struct line_map map = {bits, work->words, work->height};
     for (int y = 0; y < work->height; y++) {
         for (int i = 0; i < work->words; i++) {
-            uint64_t left = bits[(ptrdiff_t)y * work->words + i];
+            uint64_t left = afis_line_ends(work, bits, y, i);
             while (left != 0) {
                 int x = i * 64 + __builtin_ctzll(left);
                 left &= left - 1;
@@ -160,7 +165,7 @@ static void collect_ends(struct work *work, const uint64_t *bits, uint8_t type)
 static bool is_gap(const struct candidate *a, const struct candidate *b, float x, float y,
                    float distance)
 {
-    if (a->type != b->type || distance > tune(22, GAP) || a->dx * b->dx + a->dy * b->dy > -0.7f) {
+    if (a->type != b->type || distance > GAP || a->dx * b->dx + a->dy * b->dy > -0.7f) {
         return false;
     }
     /* b lies ahead of a: against a's direction, which points back along the line. */
@@ -179,7 +184,7 @@ static void drop_false(struct work *work)
                 break; /* ordered by rows within a type */
             }
             float distance = sqrtf(x * x + y * y);
-            if (is_gap(a, b, x, y, distance) || (a->type != b->type && distance < tune(23, TOUCH))) {
+            if (is_gap(a, b, x, y, distance) || (a->type != b->type && distance < TOUCH)) {
                 a->dropped = true;
                 b->dropped = true;
             }
@@ -194,13 +199,79 @@ static void drop_false(struct work *work)
     work->candidate_count = kept;
 }
 
-void afis_find_minutiae(struct work *work)
+static float distance_between(const struct candidate *a, const struct candidate *b)
 {
-    work->ops->binarise(work);
+    float dx = a->x - b->x;
+    float dy = a->y - b->y;
+    return sqrtf(dx * dx + dy * dy);
+}
+
+/* What the second opinion has nearest to a minutia, or NULL. */
+static const struct candidate *second_opinion(const struct work *work, const struct candidate *c)
+{
+    const struct candidate *best = NULL;
+    float nearest = SAME;
+    for (int i = 0; i < work->second_count; i++) {
+        const struct candidate *s = &work->second[i];
+        float distance = distance_between(s, c);
+        if (distance < nearest && s->dx * c->dx + s->dy * c->dy > SAME_DIRECTION) {
+            nearest = distance;
+            best = s;
+        }
+    }
+    return best;
+}
+
+/* Marks the minutiae that both filters show, and averages out some of each one's noise. */
+static void confirm(struct work *work)
+{
+    for (int i = 0; i < work->candidate_count; i++) {
+        struct candidate *c = &work->candidates[i];
+        const struct candidate *s = second_opinion(work, c);
+        c->seen = s != NULL ? AFIS_SEEN_BOTH : AFIS_SEEN_FIRST;
+        if (s != NULL) {
+            c->x += (s->x - c->x) * SECOND_WEIGHT;
+            c->y += (s->y - c->y) * SECOND_WEIGHT;
+        }
+    }
+}
+
+/* Adds what only the second filter shows, away from all that the first one does. */
+static void supplement(struct work *work)
+{
+    int first = work->candidate_count;
+    for (int i = 0; i < work->second_count && work->candidate_count < CANDIDATES_MAX; i++) {
+        bool apart = true;
+        for (int k = 0; k < first && apart; k++) {
+            apart = distance_between(&work->second[i], &work->candidates[k]) > APART;
+        }
+        if (apart) {
+            struct candidate *c = &work->candidates[work->candidate_count++];
+            *c = work->second[i];
+            c->seen = AFIS_SEEN_SECOND;
+        }
+    }
+}
+
+static void find_in(struct work *work, const int16_t *plane)
+{
+    work->ops->binarise(work, plane);
     afis_thin(work, work->ridge_bits);
     afis_thin(work, work->valley_bits);
     work->candidate_count = 0;
     collect_ends(work, work->ridge_bits, AFIS_MINUTIA_ENDING);
     collect_ends(work, work->valley_bits, AFIS_MINUTIA_BIFURCATION);
     drop_false(work);
+}
+
+void afis_find_minutiae(struct work *work)
+{
+    struct candidate *first = work->candidates;
+    work->candidates = work->second;
+    find_in(work, work->spare);
+    work->second_count = work->candidate_count;
+    work->candidates = first;
+    find_in(work, work->enhanced);
+    confirm(work);
+    supplement(work);
 }

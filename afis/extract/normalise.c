@@ -1,6 +1,6 @@
 /* Local normalisation: ridges come out with the same depth wherever the finger pressed hard or
- * lightly. The windows are narrow (about one ridge period), which ENGINE-scale experiments showed
- * to matter: a wide window leaves the shading of blotches in. */
+ * lightly. The windows are narrow (about one ridge period), because a wide window leaves the
+ * shading of blotches in. */
 #include <math.h>
 
 #include "stages.h"
@@ -17,13 +17,13 @@ void afis_normalise(struct work *work)
         work->weight[i] = squares[i] - work->mean[i] * work->mean[i];
         squares[i] -= work->mean[i] * work->mean[i];
     }
-    afis_field_smooth(work, work->mean, tune(0, MEAN_SIGMA));
-    afis_field_smooth(work, work->deviation, tune(1, DEVIATION_SIGMA));
+    afis_field_smooth(work, work->mean, MEAN_SIGMA);
+    afis_field_smooth(work, work->deviation, DEVIATION_SIGMA);
     for (int i = 0; i < work->cells; i++) {
         work->deviation[i] = sqrtf(work->deviation[i] > 0 ? work->deviation[i] : 0);
     }
     float typical = afis_field_percentile(work, work->deviation, NULL, 0.9f);
-    float least = typical * tune(2, FLOOR) + 0.5f;
+    float least = typical * FLOOR + 0.5f;
     work->least = least;
     for (int i = 0; i < work->cells; i++) {
         float d = work->deviation[i] > least ? work->deviation[i] : least;

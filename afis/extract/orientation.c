@@ -5,33 +5,59 @@
 
 #include "stages.h"
 
+/* Cells. Ridge distance changes slowly over a finger while its measurement is noisy. */
+#define PERIOD_SIGMA 3.0f
+#define NOTHING 1e-9f
+
 static float limited(float value, float low, float high)
 {
     return value < low ? low : value > high ? high : value;
 }
 
-void afis_orient(struct work *work, const int16_t *plane, float sigma)
+static void smooth_tensor(struct work *work, float sigma)
 {
-    work->ops->tensor(work, plane);
     for (int i = 0; i < work->cells; i++) {
         if (work->mask[i] == 0) {
-            work->gxx[i] = work->gyy[i] = work->gxy[i] = 0;
+            work->gxx[i] = work->gyy[i] = work->gxy[i] = work->energy[i] = 0;
         }
-        work->weight[i] = work->mask[i] != 0 ? work->energy[i] : 0;
     }
     afis_field_smooth(work, work->gxx, sigma);
     afis_field_smooth(work, work->gyy, sigma);
     afis_field_smooth(work, work->gxy, sigma);
-    afis_field_smooth(work, work->weight, sigma);
+}
+
+static void find_directions(struct work *work)
+{
     for (int i = 0; i < work->cells; i++) {
         float sum = work->gxx[i] + work->gyy[i];
         float difference = work->gxx[i] - work->gyy[i];
         float twice = 2 * work->gxy[i];
         float strength = sqrtf(difference * difference + twice * twice);
-        work->coherence[i] = sum > 1e-9f ? strength / sum : 0;
+        work->coherence[i] = sum > NOTHING ? strength / sum : 0;
         work->phi[i] = 0.5f * atan2f(twice, difference);
-        float ratio = work->weight[i] > 1e-9f ? sqrtf(sum / work->weight[i]) : 1;
+    }
+}
+
+static void find_periods(struct work *work)
+{
+    float *gradient = work->weight;
+    for (int i = 0; i < work->cells; i++) {
+        gradient[i] = work->gxx[i] + work->gyy[i];
+    }
+    afis_field_smooth(work, gradient, PERIOD_SIGMA);
+    afis_field_smooth(work, work->energy, PERIOD_SIGMA);
+    for (int i = 0; i < work->cells; i++) {
+        float ratio = work->energy[i] > NOTHING ? sqrtf(gradient[i] / work->energy[i]) : 1;
         float omega = asinf(limited(ratio, 0.1f, 1.0f));
         work->period[i] = limited(6.2831853f / omega, PERIOD_MIN, PERIOD_MAX);
     }
+}
+
+void afis_orient(struct work *work, const int16_t *plane, float sigma)
+{
+    work->ops->tensor(work, plane);
+    smooth_tensor(work, sigma);
+    afis_field_smooth(work, work->energy, sigma);
+    find_directions(work);
+    find_periods(work);
 }

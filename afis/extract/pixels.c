@@ -208,8 +208,7 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
     for (int y = 0; y < CELL; y++) {
         __m256i half = _mm256_set1_epi32(1 << (GAIN_BITS - 1));
         __m256i v = _mm256_srai_epi32(_mm256_add_epi32(sum[y], half), GAIN_BITS);
-        __m128i packed =
-            _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
         _mm_storeu_si128((__m128i *)(void *)(to + y * stride), packed);
     }
 }
@@ -277,12 +276,12 @@ static void compare(const struct work *work, float *product, float *enhanced, fl
     }
 }
 
-static void binarise_cell(const struct work *work, int row, int col)
+static void binarise_cell(const struct work *work, const int16_t *plane, int row, int col)
 {
     int shift = col * CELL % 64;
     int word = col * CELL / 64;
     for (int y = row * CELL; y < (row + 1) * CELL && y < work->height; y++) {
-        const int16_t *p = work->enhanced + y * work->stride + col * CELL;
+        const int16_t *p = plane + y * work->stride + col * CELL;
         uint64_t above = 0;
         uint64_t below = 0;
         for (int x = 0; x < CELL; x++) {
@@ -294,7 +293,7 @@ static void binarise_cell(const struct work *work, int row, int col)
     }
 }
 
-static void binarise(struct work *work)
+static void binarise(struct work *work, const int16_t *plane)
 {
     size_t bytes = (size_t)work->height * (size_t)work->words * sizeof(uint64_t);
     memset(work->ridge_bits, 0, bytes);
@@ -302,10 +301,11 @@ static void binarise(struct work *work)
     for (int row = 0; row < work->rows; row++) {
         for (int col = 0; col < work->cols; col++) {
             if (work->mask[row * work->cols + col] != 0) {
-                binarise_cell(work, row, col);
+                binarise_cell(work, plane, row, col);
             }
         }
     }
 }
 
-const struct pixel_ops PIXEL_OPS = {cell_sums, flatten, blur, tensor, filter_cell, compare, binarise};
+const struct pixel_ops PIXEL_OPS = {cell_sums,   flatten, blur,    tensor,
+                                    filter_cell, compare, binarise};

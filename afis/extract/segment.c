@@ -1,12 +1,15 @@
 /* Which cells hold ridges. The coarse mask asks for contrast alone and only spares work; the fine
- * one asks how much of a cell's signal the ridge filter kept, which residue, frames and blank areas
- * do not survive. */
+ * one asks how strong the ridges in a cell are, in grey levels and after the ridge filter, which
+ * residue, noise, frames and blank areas do not survive. */
 #include <math.h>
 #include <string.h>
 
 #include "stages.h"
 
-#define BLANK 2.0f /* grey levels of deviation: nothing there but the sensor's noise */
+#define COARSE 0.22f /* of the 92nd percentile of deviation */
+#define FINE 0.13f   /* of the 80th percentile of ridge strength */
+#define HOLE 30      /* cells: a larger hole in the foreground is a blank area and stays one */
+#define BLANK 2.0f   /* grey levels of deviation: nothing there but the sensor's noise */
 
 static void erode_or_dilate(struct work *work, uint8_t *mask, bool dilate)
 {
@@ -75,22 +78,32 @@ void afis_segment_coarse(struct work *work)
 {
     float typical = afis_field_percentile(work, work->deviation, NULL, 0.92f);
     for (int i = 0; i < work->cells; i++) {
-        work->coarse[i] =
-            work->deviation[i] > tune(3, 0.2f) * typical && work->weight[i] > BLANK * BLANK;
+        work->coarse[i] = work->deviation[i] > COARSE * typical && work->weight[i] > BLANK * BLANK;
     }
     memcpy(work->mask, work->coarse, (size_t)work->cells);
 }
 
+/* How strong the ridges of each cell are in grey levels, and how much of what is there they are. */
+static void measure_ridges(struct work *work)
+{
+    work->ops->compare(work, work->agreement, work->strength, work->weight);
+    afis_field_smooth(work, work->agreement, 1);
+    afis_field_smooth(work, work->strength, 1);
+    afis_field_smooth(work, work->weight, 1);
+    for (int i = 0; i < work->cells; i++) {
+        float power = work->strength[i] * work->weight[i];
+        float unit = work->deviation[i] > work->least ? work->deviation[i] : work->least;
+        work->agreement[i] = power > 0 ? work->agreement[i] / sqrtf(power) : 0;
+        work->strength[i] = sqrtf(work->strength[i]) * unit;
+    }
+}
+
 void afis_segment_fine(struct work *work)
 {
-    memcpy(work->amplitude, work->energy, (size_t)work->cells * sizeof(float));
-    afis_field_smooth(work, work->amplitude, tune(4, 1.0f));
+    measure_ridges(work);
+    work->typical = afis_field_percentile(work, work->strength, work->coarse, 0.8f);
     for (int i = 0; i < work->cells; i++) {
-        work->amplitude[i] = sqrtf(work->amplitude[i]);
-    }
-    float typical = afis_field_percentile(work, work->amplitude, work->coarse, 0.8f);
-    for (int i = 0; i < work->cells; i++) {
-        work->mask[i] = work->coarse[i] != 0 && work->amplitude[i] > tune(5, 0.15f) * typical;
+        work->mask[i] = work->coarse[i] != 0 && work->strength[i] > FINE * work->typical;
     }
     erode_or_dilate(work, work->mask, false);
     erode_or_dilate(work, work->mask, true);
@@ -100,6 +113,6 @@ void afis_segment_fine(struct work *work)
     for (int i = 0; i < work->cells; i++) {
         total += work->mask[i];
     }
-    keep_large(work, work->mask, 1, 0, (int)(tune(6, 0.1f) * (float)total) + 4);
-    keep_large(work, work->mask, 0, 1, (int)tune(7, 30));
+    keep_large(work, work->mask, 1, 0, total / 10 + 4);
+    keep_large(work, work->mask, 0, 1, HOLE);
 }

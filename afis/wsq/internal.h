@@ -15,6 +15,7 @@
 #define WSQ_CODED_BANDS 60u /* the last four are never coded (WSQ, figure 3) */
 #define WSQ_FILTER_MAX 31u  /* taps; the certified encoders use 9 and 7 */
 #define WSQ_HUFFMAN_TABLES 8u
+#define WSQ_LANES 16u /* lines that the wavelet joins at once */
 
 enum wsq_marker {
     WSQ_SOI = 0xffa0, /* start of image */
@@ -73,8 +74,9 @@ enum afis_status wsq_read_block(struct wsq_reader *r, const struct wsq_huffman *
 size_t wsq_coefficient_count(const struct wsq_tables *tables);
 
 /* Turns coefficients into pixels: dequantizes each band into its place in `plane` (width * height,
- * zeroed), then joins the bands. line: scratch for 2 * max(width, height) + 4 * WSQ_FILTER_MAX. */
+ * zeroed), then joins the bands. scratch: WSQ_LANES times max(width, height) + WSQ_FILTER_MAX,
+ * zeroed. */
 void wsq_reconstruct(const struct wsq_tables *tables, const int16_t *coefficients, float *plane,
-                     float *line);
+                     float *scratch);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "afis/image.h"
+#include "image_bounds.h"
 #include "wsq/internal.h"
 
 /* Markers up to the first block: what the picture needs to be laid out. */
@@ -65,7 +66,7 @@ static enum afis_status decode(struct wsq_reader *r, struct wsq_tables *tables, 
     size_t count = wsq_coefficient_count(tables);
     size_t area = (size_t)tables->width * tables->height;
     size_t longest = tables->width > tables->height ? tables->width : tables->height;
-    size_t floats = area + 2 * longest + 4 * (size_t)WSQ_FILTER_MAX;
+    size_t floats = area + WSQ_LANES * (longest + WSQ_FILTER_MAX);
     size_t size = floats * sizeof(float) + count * sizeof(int16_t);
     if (count == 0) {
         return AFIS_BAD_FORMAT;
@@ -99,6 +100,10 @@ enum afis_status afis_image_from_wsq(const uint8_t *bytes, size_t len, uint32_t 
     }
     if (marker != WSQ_SOB || !tables.width || !tables.transform || !tables.quantization) {
         return AFIS_BAD_FORMAT;
+    }
+    status = afis_image_bounds(tables.width, tables.height, dpi);
+    if (status != AFIS_OK) {
+        return status;
     }
     struct afis_image image = {.width = tables.width, .height = tables.height, .dpi = dpi};
     size_t area = (size_t)image.width * image.height;

@@ -81,7 +81,7 @@ static struct sources gather_all(struct arena *arena, const struct tree_section 
     for (size_t i = 0; i < count; i++) {
         gather(parents[i], name, &sources);
     }
-    sources.sections = arena_alloc(arena, (sources.count + 1) * sizeof *sources.sections);
+    sources.sections = arena_alloc(arena, (sources.count + 1) * sizeof(struct tree_section *));
     sources.count = 0;
     for (size_t i = 0; i < count; i++) {
         gather(parents[i], name, &sources);

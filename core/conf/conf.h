@@ -85,7 +85,9 @@ struct conf_plugin {
     unsigned max_calls;                    /* in flight at once, default 64 */
     const struct whorl_plugin *descriptor; /* loaded for its schema and check; NULL if disabled */
     const struct whorl_settings *settings; /* NULL if disabled */
-    uint8_t digest[32]; /* SHA-256 over module path and settings: same = unchanged */
+    /* SHA-256 over all of this, the settings and where its data is: same = unchanged. Not over the
+     * module's content. */
+    uint8_t digest[32];
 };
 
 struct conf {

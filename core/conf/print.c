@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/conf/digest.h"
@@ -98,6 +99,14 @@ static void print_force(const struct conf_force *force, FILE *out)
     fputs("}\n", out);
 }
 
+/* With as few digits as say it exactly. */
+static void print_real(FILE *out, const char *indent, const char *name, double value)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%.15g", value);
+    fprintf(out, "%s%s = %.*g\n", indent, name, strtod(text, NULL) == value ? 15 : 17, value);
+}
+
 static void print_setting(const struct whorl_setting *setting, const struct field *field,
                           const char *indent, FILE *out)
 {
@@ -106,7 +115,7 @@ static void print_setting(const struct whorl_setting *setting, const struct fiel
         fprintf(out, "%s%s = %lld\n", indent, setting->name, (long long)field->integer);
         break;
     case WHORL_SETTING_REAL:
-        fprintf(out, "%s%s = %.17g\n", indent, setting->name, field->real);
+        print_real(out, indent, setting->name, field->real);
         break;
     case WHORL_SETTING_BOOLEAN:
         fprintf(out, "%s%s = %s\n", indent, setting->name, field->boolean ? "yes" : "no");

@@ -170,12 +170,12 @@ uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uin
     return id;
 }
 
-void backend_cancel(struct backend *backend, uint64_t id)
+void backend_cancel(struct backend *backend, uint64_t call)
 {
     LOOP_ONLY(backend->host);
-    struct call *call = find_call(backend->host, id);
-    if (call && call->backend == backend && !call->ended) {
-        end_call(call, BACKEND_CANCELLED, NULL, 0);
+    struct call *found = find_call(backend->host, call);
+    if (found && found->backend == backend && !found->ended) {
+        end_call(found, BACKEND_CANCELLED, NULL, 0);
     }
 }
 
@@ -226,6 +226,7 @@ bool call_cancelled(const struct whorl_host *abi, uint64_t id)
 
 static void take_completion(struct host *host, const struct completion *completion)
 {
+    bool report = false;
     struct call *call = find_call(host, completion->call);
     if (!call || call->backend != completion->backend) {
         backend_log(completion->backend, WHORL_LOG_WARNING,
@@ -235,12 +236,18 @@ static void take_completion(struct host *host, const struct completion *completi
     if (call->ended) {
         backend_log(completion->backend, WHORL_LOG_INFO,
                     "completed a call that had been given up: ignored");
-    } else if (completion->good) {
-        end_call(call, BACKEND_ANSWERED, completion->answer, completion->len);
     } else {
-        end_call(call, BACKEND_MALFORMED, NULL, 0);
+        give_up(call);
+        report = true;
     }
+    struct backend_listener listener = call->listener;
     retire(host, call);
+    /* Only now, so that the listener finds room for the call that waited for this one. */
+    if (report && completion->good) {
+        listener.ended(listener.ctx, BACKEND_ANSWERED, completion->answer, completion->len);
+    } else if (report) {
+        listener.ended(listener.ctx, BACKEND_MALFORMED, NULL, 0);
+    }
 }
 
 static void take_lost_answers(struct host *host)

@@ -10,6 +10,13 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+/* Bounds of docs/plugins.md. */
+#define TEXT_MAX 250 /* bytes of a name, a label, an identifier, advice */
+#define VALUE_MAX 1000
+#define NAMES_MAX 64
+#define DETAILS_MAX 256
+#define IDENTIFIERS_MAX 16
+
 static const char *const class_names[] = {
     [ANSWER_NONE] = "none",
     [ANSWER_MATCH] = "match",
@@ -49,12 +56,12 @@ void answer_set(struct answer *answer, enum answer_class class, const char *form
 static bool identifiers_good(const msgpack_object *map, const char *path, struct whorl_fault *fault)
 {
     for (uint32_t i = 0; map != NULL && i < map->via.map.size; i++) {
-        char key[33];
+        char key[TEXT_MAX + 1];
         struct whorl_field value = {
-            .name = key, .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 64};
+            .name = key, .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = TEXT_MAX};
         const msgpack_object_kv *pair = &map->via.map.ptr[i];
         if (!whorl_str_copy(&pair->key, key, sizeof key) || key[0] == '\0') {
-            return whorl_fail(fault, path, "has a key that is no text of 1 to 32 bytes");
+            return whorl_fail(fault, path, "has a key that is no text of 1 to %d bytes", TEXT_MAX);
         }
         /* A map of this one pair, so that the SDK's checks of text apply to it as well. */
         msgpack_object one = {.type = MSGPACK_OBJECT_MAP};
@@ -77,8 +84,8 @@ static bool names_good(const msgpack_object *list, const char *path, struct whor
 {
     for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
         struct whorl_field f[] = {
-            {.name = "family", .type = WHORL_FIELD_STR, .min = 0, .max = 100},
-            {.name = "given", .type = WHORL_FIELD_STR, .min = 0, .max = 100},
+            {.name = "family", .type = WHORL_FIELD_STR, .min = 0, .max = TEXT_MAX},
+            {.name = "given", .type = WHORL_FIELD_STR, .min = 0, .max = TEXT_MAX},
         };
         char inner[96];
         snprintf(inner, sizeof inner, "%s.names[%u]", path, i);
@@ -93,8 +100,12 @@ static bool details_good(const msgpack_object *list, const char *path, struct wh
 {
     for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
         struct whorl_field f[] = {
-            {.name = "label", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 64},
-            {.name = "value", .type = WHORL_FIELD_STR, .required = true, .min = 0, .max = 1000},
+            {.name = "label", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = TEXT_MAX},
+            {.name = "value",
+             .type = WHORL_FIELD_STR,
+             .required = true,
+             .min = 0,
+             .max = VALUE_MAX},
             {.name = "level", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 16},
         };
         char inner[96];
@@ -160,10 +171,10 @@ static bool candidate_good(const msgpack_object *map, uint32_t index,
     struct whorl_field f[] = {
         {.name = "ref", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = ANSWER_REF_MAX},
         {.name = "score", .type = WHORL_FIELD_REAL, .min = -1e6, .max = 1e6},
-        {.name = "identifiers", .type = WHORL_FIELD_MAP, .min = 0, .max = 16},
-        {.name = "names", .type = WHORL_FIELD_ARRAY, .min = 0, .max = 32},
+        {.name = "identifiers", .type = WHORL_FIELD_MAP, .min = 0, .max = IDENTIFIERS_MAX},
+        {.name = "names", .type = WHORL_FIELD_ARRAY, .min = 0, .max = NAMES_MAX},
         {.name = "born", .type = WHORL_FIELD_STR, .min = 10, .max = 10},
-        {.name = "details", .type = WHORL_FIELD_ARRAY, .min = 0, .max = 128},
+        {.name = "details", .type = WHORL_FIELD_ARRAY, .min = 0, .max = DETAILS_MAX},
         {.name = "found_by", .type = WHORL_FIELD_STR, .min = 1, .max = 64},
         {.name = "found_for", .type = WHORL_FIELD_MAP, .min = 0, .max = 8},
     };
@@ -207,7 +218,7 @@ static bool samples_good(const msgpack_object *list, const struct answer_questio
              .min = 0,
              .max = DECODE_SAMPLES_MAX - 1},
             {.name = "quality", .type = WHORL_FIELD_INT, .min = 0, .max = 100},
-            {.name = "advice", .type = WHORL_FIELD_STR, .min = 0, .max = 250},
+            {.name = "advice", .type = WHORL_FIELD_STR, .min = 0, .max = TEXT_MAX},
         };
         char path[32];
         snprintf(path, sizeof path, "samples[%u]", i);

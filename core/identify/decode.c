@@ -62,6 +62,16 @@ static bool take_text(const struct whorl_field *field, char *out, size_t cap,
            whorl_fail(fault, field->name, "must be a text of at most %zu bytes", cap - 1);
 }
 
+/* The number that these digits make. */
+static int number_of(const char *digits, int count)
+{
+    int number = 0;
+    for (int i = 0; i < count; i++) {
+        number = number * 10 + (digits[i] - '0');
+    }
+    return number;
+}
+
 bool decode_date_valid(const char *text)
 {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -73,9 +83,9 @@ bool decode_date_valid(const char *text)
             return false;
         }
     }
-    int year = atoi(text);
-    int month = atoi(text + 5);
-    int day = atoi(text + 8);
+    int year = number_of(text, 4);
+    int month = number_of(text + 5, 2);
+    int day = number_of(text + 8, 2);
     if (year < 1850 || year > 2199 || month < 1 || month > 12 || day < 1) {
         return false;
     }

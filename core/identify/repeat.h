@@ -44,7 +44,7 @@ struct repeat *repeat_add(struct repeats *repeats, const char *device, const cha
 
 /* The flow has ended: keeps its reply, whose result now belongs to the entry, and evicts the oldest
  * past the bounds. May evict this one: don't touch it afterwards. */
-void repeat_keep(struct repeats *repeats, struct repeat *repeat, struct repeat_reply *reply,
+void repeat_keep(struct repeats *repeats, struct repeat *entry, struct repeat_reply *reply,
                  uint64_t kept_until);
 
 /* Evicts what is past its time. */

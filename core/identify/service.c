@@ -347,7 +347,7 @@ static bool checks_exist(const struct flow *flow, struct refusal *refusal)
             found = strcmp(flow->checks[j].plugin->conf->name, flow->request.checks[i]) == 0;
         }
         if (!found) {
-            char where[24];
+            char where[32];
             snprintf(where, sizeof where, "checks[%zu]", i);
             return refuse(refusal, "invalid", where, "is no backend of this server");
         }

@@ -75,17 +75,21 @@ static void recording_free(struct recording *recording)
     free(recording);
 }
 
-static void one_ended(struct recording *recording)
+static void recording_end(struct recording *recording)
 {
-    if (--recording->pending > 0) {
-        return;
-    }
     bool stored = recording->sinks > 0;
     for (size_t i = 0; i < recording->sinks; i++) {
         stored = stored && recording->receipts[i].stored;
     }
     recording->done(recording->ctx, stored, recording->receipts, recording->sinks);
     recording_free(recording);
+}
+
+static void one_ended(struct recording *recording)
+{
+    if (--recording->pending == 0) {
+        recording_end(recording);
+    }
 }
 
 static void errand_failed(struct errand *errand, const char *why)
@@ -126,20 +130,20 @@ static bool receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *
     return good;
 }
 
-static void errand_send(struct errand *errand);
+static bool errand_send(struct errand *errand);
 
-/* Wakes the errands that waited, as long as the sink takes them. */
+/* A call has ended, so that one that waited can go. Those that are too late fail on the way. */
 static void wake(struct sink_queue *queue)
 {
-    struct errand *errand = queue->head;
-    if (errand == NULL) {
-        return;
+    bool gone = false;
+    while (!gone && queue->head != NULL) {
+        struct errand *errand = queue->head;
+        queue->head = errand->next;
+        queue->tail = queue->head == NULL ? NULL : queue->tail;
+        queue->waiting--;
+        errand->again = true;
+        gone = errand_send(errand);
     }
-    queue->head = errand->next;
-    queue->tail = queue->head == NULL ? NULL : queue->tail;
-    queue->waiting--;
-    errand->again = true;
-    errand_send(errand);
 }
 
 /* false: no room to wait, or nothing in flight whose end would wake it. */
@@ -211,24 +215,22 @@ static void no_progress(void *ctx, const char *stage, double fraction)
     (void)fraction;
 }
 
-static void errand_send(struct errand *errand)
+/* false: it failed at once. After the return the errand may be gone. */
+static bool errand_send(struct errand *errand)
 {
     struct recording *recording = errand->recording;
-    struct sink_queue *queue = errand->plugin->queue;
     struct whorl_secret message = {0};
     uint64_t now = now_ms();
     bool late = now >= recording->deadline;
     if (late || whorl_secret_write(&message, recording->message.data, recording->message.size)) {
         whorl_secret_release(&message);
-        sink_queue_ref(queue);
         errand_failed(errand, late ? "timed out while the sink was busy" : "out of memory");
-        wake(queue);
-        sink_queue_unref(queue);
-        return;
+        return false;
     }
-    queue->flying++;
+    errand->plugin->queue->flying++;
     const struct backend_listener listener = {no_progress, errand_ended, errand};
     backend_call(errand->plugin->backend, &message, recording->deadline - now, &listener);
+    return true;
 }
 
 static void message_pack(struct recording *recording, const char *force,
@@ -249,6 +251,32 @@ static void message_pack(struct recording *recording, const char *force,
     }
 }
 
+/* Sends the recording to every sink there is. */
+static void errands_send(struct recording *recording)
+{
+    const struct setup *setup = recording->setup;
+    struct errand *errands = recording->errands;
+    size_t sinks = 0;
+    for (size_t i = 0; i < setup->count; i++) {
+        if (setup->plugins[i].queue != NULL) {
+            recording->receipts[sinks].sink = setup->plugins[i].conf->name;
+            errands[sinks] = (struct errand){.recording = recording,
+                                             .plugin = &setup->plugins[i],
+                                             .receipt = &recording->receipts[sinks]};
+            sinks++;
+        }
+    }
+    recording->sinks = sinks;
+    recording->pending = sinks;
+    if (sinks == 0) {
+        recording_end(recording);
+    }
+    /* An errand may fail at once, and with the last one the recording ends. */
+    for (size_t i = 0; i < sinks; i++) {
+        errand_send(&errands[i]);
+    }
+}
+
 void sink_write(struct setup *setup, struct log *log, const char *transaction, const char *force,
                 const struct sink_record *records, size_t count, uint64_t deadline_ms,
                 sink_done *done, void *ctx)
@@ -266,7 +294,6 @@ void sink_write(struct setup *setup, struct log *log, const char *transaction, c
     *recording = (struct recording){.setup = setup_ref(setup),
                                     .log = log,
                                     .deadline = now_ms() + deadline_ms,
-                                    .pending = 1,
                                     .errands = errands,
                                     .receipts = receipts,
                                     .done = done,
@@ -276,17 +303,5 @@ void sink_write(struct setup *setup, struct log *log, const char *transaction, c
     }
     msgpack_sbuffer_init(&recording->message);
     message_pack(recording, force, records, count, deadline_ms);
-    for (size_t i = 0; i < setup->count; i++) {
-        const struct setup_plugin *plugin = &setup->plugins[i];
-        if (plugin->queue == NULL) {
-            continue;
-        }
-        size_t n = recording->sinks++;
-        receipts[n].sink = plugin->conf->name;
-        errands[n] =
-            (struct errand){.recording = recording, .plugin = plugin, .receipt = &receipts[n]};
-        recording->pending++;
-        errand_send(&errands[n]);
-    }
-    one_ended(recording);
+    errands_send(recording);
 }

@@ -8,23 +8,10 @@
  * connection need not map and lock pages for every read. */
 #define KEEP (64u << 10)
 
-/* One object of a message. */
-struct part {
-    const uint8_t *bytes;
-    size_t len;
+/* What of a message has not been read yet. It has been walked: heads and lengths are right. */
+struct cursor {
+    const uint8_t *at, *end;
 };
-
-/* Cuts the next object off; the whole has been walked, so there is one. */
-static struct part next_part(const uint8_t **at, const uint8_t *end)
-{
-    struct part part = {*at, 0};
-    if (whorl_msg_walk(*at, (size_t)(end - *at), (size_t)(end - *at), &part.len, NULL) !=
-        WHORL_MSG_WHOLE) {
-        part.len = 0;
-    }
-    *at += part.len;
-    return part;
-}
 
 static uint64_t big_endian(const uint8_t *bytes, size_t len)
 {
@@ -35,48 +22,20 @@ static uint64_t big_endian(const uint8_t *bytes, size_t len)
     return value;
 }
 
-static bool is_integer(struct part part)
+/* The length of the integer that begins with this byte; 0 if none does. */
+static size_t integer_len(uint8_t first)
 {
-    return part.len > 0 && (part.bytes[0] < 0x80 || part.bytes[0] >= 0xe0 ||
-                            (part.bytes[0] >= 0xcc && part.bytes[0] <= 0xd3));
+    if (first < 0x80 || first >= 0xe0) {
+        return 1;
+    }
+    /* cc to cf and d0 to d3: 1, 2, 4 or 8 bytes follow. */
+    return first >= 0xcc && first <= 0xd3 ? 1 + ((size_t)1 << (first & 3)) : 0;
 }
 
-/* The message type, or something that is none. */
-static uint64_t read_type(struct part part)
+/* Length of the head of the str or bin that begins with this byte; 0 if none does. */
+static size_t text_head(uint8_t first)
 {
-    if (!is_integer(part)) {
-        return UINT64_MAX;
-    }
-    return part.len == 1 ? part.bytes[0] : big_endian(part.bytes + 1, part.len - 1);
-}
-
-/* Elements of the array whose head is at bytes, and the length of that head; 0 for no array. */
-static size_t array_head(const uint8_t *bytes, size_t len, size_t *head)
-{
-    *head = 1;
-    if (len > 0 && (bytes[0] & 0xf0) == 0x90) {
-        return bytes[0] & 0x0fu;
-    }
-    if (len == 0 || (bytes[0] & 0xfe) != 0xdc) {
-        return 0;
-    }
-    size_t width = bytes[0] == 0xdc ? 2 : 4;
-    *head = 1 + width;
-    return big_endian(bytes + 1, width);
-}
-
-static bool is_array(struct part part)
-{
-    return part.len > 0 && ((part.bytes[0] & 0xf0) == 0x90 || (part.bytes[0] & 0xfe) == 0xdc);
-}
-
-/* Length of the head of a str or bin; 0 for anything else. */
-static size_t text_head(struct part part)
-{
-    if (part.len == 0) {
-        return 0;
-    }
-    switch (part.bytes[0]) {
+    switch (first) {
     case 0xc4: /* bin 8 */
     case 0xd9: /* str 8 */
         return 2;
@@ -87,18 +46,60 @@ static size_t text_head(struct part part)
     case 0xdb:
         return 5;
     default:
-        return (part.bytes[0] & 0xe0) == 0xa0 ? 1 : 0;
+        return (first & 0xe0) == 0xa0 ? 1 : 0;
     }
 }
 
-static bool read_method(struct part part, struct frame *frame, struct whorl_fault *fault)
+static bool is_array(uint8_t first)
 {
-    size_t head = text_head(part);
+    return (first & 0xf0) == 0x90 || (first & 0xfe) == 0xdc;
+}
+
+/* Steps over the head of the array that is the message; its count, or 0 for no array. */
+static uint64_t read_count(struct cursor *cursor)
+{
+    uint8_t first = *cursor->at++;
+    if ((first & 0xf0) == 0x90) {
+        return first & 0x0fu;
+    }
+    if (!is_array(first)) {
+        return 0;
+    }
+    size_t width = first == 0xdc ? 2 : 4;
+    cursor->at += width;
+    return big_endian(cursor->at - width, width);
+}
+
+/* The message's type; anything that is none is not below 3. */
+static uint64_t read_type(struct cursor *cursor)
+{
+    uint8_t first = *cursor->at;
+    size_t len = integer_len(first);
+    cursor->at += len;
+    if (len == 0) {
+        return UINT64_MAX;
+    }
+    return len == 1 ? first : big_endian(cursor->at - len + 1, len - 1);
+}
+
+static bool read_id(struct cursor *cursor, struct frame *frame, struct whorl_fault *fault)
+{
+    frame->id = cursor->at;
+    frame->id_len = integer_len(*cursor->at);
+    cursor->at += frame->id_len;
+    return frame->id_len > 0 || whorl_fail(fault, "id", "must be an integer");
+}
+
+static bool read_method(struct cursor *cursor, struct frame *frame, struct whorl_fault *fault)
+{
+    uint8_t first = *cursor->at;
+    size_t head = text_head(first);
     if (head == 0) {
         return whorl_fail(fault, "method", "must be a str or bin");
     }
-    frame->method = (const char *)part.bytes + head;
-    frame->method_len = part.len - head;
+    frame->method_len = head == 1 ? first & 0x1fu : big_endian(cursor->at + 1, head - 1);
+    frame->method = (const char *)cursor->at + head;
+    cursor->at += head + frame->method_len;
     if (frame->method_len > FRAME_METHOD_MAX) {
         return whorl_fail(fault, "method", "must have at most %u bytes, not %zu", FRAME_METHOD_MAX,
                           frame->method_len);
@@ -109,43 +110,32 @@ static bool read_method(struct part part, struct frame *frame, struct whorl_faul
     return true;
 }
 
-static bool read_params(struct part part, struct frame *frame, struct whorl_fault *fault)
+static bool read_params(const struct cursor *cursor, struct frame *frame, struct whorl_fault *fault)
 {
-    if (!is_array(part)) {
-        return whorl_fail(fault, "params", "must be an array");
-    }
-    frame->params = part.bytes;
-    frame->params_len = part.len;
-    return true;
+    frame->params = cursor->at;
+    frame->params_len = (size_t)(cursor->end - cursor->at);
+    return is_array(*cursor->at) || whorl_fail(fault, "params", "must be an array");
 }
 
 bool frame_read(const uint8_t *bytes, size_t len, struct frame *frame, struct whorl_fault *fault)
 {
     *frame = (struct frame){0};
-    size_t head = 0;
-    size_t count = array_head(bytes, len, &head);
-    const uint8_t *at = bytes + head;
-    const uint8_t *end = bytes + len;
-    uint64_t type = count == 3 || count == 4 ? read_type(next_part(&at, end)) : UINT64_MAX;
+    struct cursor cursor = {bytes, bytes + len};
+    uint64_t count = read_count(&cursor);
+    uint64_t type = count == 3 || count == 4 ? read_type(&cursor) : UINT64_MAX;
     if (!(count == 4 && type <= FRAME_RESPONSE) && !(count == 3 && type == FRAME_NOTIFICATION)) {
         return whorl_fail(fault, "",
                           "the message is neither [0, id, method, params] nor "
                           "[1, id, error, result] nor [2, method, params]");
     }
     frame->type = (enum frame_type)type;
-    if (frame->type != FRAME_NOTIFICATION) {
-        struct part id = next_part(&at, end);
-        if (!is_integer(id)) {
-            return whorl_fail(fault, "id", "must be an integer");
-        }
-        frame->id = id.bytes;
-        frame->id_len = id.len;
+    if (frame->type != FRAME_NOTIFICATION && !read_id(&cursor, frame, fault)) {
+        return false;
     }
     if (frame->type == FRAME_RESPONSE) {
         return true;
     }
-    return read_method(next_part(&at, end), frame, fault) &&
-           read_params((struct part){at, (size_t)(end - at)}, frame, fault);
+    return read_method(&cursor, frame, fault) && read_params(&cursor, frame, fault);
 }
 
 /* --- The stream ----------------------------------------------------------------------------- */
@@ -157,7 +147,7 @@ static enum whorl_msg_walk next_frame(struct frame_reader *reader, const uint8_t
 {
     enum whorl_msg_walk got = whorl_msg_walk_on(&reader->walker, bytes, len, max, used, fault);
     if (got == WHORL_MSG_WHOLE) {
-        reader->walker = (struct whorl_msg_walker){0};
+        whorl_msg_walker_reset(&reader->walker);
         if (!frame_read(bytes, *used, frame, fault)) {
             return WHORL_MSG_BAD;
         }
@@ -248,12 +238,12 @@ void frame_reader_trim(struct frame_reader *reader)
 void frame_reader_release(struct frame_reader *reader)
 {
     whorl_secret_release(&reader->rest);
-    reader->walker = (struct whorl_msg_walker){0};
+    whorl_msg_walker_reset(&reader->walker);
 }
 
 /* --- Writing -------------------------------------------------------------------------------- */
 
-size_t frame_error_head(uint8_t to[FRAME_HEAD_MAX], const uint8_t *id, size_t id_len)
+size_t frame_error_head(uint8_t to[FRAME_REPLY_HEAD], const uint8_t *id, size_t id_len)
 {
     to[0] = 0x94;
     to[1] = FRAME_RESPONSE;
@@ -261,14 +251,15 @@ size_t frame_error_head(uint8_t to[FRAME_HEAD_MAX], const uint8_t *id, size_t id
     return 2 + id_len;
 }
 
-size_t frame_result_head(uint8_t to[FRAME_HEAD_MAX], const uint8_t *id, size_t id_len)
+size_t frame_result_head(uint8_t to[FRAME_REPLY_HEAD], const uint8_t *id, size_t id_len)
 {
     size_t len = frame_error_head(to, id, id_len);
     to[len] = 0xc0; /* no error */
     return len + 1;
 }
 
-size_t frame_notification_head(uint8_t to[FRAME_HEAD_MAX], const char *method, size_t method_len)
+size_t frame_notification_head(uint8_t to[FRAME_NOTIFICATION_HEAD], const char *method,
+                               size_t method_len)
 {
     size_t len = 0;
     to[len++] = 0x93;

@@ -55,6 +55,7 @@ struct rpc {
     struct idmap calls, ids; /* by id: calls, connections */
     struct call *spare_calls;
     msgpack_zone zone; /* of the request at hand */
+    char method[FRAME_METHOD_MAX + 1];
     uint64_t refusals_since;
     unsigned refusals;
     bool closing;
@@ -112,7 +113,7 @@ static void end_call(struct rpc *rpc, struct call *call)
 static void write_result(struct connection *connection, const struct call *call,
                          const uint8_t *result, size_t len)
 {
-    uint8_t head[FRAME_HEAD_MAX];
+    uint8_t head[FRAME_REPLY_HEAD];
     size_t head_len = frame_result_head(head, call->wire_id, call->wire_id_len);
     stream_write(connection->stream, head, head_len);
     stream_write(connection->stream, result, len);
@@ -153,7 +154,7 @@ static void write_error(struct connection *connection, const uint8_t *head, size
 static void refuse_request(struct connection *connection, const uint8_t *id, size_t id_len,
                            const char *code, const char *where, const char *message)
 {
-    uint8_t head[FRAME_HEAD_MAX];
+    uint8_t head[FRAME_REPLY_HEAD];
     write_error(connection, head, frame_error_head(head, id, id_len), code, where, message, "\xc0");
 }
 
@@ -182,10 +183,10 @@ void rpc_notify(struct rpc *rpc, uint64_t connection, const char *method, const 
     struct connection *to = idmap_get(&rpc->ids, connection);
     size_t method_len = strlen(method);
     if (to == NULL || method_len > FRAME_METHOD_MAX ||
-        stream_queued(to->stream) + FRAME_HEAD_MAX + len > rpc->limits.max_write_queue) {
+        stream_queued(to->stream) + FRAME_NOTIFICATION_HEAD + len > rpc->limits.max_write_queue) {
         return;
     }
-    uint8_t head[FRAME_HEAD_MAX];
+    uint8_t head[FRAME_NOTIFICATION_HEAD];
     stream_write(to->stream, head, frame_notification_head(head, method, method_len));
     stream_write(to->stream, argument, len);
 }
@@ -236,12 +237,23 @@ static void end_connection(struct connection *connection, const char *reason)
 static void reject_bytes(struct connection *connection, const char *code,
                          const struct whorl_fault *fault)
 {
-    uint8_t head[FRAME_HEAD_MAX];
+    uint8_t head[FRAME_NOTIFICATION_HEAD];
     write_error(connection, head, frame_notification_head(head, "error", strlen("error")), code,
                 fault->where, fault->text, "");
     tell_refusal(connection->rpc, &connection->peer, fault->text);
     end_connection(connection, fault->text);
     stream_close(connection->stream, true);
+}
+
+/* Builds the tree of the params in rpc->zone. */
+static bool build_params(struct rpc *rpc, const struct frame *frame, msgpack_object *params)
+{
+    if (frame->params_len == 1) { /* an empty array: nothing to build */
+        *params = (msgpack_object){.type = MSGPACK_OBJECT_ARRAY};
+        return true;
+    }
+    msgpack_zone_clear(&rpc->zone);
+    return whorl_msg_build(frame->params, frame->params_len, &rpc->zone, params, NULL);
 }
 
 static void on_request(struct connection *connection, const struct frame *frame)
@@ -252,21 +264,22 @@ static void on_request(struct connection *connection, const struct frame *frame)
                        "as many calls are open on this connection as it may have");
         return;
     }
-    msgpack_object params;
-    struct call *call = NULL;
-    if (whorl_msg_build(frame->params, frame->params_len, &rpc->zone, &params, NULL)) {
-        call = add_call(connection, frame);
+    if (stream_queued(connection->stream) > rpc->limits.max_write_queue) {
+        /* One read may bring thousands of requests; their answers must not pile up. */
+        refuse_request(connection, frame->id, frame->id_len, "busy", "",
+                       "as many answers wait on this connection as may");
+        return;
     }
+    msgpack_object params;
+    struct call *call = build_params(rpc, frame, &params) ? add_call(connection, frame) : NULL;
     if (call == NULL) {
         refuse_request(connection, frame->id, frame->id_len, "busy", "", "out of memory");
-    } else {
-        char method[FRAME_METHOD_MAX + 1];
-        memcpy(method, frame->method, frame->method_len);
-        method[frame->method_len] = '\0';
-        const struct rpc_call name = {connection->id, call->id, &connection->peer};
-        rpc->handler.request(rpc->handler.ctx, &name, method, &params);
+        return;
     }
-    msgpack_zone_clear(&rpc->zone);
+    memcpy(rpc->method, frame->method, frame->method_len);
+    rpc->method[frame->method_len] = '\0';
+    const struct rpc_call name = {connection->id, call->id, &connection->peer};
+    rpc->handler.request(rpc->handler.ctx, &name, rpc->method, &params);
 }
 
 static bool on_frame(void *ctx, const struct frame *frame)

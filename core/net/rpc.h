@@ -4,10 +4,11 @@
  * named by an id: to reply to one whose connection has gone is a no-op. Loop thread only.
  *
  * Replies to what one read brought leave in one write. A connection above max_write_queue is not
- * read until the peer has taken half of it; one above max_calls_per_connection gets `busy` answers,
- * one above max_connections is closed at once. Dropped are: a handshake that takes longer than
- * handshake_timeout_s; and after idle_timeout_s a peer that is silent with no call open, that has
- * not sent a message to its end, or that takes nothing of what is sent. */
+ * read until the peer has taken half of it, and what was read already gets `busy` answers, as do
+ * requests above max_calls_per_connection; one above max_connections is closed at once. Dropped
+ * are: a handshake that takes longer than handshake_timeout_s; and after idle_timeout_s a peer that
+ * is silent with no call open, that has not sent a message to its end, or that takes nothing of
+ * what is sent. */
 #ifndef CORE_RPC_H
 #define CORE_RPC_H
 
@@ -48,7 +49,8 @@ struct rpc_handler {
     void *ctx;
 };
 
-/* Limits come from conf->core. NULL when memory, or lockable memory, is short. To be ended by
+/* Limits come from conf->core. The process must ignore SIGPIPE: a peer may be gone before what is
+ * sent to it. NULL when memory, or lockable memory, is short. To be ended by
  * rpc_close, then rpc_free. */
 struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler *handler,
                     struct log *log);

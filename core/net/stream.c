@@ -309,10 +309,24 @@ static void end_writing(struct stream *stream)
     }
 }
 
+/* A peer that asks and does not read is no longer listened to, until half of what waits for it has
+ * gone. */
+static void hold_back(struct stream *stream)
+{
+    if (stream->state <= STREAM_OPEN) {
+        size_t bound = stream->group->limits.max_queue;
+        set_reading(stream, stream_queued(stream) <= (stream->reading ? bound : bound / 2));
+    }
+}
+
 static void flush(struct stream *stream)
 {
     set_dirty(stream, false);
-    if (stream->state == STREAM_CLOSED || stream->sending != NULL) {
+    if (stream->state == STREAM_CLOSED) {
+        return;
+    }
+    if (stream->sending != NULL) {
+        hold_back(stream);
         return;
     }
     if (stream->broken) {
@@ -329,9 +343,8 @@ static void flush(struct stream *stream)
         if (stream->sending == NULL) {
             end_writing(stream);
         }
-    } else if (stream->state <= STREAM_OPEN) {
-        size_t bound = stream->group->limits.max_queue;
-        set_reading(stream, stream_queued(stream) <= (stream->reading ? bound : bound / 2));
+    } else {
+        hold_back(stream);
     }
 }
 

@@ -245,7 +245,7 @@ static enum registry_found got(int code, struct whorl_fault *fault)
 
 static MDB_val key_of(const char *id)
 {
-    return (MDB_val){.mv_size = strlen(id), .mv_data = (void *)(uintptr_t)id};
+    return (MDB_val){.mv_size = strlen(id), .mv_data = (void *)id};
 }
 
 enum registry_found registry_device(struct registry *registry, const char *id,
@@ -275,7 +275,7 @@ enum registry_found registry_device_of(struct registry *registry, const uint8_t 
     if (txn == NULL) {
         return REGISTRY_FAILED;
     }
-    MDB_val hash = {.mv_size = 32, .mv_data = (void *)(uintptr_t)certificate};
+    MDB_val hash = {.mv_size = 32, .mv_data = (void *)certificate};
     MDB_val key;
     MDB_val value;
     enum registry_found found = got(mdb_get(txn, registry->certificates, &hash, &key), fault);
@@ -460,7 +460,7 @@ static int write_device(MDB_txn *txn, void *arg)
     if (code != 0) {
         return code;
     }
-    MDB_val hash = {.mv_size = 32, .mv_data = (void *)(uintptr_t)device->certificate};
+    MDB_val hash = {.mv_size = 32, .mv_data = (void *)device->certificate};
     MDB_val owner = key_of(device->id);
     code = mdb_put(txn, change->registry->certificates, &hash, &owner, MDB_NOOVERWRITE);
     if (code == MDB_KEYEXIST) {

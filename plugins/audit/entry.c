@@ -4,7 +4,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +12,6 @@
 
 #define COMMITMENT_DOMAIN 0x02
 #define CHAIN_DOMAIN 0x03
-#define HEAD_FILE_TITLE "whorl-audit-head 1"
 
 bool audit_entry_read(const uint8_t *bytes, size_t len, struct audit_entry *entry)
 {
@@ -33,12 +31,18 @@ bool audit_entry_read(const uint8_t *bytes, size_t len, struct audit_entry *entr
     return true;
 }
 
+bool audit_digest_begin(EVP_MD_CTX *ctx)
+{
+    const EVP_MD *again = EVP_MD_CTX_get0_md(ctx);
+    return EVP_DigestInit_ex(ctx, again != NULL ? NULL : EVP_sha256(), NULL) == 1;
+}
+
 static bool hash(EVP_MD_CTX *ctx, uint8_t domain, const uint8_t first[32], const uint8_t *second,
                  size_t len, uint8_t out[AUDIT_HASH])
 {
-    return EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-           EVP_DigestUpdate(ctx, &domain, 1) == 1 && EVP_DigestUpdate(ctx, first, 32) == 1 &&
-           EVP_DigestUpdate(ctx, second, len) == 1 && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+    return audit_digest_begin(ctx) && EVP_DigestUpdate(ctx, &domain, 1) == 1 &&
+           EVP_DigestUpdate(ctx, first, 32) == 1 && EVP_DigestUpdate(ctx, second, len) == 1 &&
+           EVP_DigestFinal_ex(ctx, out, NULL) == 1;
 }
 
 bool audit_commit(EVP_MD_CTX *ctx, const uint8_t salt[AUDIT_SALT], const uint8_t *record,
@@ -86,49 +90,26 @@ int audit_head_put(MDB_txn *txn, MDB_dbi state, const struct audit_head *head)
     return mdb_put(txn, state, &key, &value, 0);
 }
 
-/* ------------------------------------------------------------------ the head file */
+/* ------------------------------------------------------------------ files beside it */
 
-void audit_hex(const uint8_t *bytes, size_t len, char *text)
+int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
+                    struct whorl_fault *fault)
 {
-    for (size_t i = 0; i < len; i++)
-        sprintf(text + 2 * i, "%02x", bytes[i]);
-}
-
-static bool unhex(const char *text, uint8_t *bytes, size_t len)
-{
-    if (strlen(text) != 2 * len || strspn(text, "0123456789abcdef") != 2 * len)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        unsigned byte;
-        sscanf(text + 2 * i, "%2x", &byte);
-        bytes[i] = (uint8_t)byte;
-    }
-    return true;
-}
-
-int audit_head_file_read(const char *dir, struct audit_head *head, struct whorl_fault *fault)
-{
-    char path[PATH_MAX], text[256], title[32], hex[2 * AUDIT_HASH + 2];
-    snprintf(path, sizeof(path), "%s/head", dir);
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
     FILE *file = fopen(path, "re");
     if (file == NULL && errno == ENOENT)
         return 0;
-    if (file == NULL) {
-        whorl_fail(fault, "", "cannot read %s: %s", path, strerror(errno));
-        return -1;
-    }
-    size_t len = fread(text, 1, sizeof(text) - 1, file);
-    fclose(file);
-    text[len] = '\0';
-    int end = -1;
-    sscanf(text, "%31[^\n]\n%" SCNu64 "\n%65[^\n]\n%n", title, &head->count, hex, &end);
-    if (end < 0 || (size_t)end != len || strcmp(title, HEAD_FILE_TITLE) != 0 ||
-        !unhex(hex, head->hash, AUDIT_HASH)) {
-        whorl_fail(fault, "", "%s: not a head file (expected \"%s\", a count and a hash)", path,
-                   HEAD_FILE_TITLE);
-        return -1;
-    }
-    return 1;
+    size_t len = file != NULL ? fread(text, 1, cap, file) : 0;
+    bool failed = file == NULL || ferror(file) != 0;
+    int error = errno;
+    if (file != NULL)
+        fclose(file);
+    text[len < cap ? len : cap - 1] = '\0';
+    if (!failed && len < cap && strlen(text) == len)
+        return 1;
+    whorl_fail(fault, "", "cannot read %s: %s", path, failed ? strerror(error) : "malformed");
+    return -1;
 }
 
 /* Writes and fsyncs a file of its own; 0 or errno. */
@@ -147,19 +128,18 @@ static int write_file(int dir_fd, const char *name, const char *text)
     return rc;
 }
 
-bool audit_head_file_write(const char *dir, const struct audit_head *head,
-                           struct whorl_fault *fault)
+bool audit_file_replace(const char *dir, const char *name, const char *text,
+                        struct whorl_fault *fault)
 {
-    char text[160], hex[2 * AUDIT_HASH + 1];
-    audit_hex(head->hash, AUDIT_HASH, hex);
-    snprintf(text, sizeof(text), "%s\n%" PRIu64 "\n%s\n", HEAD_FILE_TITLE, head->count, hex);
+    char fresh[64];
+    snprintf(fresh, sizeof(fresh), "%s.new", name);
     int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = dir_fd < 0 ? errno : write_file(dir_fd, "head.new", text);
-    if (rc == 0 && renameat(dir_fd, "head.new", dir_fd, "head") != 0)
+    int rc = dir_fd < 0 ? errno : write_file(dir_fd, fresh, text);
+    if (rc == 0 && renameat(dir_fd, fresh, dir_fd, name) != 0)
         rc = errno;
     if (rc == 0 && fsync(dir_fd) != 0)
         rc = errno;
     if (dir_fd >= 0)
         close(dir_fd);
-    return rc == 0 || whorl_fail(fault, "", "cannot write %s/head: %s", dir, strerror(rc));
+    return rc == 0 || whorl_fail(fault, "", "cannot write %s/%s: %s", dir, name, strerror(rc));
 }

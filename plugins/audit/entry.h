@@ -10,7 +10,7 @@
 
 #define AUDIT_KIND "whorl-audit"
 #define AUDIT_VERSION 1u
-#define AUDIT_DBS 2u
+#define AUDIT_DBS 3u
 #define AUDIT_ENTRIES "entries" /* MDB_INTEGERKEY: position -> entry */
 #define AUDIT_STATE "state"     /* "head" -> count (8, little-endian) | chain hash */
 #define AUDIT_ENTRY_FIXED (1u + 2u * AUDIT_HASH)
@@ -40,13 +40,16 @@ bool audit_chain(EVP_MD_CTX *ctx, const uint8_t before[AUDIT_HASH],
 int audit_head_get(MDB_txn *txn, MDB_dbi state, struct audit_head *head);
 int audit_head_put(MDB_txn *txn, MDB_dbi state, const struct audit_head *head);
 
-/* The head file of directory dir: 1 read, 0 none there, -1 malformed or unreadable (*fault). */
-int audit_head_file_read(const char *dir, struct audit_head *head, struct whorl_fault *fault);
+/* Begins a SHA-256; a context that is used again costs no look-up of the algorithm. */
+bool audit_digest_begin(EVP_MD_CTX *ctx);
+
+/* Reads the small text file `name` of directory dir: 1 read, 0 none there, -1 unreadable or longer
+ * than cap - 1 (*fault). */
+int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
+                    struct whorl_fault *fault);
 /* Replaces it: a temporary file is fsynced, renamed over it, and the directory fsynced. The caller
  * keeps others from doing the same at the same time. */
-bool audit_head_file_write(const char *dir, const struct audit_head *head,
-                           struct whorl_fault *fault);
-
-void audit_hex(const uint8_t *bytes, size_t len, char *text); /* 2 * len + 1 characters */
+bool audit_file_replace(const char *dir, const char *name, const char *text,
+                        struct whorl_fault *fault);
 
 #endif

@@ -4,19 +4,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "plugins/audit/entry.h"
+#include "plugins/audit/note.h"
+#include "plugins/audit/tree.h"
 #include "whorl/msg.h"
 
 struct audit_log {
     struct whorl_store *store;
     char *dir;
-    MDB_dbi entries, state;
+    MDB_dbi entries, state, tree;
+    struct audit_signer signer;
 };
 
 bool audit_record_check(const uint8_t *bytes, size_t len, struct whorl_fault *fault)
@@ -77,9 +81,13 @@ static int append_all(MDB_txn *txn, void *arg)
     struct appending *work = arg;
     struct audit_head head;
     int rc = audit_head_get(txn, work->log->state, &head);
+    struct audit_tree tree = {
+        .txn = txn, .entries = work->log->entries, .tree = work->log->tree, .ctx = work->ctx};
     for (size_t i = 0; rc == 0 && i < work->count; i++) {
         rc = put_entry(txn, work, i, &head);
         work->heads[i] = head;
+        if (rc == 0 && head.count % AUDIT_STORED == 0)
+            rc = audit_tree_complete(&tree, head.count);
     }
     return rc != 0 ? rc : audit_head_put(txn, work->log->state, &head);
 }
@@ -105,36 +113,70 @@ bool audit_log_append(struct audit_log *log, const struct audit_record *records,
     return ok;
 }
 
-/* ------------------------------------------------------------------ heads */
+/* ------------------------------------------------------------------ checkpoints */
 
-static bool read_head(struct audit_log *log, struct audit_head *head, struct whorl_fault *fault)
+static struct audit_tree tree_of(const struct audit_log *log, MDB_txn *txn, EVP_MD_CTX *ctx)
 {
-    MDB_txn *txn = whorl_store_read(log->store, fault);
-    if (txn == NULL)
-        return false;
-    int rc = audit_head_get(txn, log->state, head);
-    whorl_store_done(log->store, txn);
-    return rc == 0 || whorl_fail(fault, "", "cannot read the head of the audit log in %s: %s",
-                                 log->dir, mdb_strerror(rc));
+    return (struct audit_tree){.txn = txn, .entries = log->entries, .tree = log->tree, .ctx = ctx};
 }
 
-bool audit_log_note_head(struct audit_log *log, struct whorl_fault *fault)
+static bool unreadable(const struct audit_log *log, int rc, struct whorl_fault *fault)
 {
-    struct audit_head head;
-    /* The lock keeps two instances, or two processes, from replacing a newer head by an older. */
-    int fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
-        whorl_fail(fault, "", "cannot lock %s: %s", log->dir, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return false;
+    return whorl_fail(fault, "", "cannot read the audit log in %s: %s", log->dir, mdb_strerror(rc));
+}
+
+/* The root of the whole log as it is. */
+static bool read_root(struct audit_log *log, uint64_t *count, uint8_t root[AUDIT_HASH],
+                      struct whorl_fault *fault)
+{
+    struct audit_head head = {0};
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    MDB_txn *txn = ctx != NULL ? whorl_store_read(log->store, fault) : NULL;
+    int rc = ENOMEM;
+    if (txn != NULL) {
+        struct audit_tree tree = tree_of(log, txn, ctx);
+        rc = audit_head_get(txn, log->state, &head);
+        if (rc == 0)
+            rc = audit_tree_root(&tree, head.count, root);
+        whorl_store_done(log->store, txn);
     }
-    bool ok = read_head(log, &head, fault) && audit_head_file_write(log->dir, &head, fault);
-    close(fd);
+    EVP_MD_CTX_free(ctx);
+    *count = head.count;
+    return rc == 0 || (txn != NULL || ctx == NULL ? unreadable(log, rc, fault) : false);
+}
+
+static bool sign_and_write(struct audit_log *log, struct whorl_fault *fault)
+{
+    char note[AUDIT_NOTE_CAP];
+    uint8_t root[AUDIT_HASH];
+    uint64_t count;
+    return read_root(log, &count, root, fault) &&
+           audit_note_sign(&log->signer, count, root, note, fault) &&
+           audit_file_replace(log->dir, "checkpoint", note, fault);
+}
+
+bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault)
+{
+    /* The lock keeps two instances, or two processes, from replacing a newer one by an older. */
+    int fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && flock(fd, LOCK_EX) == 0;
+    ok = ok ? sign_and_write(log, fault)
+            : whorl_fail(fault, "", "cannot lock %s: %s", log->dir, strerror(errno));
+    if (fd >= 0)
+        close(fd);
     return ok;
 }
 
-/* Whether the entry before `head` is there and carries its hash. */
+/* ------------------------------------------------------------------ opening */
+
+/* What the checkpoint file says; there: whether there is one. */
+struct filed {
+    bool there;
+    uint64_t count;
+    uint8_t root[AUDIT_HASH];
+};
+
+/* Whether the last entry is the one that the head tells of. */
 static int ends_in(MDB_txn *txn, MDB_dbi entries, const struct audit_head *head, bool *agrees)
 {
     static const uint8_t zeros[AUDIT_HASH];
@@ -159,64 +201,100 @@ static int start_empty(MDB_txn *txn, void *arg)
     int rc = audit_head_get(txn, log->state, &head);
     if (rc != MDB_NOTFOUND)
         return rc;
+    memset(&head, 0, sizeof(head));
     rc = mdb_stat(txn, log->entries, &stat);
     if (rc == 0 && stat.ms_entries > 0)
         rc = MDB_CORRUPTED;
     return rc != 0 ? rc : audit_head_put(txn, log->state, &head);
 }
 
-/* Compares the end of the log with the head in the database and the one in the file. */
-static bool check_heads(struct audit_log *log, const struct audit_head *filed, bool filed_there,
-                        struct whorl_fault *fault)
+/* Reads, in one transaction, what the log says against head and checkpoint. */
+static int compare(struct audit_log *log, MDB_txn *txn, const struct filed *filed,
+                   struct audit_head *head, bool *head_agrees, bool *filed_agrees)
+{
+    uint8_t root[AUDIT_HASH];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    struct audit_tree tree = tree_of(log, txn, ctx);
+    int rc = ctx != NULL ? audit_head_get(txn, log->state, head) : ENOMEM;
+    if (rc == 0)
+        rc = ends_in(txn, log->entries, head, head_agrees);
+    if (rc == 0 && filed->there && filed->count <= head->count) {
+        rc = audit_tree_root(&tree, filed->count, root);
+        *filed_agrees = rc == 0 && memcmp(root, filed->root, AUDIT_HASH) == 0;
+        if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED)
+            rc = 0;
+    }
+    EVP_MD_CTX_free(ctx);
+    return rc;
+}
+
+static bool check_heads(struct audit_log *log, const struct filed *filed, struct whorl_fault *fault)
 {
     struct audit_head head;
-    bool stored_agrees = false, filed_agrees = false;
+    bool head_agrees = false, filed_agrees = false;
     MDB_txn *txn = whorl_store_read(log->store, fault);
     if (txn == NULL)
         return false;
-    int rc = audit_head_get(txn, log->state, &head);
-    if (rc == 0)
-        rc = ends_in(txn, log->entries, &head, &stored_agrees);
-    if (rc == 0 && filed_there && filed->count <= head.count)
-        rc = ends_in(txn, log->entries, filed, &filed_agrees);
+    int rc = compare(log, txn, filed, &head, &head_agrees, &filed_agrees);
     whorl_store_done(log->store, txn);
     if (rc != 0)
-        return whorl_fail(fault, "", "cannot read the audit log in %s: %s", log->dir,
-                          mdb_strerror(rc));
-    if (!stored_agrees)
+        return unreadable(log, rc, fault);
+    if (!head_agrees)
         return whorl_fail(fault, "", "the audit log in %s does not end in what its head says",
                           log->dir);
-    if (!filed_there && head.count > 0)
-        return whorl_fail(fault, "", "%s/head is missing beside a log of %" PRIu64 " records",
+    if (!filed->there && head.count > 0)
+        return whorl_fail(fault, "", "%s/checkpoint is missing beside a log of %" PRIu64 " records",
                           log->dir, head.count);
-    if (filed_there && filed->count > head.count)
+    if (filed->there && filed->count > head.count)
         return whorl_fail(fault, "",
                           "the audit log in %s was rolled back or cut short: %" PRIu64
-                          " records, its head file says %" PRIu64,
+                          " records, its checkpoint says %" PRIu64,
                           log->dir, head.count, filed->count);
-    if (filed_there && !filed_agrees)
-        return whorl_fail(fault, "", "the audit log in %s is not the one of its head file",
+    if (filed->there && !filed_agrees)
+        return whorl_fail(fault, "", "the audit log in %s is not the one of its checkpoint",
                           log->dir);
     return true;
 }
 
-static bool open_parts(struct audit_log *log, struct whorl_fault *fault)
+/* Opens the signing key, and with it reads the checkpoint. Only a log without a checkpoint may get
+ * a new key. */
+static bool read_checkpoint(struct audit_log *log, const char *origin, const char *key_path,
+                            struct filed *filed, struct whorl_fault *fault)
 {
-    struct audit_head filed;
-    log->store =
-        whorl_store_open(log->dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
-    if (log->store == NULL ||
-        !whorl_store_db(log->store, AUDIT_ENTRIES, MDB_INTEGERKEY, &log->entries, fault) ||
-        !whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault))
+    char note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP + 1], path[PATH_MAX];
+    int there = audit_file_read(log->dir, "checkpoint", note, sizeof(note), fault);
+    if (key_path == NULL) {
+        snprintf(path, sizeof(path), "%s/checkpoint.key", log->dir);
+        key_path = path;
+    }
+    if (there < 0 || !audit_signer_open(key_path, origin, there == 0, &log->signer, fault))
         return false;
-    /* The file first: whoever appends meanwhile only makes the database the newer one. */
-    int there = audit_head_file_read(log->dir, &filed, fault);
-    if (there < 0 || !whorl_store_write(log->store, start_empty, log, fault))
+    filed->there = there == 1;
+    if (filed->there && !audit_note_verify(&log->signer, note, &filed->count, filed->root, fault))
         return false;
-    return check_heads(log, &filed, there == 1, fault) && audit_log_note_head(log, fault);
+    audit_vkey_write(&log->signer, vkey);
+    strcat(vkey, "\n");
+    return audit_file_replace(log->dir, "checkpoint.vkey", vkey, fault);
 }
 
-struct audit_log *audit_log_open(const char *dir, struct whorl_fault *fault)
+static bool open_parts(struct audit_log *log, const char *origin, const char *key_path,
+                       struct whorl_fault *fault)
+{
+    struct filed filed = {0};
+    log->store =
+        whorl_store_open(log->dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
+    /* The file before the database: whoever appends meanwhile only makes that the newer one. */
+    return log->store != NULL &&
+           whorl_store_db(log->store, AUDIT_ENTRIES, MDB_INTEGERKEY, &log->entries, fault) &&
+           whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault) &&
+           whorl_store_db(log->store, AUDIT_TREE, MDB_INTEGERKEY, &log->tree, fault) &&
+           read_checkpoint(log, origin, key_path, &filed, fault) &&
+           whorl_store_write(log->store, start_empty, log, fault) &&
+           check_heads(log, &filed, fault) && audit_log_checkpoint(log, fault);
+}
+
+struct audit_log *audit_log_open(const char *dir, const char *origin, const char *key_path,
+                                 struct whorl_fault *fault)
 {
     struct audit_log *log = calloc(1, sizeof(*log));
     if (log != NULL)
@@ -226,7 +304,7 @@ struct audit_log *audit_log_open(const char *dir, struct whorl_fault *fault)
         free(log);
         return NULL;
     }
-    if (!open_parts(log, fault)) {
+    if (!open_parts(log, origin, key_path, fault)) {
         audit_log_close(log);
         return NULL;
     }
@@ -238,6 +316,7 @@ void audit_log_close(struct audit_log *log)
     if (log == NULL)
         return;
     whorl_store_close(log->store);
+    EVP_PKEY_free(log->signer.key);
     free(log->dir);
     free(log);
 }

@@ -8,13 +8,14 @@
  *     chain_n      = SHA-256(0x03 | chain_n-1 | commitment_n),  chain_-1 = 32 zero bytes
  *
  * The leading bytes keep the two apart from each other and from the leaf (0x00) and node (0x01)
- * hashes of RFC 6962: a Merkle tree over the commitments as its leaf data commits to the same
- * records. Because of the salt, a commitment tells nothing of its record once salt and record are
- * erased, and everything that is chained onto it still holds.
+ * hashes of RFC 6962, whose Merkle tree has the commitments as its leaf data: the chain finds the
+ * first bad record here, the tree proves records to others. Because of the salt, a commitment tells
+ * nothing of its record once salt and record are erased, and everything that commits to it still
+ * holds.
  *
- * The head (count and last chain hash) is stored with the entries in the same transaction and, a
- * little later, in the file "head" beside the database: a database that was rolled back or cut
- * short no longer agrees with it. */
+ * The head (count and last chain hash) is stored with the entries in the same transaction. A little
+ * later the file "checkpoint" beside the database is replaced: count and root of the tree, signed
+ * (note.h). A database that was rolled back, cut short or rewritten no longer agrees with it. */
 #ifndef PLUGINS_AUDIT_LOG_H
 #define PLUGINS_AUDIT_LOG_H
 
@@ -41,9 +42,13 @@ struct audit_record {
 };
 
 /* Opens the log in directory `dir` for appending, makes it when missing, and compares its end with
- * both heads (not the whole log: audit_verify does that). NULL with *fault when it cannot be opened
- * or does not agree with its heads. May be opened twice in a process. Any thread. */
-struct audit_log *audit_log_open(const char *dir, struct whorl_fault *fault);
+ * its head and its checkpoint (not the whole log: audit_verify does that). Checkpoints are signed
+ * by the Ed25519 key in the file key_path (NULL: checkpoint.key in dir), which a new log makes when
+ * it is missing, under the name `origin`; its verifier key is written to checkpoint.vkey. NULL with
+ * *fault when the log can't be opened or does not agree. May be opened twice in a process. Any
+ * thread. */
+struct audit_log *audit_log_open(const char *dir, const char *origin, const char *key_path,
+                                 struct whorl_fault *fault);
 void audit_log_close(struct audit_log *log);
 
 /* Whether a record may be appended: one whole msgpack map of at most AUDIT_RECORD_MAX bytes. Pure
@@ -55,8 +60,9 @@ bool audit_record_check(const uint8_t *bytes, size_t len, struct whorl_fault *fa
 bool audit_log_append(struct audit_log *log, const struct audit_record *records, size_t count,
                       struct audit_head *heads, struct whorl_fault *fault);
 
-/* Writes the head file, atomically replaced and fsynced. Blocks. Any thread, any process. */
-bool audit_log_note_head(struct audit_log *log, struct whorl_fault *fault);
+/* Signs and writes a checkpoint of the log as it is, atomically replaced and fsynced. Blocks. Any
+ * thread, any process. */
+bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault);
 
 enum audit_verdict {
     AUDIT_INTACT,
@@ -65,15 +71,18 @@ enum audit_verdict {
 };
 
 struct audit_report {
-    struct audit_head head; /* what was verified */
-    uint64_t erased;        /* entries whose record was erased; their commitments still hold */
-    uint64_t position;      /* AUDIT_BROKEN: the first bad record */
-    char what[160];         /* AUDIT_BROKEN: what is wrong with it */
+    struct audit_head head;   /* what was verified */
+    uint8_t root[AUDIT_HASH]; /* AUDIT_INTACT: of the Merkle tree over all of it */
+    uint64_t erased;          /* entries whose record was erased; their commitments still hold */
+    uint64_t position;        /* AUDIT_BROKEN: the first bad record */
+    char what[160];           /* AUDIT_BROKEN: what is wrong with it */
 };
 
 /* Reads the whole log, in short transactions, as it was when the call began; may run beside a
- * process that appends. progress (or NULL) is called now and then. Any thread. */
-enum audit_verdict audit_verify(const char *dir,
+ * process that appends. vkey: the verifier key that the checkpoint must be signed by; NULL: the one
+ * in checkpoint.vkey, which is worth as much as the folder's own safety. progress (or NULL) is
+ * called now and then. Any thread. */
+enum audit_verdict audit_verify(const char *dir, const char *vkey,
                                 void (*progress)(void *ctx, uint64_t done, uint64_t of), void *ctx,
                                 struct audit_report *report, struct whorl_fault *fault);
 

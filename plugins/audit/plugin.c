@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/audit/log.h"
+#include "plugins/audit/note.h"
 #include "whorl/msg.h"
 
 #define CALL_RECORDS_MAX 1000u
@@ -211,27 +211,27 @@ static struct waiting *next_call(struct instance *instance, bool wait)
     return waiting;
 }
 
-/* The head file follows at leisure: when nothing waits, and now and then when something always
+/* The checkpoint follows at leisure: when nothing waits, and now and then when something always
  * does. A failure is not the records': they are durable. */
-static void note_head(struct instance *instance)
+static void write_checkpoint(struct instance *instance)
 {
     struct whorl_fault fault;
     char text[REASON_MAX];
-    if (audit_log_note_head(instance->log, &fault))
+    if (audit_log_checkpoint(instance->log, &fault))
         return;
-    snprintf(text, sizeof(text), "the audit log's head file lags behind: %s", fault.text);
+    snprintf(text, sizeof(text), "the audit log's checkpoint lags behind: %s", fault.text);
     instance->host->log(instance->host, WHORL_LOG_WARNING, text);
 }
 
 static void *write_on(void *arg)
 {
-    enum { BUSY_GROUPS = 64 }; /* groups after which the head file is written anyway */
+    enum { BUSY_GROUPS = 64 }; /* groups after which a checkpoint is written anyway */
     struct instance *instance = arg;
     struct group group = {.end = &group.first};
-    unsigned unnoted = 0;
+    unsigned unsigned_groups = 0;
     for (;;) {
-        struct waiting *waiting = next_call(instance, unnoted == 0);
-        if (waiting == NULL && unnoted == 0)
+        struct waiting *waiting = next_call(instance, unsigned_groups == 0);
+        if (waiting == NULL && unsigned_groups == 0)
             break;
         while (waiting != NULL) {
             join(instance, &group, waiting);
@@ -240,10 +240,10 @@ static void *write_on(void *arg)
         }
         bool wrote = group.count > 0;
         write_group(instance, &group);
-        unnoted += wrote;
-        if (unnoted >= BUSY_GROUPS || (unnoted > 0 && !wrote)) {
-            note_head(instance);
-            unnoted = 0;
+        unsigned_groups += wrote;
+        if (unsigned_groups >= BUSY_GROUPS || (unsigned_groups > 0 && !wrote)) {
+            write_checkpoint(instance);
+            unsigned_groups = 0;
         }
     }
     free(group.records);
@@ -252,6 +252,14 @@ static void *write_on(void *arg)
 }
 
 /* ------------------------------------------------------------------ the instance */
+
+static int check(const struct whorl_settings *settings, struct whorl_fault *fault)
+{
+    if (audit_origin_valid(settings->string(settings, NULL, "origin")))
+        return 0;
+    whorl_fail(fault, "origin", "must be printable ASCII without spaces and +");
+    return -1;
+}
 
 static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
 {
@@ -264,7 +272,10 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     instance->end = &instance->first;
     pthread_mutex_init(&instance->mutex, NULL);
     pthread_cond_init(&instance->moved, NULL);
-    instance->log = audit_log_open(host->data_dir, fault);
+    const struct whorl_settings *settings = host->settings;
+    const char *key = settings->string(settings, NULL, "key");
+    instance->log = audit_log_open(host->data_dir, settings->string(settings, NULL, "origin"),
+                                   key[0] != '\0' ? key : NULL, fault);
     if (instance->log != NULL) {
         int rc = pthread_create(&instance->writer, NULL, write_on, instance);
         if (rc == 0) {
@@ -315,6 +326,14 @@ static void stop(void *arg)
     free(instance);
 }
 
+static const struct whorl_setting settings_schema[] = {
+    {"origin", WHORL_SETTING_STRING, 0, "whorl.invalid/audit", 1, AUDIT_ORIGIN_MAX,
+     "the log's name in its checkpoints, best a name of your own domain and a path"},
+    {"key", WHORL_SETTING_STRING, WHORL_SETTING_PATH, NULL, 0, 0,
+     "file of the Ed25519 key that signs checkpoints; made when missing; default: checkpoint.key "
+     "in the data directory"},
+};
+
 WHORL_EXPORT extern const struct whorl_plugin whorl_plugin;
 const struct whorl_plugin whorl_plugin = {
     .magic = WHORL_PLUGIN_MAGIC,
@@ -325,6 +344,9 @@ const struct whorl_plugin whorl_plugin = {
     .version = "1.0",
     .title = "Audit log",
     .role = WHORL_ROLE_SINK,
+    .settings = settings_schema,
+    .setting_count = sizeof(settings_schema) / sizeof(settings_schema[0]),
+    .check = check,
     .start = start,
     .call = call,
     .stop = stop,

@@ -3,90 +3,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "plugins/audit/entry.h"
+#include "plugins/audit/note.h"
+#include "plugins/audit/reader.h"
 #include "whorl/msg.h"
 
-#define BATCH 8192u /* entries in one read transaction: a long one would make the map grow */
-
-struct reader {
-    struct whorl_store *store;
-    const char *dir;
-    MDB_dbi entries, state;
-};
-
-static bool open_reader(struct reader *reader, const char *dir, struct whorl_fault *fault)
-{
-    reader->dir = dir;
-    reader->store =
-        whorl_store_open(dir, WHORL_STORE_READ, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
-    if (reader->store == NULL)
-        return false;
-    if (whorl_store_db(reader->store, AUDIT_ENTRIES, MDB_INTEGERKEY, &reader->entries, fault) &&
-        whorl_store_db(reader->store, AUDIT_STATE, 0, &reader->state, fault))
-        return true;
-    whorl_store_close(reader->store);
-    return false;
-}
-
-/* What visits one stored entry. position: as its key says. Returns whether to go on. */
-typedef bool visit(void *ctx, uint64_t position, const uint8_t *bytes, size_t len);
-
-/* Visits up to BATCH entries from *from on in one transaction. *more: whether to come again. */
-static int visit_batch(MDB_txn *txn, MDB_dbi entries, uint64_t *from, visit *visitor, void *ctx,
-                       bool *more)
-{
-    MDB_cursor *cursor;
-    uint64_t position = *from;
-    MDB_val key = {.mv_size = sizeof(position), .mv_data = &position}, value;
-    *more = false;
-    int rc = mdb_cursor_open(txn, entries, &cursor);
-    if (rc != 0)
-        return rc;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    for (unsigned n = 0; rc == 0 && n < BATCH; n++) {
-        if (key.mv_size != sizeof(position)) {
-            rc = MDB_CORRUPTED;
-            break;
-        }
-        memcpy(&position, key.mv_data, sizeof(position));
-        *more = visitor(ctx, position, value.mv_data, value.mv_size);
-        if (!*more)
-            break;
-        *from = position + 1;
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-    }
-    mdb_cursor_close(cursor);
-    if (rc == MDB_NOTFOUND) {
-        *more = false;
-        rc = 0;
-    }
-    return rc;
-}
-
-/* Visits every entry from `from` on until the visitor has enough. */
-static bool visit_all(const struct reader *reader, uint64_t from, visit *visitor, void *ctx,
-                      struct whorl_fault *fault)
-{
-    bool more = true;
-    while (more) {
-        MDB_txn *txn = whorl_store_read(reader->store, fault);
-        if (txn == NULL)
-            return false;
-        int rc = visit_batch(txn, reader->entries, &from, visitor, ctx, &more);
-        whorl_store_done(reader->store, txn);
-        if (rc != 0)
-            return whorl_fail(fault, "", "cannot read the audit log in %s: %s", reader->dir,
-                              mdb_strerror(rc));
-    }
-    return true;
-}
+#define PROGRESS_EVERY 8192u
+#define LEVELS 64u
 
 /* ------------------------------------------------------------------ verifying */
 
 struct verifying {
     EVP_MD_CTX *ctx;
-    struct audit_head head;  /* what the database says */
-    struct audit_head filed; /* what the head file says */
+    struct audit_head head; /* what the database says */
+    bool filed;             /* whether there is a checkpoint, and what it says: */
+    uint64_t filed_count;
+    uint8_t filed_root[AUDIT_HASH];
+    uint8_t peaks[LEVELS][AUDIT_HASH]; /* the tree so far: complete subtrees, by level */
     struct audit_report *report;
     uint64_t next;              /* the position that comes next */
     uint8_t before[AUDIT_HASH]; /* the chain hash before it */
@@ -113,31 +45,87 @@ static bool follows(EVP_MD_CTX *ctx, const uint8_t *before, const uint8_t *commi
            memcmp(expected, chain, AUDIT_HASH) == 0;
 }
 
-static bool verify_entry(void *arg, uint64_t position, const uint8_t *bytes, size_t len)
+/* Adds a leaf to the tree so far (those levels are full whose bit in `next` is set), and compares
+ * what becomes complete with what is stored. */
+static bool grow_tree(struct verifying *v, const struct audit_tree *tree, const uint8_t *commitment)
+{
+    uint8_t hash[AUDIT_HASH], stored[AUDIT_HASH];
+    unsigned level = 0;
+    if (!audit_leaf_hash(v->ctx, commitment, hash))
+        return false;
+    for (; (v->next >> level & 1) != 0; level++) {
+        if (!audit_node_hash(v->ctx, v->peaks[level], hash, hash))
+            return false;
+        unsigned above = level + 1;
+        if (above % AUDIT_STORED_LEVELS == 0 &&
+            (audit_tree_stored(tree, above / AUDIT_STORED_LEVELS, v->next >> above, stored) != 0 ||
+             memcmp(stored, hash, AUDIT_HASH) != 0))
+            return false;
+    }
+    memcpy(v->peaks[level], hash, AUDIT_HASH);
+    return true;
+}
+
+/* The root of the tree so far, of `next` leaves. */
+static bool root_so_far(const struct verifying *v, uint8_t root[AUDIT_HASH])
+{
+    bool some = false;
+    if (v->next == 0)
+        return EVP_Digest("", 0, root, NULL, EVP_sha256(), NULL) == 1;
+    for (unsigned level = 0; level < LEVELS; level++) {
+        if ((v->next >> level & 1) == 0)
+            continue;
+        if (!some)
+            memcpy(root, v->peaks[level], AUDIT_HASH);
+        else if (!audit_node_hash(v->ctx, v->peaks[level], root, root))
+            return false;
+        some = true;
+    }
+    return true;
+}
+
+static bool agrees_with_checkpoint(const struct verifying *v)
+{
+    uint8_t root[AUDIT_HASH];
+    return root_so_far(v, root) && memcmp(root, v->filed_root, AUDIT_HASH) == 0;
+}
+
+/* Whether a stored entry is what it was when it was written, at its place. */
+static bool verify_alone(struct verifying *v, uint64_t position, const uint8_t *bytes, size_t len,
+                         struct audit_entry *entry)
+{
+    uint8_t commitment[AUDIT_HASH];
+    if (position != v->next)
+        return broken(v, v->next, "removed: there is no such record");
+    if (!audit_entry_read(bytes, len, entry))
+        return broken(v, position, "edited: it does not have the form of an entry");
+    if (entry->form == AUDIT_WHOLE &&
+        (!audit_commit(v->ctx, entry->salt, entry->record, entry->record_len, commitment) ||
+         memcmp(commitment, entry->commitment, AUDIT_HASH) != 0))
+        return broken(v, position, "edited: the record is not the one that was committed to");
+    if (follows(v->ctx, v->before, entry->commitment, entry->chain))
+        return true;
+    v->link = true;
+    return broken(v, position, "it does not follow the record before it");
+}
+
+static bool verify_entry(void *arg, const struct audit_tree *tree, uint64_t position,
+                         const uint8_t *bytes, size_t len)
 {
     struct verifying *v = arg;
     struct audit_entry entry;
-    uint8_t commitment[AUDIT_HASH];
     if (position >= v->head.count) /* appended since we began, or added: check_end tells */
         return false;
-    if (position != v->next)
-        return broken(v, v->next, "removed: there is no such record");
-    if (!audit_entry_read(bytes, len, &entry))
-        return broken(v, position, "edited: it does not have the form of an entry");
-    if (entry.form == AUDIT_WHOLE &&
-        (!audit_commit(v->ctx, entry.salt, entry.record, entry.record_len, commitment) ||
-         memcmp(commitment, entry.commitment, AUDIT_HASH) != 0))
-        return broken(v, position, "edited: the record is not the one that was committed to");
-    if (!follows(v->ctx, v->before, entry.commitment, entry.chain)) {
-        v->link = true;
-        return broken(v, position, "it does not follow the record before it");
-    }
+    if (!verify_alone(v, position, bytes, len, &entry))
+        return false;
+    if (!grow_tree(v, tree, entry.commitment))
+        return broken(v, position, "rewritten: the tree knows other records up to here");
     v->report->erased += entry.form == AUDIT_ERASED;
     memcpy(v->before, entry.chain, AUDIT_HASH);
     v->next++;
-    if (v->next == v->filed.count && memcmp(v->before, v->filed.hash, AUDIT_HASH) != 0)
-        return broken(v, position, "rewritten: the head file knows another record here");
-    if (v->progress != NULL && v->next % BATCH == 0)
+    if (v->filed && v->next == v->filed_count && !agrees_with_checkpoint(v))
+        return broken(v, position, "rewritten: the checkpoint is of other records up to here");
+    if (v->progress != NULL && v->next % PROGRESS_EVERY == 0)
         v->progress(v->progress_ctx, v->next, v->head.count);
     return true;
 }
@@ -158,10 +146,12 @@ struct search {
     bool next_follows; /* the entry after the bad one follows it */
 };
 
-static bool search_entry(void *arg, uint64_t position, const uint8_t *bytes, size_t len)
+static bool search_entry(void *arg, const struct audit_tree *tree, uint64_t position,
+                         const uint8_t *bytes, size_t len)
 {
     struct search *s = arg;
     struct audit_entry entry;
+    (void)tree;
     s->count++;
     if (!audit_entry_read(bytes, len, &entry))
         return true;
@@ -182,12 +172,13 @@ static bool search_entry(void *arg, uint64_t position, const uint8_t *bytes, siz
     return true;
 }
 
-static bool explain(const struct reader *reader, struct verifying *v, struct whorl_fault *fault)
+static bool explain(const struct audit_reader *reader, struct verifying *v,
+                    struct whorl_fault *fault)
 {
     struct search s = {
         .ctx = v->ctx, .position = v->next, .before = v->before, .true_one = UINT64_MAX};
     char what[sizeof(v->report->what)];
-    if (!visit_all(reader, v->next, search_entry, &s, fault))
+    if (!audit_reader_each(reader, v->next, search_entry, &s, fault))
         return false;
     if (s.swapped)
         snprintf(what, sizeof(what), "swapped with record %" PRIu64, s.true_one);
@@ -206,7 +197,8 @@ static bool explain(const struct reader *reader, struct verifying *v, struct who
 /* ------------------------------------------------------------------ the whole */
 
 /* The head of the database, and whether entries stand beyond it. */
-static bool read_head(const struct reader *reader, struct verifying *v, struct whorl_fault *fault)
+static bool read_head(const struct audit_reader *reader, struct verifying *v,
+                      struct whorl_fault *fault)
 {
     MDB_cursor *cursor = NULL;
     MDB_val key, value;
@@ -235,56 +227,83 @@ static bool read_head(const struct reader *reader, struct verifying *v, struct w
                       mdb_strerror(rc));
 }
 
-static void check_end(struct verifying *v, bool filed_there)
+static void check_end(struct verifying *v)
 {
     if (v->next < v->head.count)
         broken(v, v->next, "removed: the log ends before it");
     else if (memcmp(v->before, v->head.hash, AUDIT_HASH) != 0)
         broken(v, v->next > 0 ? v->next - 1 : 0, "rewritten: the head knows another record here");
-    else if (!filed_there && v->head.count > 0)
-        broken(v, 0, "the head file is missing");
-    else if (v->filed.count > v->head.count)
-        broken(v, v->head.count, "removed: the head file knows it; rolled back or cut short");
+    else if (!v->filed && v->head.count > 0)
+        broken(v, 0, "the checkpoint is missing");
+    else if (v->filed && v->filed_count > v->head.count)
+        broken(v, v->head.count, "removed: the checkpoint knows it; rolled back or cut short");
+    else if (!root_so_far(v, v->report->root))
+        broken(v, 0, "the root can't be computed");
 }
 
-static bool verify_with(const struct reader *reader, struct verifying *v, struct whorl_fault *fault)
+/* Reads the checkpoint and verifies its signature. A bad one is a flaw of the log. */
+static bool read_checkpoint(const char *dir, const char *vkey, struct verifying *v,
+                            struct whorl_fault *fault)
+{
+    char note[AUDIT_NOTE_CAP], text[AUDIT_VKEY_CAP + 1], what[sizeof(v->report->what)];
+    struct audit_signer signer;
+    struct whorl_fault bad = {{0}, {0}};
+    int there = audit_file_read(dir, "checkpoint", note, sizeof(note), &bad);
+    if (there == 0)
+        return true;
+    if (vkey == NULL && audit_file_read(dir, "checkpoint.vkey", text, sizeof(text), fault) == 1) {
+        text[strcspn(text, "\n")] = '\0';
+        vkey = text;
+    }
+    if (vkey == NULL)
+        return whorl_fail(fault, "", "%s/checkpoint.vkey can't be read: name a verifier key", dir);
+    if (!audit_vkey_read(vkey, &signer, fault))
+        return false;
+    v->filed = there == 1 && audit_note_verify(&signer, note, &v->filed_count, v->filed_root, &bad);
+    if (!v->filed) {
+        snprintf(what, sizeof(what), "forged: %.140s", bad.text);
+        broken(v, 0, what);
+    }
+    return true;
+}
+
+static bool verify_with(const struct audit_reader *reader, const char *vkey, struct verifying *v,
+                        struct whorl_fault *fault)
 {
     /* The file first: whoever appends meanwhile only makes the database the newer one. */
-    int filed_there = audit_head_file_read(reader->dir, &v->filed, fault);
-    if (filed_there < 0) {
-        v->filed = (struct audit_head){0};
-        broken(v, 0, "the head file is malformed");
-    }
-    if (!read_head(reader, v, fault))
+    if (!read_checkpoint(reader->dir, vkey, v, fault) || !read_head(reader, v, fault))
         return false;
-    /* A flaw of the head or beyond it counts only if no record before it is bad. */
+    /* A flaw of head or checkpoint counts only if no record is bad. */
     const struct audit_report end = *v->report;
     bool bad_end = v->bad;
     v->bad = false;
     v->report->head = v->head;
-    if (!visit_all(reader, 0, verify_entry, v, fault) || (v->link && !explain(reader, v, fault)))
+    if (v->filed && v->filed_count == 0 && !agrees_with_checkpoint(v)) {
+        broken(v, 0, "rewritten: the checkpoint is of no records and its root is not theirs");
+        return true;
+    }
+    if (!audit_reader_each(reader, 0, verify_entry, v, fault) ||
+        (v->link && !explain(reader, v, fault)))
         return false;
     if (!v->bad && bad_end)
         broken(v, end.position, end.what);
     else if (!v->bad)
-        check_end(v, filed_there == 1);
+        check_end(v);
     return true;
 }
 
-enum audit_verdict audit_verify(const char *dir,
+enum audit_verdict audit_verify(const char *dir, const char *vkey,
                                 void (*progress)(void *ctx, uint64_t done, uint64_t of), void *ctx,
                                 struct audit_report *report, struct whorl_fault *fault)
 {
-    struct reader reader;
+    struct audit_reader reader;
     struct verifying v = {.report = report, .progress = progress, .progress_ctx = ctx};
     memset(report, 0, sizeof(*report));
-    if (!open_reader(&reader, dir, fault))
+    if (!audit_reader_open(&reader, dir, fault))
         return AUDIT_FAILED;
-    v.ctx = EVP_MD_CTX_new();
-    bool ok =
-        v.ctx != NULL ? verify_with(&reader, &v, fault) : whorl_fail(fault, "", "out of memory");
-    EVP_MD_CTX_free(v.ctx);
-    whorl_store_close(reader.store);
+    v.ctx = reader.ctx;
+    bool ok = verify_with(&reader, vkey, &v, fault);
+    audit_reader_close(&reader);
     return !ok ? AUDIT_FAILED : v.bad ? AUDIT_BROKEN : AUDIT_INTACT;
 }
 
@@ -295,10 +314,12 @@ struct listing {
     void *ctx;
 };
 
-static bool list_entry(void *arg, uint64_t position, const uint8_t *bytes, size_t len)
+static bool list_entry(void *arg, const struct audit_tree *tree, uint64_t position,
+                       const uint8_t *bytes, size_t len)
 {
     const struct listing *listing = arg;
     struct audit_entry entry;
+    (void)tree;
     if (!audit_entry_read(bytes, len, &entry) || entry.form == AUDIT_ERASED)
         return true;
     struct audit_record record = {.bytes = entry.record, .len = entry.record_len};
@@ -309,11 +330,11 @@ bool audit_each(const char *dir,
                 bool (*each)(void *ctx, uint64_t position, const struct audit_record *record),
                 void *ctx, struct whorl_fault *fault)
 {
-    struct reader reader;
+    struct audit_reader reader;
     struct listing listing = {.each = each, .ctx = ctx};
-    if (!open_reader(&reader, dir, fault))
+    if (!audit_reader_open(&reader, dir, fault))
         return false;
-    bool ok = visit_all(&reader, 0, list_entry, &listing, fault);
-    whorl_store_close(reader.store);
+    bool ok = audit_reader_each(&reader, 0, list_entry, &listing, fault);
+    audit_reader_close(&reader);
     return ok;
 }

@@ -80,13 +80,10 @@ static uint64_t big_endian(const uint8_t *bytes, size_t width)
     return value;
 }
 
-/* Reads the head of the object at bytes; len >= 1. */
-static struct head read_head(const uint8_t *bytes, size_t len)
+/* Reads the head of the object at bytes, which is no small integer; len >= 1. */
+static inline struct head read_head(const uint8_t *bytes, size_t len)
 {
     uint8_t first = bytes[0];
-    if (first < 0x80 || first >= 0xe0) {
-        return (struct head){FORM_DATA, true, 1, 0};
-    }
     if (first < 0x90) {
         return (struct head){FORM_MAP, true, 1, 2 * (uint64_t)(first & 0x0f)};
     }
@@ -108,81 +105,78 @@ static struct head read_head(const uint8_t *bytes, size_t len)
     return (struct head){form.kind, true, size, form.kind == FORM_MAP ? 2 * length : length};
 }
 
-static enum whorl_msg_walk bad(struct whorl_fault *fault, size_t at, const char *text)
-{
-    whorl_fail(fault, "", "byte %zu: %s", at, text);
-    return WHORL_MSG_BAD;
-}
-
-/* Refuses what breaks a bound, whatever follows. need: objects still to come after this one and
- * outside it. */
-static enum whorl_msg_walk check_head(const struct whorl_msg_walker *walker,
-                                      const struct head *head, uint64_t need, size_t max,
-                                      struct whorl_fault *fault)
+/* Whether a message stays in bounds with this object in it, whatever follows; one byte objects
+ * always do, as they were counted before. at: where it begins; before: objects before it; need:
+ * objects still to come after it and outside it. */
+static bool head_fits(const struct head *head, size_t at, uint64_t before, uint64_t need,
+                      uint32_t depth, size_t max, struct whorl_fault *fault)
 {
     if (head->kind == FORM_NEVER) {
-        return bad(fault, walker->at, "c1 begins no msgpack object");
+        return whorl_fail(fault, "", "byte %zu: c1 begins no msgpack object", at);
     }
-    if (head->kind != FORM_DATA && walker->depth == WHORL_MSG_MAX_DEPTH) {
-        whorl_fail(fault, "", "byte %zu: arrays and maps nest deeper than %u", walker->at,
-                   WHORL_MSG_MAX_DEPTH);
-        return WHORL_MSG_BAD;
+    if (head->kind != FORM_DATA && depth == WHORL_MSG_MAX_DEPTH) {
+        return whorl_fail(fault, "", "byte %zu: arrays and maps nest deeper than %u", at,
+                          WHORL_MSG_MAX_DEPTH);
     }
-    if (walker->objects + 1 + need + head->children > WHORL_MSG_MAX_OBJECTS) {
-        whorl_fail(fault, "", "byte %zu: the message has more than %u objects", walker->at,
-                   WHORL_MSG_MAX_OBJECTS);
-        return WHORL_MSG_BAD;
+    if (before + 1 + need + head->children > WHORL_MSG_MAX_OBJECTS) {
+        return whorl_fail(fault, "", "byte %zu: the message has more than %u objects", at,
+                          WHORL_MSG_MAX_OBJECTS);
     }
     /* Every object takes a byte at least. */
-    if (walker->at + head->size + head->children + need > max) {
-        whorl_fail(fault, "", "byte %zu: the message goes on past the %zu bytes that it may have",
-                   walker->at, max);
-        return WHORL_MSG_BAD;
+    if (at + head->size + head->children + need > max) {
+        return whorl_fail(fault, "",
+                          "byte %zu: the message goes on past the %zu bytes that it may have", at,
+                          max);
     }
-    return WHORL_MSG_WHOLE;
-}
-
-/* Counts a whole object and opens or closes what it begins or ends. */
-static void take(struct whorl_msg_walker *walker, const struct head *head)
-{
-    walker->at += head->size;
-    walker->objects++;
-    walker->need += (uint32_t)head->children;
-    if (head->children > 0) {
-        walker->left[walker->depth++] = (uint32_t)head->children;
-        return;
-    }
-    while (walker->depth > 0 && --walker->left[walker->depth - 1] == 0) {
-        walker->depth--;
-    }
+    return true;
 }
 
 enum whorl_msg_walk whorl_msg_walk_on(struct whorl_msg_walker *walker, const uint8_t *bytes,
                                       size_t len, size_t max, size_t *used,
                                       struct whorl_fault *fault)
 {
-    if (walker->objects == 0) {
-        walker->need = 1;
+    /* In locals, since the compiler must assume that the bytes may alias the walker. */
+    size_t at = walker->at;
+    uint32_t objects = walker->objects, depth = walker->depth;
+    uint64_t need = objects == 0 ? 1 : walker->need;
+    uint64_t wanted = at + need;
+    if (max == 0) {
+        whorl_fail(fault, "", "byte 0: there is no room for a message");
+        return WHORL_MSG_BAD;
     }
-    while (walker->need > 0) {
-        size_t remaining = len > walker->at ? len - walker->at : 0;
-        struct head head = {FORM_DATA, false, 1, 0};
-        if (remaining > 0) {
-            head = read_head(bytes + walker->at, remaining);
+    while (need > 0) {
+        struct head head = {FORM_DATA, true, 1, 0};
+        if (at >= len) {
+            wanted = at + need;
+            break;
         }
-        uint64_t need = walker->need - 1u;
-        if (check_head(walker, &head, need, max, fault) == WHORL_MSG_BAD) {
-            return WHORL_MSG_BAD;
+        if (bytes[at] >= 0x80 && bytes[at] < 0xe0) {
+            head = read_head(bytes + at, len - at);
+            if (!head_fits(&head, at, objects, need - 1, depth, max, fault)) {
+                return WHORL_MSG_BAD;
+            }
+            if (!head.whole || head.size > len - at) {
+                wanted = at + head.size + head.children + need - 1;
+                break;
+            }
         }
-        if (!head.whole || head.size > remaining) {
-            *used = walker->at + head.size + head.children + need;
-            return WHORL_MSG_MORE;
+        at += head.size;
+        objects++;
+        need = need - 1 + head.children;
+        if (head.children > 0) {
+            walker->left[depth++] = (uint32_t)head.children;
+            continue;
         }
-        walker->need--;
-        take(walker, &head);
+        while (depth > 0 && --walker->left[depth - 1] == 0) {
+            depth--;
+        }
     }
-    *used = walker->at;
-    return WHORL_MSG_WHOLE;
+    walker->at = at;
+    walker->objects = objects;
+    walker->depth = depth;
+    walker->need = (uint32_t)need;
+    *used = need == 0 ? at : wanted;
+    return need == 0 ? WHORL_MSG_WHOLE : WHORL_MSG_MORE;
 }
 
 enum whorl_msg_walk whorl_msg_walk(const uint8_t *bytes, size_t len, size_t max, size_t *used,
@@ -244,14 +238,11 @@ void whorl_msg_release(struct whorl_msg *msg)
 
 /* --- Text ----------------------------------------------------------------------------------- */
 
-/* Length in bytes of the sequence that begins here and is a character that may stand in text, or
- * 0. RFC 3629, section 4: no overlong forms, no surrogates, nothing past U+10FFFF. */
+/* Length in bytes of the sequence that begins here and is a character beyond ASCII that may stand
+ * in text, or 0. RFC 3629, section 4: no overlong forms, no surrogates, nothing past U+10FFFF. */
 static size_t clean_character(const uint8_t *text, size_t len)
 {
     uint8_t first = text[0];
-    if (first < 0x80) {
-        return first >= 0x20 && first != 0x7f ? 1 : 0;
-    }
     size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
     if (first < 0xc2 || first > 0xf4 || size > len) {
         return 0;
@@ -277,7 +268,7 @@ bool whorl_text_is_clean(const char *text, size_t len)
 {
     const uint8_t *at = (const uint8_t *)text;
     while (len > 0) {
-        size_t size = clean_character(at, len);
+        size_t size = *at >= 0x20 && *at < 0x7f ? 1 : clean_character(at, len);
         if (size == 0) {
             return false;
         }

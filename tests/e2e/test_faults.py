@@ -6,7 +6,7 @@ import subprocess
 import threading
 import unittest
 
-from whorl import RpcError, Server, World, answers, whorl
+from whorl import BINARY, ROOT, RpcError, Server, World, answers, whorl
 
 
 def limit_files_to(size):
@@ -179,18 +179,19 @@ class Faults(unittest.TestCase):
         done = whorl("serve", "-c", world.conf, code=3)
         self.assertRegex(done.stderr, r"listeners\.conf:\d+: .*loopback")
 
-    def test_server_runs_with_little_room_for_files(self):
+    def test_import_that_cannot_be_written_says_so_and_keeps_what_was_there(self):
         world = World()
-        done = subprocess.run(
-            [os.environ.get("WHORL_BINARY", os.path.join(os.path.dirname(__file__), "..", "..",
-                                                         "build", "whorl")),
-             "pnc", "import", "-c", world.conf,
-             os.path.join(os.path.dirname(__file__), "..", "..", "packaging", "demo",
-                          "pnc.jsonl")],
-            preexec_fn=limit_files_to(8192), capture_output=True, text=True, check=False)
+        changed = world.path("changed.jsonl")
+        with open(os.path.join(ROOT, "packaging", "demo", "pnc.jsonl"), encoding="utf-8") as file:
+            text = file.read()
+        with open(changed, "w", encoding="utf-8") as file:
+            file.write(text.replace("Calloway", "Galloway"))
+        done = subprocess.run([BINARY, "pnc", "import", "-c", world.conf, changed],
+                              preexec_fn=limit_files_to(8192), capture_output=True, text=True,
+                              check=False)
         self.assertEqual(done.returncode, 3)
         self.assertTrue(done.stderr)
-        whorl("pnc", "show", "-c", world.conf, "2007/0058193J")
+        self.assertIn("Calloway", whorl("pnc", "show", "-c", world.conf, "2007/0058193J").stdout)
 
 
 if __name__ == "__main__":

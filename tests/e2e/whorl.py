@@ -54,18 +54,29 @@ class World:
     the first impression is the enrolled one. Officers: WMP1234 (entitled to pnc and
     immigration), WMP0001 (to nothing) and MPS0001 (of another force)."""
 
+    _first = None  # made once a process, then copied
+
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="whorl-test-")
-        atexit.register(shutil.rmtree, self.dir, True)
-        made = subprocess.run([os.path.join(ROOT, "packaging", "demo", "world"), BINARY,
-                               self.path("world")], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=PATIENCE)
-        assert made.returncode == 0, made.stdout
-        self.dir = self.path("world")
+        if World._first is None:
+            World._first = self.make()
+        holder = tempfile.mkdtemp(prefix="whorl-test-")
+        atexit.register(shutil.rmtree, holder, True)
+        self.dir = os.path.join(holder, "world")
+        shutil.copytree(World._first, self.dir)
         self.conf = self.path("conf.d")
         self.tls = self.path("conf.d/tls")
         self.prints = self.path("prints")
+
+    @staticmethod
+    def make():
+        holder = tempfile.mkdtemp(prefix="whorl-test-")
+        atexit.register(shutil.rmtree, holder, True)
+        world = os.path.join(holder, "world")
+        made = subprocess.run([os.path.join(ROOT, "packaging", "demo", "world"), BINARY, world],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=PATIENCE)
+        assert made.returncode == 0, made.stdout
+        return world
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
@@ -131,9 +142,9 @@ class Server:
                     return line
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended ({self.process.returncode}):\n"
-                                     + open(self.log_path, errors="replace").read())
+                                     + json.dumps(self.log()))
             time.sleep(0.02)
-        raise AssertionError("the log never said it:\n" + open(self.log_path).read())
+        raise AssertionError("the log never said it:\n" + json.dumps(self.log()))
 
     def reload(self):
         """Sends SIGHUP; returns the line that says how it went."""

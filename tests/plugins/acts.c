@@ -69,12 +69,10 @@ static void in_job(void *arg)
     const struct whorl_host *host = task->instance->host;
     host->progress(host, task->call, "working", 1.0 - task->left / 100.0);
     usleep(200);
-    if (task->left == 0 || !host->submit(host, in_job, task)) {
+    if (task->left-- == 0 || !host->submit(host, in_job, task)) {
         answer(task->instance, task->call);
         free(task);
-        return;
     }
-    task->left--;
 }
 
 /* Works until the host gives the call up. */

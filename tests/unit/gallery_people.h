@@ -28,6 +28,9 @@ struct test_person {
  * under unknown position). */
 void people_make(struct test_person *out, unsigned n, unsigned fingers);
 
+/* Makes the templates of the first people beforehand, for main() to call. */
+void people_warm(unsigned people, unsigned fingers);
+
 /* The seed of person n's finger. */
 uint64_t people_seed(unsigned n, unsigned position);
 

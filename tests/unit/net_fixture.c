@@ -48,6 +48,8 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
     snprintf(server->device, sizeof server->device, "%s",
              call->peer->device == NULL ? "(null)" : call->peer->device);
     server->tls = call->peer->tls;
+    server->last_connection = call->connection;
+    memcpy(server->address, call->peer->address, sizeof server->address);
     if (strcmp(method, "ping") == 0) {
         rpc_result(server->rpc, call->id, (const uint8_t *)"\xa4pong", 5);
     } else if (strcmp(method, "params") == 0) {
@@ -230,6 +232,12 @@ struct client client_connect(uint16_t port)
     return client;
 }
 
+void client_take_little(struct client *client)
+{
+    int size = 128 << 10;
+    ck_assert_int_eq(setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size), 0);
+}
+
 bool client_secure(struct client *client, SSL_CTX *context)
 {
     client->ssl = SSL_new(context);
@@ -287,6 +295,37 @@ void client_expect(struct client *client, const char *bytes, size_t len)
     ck_assert_uint_le(len, sizeof got);
     client_read(client, got, len);
     ck_assert_mem_eq(got, bytes, len);
+}
+
+unsigned client_count_results(struct client *client, unsigned answers)
+{
+    size_t cap = 1u << 20, len = 0;
+    uint8_t *bytes = malloc(cap);
+    unsigned results = 0;
+    while (answers > 0) {
+        size_t used = 0;
+        enum whorl_msg_walk got = whorl_msg_walk(bytes, len, cap, &used, NULL);
+        ck_assert_int_ne(got, WHORL_MSG_BAD);
+        if (got == WHORL_MSG_MORE) {
+            ssize_t n = read_some(client, bytes + len, cap - len);
+            ck_assert_msg(n > 0, "%u answers are missing", answers);
+            len += (size_t)n;
+            continue;
+        }
+        struct whorl_msg msg;
+        ck_assert(whorl_msg_parse(bytes, used, &msg, NULL));
+        const msgpack_object *error = &msg.root.via.array.ptr[2];
+        ck_assert(error->type == MSGPACK_OBJECT_NIL ||
+                  whorl_str_is(whorl_map_get(error, "code"), "busy"));
+        results += error->type == MSGPACK_OBJECT_NIL ? 1 : 0;
+        whorl_msg_release(&msg);
+        memmove(bytes, bytes + used, len - used);
+        len -= used;
+        answers--;
+    }
+    ck_assert_uint_eq(len, 0);
+    free(bytes);
+    return results;
 }
 
 size_t client_read_all(struct client *client, void *bytes, size_t cap)

@@ -33,7 +33,8 @@ struct server {
     uint64_t held[HELD_MAX]; /* loop thread */
     atomic_uint held_count;
     uint8_t certificate[32]; /* of the last request */
-    char device[64];
+    char device[64], address[64];
+    uint64_t last_connection;
     bool tls;
 };
 
@@ -56,6 +57,8 @@ struct client {
 };
 
 struct client client_connect(uint16_t port);
+/* Bounds what the system keeps for a client that does not read; it would else take megabytes. */
+void client_take_little(struct client *client);
 /* false when the handshake, or the first exchange after it, fails. */
 bool client_secure(struct client *client, SSL_CTX *context);
 void client_send(struct client *client, const void *bytes, size_t len);
@@ -63,6 +66,8 @@ void client_send(struct client *client, const void *bytes, size_t len);
 void client_read(struct client *client, void *bytes, size_t len);
 /* Reads exactly these. */
 void client_expect(struct client *client, const char *bytes, size_t len);
+/* Reads so many answers, each a result or `busy`; returns how many were results. */
+unsigned client_count_results(struct client *client, unsigned answers);
 /* Reads to the end of the connection; returns how many bytes came. */
 size_t client_read_all(struct client *client, void *bytes, size_t cap);
 void client_close(struct client *client);

@@ -84,6 +84,15 @@ static bool host_submit(const struct whorl_host *host, void (*run)(void *arg), v
     return true;
 }
 
+static const char *setting_string(const struct whorl_settings *settings, const char *force,
+                                  const char *name)
+{
+    const struct plugin_host *self = settings->ctx;
+    (void)force;
+    return self->text != NULL && strcmp(name, self->plugin->settings[0].name) == 0 ? self->text
+                                                                                   : "";
+}
+
 static const char *setting_item(const struct whorl_settings *settings, const char *force,
                                 const char *name, size_t index)
 {
@@ -103,8 +112,10 @@ bool plugin_host_start(struct plugin_host *host, const struct whorl_plugin *plug
     pthread_mutex_init(&host->mutex, NULL);
     pthread_cond_init(&host->moved, NULL);
     host->plugin = plugin;
-    host->settings =
-        (struct whorl_settings){.size = sizeof(host->settings), .ctx = host, .item = setting_item};
+    host->settings = (struct whorl_settings){.size = sizeof(host->settings),
+                                             .ctx = host,
+                                             .string = setting_string,
+                                             .item = setting_item};
     host->host = (struct whorl_host){.size = sizeof(host->host),
                                      .abi_major = WHORL_ABI_MAJOR,
                                      .abi_minor = WHORL_ABI_MINOR,

@@ -20,6 +20,7 @@ struct plugin_host {
     struct whorl_settings settings;
     const struct whorl_plugin *plugin;
     void *instance;
+    const char *text;        /* what settings.string gives for the first setting; "" for others */
     const char *const *list; /* what settings.item gives for any name; NULL-terminated; or NULL */
     pthread_mutex_t mutex;
     pthread_cond_t moved;

@@ -10,11 +10,12 @@
 #include <unistd.h>
 
 #include "plugin_host.h"
-#include "plugins/audit/log.h"
+#include "plugins/audit/proof.h"
 #include "whorl/store.h"
 
 #define FIXED 65u /* form, commitment, chain */
 #define MANY 40u
+#define ORIGIN "test.example/log"
 
 #define BYTES(literal) literal, sizeof(literal) - 1
 
@@ -67,7 +68,7 @@ static bool append_one(struct audit_log *log, unsigned n, size_t size, struct au
 
 static struct audit_log *open_log(void)
 {
-    struct audit_log *log = audit_log_open(dir, &fault);
+    struct audit_log *log = audit_log_open(dir, ORIGIN, NULL, &fault);
     ck_assert_msg(log != NULL, "%s", fault.text);
     return log;
 }
@@ -80,14 +81,14 @@ static void fill(unsigned from, unsigned count)
         ck_assert_msg(append_one(log, from + i, 10, &head), "%s", fault.text);
         ck_assert_uint_eq(head.count, from + i + 1);
     }
-    ck_assert(audit_log_note_head(log, &fault));
+    ck_assert(audit_log_checkpoint(log, &fault));
     audit_log_close(log);
 }
 
 static struct audit_report verify(enum audit_verdict expected)
 {
     struct audit_report report;
-    enum audit_verdict verdict = audit_verify(dir, NULL, NULL, &report, &fault);
+    enum audit_verdict verdict = audit_verify(dir, NULL, NULL, NULL, &report, &fault);
     ck_assert_msg(verdict == expected, "verdict %d, %s (record %lu), %s", verdict, report.what,
                   (unsigned long)report.position, fault.text);
     return report;
@@ -120,7 +121,7 @@ static void tamper_with(int (*with)(MDB_txn *, struct tamper *), uint64_t a, uin
 {
     struct tamper tamper = {.with = with, .a = a, .b = b, .offset = offset};
     struct whorl_store *store =
-        whorl_store_open(dir, WHORL_STORE_WRITE, 2, "whorl-audit", 1, &fault);
+        whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault);
     ck_assert_msg(store != NULL, "%s", fault.text);
     ck_assert(whorl_store_db(store, "entries", MDB_INTEGERKEY, &tamper.entries, &fault));
     ck_assert(whorl_store_db(store, "state", 0, &tamper.state, &fault));
@@ -365,10 +366,12 @@ END_TEST
 START_TEST(a_log_rewritten_from_a_record_on_does_not_agree_with_its_heads)
 {
     fill(0, MANY);
-    tamper_with(rewrite_from, 17, 0, 0);
-    expect_broken(MANY - 1, "rewritten");
-    tamper_with(rewrite_with_head, 18, 0, 0);
-    expect_broken(MANY - 1, "rewritten: the head file");
+    tamper_with(rewrite_from, 34, 0, 0);
+    expect_broken(MANY - 1, "rewritten: the checkpoint");
+    tamper_with(rewrite_with_head, 35, 0, 0);
+    expect_broken(MANY - 1, "rewritten: the checkpoint");
+    tamper_with(rewrite_with_head, 17, 0, 0); /* a complete subtree: 16 to 31 */
+    expect_broken(31, "rewritten: the tree");
 }
 END_TEST
 
@@ -423,7 +426,7 @@ START_TEST(a_log_cut_short_is_found_and_not_opened)
     fill(0, MANY);
     tamper_with(cut_short, 30, 0, 0);
     expect_broken(30, "removed");
-    ck_assert_ptr_null(audit_log_open(dir, &fault));
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
     ck_assert_ptr_nonnull(strstr(fault.text, "does not end in what its head says"));
 }
 END_TEST
@@ -433,8 +436,8 @@ START_TEST(a_log_cut_short_with_its_head_is_found_and_not_opened)
     fill(0, MANY);
     tamper_with(cut_short, 30, 1, 0);
     expect_broken(30, "rolled back or cut short");
-    ck_assert_ptr_null(audit_log_open(dir, &fault));
-    ck_assert_ptr_nonnull(strstr(fault.text, "30 records, its head file says 40"));
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "30 records, its checkpoint says 40"));
 }
 END_TEST
 
@@ -445,22 +448,63 @@ START_TEST(an_older_copy_of_the_database_is_found)
     fill(10, 10);
     shell("cp '%s/old' '%s/data.mdb'");
     expect_broken(10, "rolled back");
-    ck_assert_ptr_null(audit_log_open(dir, &fault));
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
 }
 END_TEST
 
-START_TEST(a_missing_or_malformed_head_file_is_found)
+START_TEST(a_missing_or_cut_checkpoint_is_found)
 {
     fill(0, 10);
-    shell("mv '%s/head' '%s/kept'");
-    expect_broken(0, "head file is missing");
-    ck_assert_ptr_null(audit_log_open(dir, &fault));
-    shell("head -c 40 '%s/kept' > '%s/head'");
-    expect_broken(0, "head file is malformed");
-    ck_assert_ptr_null(audit_log_open(dir, &fault));
-    shell("mv '%s/kept' '%s/head'");
+    shell("mv '%s/checkpoint' '%s/kept'");
+    expect_broken(0, "checkpoint is missing");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    shell("head -c 40 '%s/kept' > '%s/checkpoint'");
+    expect_broken(0, "forged: the checkpoint is malformed");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    shell("mv '%s/kept' '%s/checkpoint'");
     verify(AUDIT_INTACT);
     audit_log_close(open_log());
+}
+END_TEST
+
+START_TEST(a_forged_checkpoint_is_found)
+{
+    fill(0, 10);
+    shell("sed 's/^10$/9/' '%s/checkpoint' > '%s/new'");
+    shell("mv '%s/new' '%s/checkpoint'");
+    expect_broken(0, "forged: the checkpoint is not signed by " ORIGIN);
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not signed by"));
+}
+END_TEST
+
+/* Cuts the log short and signs a new checkpoint with a key of one's own: seen by whoever knows the
+ * right verifier key. */
+START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
+{
+    struct audit_report report;
+    struct audit_checkpoint checkpoint;
+    fill(0, MANY);
+    ck_assert(audit_checkpoint_read(dir, NULL, &checkpoint, &fault));
+    tamper_with(cut_short, 30, 1, 0);
+    shell("rm '%s/checkpoint' '%s/checkpoint.key'");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault)); /* makes a key, no checkpoint */
+    struct audit_signer forger;
+    char path[96], note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP];
+    snprintf(path, sizeof(path), "%s/checkpoint.key", dir);
+    ck_assert(audit_signer_open(path, ORIGIN, false, &forger, &fault));
+    audit_vkey_write(&forger, vkey);
+    ck_assert_str_ne(vkey, checkpoint.vkey);
+    EVP_Digest("", 0, checkpoint.root, NULL, EVP_sha256(), NULL);
+    ck_assert(audit_note_sign(&forger, 0, checkpoint.root, note, &fault));
+    snprintf(path, sizeof(path), "%s/checkpoint", dir);
+    FILE *file = fopen(path, "w");
+    fputs(note, file);
+    fclose(file);
+    EVP_PKEY_free(forger.key);
+    ck_assert_int_eq(audit_verify(dir, vkey, NULL, NULL, &report, &fault), AUDIT_INTACT);
+    ck_assert_int_eq(audit_verify(dir, checkpoint.vkey, NULL, NULL, &report, &fault), AUDIT_BROKEN);
+    ck_assert_ptr_nonnull(strstr(report.what, "not signed by"));
 }
 END_TEST
 
@@ -504,7 +548,7 @@ static void *append_on(void *arg)
     struct audit_log *log = arg;
     for (unsigned i = 0; i < 200; i++)
         ck_assert_msg(append_one(log, i, 100, &head), "%s", fault.text);
-    ck_assert(audit_log_note_head(log, &fault));
+    ck_assert(audit_log_checkpoint(log, &fault));
     return NULL;
 }
 
@@ -536,7 +580,7 @@ START_TEST(what_was_acknowledged_survives_a_kill)
         ck_assert_int_eq(pipe(ends), 0);
         pid_t pid = fork();
         if (pid == 0) {
-            struct audit_log *log = audit_log_open(dir, &fault);
+            struct audit_log *log = audit_log_open(dir, ORIGIN, NULL, &fault);
             struct audit_head head;
             while (log != NULL && append_one(log, 0, 3000, &head)) {
                 if (write(ends[1], &head.count, sizeof(head.count)) < 0)
@@ -574,6 +618,7 @@ static void start_plugin(void)
 {
     make_folder();
     host = calloc(1, sizeof(*host));
+    host->text = ORIGIN;
     ck_assert_msg(plugin_host_start(host, &whorl_plugin, dir, &fault), "%s", fault.text);
 }
 
@@ -661,7 +706,7 @@ START_TEST(calls_that_wait_share_one_transaction)
 {
     enum { CALLS = 300 };
     struct hold hold = {.store =
-                            whorl_store_open(dir, WHORL_STORE_WRITE, 2, "whorl-audit", 1, &fault)};
+                            whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault)};
     pthread_t holder;
     int64_t position = -1, last = -1;
     msgpack_sbuffer message = message_of(2, 10);
@@ -763,6 +808,7 @@ END_TEST
 START_TEST(a_second_instance_appends_beside_the_first)
 {
     struct plugin_host *second = calloc(1, sizeof(*second));
+    second->text = ORIGIN;
     int64_t position;
     msgpack_sbuffer message = message_of(1, 10);
     ck_assert_msg(plugin_host_start(second, &whorl_plugin, dir, &fault), "%s", fault.text);
@@ -802,7 +848,9 @@ static TCase *log_tests(void)
     tcase_add_test(tests, a_log_cut_short_is_found_and_not_opened);
     tcase_add_test(tests, a_log_cut_short_with_its_head_is_found_and_not_opened);
     tcase_add_test(tests, an_older_copy_of_the_database_is_found);
-    tcase_add_test(tests, a_missing_or_malformed_head_file_is_found);
+    tcase_add_test(tests, a_missing_or_cut_checkpoint_is_found);
+    tcase_add_test(tests, a_forged_checkpoint_is_found);
+    tcase_add_test(tests, a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one);
     tcase_add_test(tests, an_erased_record_is_gone_and_the_chain_still_holds);
     tcase_add_test(tests, what_is_no_map_is_no_record);
     tcase_add_test(tests, verifying_beside_writers_is_never_wrong);

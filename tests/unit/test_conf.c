@@ -1,5 +1,8 @@
 /* Reading conf.d: what it means, and that every mistake is found where it stands. */
 #include <check.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -425,6 +428,68 @@ START_TEST(plain_tcp_is_for_loopback_and_tls_needs_its_files)
 }
 END_TEST
 
+/* Writes a new key and, where certificate is given, a certificate for it. */
+static void write_key(const char *key_name, const char *certificate_name)
+{
+    char path[128];
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *certificate = X509_new();
+    snprintf(path, sizeof path, "%s/%s", folder.dir, key_name);
+    FILE *out = fopen(path, "w");
+    ck_assert(key && certificate && out);
+    ck_assert_int_eq(fchmod(fileno(out), 0600), 0);
+    ck_assert_int_eq(PEM_write_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL), 1);
+    fclose(out);
+    if (certificate_name) {
+        snprintf(path, sizeof path, "%s/%s", folder.dir, certificate_name);
+        out = fopen(path, "w");
+        ck_assert_ptr_nonnull(out);
+        ck_assert_int_eq(X509_set_pubkey(certificate, key), 1);
+        X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+        X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+        ck_assert_int_gt(X509_sign(certificate, key, EVP_sha256()), 0);
+        ck_assert_int_eq(PEM_write_X509(out, certificate), 1);
+        fclose(out);
+    }
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+
+START_TEST(a_key_must_be_private_and_of_its_certificate)
+{
+    char path[128], expected[512];
+    write_key("a.key", "a.pem");
+    write_key("b.key", NULL);
+    conf_folder_write(&folder, "listeners.conf",
+                      "listener \"a\" {\n"
+                      "    address = \"127.0.0.1\"\n"
+                      "    port = 0\n"
+                      "    certificate = a.pem\n"
+                      "    key = a.key\n"
+                      "    client_ca = a.pem\n"
+                      "}\n");
+    conf_unref(read_good());
+    snprintf(path, sizeof path, "%s/a.key", folder.dir);
+    ck_assert_int_eq(chmod(path, 0644), 0);
+    snprintf(expected, sizeof expected,
+             "listeners.conf:5: key: %s can be used by everybody on this machine (mode 0644)\n",
+             path);
+    expect(expected);
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    conf_folder_write(&folder, "listeners.conf",
+                      "listener \"a\" {\n"
+                      "    address = \"127.0.0.1\" port = 0 certificate = a.pem client_ca = a.pem\n"
+                      "    key = b.key\n"
+                      "    crl = a.pem\n"
+                      "}\n");
+    snprintf(expected, sizeof expected,
+             "listeners.conf:3: key: %1$s/b.key does not belong to the certificate %1$s/a.pem\n"
+             "listeners.conf:4: crl: %1$s/a.pem holds no revocation list in PEM form\n",
+             folder.dir);
+    expect(expected);
+}
+END_TEST
+
 START_TEST(a_folder_that_cannot_be_read_is_one_mistake)
 {
     struct conf_folder none = {.dir = "/tmp/whorl-no-such-folder"};
@@ -549,6 +614,7 @@ int main(void)
     tcase_add_test(tests, modules_that_cannot_be_used_are_reported_where_they_are_named);
     tcase_add_test(tests, somebody_must_keep_the_audit_log);
     tcase_add_test(tests, plain_tcp_is_for_loopback_and_tls_needs_its_files);
+    tcase_add_test(tests, a_key_must_be_private_and_of_its_certificate);
     tcase_add_test(tests, a_folder_that_cannot_be_read_is_one_mistake);
     tcase_add_test(tests, an_empty_folder_lacks_core_and_a_sink);
     tcase_add_test(tests, digests_change_if_and_only_if_something_effective_does);

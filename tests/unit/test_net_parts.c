@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/log/log.h"
@@ -87,6 +89,29 @@ START_TEST(a_listener_that_stops_hears_no_more)
     ck_assert_int_eq(frame_feed(&reader, three + 3, 12, MAX, hear, &heard, NULL), FRAME_STOPPED);
     ck_assert_uint_eq(heard.count, 1);
     frame_reader_release(&reader);
+}
+END_TEST
+
+START_TEST(without_lockable_memory_a_message_in_pieces_is_refused)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct frame_reader reader = {0};
+        struct heard heard = {0};
+        struct rlimit none = {0, 0};
+        const uint8_t *bytes = (const uint8_t *)"\x93\x02\xa1n\x90\x93\x02\xa1n\x90";
+        if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 ||
+            (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)) {
+            _exit(99);
+        }
+        /* Whole ones need no memory. */
+        bool whole = frame_feed(&reader, bytes, 10, MAX, hear, &heard, NULL) == FRAME_FED;
+        bool part = frame_feed(&reader, bytes, 8, MAX, hear, &heard, NULL) == FRAME_NO_MEMORY;
+        _exit(whole && part && heard.count == 3 ? 0 : 1);
+    }
+    int status = -1;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
 }
 END_TEST
 
@@ -196,6 +221,7 @@ int main(void)
     tcase_add_test(tc, frames_are_heard_alike_however_they_are_cut);
     tcase_add_test(tc, a_kept_beginning_is_wiped_when_its_message_is_done);
     tcase_add_test(tc, a_listener_that_stops_hears_no_more);
+    tcase_add_test(tc, without_lockable_memory_a_message_in_pieces_is_refused);
     tcase_add_test(tc, the_map_of_ids_agrees_with_a_list);
     tcase_add_test(tc, a_log_line_is_one_json_object_whatever_it_holds);
     tcase_add_test(tc, levels_have_names);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -240,6 +241,48 @@ START_TEST(a_bad_frame_is_explained_over_tls_and_the_goodbye_is_said)
 }
 END_TEST
 
+START_TEST(a_tls_client_that_does_not_read_is_held_back_and_every_call_is_answered)
+{
+    enum { REQUESTS = 200 };
+    server_start(&server);
+    struct client client = client_connect(server_port(&server, "tls"));
+    ck_assert(client_secure(&client, pki.device));
+    client_take_little(&client);
+    for (int i = 0; i < REQUESTS; i++) {
+        client_send(&client,
+                    "\x94\x00\x07\xa3"
+                    "big\x91\xce\x00\x03\x0d\x40",
+                    13);
+    }
+    usleep(300000);
+    unsigned before = server.requests;
+    ck_assert_uint_lt(before, REQUESTS);
+    ck_assert_uint_ge(client_count_results(&client, REQUESTS) + 1, before);
+    client_ping(&client);
+    client_close(&client);
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(damaged_records_end_the_connection)
+{
+    char got[64];
+    server_start(&server);
+    struct client client = client_connect(server_port(&server, "tls"));
+    ck_assert(client_secure(&client, pki.device));
+    ck_assert_int_eq(send(client.fd,
+                          "\x17\x03\x03\x00\x14"
+                          "01234567890123456789",
+                          25, MSG_NOSIGNAL),
+                     25);
+    ck_assert_uint_eq(client_read_all(&client, got, sizeof got), 0);
+    ck_assert_uint_eq(wait_for(&server.gone, 1), 1);
+    client_close(&client);
+    ck_assert(enters(pki.device));
+    server_stop(&server);
+}
+END_TEST
+
 START_TEST(garbage_and_silence_instead_of_a_handshake_end)
 {
     char got[64];
@@ -365,6 +408,8 @@ int main(void)
     tcase_add_test(tc, records_of_every_size_and_large_messages_pass);
     tcase_add_test(tc, the_handshake_may_arrive_byte_by_byte);
     tcase_add_test(tc, a_bad_frame_is_explained_over_tls_and_the_goodbye_is_said);
+    tcase_add_test(tc, a_tls_client_that_does_not_read_is_held_back_and_every_call_is_answered);
+    tcase_add_test(tc, damaged_records_end_the_connection);
     tcase_add_test(tc, garbage_and_silence_instead_of_a_handshake_end);
     tcase_add_test(tc, faults_in_the_files_are_named);
     tcase_add_test(tc, a_private_key_that_others_can_read_is_refused);

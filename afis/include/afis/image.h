@@ -39,6 +39,12 @@ enum afis_status afis_image_from_raw(const uint8_t *bytes, size_t len, uint32_t 
 enum afis_status afis_image_from_wsq(const uint8_t *bytes, size_t len, uint32_t dpi,
                                      const struct afis_memory *memory, struct afis_image *out);
 
+/* Copies the part of an image from (left, top) up to but not including (right, bottom).
+ * AFIS_BAD_FORMAT when that is empty or not within the image. */
+enum afis_status afis_image_crop(const struct afis_image *image, uint32_t left, uint32_t top,
+                                 uint32_t right, uint32_t bottom, const struct afis_memory *memory,
+                                 struct afis_image *out);
+
 /* Encodes as 8-bit grey PNG into a buffer from memory; *len is its size. */
 enum afis_status afis_image_to_png(const struct afis_image *image, const struct afis_memory *memory,
                                    uint8_t **bytes, size_t *len);

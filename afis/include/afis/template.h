@@ -10,6 +10,7 @@
 
 #define AFIS_MINUTIAE_MAX 255u /* what an ISO/IEC 19794-2 view can hold */
 #define AFIS_PACKED_MAX 1024u  /* bytes of the largest packed template */
+#define AFIS_RECORD_MAX 1562u  /* bytes of the largest interchange record written */
 
 /* Terms of ISO/IEC 19794-2:2005, 6.2. */
 enum afis_minutia_type {
@@ -60,6 +61,15 @@ enum afis_status afis_template_from_iso(const uint8_t *bytes, size_t len, unsign
  * AFIS_TOO_LARGE when cap does not suffice. */
 enum afis_status afis_template_to_iso(const struct afis_template *tmpl, uint8_t *bytes, size_t cap,
                                       size_t *len);
+
+/* The same as an ANSI INCITS 378-2004 record: angles in units of 2 degrees. What either function
+ * wrote is read back to the same positions, angles, types and qualities, and written again to the
+ * same bytes; reasons are not part of the standards. */
+enum afis_status afis_template_to_ansi378(const struct afis_template *tmpl, uint8_t *bytes,
+                                          size_t cap, size_t *len);
+
+/* How many views a record of either standard holds, from 0; 0 if its header cannot be read. */
+unsigned afis_template_views(const uint8_t *bytes, size_t len);
 
 /* The packed, versioned form that galleries store: <= 600 bytes at 40 minutiae, never more than
  * AFIS_PACKED_MAX (the most reliable minutiae are kept). Little-endian, no alignment needed. */

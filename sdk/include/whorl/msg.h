@@ -42,8 +42,15 @@ struct whorl_msg_walker {
     uint32_t left[WHORL_MSG_MAX_DEPTH]; /* objects still to come in each open array or map */
 };
 
+/* Ready for the next message. */
+static inline void whorl_msg_walker_reset(struct whorl_msg_walker *walker)
+{
+    walker->at = 0;
+    walker->objects = walker->need = walker->depth = 0;
+}
+
 /* Goes on where the last step stopped; bytes are the message from its first byte on, at least as
- * many as then. Results as whorl_msg_walk; after WHOLE or BAD start with a zeroed walker. */
+ * many as then. Results as whorl_msg_walk; after WHOLE or BAD reset the walker. */
 WHORL_API enum whorl_msg_walk whorl_msg_walk_on(struct whorl_msg_walker *walker,
                                                 const uint8_t *bytes, size_t len, size_t max,
                                                 size_t *used, struct whorl_fault *fault);

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/host/host.h"
+#include "core/module/module.h"
+#include "whorl/msg.h"
 
 enum { LIST_MAX = 32, WORD_MAX = 32, TEXT_MAX = 100, SETTINGS_MAX = 256 };
 
@@ -37,7 +38,8 @@ static bool refuse(const struct candidate *candidate, const char *field, const c
     size_t len = strlen(candidate->path);
     size_t room = sizeof candidate->fault->text - sizeof text - 1;
     const char *path = candidate->path + (len > room ? len - room : 0);
-    return whorl_fail(candidate->fault, field, "%s: %s", path, text);
+    whorl_fail(candidate->fault, field, "%s: %s", path, text);
+    return false;
 }
 
 /* The entries may be longer than ours. */
@@ -266,13 +268,15 @@ static bool load(struct candidate *candidate, size_t *symbol_size)
         if (strncmp(why, candidate->path, len) == 0) {
             why += len + strspn(why + len, ": ");
         }
-        return refuse(candidate, "module", "can't be loaded: %s", why);
+        refuse(candidate, "module", "can't be loaded: %s", why);
+        return false;
     }
     candidate->plugin = dlsym(handle, "whorl_plugin");
     if (!candidate->plugin) {
         (void)dlclose(handle);
-        return refuse(candidate, "whorl_plugin",
-                      "must export the symbol whorl_plugin, found none: it is no Whorl plugin");
+        refuse(candidate, "whorl_plugin",
+               "must export the symbol whorl_plugin, found none: it is no Whorl plugin");
+        return false;
     }
     Dl_info info;
     const ElfW(Sym) *symbol = NULL;
@@ -283,7 +287,7 @@ static bool load(struct candidate *candidate, size_t *symbol_size)
     return true;
 }
 
-const struct whorl_plugin *host_load_module(const char *path, struct whorl_fault *fault)
+const struct whorl_plugin *module_load(const char *path, struct whorl_fault *fault)
 {
     struct candidate candidate = {path, NULL, fault};
     size_t symbol_size = 0;

@@ -1,0 +1,217 @@
+/* Signed checkpoints (https://c2sp.org/tlog-checkpoint, https://c2sp.org/signed-note). */
+#include "plugins/audit/note.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "whorl/msg.h"
+
+#define ALGORITHM 0x01 /* Ed25519 */
+#define SIGNATURE 64u
+#define KEY_ID 4u
+#define DASH "\xe2\x80\x94 " /* an em dash and a space begin a signature's line */
+
+bool audit_origin_valid(const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] > '~' || text[i] == '+')
+            return false;
+    }
+    return len >= 1 && len <= AUDIT_ORIGIN_MAX;
+}
+
+/* ------------------------------------------------------------------ keys */
+
+/* The first bytes of SHA-256(name | newline | algorithm | public key). */
+static void key_id(const struct audit_signer *signer, uint8_t id[KEY_ID])
+{
+    uint8_t bytes[AUDIT_ORIGIN_MAX + 2 + 32], hash[AUDIT_HASH];
+    size_t len = strlen(signer->origin);
+    memcpy(bytes, signer->origin, len);
+    bytes[len] = '\n';
+    bytes[len + 1] = ALGORITHM;
+    memcpy(bytes + len + 2, signer->public_key, 32);
+    EVP_Digest(bytes, len + 2 + 32, hash, NULL, EVP_sha256(), NULL);
+    memcpy(id, hash, KEY_ID);
+}
+
+/* Makes a key and writes it to a file that did not exist. */
+static EVP_PKEY *make_key(const char *path, struct whorl_fault *fault)
+{
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    int fd = key != NULL ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    bool ok = file != NULL && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
+              fflush(file) == 0 && fsync(fd) == 0;
+    int error = errno;
+    if (file != NULL)
+        fclose(file);
+    if (ok)
+        return key;
+    if (fd >= 0)
+        unlink(path); /* half a key would only be in the way */
+    whorl_fail(fault, "", "cannot make the signing key %s: %s", path, strerror(error));
+    EVP_PKEY_free(key);
+    return NULL;
+}
+
+bool audit_signer_open(const char *path, const char *origin, bool make, struct audit_signer *signer,
+                       struct whorl_fault *fault)
+{
+    size_t len = sizeof(signer->public_key);
+    *signer = (struct audit_signer){0};
+    snprintf(signer->origin, sizeof(signer->origin), "%s", origin);
+    FILE *file = fopen(path, "re");
+    if (file != NULL) {
+        signer->key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+        fclose(file);
+        if (signer->key == NULL || !EVP_PKEY_is_a(signer->key, "ED25519"))
+            whorl_fail(fault, "", "%s: expected an Ed25519 private key in PEM form", path);
+    } else if (errno == ENOENT && make) {
+        signer->key = make_key(path, fault);
+    } else {
+        whorl_fail(fault, "", "cannot read the signing key %s: %s", path, strerror(errno));
+    }
+    if (signer->key != NULL && EVP_PKEY_is_a(signer->key, "ED25519") &&
+        EVP_PKEY_get_raw_public_key(signer->key, signer->public_key, &len) == 1)
+        return true;
+    EVP_PKEY_free(signer->key);
+    signer->key = NULL;
+    return false;
+}
+
+void audit_vkey_write(const struct audit_signer *signer, char text[AUDIT_VKEY_CAP])
+{
+    uint8_t id[KEY_ID], key[1 + 32] = {ALGORITHM}, coded[48];
+    key_id(signer, id);
+    memcpy(key + 1, signer->public_key, 32);
+    EVP_EncodeBlock(coded, key, sizeof(key));
+    snprintf(text, AUDIT_VKEY_CAP, "%s+%02x%02x%02x%02x+%s", signer->origin, id[0], id[1], id[2],
+             id[3], (const char *)coded);
+}
+
+/* Decodes exactly len bytes of base64. */
+static bool decode(const char *text, size_t text_len, uint8_t *bytes, size_t len)
+{
+    uint8_t out[192];
+    size_t padding = (3 - len % 3) % 3;
+    if (text_len != (len + 2) / 3 * 4 || text_len / 4 * 3 > sizeof(out) ||
+        (text_len > 0 &&
+         EVP_DecodeBlock(out, (const uint8_t *)text, (int)text_len) != (int)(len + padding)) ||
+        strcspn(text, "=") < text_len - padding)
+        return false;
+    memcpy(bytes, out, len);
+    return true;
+}
+
+bool audit_vkey_read(const char *text, struct audit_signer *signer, struct whorl_fault *fault)
+{
+    static const char form[] = "expected a verifier key of the form NAME+ID+KEY for Ed25519";
+    uint8_t key[1 + 32];
+    char canonical[AUDIT_VKEY_CAP];
+    size_t name = strcspn(text, "+");
+    *signer = (struct audit_signer){0};
+    if (name == 0 || name > AUDIT_ORIGIN_MAX || text[name] != '+' || strlen(text) < name + 10 ||
+        !decode(text + name + 10, strlen(text + name + 10), key, sizeof(key)) ||
+        key[0] != ALGORITHM)
+        return whorl_fail(fault, "", "%s", form);
+    memcpy(signer->origin, text, name);
+    memcpy(signer->public_key, key + 1, 32);
+    audit_vkey_write(signer, canonical);
+    return (audit_origin_valid(signer->origin) && strcmp(canonical, text) == 0) ||
+           whorl_fail(fault, "", "%s", form);
+}
+
+/* ------------------------------------------------------------------ notes */
+
+bool audit_note_sign(const struct audit_signer *signer, uint64_t count,
+                     const uint8_t root[AUDIT_HASH], char note[AUDIT_NOTE_CAP],
+                     struct whorl_fault *fault)
+{
+    uint8_t coded[128], signature[KEY_ID + SIGNATURE];
+    size_t len = SIGNATURE;
+    EVP_EncodeBlock(coded, root, AUDIT_HASH);
+    int text = snprintf(note, AUDIT_NOTE_CAP, "%s\n%" PRIu64 "\n%s\n", signer->origin, count,
+                        (const char *)coded);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok =
+        ctx != NULL && signer->key != NULL &&
+        EVP_DigestSignInit(ctx, NULL, NULL, NULL, signer->key) == 1 &&
+        EVP_DigestSign(ctx, signature + KEY_ID, &len, (const uint8_t *)note, (size_t)text) == 1;
+    EVP_MD_CTX_free(ctx);
+    if (!ok)
+        return whorl_fail(fault, "", "the checkpoint could not be signed");
+    key_id(signer, signature);
+    EVP_EncodeBlock(coded, signature, sizeof(signature));
+    snprintf(note + text, AUDIT_NOTE_CAP - (size_t)text, "\n" DASH "%s %s\n", signer->origin,
+             (const char *)coded);
+    return true;
+}
+
+/* Whether the line "— NAME BASE64" is the signer's good signature over text. */
+static bool signed_by(const struct audit_signer *signer, const char *line, size_t line_len,
+                      const char *text, size_t text_len)
+{
+    uint8_t signature[KEY_ID + SIGNATURE], id[KEY_ID];
+    size_t name = strlen(signer->origin), head = strlen(DASH) + name + 1;
+    if (line_len <= head || memcmp(line, DASH, strlen(DASH)) != 0 ||
+        memcmp(line + strlen(DASH), signer->origin, name) != 0 || line[head - 1] != ' ' ||
+        !decode(line + head, line_len - head, signature, sizeof(signature)))
+        return false;
+    key_id(signer, id);
+    if (memcmp(id, signature, KEY_ID) != 0)
+        return false;
+    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, signer->public_key, 32);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok =
+        key != NULL && ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
+        EVP_DigestVerify(ctx, signature + KEY_ID, SIGNATURE, (const uint8_t *)text, text_len) == 1;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return ok;
+}
+
+/* Origin, count and root of a note's text, which must be exactly these three lines. */
+static bool read_text(const char *origin, const char *text, size_t len, uint64_t *count,
+                      uint8_t root[AUDIT_HASH], struct whorl_fault *fault)
+{
+    char again[AUDIT_NOTE_CAP];
+    size_t name = strlen(origin);
+    if (len <= name || memcmp(text, origin, name) != 0 || text[name] != '\n')
+        return whorl_fail(fault, "", "the checkpoint is not of %s", origin);
+    char *end;
+    const char *number = text + name + 1;
+    errno = 0;
+    *count = strtoull(number, &end, 10);
+    if (errno != 0 || *end != '\n' || (size_t)(end + 1 - text) + 45 != len ||
+        !decode(end + 1, 44, root, AUDIT_HASH))
+        return whorl_fail(fault, "", "the checkpoint is malformed");
+    int same = snprintf(again, sizeof(again), "%s\n%" PRIu64 "\n%.44s\n", origin, *count, end + 1);
+    return ((size_t)same == len && memcmp(again, text, len) == 0) ||
+           whorl_fail(fault, "", "the checkpoint is malformed");
+}
+
+bool audit_note_verify(const struct audit_signer *signer, const char *note, uint64_t *count,
+                       uint8_t root[AUDIT_HASH], struct whorl_fault *fault)
+{
+    const char *blank = strstr(note, "\n\n");
+    if (strlen(note) >= AUDIT_NOTE_CAP || blank == NULL)
+        return whorl_fail(fault, "", "the checkpoint is malformed");
+    size_t text_len = (size_t)(blank + 1 - note);
+    if (!read_text(signer->origin, note, text_len, count, root, fault))
+        return false;
+    for (const char *line = blank + 2; *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        if (signed_by(signer, line, len, note, text_len))
+            return true;
+        line += len + (line[len] == '\n');
+    }
+    return whorl_fail(fault, "", "the checkpoint is not signed by %s", signer->origin);
+}

@@ -1,0 +1,48 @@
+/* Signed checkpoints: the size and root of the log in C2SP tlog-checkpoint form, signed with
+ * Ed25519 as a C2SP signed note. */
+#ifndef PLUGINS_AUDIT_NOTE_H
+#define PLUGINS_AUDIT_NOTE_H
+
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plugins/audit/log.h"
+#include "whorl/plugin.h"
+
+#define AUDIT_ORIGIN_MAX 128u /* bytes of an origin, which is the signing key's name too */
+#define AUDIT_VKEY_CAP 256u
+#define AUDIT_NOTE_CAP 1024u
+
+/* Who signs, or whose signature is believed. */
+struct audit_signer {
+    char origin[AUDIT_ORIGIN_MAX + 1];
+    uint8_t public_key[32];
+    EVP_PKEY *key; /* private; NULL: can only verify */
+};
+
+/* Whether text may be an origin: 1 to AUDIT_ORIGIN_MAX printable ASCII characters without space and
+ * plus. Pure function. */
+bool audit_origin_valid(const char *text);
+
+/* Reads the Ed25519 private key (PEM) in path; if there is no such file and `make` is set, makes a
+ * key and the file (mode 0600, fsynced). Release the signer's key with EVP_PKEY_free. */
+bool audit_signer_open(const char *path, const char *origin, bool make, struct audit_signer *signer,
+                       struct whorl_fault *fault);
+
+/* The verifier key of a signer, as text without a newline, and back (key becomes NULL). */
+void audit_vkey_write(const struct audit_signer *signer, char text[AUDIT_VKEY_CAP]);
+bool audit_vkey_read(const char *text, struct audit_signer *signer, struct whorl_fault *fault);
+
+/* The signed note over count and root. */
+bool audit_note_sign(const struct audit_signer *signer, uint64_t count,
+                     const uint8_t root[AUDIT_HASH], char note[AUDIT_NOTE_CAP],
+                     struct whorl_fault *fault);
+
+/* Reads count and root of a note and verifies the signer's signature (others are passed over).
+ * false with *fault: malformed, of another origin, or not signed by the signer. Pure function. */
+bool audit_note_verify(const struct audit_signer *signer, const char *note, uint64_t *count,
+                       uint8_t root[AUDIT_HASH], struct whorl_fault *fault);
+
+#endif

@@ -1,0 +1,232 @@
+/* Proofs and export. */
+#include "plugins/audit/proof.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plugins/audit/reader.h"
+#include "whorl/msg.h"
+
+#define ENTRY_BYTES (2u + AUDIT_HASH) /* in an entry bundle: big-endian length, data */
+
+bool audit_checkpoint_read(const char *dir, const char *vkey, struct audit_checkpoint *checkpoint,
+                           struct whorl_fault *fault)
+{
+    struct audit_signer signer;
+    int there =
+        audit_file_read(dir, "checkpoint", checkpoint->note, sizeof(checkpoint->note), fault);
+    if (there == 0)
+        whorl_fail(fault, "", "%s holds no checkpoint", dir);
+    if (there != 1)
+        return false;
+    if (vkey != NULL) {
+        snprintf(checkpoint->vkey, sizeof(checkpoint->vkey), "%s", vkey);
+    } else {
+        there = audit_file_read(dir, "checkpoint.vkey", checkpoint->vkey, sizeof(checkpoint->vkey),
+                                fault);
+        if (there == 0)
+            whorl_fail(fault, "", "%s holds no checkpoint.vkey", dir);
+        if (there != 1)
+            return false;
+        checkpoint->vkey[strcspn(checkpoint->vkey, "\n")] = '\0';
+    }
+    return audit_vkey_read(checkpoint->vkey, &signer, fault) &&
+           audit_note_verify(&signer, checkpoint->note, &checkpoint->count, checkpoint->root,
+                             fault);
+}
+
+/* ------------------------------------------------------------------ proofs */
+
+static bool failed(const char *dir, int rc, struct whorl_fault *fault)
+{
+    return whorl_fail(fault, "", "cannot prove from the audit log in %s: %s", dir,
+                      mdb_strerror(rc));
+}
+
+static int read_commitment(const struct audit_tree *tree, uint64_t position,
+                           uint8_t commitment[AUDIT_HASH])
+{
+    struct audit_entry entry;
+    MDB_val key = {.mv_size = sizeof(position), .mv_data = &position}, value;
+    int rc = mdb_get(tree->txn, tree->entries, &key, &value);
+    if (rc == 0 && !audit_entry_read(value.mv_data, value.mv_size, &entry))
+        rc = MDB_CORRUPTED;
+    if (rc == 0)
+        memcpy(commitment, entry.commitment, AUDIT_HASH);
+    return rc;
+}
+
+bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *checkpoint,
+                           uint64_t position, uint8_t commitment[AUDIT_HASH],
+                           struct audit_proof *proof, struct whorl_fault *fault)
+{
+    struct audit_reader reader;
+    if (position >= checkpoint->count)
+        return whorl_fail(fault, "",
+                          "record %" PRIu64 " is not among the %" PRIu64 " of the checkpoint",
+                          position, checkpoint->count);
+    if (!audit_reader_open(&reader, dir, fault))
+        return false;
+    MDB_txn *txn = whorl_store_read(reader.store, fault);
+    bool ok = txn != NULL;
+    if (ok) {
+        struct audit_tree tree = audit_reader_tree(&reader, txn);
+        int rc = audit_tree_inclusion(&tree, position, checkpoint->count, proof);
+        if (rc == 0)
+            rc = read_commitment(&tree, position, commitment);
+        whorl_store_done(reader.store, txn);
+        ok = rc == 0 || failed(dir, rc, fault);
+    }
+    audit_reader_close(&reader);
+    return ok;
+}
+
+bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *checkpoint,
+                             uint64_t first, uint64_t second, uint8_t first_root[AUDIT_HASH],
+                             uint8_t second_root[AUDIT_HASH], struct audit_proof *proof,
+                             struct whorl_fault *fault)
+{
+    struct audit_reader reader;
+    if (first == 0 || first > second || second > checkpoint->count)
+        return whorl_fail(fault, "",
+                          "expected 1 <= M <= N <= %" PRIu64 ", the size in the checkpoint",
+                          checkpoint->count);
+    if (!audit_reader_open(&reader, dir, fault))
+        return false;
+    MDB_txn *txn = whorl_store_read(reader.store, fault);
+    bool ok = txn != NULL;
+    if (ok) {
+        struct audit_tree tree = audit_reader_tree(&reader, txn);
+        int rc = audit_tree_consistency(&tree, first, second, proof);
+        if (rc == 0)
+            rc = audit_tree_root(&tree, first, first_root);
+        if (rc == 0)
+            rc = audit_tree_root(&tree, second, second_root);
+        whorl_store_done(reader.store, txn);
+        ok = rc == 0 || failed(dir, rc, fault);
+    }
+    audit_reader_close(&reader);
+    return ok;
+}
+
+/* ------------------------------------------------------------------ export */
+
+struct exporting {
+    const struct audit_reader *reader;
+    const char *out;
+};
+
+/* The path of a tile: its number in groups of three digits, all but the last with an x before; a
+ * partial one below a directory of its own. */
+static void tile_path(char *path, size_t cap, const char *out, const char *kind, uint64_t index,
+                      unsigned width)
+{
+    char number[48], group[8];
+    snprintf(number, sizeof(number), "%03u", (unsigned)(index % 1000));
+    for (uint64_t rest = index / 1000; rest > 0; rest /= 1000) {
+        char longer[48];
+        snprintf(group, sizeof(group), "x%03u", (unsigned)(rest % 1000));
+        snprintf(longer, sizeof(longer), "%.6s/%.40s", group, number);
+        memcpy(number, longer, sizeof(number));
+    }
+    int len = snprintf(path, cap, "%s/tile/%s/%s", out, kind, number);
+    if (width < AUDIT_TILE && len > 0 && (size_t)len < cap)
+        snprintf(path + len, cap - (size_t)len, ".p/%u", width);
+}
+
+/* Makes the directories above a path and writes the file, which appears whole or not at all. */
+static bool write_whole(char *path, const void *bytes, size_t len, struct whorl_fault *fault)
+{
+    char fresh[PATH_MAX + 8];
+    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        int rc = mkdir(path, 0755) != 0 && errno != EEXIST ? errno : 0;
+        if (rc != 0)
+            return whorl_fail(fault, "", "cannot make %s: %s", path, strerror(rc));
+        *slash = '/';
+    }
+    snprintf(fresh, sizeof(fresh), "%s.new", path);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    errno = fd < 0 ? errno : ENOSPC; /* what a short write means */
+    bool ok = fd >= 0 && write(fd, bytes, len) == (ssize_t)len;
+    int error = errno;
+    if (fd >= 0 && close(fd) != 0 && ok) {
+        ok = false;
+        error = errno;
+    }
+    if (ok && rename(fresh, path) != 0) {
+        ok = false;
+        error = errno;
+    }
+    return ok || whorl_fail(fault, "", "cannot write %s: %s", path, strerror(error));
+}
+
+/* One tile of hashes, or with level -1 one bundle of entries. */
+static bool export_tile(const struct exporting *to, int level, uint64_t index, unsigned width,
+                        struct whorl_fault *fault)
+{
+    char path[PATH_MAX], kind[16];
+    uint8_t bytes[AUDIT_TILE * ENTRY_BYTES];
+    size_t step = level < 0 ? ENTRY_BYTES : AUDIT_HASH;
+    snprintf(kind, sizeof(kind), "%d", level);
+    tile_path(path, sizeof(path), to->out, level < 0 ? "entries" : kind, index, width);
+    if (width == AUDIT_TILE && access(path, F_OK) == 0)
+        return true;
+    MDB_txn *txn = whorl_store_read(to->reader->store, fault);
+    if (txn == NULL)
+        return false;
+    struct audit_tree tree = audit_reader_tree(to->reader, txn);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < width; i++) {
+        uint8_t *at = bytes + i * step;
+        uint64_t n = index * AUDIT_TILE + i;
+        if (level < 0) {
+            at[0] = 0;
+            at[1] = AUDIT_HASH;
+            rc = read_commitment(&tree, n, at + 2);
+        } else {
+            rc = audit_tree_node(&tree, 8u * (unsigned)level, n, at);
+        }
+    }
+    whorl_store_done(to->reader->store, txn);
+    return rc == 0 ? write_whole(path, bytes, width * step, fault)
+                   : failed(to->reader->dir, rc, fault);
+}
+
+/* All tiles of a level that has `count` hashes. */
+static bool export_level(const struct exporting *to, int level, uint64_t count,
+                         struct whorl_fault *fault)
+{
+    for (uint64_t index = 0; index * AUDIT_TILE < count; index++) {
+        uint64_t left = count - index * AUDIT_TILE;
+        unsigned width = left < AUDIT_TILE ? (unsigned)left : AUDIT_TILE;
+        if (!export_tile(to, level, index, width, fault))
+            return false;
+    }
+    return true;
+}
+
+bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, const char *out,
+                  struct whorl_fault *fault)
+{
+    struct audit_reader reader;
+    char path[PATH_MAX], vkey[AUDIT_VKEY_CAP + 1];
+    if (!audit_reader_open(&reader, dir, fault))
+        return false;
+    struct exporting to = {.reader = &reader, .out = out};
+    bool ok = export_level(&to, -1, checkpoint->count, fault);
+    uint64_t count = checkpoint->count;
+    for (int level = 0; ok && count > 0; level++, count /= AUDIT_TILE)
+        ok = export_level(&to, level, count, fault);
+    audit_reader_close(&reader);
+    snprintf(path, sizeof(path), "%s/checkpoint.vkey", out);
+    snprintf(vkey, sizeof(vkey), "%s\n", checkpoint->vkey);
+    ok = ok && write_whole(path, vkey, strlen(vkey), fault);
+    snprintf(path, sizeof(path), "%s/checkpoint", out);
+    return ok && write_whole(path, checkpoint->note, strlen(checkpoint->note), fault);
+}

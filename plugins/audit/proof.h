@@ -1,0 +1,40 @@
+/* What proves the log to others: inclusion and consistency proofs against the signed checkpoint,
+ * and an export that holds commitments only. */
+#ifndef PLUGINS_AUDIT_PROOF_H
+#define PLUGINS_AUDIT_PROOF_H
+
+#include "plugins/audit/note.h"
+#include "plugins/audit/tree.h"
+
+/* The checkpoint of the log in dir: the note as it is, and what it says. The signature is verified
+ * with vkey, or checkpoint.vkey when NULL. false with *fault. */
+struct audit_checkpoint {
+    char note[AUDIT_NOTE_CAP];
+    char vkey[AUDIT_VKEY_CAP];
+    uint64_t count;
+    uint8_t root[AUDIT_HASH];
+};
+bool audit_checkpoint_read(const char *dir, const char *vkey, struct audit_checkpoint *checkpoint,
+                           struct whorl_fault *fault);
+
+/* Proves that the record at position is in the tree of the checkpoint. commitment: its leaf data.
+ * false with *fault, also when the checkpoint does not reach it. */
+bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *checkpoint,
+                           uint64_t position, uint8_t commitment[AUDIT_HASH],
+                           struct audit_proof *proof, struct whorl_fault *fault);
+
+/* Proves that the tree of the first `first` records is the beginning of that of `second`; both
+ * within the checkpoint. */
+bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *checkpoint,
+                             uint64_t first, uint64_t second, uint8_t first_root[AUDIT_HASH],
+                             uint8_t second_root[AUDIT_HASH], struct audit_proof *proof,
+                             struct whorl_fault *fault);
+
+/* Writes the tree of the checkpoint to the directory out, in C2SP tlog-tiles layout: checkpoint,
+ * checkpoint.vkey, tile/LEVEL/…, tile/entries/…. The entries are the commitments: nothing personal
+ * leaves the log. Full tiles that are there already are left alone; the checkpoint is written last.
+ */
+bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, const char *out,
+                  struct whorl_fault *fault);
+
+#endif

@@ -1,0 +1,341 @@
+/* The Merkle tree, its proofs and its checkpoints: against RFC 6962 computed naively, and against
+ * the verifying algorithms of RFC 9162. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plugins/audit/proof.h"
+#include "whorl/msg.h"
+
+#define ORIGIN "test.example/log"
+#define LEAVES 1100u /* more than four tiles */
+
+typedef uint8_t hash[AUDIT_HASH];
+
+static char dir[64];
+static struct whorl_fault fault;
+static EVP_MD_CTX *ctx;
+static hash commitments[LEAVES];
+
+static void make_folder(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/whorl-tree-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ctx = EVP_MD_CTX_new();
+}
+
+static void remove_folder(void)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    ck_assert_int_eq(system(command), 0);
+    EVP_MD_CTX_free(ctx);
+}
+
+static bool take_commitment(void *arg, uint64_t position, const struct audit_record *record)
+{
+    (void)arg;
+    /* The salt stands before the record. */
+    ck_assert(audit_commit(ctx, record->bytes - AUDIT_SALT, record->bytes, record->len,
+                           commitments[position]));
+    return true;
+}
+
+/* Appends `count` records in transactions of odd sizes and signs a checkpoint. */
+static void fill(size_t count)
+{
+    static const uint8_t empty_map[] = {0x80};
+    struct audit_record records[97];
+    struct audit_head heads[97];
+    struct audit_log *log = audit_log_open(dir, ORIGIN, NULL, &fault);
+    ck_assert_msg(log != NULL, "%s", fault.text);
+    for (size_t i = 0; i < 97; i++)
+        records[i] = (struct audit_record){.bytes = empty_map, .len = 1};
+    for (size_t done = 0, n = 1; done < count; done += n, n = n % 97 + 1) {
+        n = n < count - done ? n : count - done;
+        ck_assert_msg(audit_log_append(log, records, n, heads, &fault), "%s", fault.text);
+    }
+    ck_assert_msg(audit_log_checkpoint(log, &fault), "%s", fault.text);
+    audit_log_close(log);
+    ck_assert(audit_each(dir, take_commitment, NULL, &fault));
+}
+
+static struct audit_checkpoint checkpoint_of(void)
+{
+    struct audit_checkpoint checkpoint;
+    ck_assert_msg(audit_checkpoint_read(dir, NULL, &checkpoint, &fault), "%s", fault.text);
+    return checkpoint;
+}
+
+/* MTH of leaves from..to, straight from the definition. */
+static void naive_root(size_t from, size_t to, uint8_t *out)
+{
+    hash left, right;
+    if (to == from) {
+        EVP_Digest("", 0, out, NULL, EVP_sha256(), NULL);
+    } else if (to - from == 1) {
+        audit_leaf_hash(ctx, commitments[from], out);
+    } else {
+        size_t k = 1;
+        while (2 * k < to - from)
+            k *= 2;
+        naive_root(from, from + k, left);
+        naive_root(from + k, to, right);
+        audit_node_hash(ctx, left, right, out);
+    }
+}
+
+/* RFC 9162, section 2.1.3.2. */
+static bool verify_inclusion(const struct audit_proof *proof, uint64_t position, uint64_t size,
+                             const uint8_t *commitment, const uint8_t *root)
+{
+    uint64_t fn = position, sn = size - 1;
+    hash r;
+    audit_leaf_hash(ctx, commitment, r);
+    for (size_t i = 0; i < proof->count; i++) {
+        if (sn == 0)
+            return false;
+        if ((fn & 1) != 0 || fn == sn) {
+            audit_node_hash(ctx, proof->hashes[i], r, r);
+            while ((fn & 1) == 0 && fn != 0) {
+                fn >>= 1;
+                sn >>= 1;
+            }
+        } else {
+            audit_node_hash(ctx, r, proof->hashes[i], r);
+        }
+        fn >>= 1;
+        sn >>= 1;
+    }
+    return sn == 0 && memcmp(r, root, AUDIT_HASH) == 0;
+}
+
+/* RFC 9162, section 2.1.4.2. */
+static bool verify_consistency(const struct audit_proof *proof, uint64_t first, uint64_t second,
+                               const uint8_t *first_root, const uint8_t *second_root)
+{
+    size_t at = 0;
+    uint64_t fn = first - 1, sn = second - 1;
+    hash fr, sr;
+    if (first == second)
+        return proof->count == 0 && memcmp(first_root, second_root, AUDIT_HASH) == 0;
+    bool whole = (first & (first - 1)) == 0;
+    if (!whole && proof->count == 0)
+        return false;
+    while ((fn & 1) != 0) {
+        fn >>= 1;
+        sn >>= 1;
+    }
+    memcpy(fr, whole ? first_root : proof->hashes[0], AUDIT_HASH);
+    memcpy(sr, fr, AUDIT_HASH);
+    for (at = whole ? 0 : 1; at < proof->count; at++) {
+        if (sn == 0)
+            return false;
+        if ((fn & 1) != 0 || fn == sn) {
+            audit_node_hash(ctx, proof->hashes[at], fr, fr);
+            audit_node_hash(ctx, proof->hashes[at], sr, sr);
+            while ((fn & 1) == 0 && fn != 0) {
+                fn >>= 1;
+                sn >>= 1;
+            }
+        } else {
+            audit_node_hash(ctx, sr, proof->hashes[at], sr);
+        }
+        fn >>= 1;
+        sn >>= 1;
+    }
+    return sn == 0 && memcmp(fr, first_root, AUDIT_HASH) == 0 &&
+           memcmp(sr, second_root, AUDIT_HASH) == 0;
+}
+
+START_TEST(roots_are_those_of_the_definition_at_every_size)
+{
+    fill(LEAVES);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    ck_assert_uint_eq(checkpoint.count, LEAVES);
+    for (size_t size = 1; size <= LEAVES; size += size % 256 < 3 || size % 256 > 253 ? 1 : 17) {
+        struct audit_proof proof;
+        hash expected, root, whole;
+        naive_root(0, size, expected);
+        ck_assert_msg(
+            audit_prove_consistency(dir, &checkpoint, size, LEAVES, root, whole, &proof, &fault),
+            "%s", fault.text);
+        ck_assert_mem_eq(root, expected, AUDIT_HASH);
+        ck_assert_mem_eq(whole, checkpoint.root, AUDIT_HASH);
+        ck_assert(verify_consistency(&proof, size, LEAVES, root, whole));
+        root[7] ^= 1;
+        ck_assert(!verify_consistency(&proof, size, LEAVES, root, whole));
+    }
+}
+END_TEST
+
+START_TEST(every_record_has_an_inclusion_proof_that_verifies)
+{
+    fill(700);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    static const size_t sizes[] = {700, 1, 2, 3, 255, 256, 257, 511, 512, 513};
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        checkpoint.count = sizes[s];
+        naive_root(0, sizes[s], checkpoint.root);
+        for (uint64_t i = 0; i < sizes[s]; i += 1 + i % 7) {
+            struct audit_proof proof;
+            hash commitment;
+            ck_assert_msg(audit_prove_inclusion(dir, &checkpoint, i, commitment, &proof, &fault),
+                          "%s", fault.text);
+            ck_assert_mem_eq(commitment, commitments[i], AUDIT_HASH);
+            ck_assert(verify_inclusion(&proof, i, sizes[s], commitment, checkpoint.root));
+            commitment[0] ^= 1;
+            ck_assert(!verify_inclusion(&proof, i, sizes[s], commitment, checkpoint.root));
+        }
+    }
+}
+END_TEST
+
+START_TEST(proofs_beyond_the_checkpoint_are_refused)
+{
+    struct audit_proof proof;
+    hash one, two;
+    fill(5);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    ck_assert(!audit_prove_inclusion(dir, &checkpoint, 5, one, &proof, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "record 5 is not among the 5"));
+    ck_assert(!audit_prove_consistency(dir, &checkpoint, 0, 5, one, two, &proof, &fault));
+    ck_assert(!audit_prove_consistency(dir, &checkpoint, 4, 3, one, two, &proof, &fault));
+    ck_assert(!audit_prove_consistency(dir, &checkpoint, 4, 6, one, two, &proof, &fault));
+}
+END_TEST
+
+START_TEST(the_empty_log_has_the_root_of_nothing)
+{
+    hash expected;
+    fill(0);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    naive_root(0, 0, expected);
+    ck_assert_uint_eq(checkpoint.count, 0);
+    ck_assert_mem_eq(checkpoint.root, expected, AUDIT_HASH);
+}
+END_TEST
+
+START_TEST(an_altered_note_does_not_verify_wherever_it_is_altered)
+{
+    struct audit_signer signer;
+    fill(3);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    ck_assert(audit_vkey_read(checkpoint.vkey, &signer, &fault));
+    for (size_t i = 0; i < strlen(checkpoint.note) - 1; i++) {
+        uint64_t count;
+        hash root;
+        char note[AUDIT_NOTE_CAP];
+        memcpy(note, checkpoint.note, sizeof(note));
+        note[i] ^= 1;
+        ck_assert_msg(!audit_note_verify(&signer, note, &count, root, &fault), "byte %zu", i);
+        memcpy(note, checkpoint.note, sizeof(note));
+        note[i] = '\0';
+        ck_assert_msg(!audit_note_verify(&signer, note, &count, root, &fault), "cut at %zu", i);
+    }
+}
+END_TEST
+
+START_TEST(altered_verifier_keys_are_refused)
+{
+    struct audit_signer signer;
+    fill(0);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    for (size_t i = 0; i < strlen(checkpoint.vkey); i++) {
+        char vkey[AUDIT_VKEY_CAP];
+        memcpy(vkey, checkpoint.vkey, sizeof(vkey));
+        vkey[i] ^= 1;
+        ck_assert_msg(!audit_vkey_read(vkey, &signer, &fault), "byte %zu", i);
+        memcpy(vkey, checkpoint.vkey, sizeof(vkey));
+        vkey[i] = '\0';
+        ck_assert_msg(!audit_vkey_read(vkey, &signer, &fault), "cut at %zu", i);
+    }
+}
+END_TEST
+
+START_TEST(signatures_of_others_beside_ours_are_passed_over)
+{
+    struct audit_signer signer;
+    uint64_t count;
+    hash root;
+    fill(3);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    char note[AUDIT_NOTE_CAP], *blank = strstr(checkpoint.note, "\n\n");
+    ck_assert(audit_vkey_read(checkpoint.vkey, &signer, &fault));
+    snprintf(
+        note, sizeof(note),
+        "%.*s\n\xe2\x80\x94 witness.example "
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AAAAA=\n%s",
+        (int)(blank + 1 - checkpoint.note), checkpoint.note, blank + 2);
+    ck_assert_msg(audit_note_verify(&signer, note, &count, root, &fault), "%s", fault.text);
+    ck_assert_uint_eq(count, 3);
+}
+END_TEST
+
+static off_t size_of(const char *name)
+{
+    char path[160];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/out/%s", dir, name);
+    return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+START_TEST(an_export_has_the_tiles_of_the_layout_and_no_record)
+{
+    char out[96];
+    snprintf(out, sizeof(out), "%s/out", dir);
+    fill(600);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+    ck_assert_int_eq(size_of("tile/0/000"), 256 * 32);
+    ck_assert_int_eq(size_of("tile/0/001"), 256 * 32);
+    ck_assert_int_eq(size_of("tile/0/002.p/88"), 88 * 32);
+    ck_assert_int_eq(size_of("tile/1/000.p/2"), 2 * 32);
+    ck_assert_int_eq(size_of("tile/entries/000"), 256 * 34);
+    ck_assert_int_eq(size_of("tile/entries/002.p/88"), 88 * 34);
+    ck_assert_int_eq(size_of("tile/2/000.p/0"), -1);
+    ck_assert_int_gt(size_of("checkpoint"), 0);
+    ck_assert_int_gt(size_of("checkpoint.vkey"), 0);
+    ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+}
+END_TEST
+
+/* Another origin or key than the log's is refused: its checkpoints would not follow on. */
+START_TEST(a_log_keeps_its_name_and_key)
+{
+    char key[96];
+    fill(3);
+    ck_assert_ptr_null(audit_log_open(dir, "other.example/log", NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not of other.example/log"));
+    snprintf(key, sizeof(key), "%s/other.key", dir);
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, key, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "other.key"));
+    ck_assert_int_ne(access(key, F_OK), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("audit_tree");
+    TCase *tests = tcase_create("tree");
+    tcase_add_checked_fixture(tests, make_folder, remove_folder);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, roots_are_those_of_the_definition_at_every_size);
+    tcase_add_test(tests, every_record_has_an_inclusion_proof_that_verifies);
+    tcase_add_test(tests, proofs_beyond_the_checkpoint_are_refused);
+    tcase_add_test(tests, the_empty_log_has_the_root_of_nothing);
+    tcase_add_test(tests, an_altered_note_does_not_verify_wherever_it_is_altered);
+    tcase_add_test(tests, altered_verifier_keys_are_refused);
+    tcase_add_test(tests, signatures_of_others_beside_ours_are_passed_over);
+    tcase_add_test(tests, an_export_has_the_tiles_of_the_layout_and_no_record);
+    tcase_add_test(tests, a_log_keeps_its_name_and_key);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

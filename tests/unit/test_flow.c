@@ -1,0 +1,678 @@
+/* The whole way of a request, with the real host, real modules that do as they are told, and the
+ * real ledger: classes never blur, a failed sink means no answer, a repeat searches nothing twice,
+ * and a reload loses nothing. */
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf_folder.h"
+#include "core/identify/identify.h"
+#include "packed.h"
+
+#define MODULE(name) "\"" TEST_PLUGINS "/test-told-" name ".so\""
+enum { REPLIES_MAX = 64 };
+
+/* What came back for one call. */
+struct reply {
+    bool done;
+    char code[32], where[96], message[256];
+    uint8_t *bytes;
+    size_t len;
+    struct whorl_msg msg;
+};
+
+static struct conf_folder folder;
+static uv_loop_t loop;
+static struct log *logger;
+static struct host *host;
+static struct registry *registry;
+static struct setup *setup;
+static struct identify *identify;
+static struct reply replies[REPLIES_MAX];
+static unsigned notified;
+static struct whorl_fault fault;
+
+static void on_result(void *ctx, uint64_t call, const uint8_t *result, size_t len)
+{
+    (void)ctx;
+    struct reply *reply = &replies[call];
+    ck_assert(!reply->done);
+    reply->done = true;
+    reply->bytes = malloc(len);
+    memcpy(reply->bytes, result, len);
+    reply->len = len;
+    ck_assert(whorl_msg_parse(reply->bytes, len, &reply->msg, &fault));
+}
+
+static void on_error(void *ctx, uint64_t call, const char *code, const char *where,
+                     const char *message)
+{
+    (void)ctx;
+    struct reply *reply = &replies[call];
+    ck_assert(!reply->done);
+    reply->done = true;
+    strcpy(reply->code, code);
+    strcpy(reply->where, where);
+    strcpy(reply->message, message);
+}
+
+static void on_notify(void *ctx, uint64_t connection, const char *method, const uint8_t *argument,
+                      size_t len)
+{
+    (void)ctx;
+    struct whorl_msg msg;
+    ck_assert_uint_eq(connection, 1);
+    ck_assert_str_eq(method, "progress");
+    ck_assert(whorl_msg_parse(argument, len, &msg, &fault));
+    ck_assert_ptr_nonnull(whorl_map_get(&msg.root, "transaction"));
+    ck_assert(whorl_str_is(whorl_map_get(&msg.root, "stage"), "searching"));
+    ck_assert_double_eq(whorl_map_get(&msg.root, "fraction")->via.f64, 0.5);
+    whorl_msg_release(&msg);
+    notified++;
+}
+
+/* The plugins; `second` and the sink's failing are what tests change. */
+static void write_plugins(bool second, bool failing)
+{
+    conf_folder_write(&folder, "plugins.conf",
+                      "plugin \"finder\" { module = %s deadline = 1 }\n"
+                      "plugin \"second\" { module = %s enabled = %s }\n"
+                      "plugin \"records\" { module = %s }\n"
+                      "plugin \"keeper\" { module = %s max_calls = 1 settings { fail = %s } }\n",
+                      MODULE("search"), MODULE("search2"), second ? "yes" : "no", MODULE("lookup"),
+                      MODULE("keep"), failing ? "yes" : "no");
+}
+
+static void write_folder(void)
+{
+    conf_folder_make(&folder);
+    conf_folder_write(&folder, "core.conf",
+                      "core {\n data_dir = \"var\"\n workers = 4\n deadline = 5\n}\n");
+    conf_folder_write(&folder, "policy.conf",
+                      "policy \"p\" {\n"
+                      " rule \"a\" { basis = \"consent\" consent = {\"given\"}\n"
+                      "  backends = {\"finder\", \"second\", \"records\"}\n"
+                      "  require = {\"reason\"} show = \"Say why\" }\n"
+                      " rule \"b\" { basis = \"consent\" backends = {} }\n"
+                      " rule \"c\" { basis = \"narrow\" backends = {\"finder\"} }\n"
+                      "}\n"
+                      "force \"WMP\" { policy = \"p\" backends = {\"finder\", \"second\", "
+                      "\"records\"} lends_to = {\"BTP\"} }\n"
+                      "force \"MPS\" { policy = \"p\" backends = {\"finder\"} }\n"
+                      "force \"BTP\" { policy = \"p\" backends = {\"finder\"} }\n");
+    write_plugins(true, false);
+}
+
+static void add_device(const char *id, uint8_t seed, enum registry_state state)
+{
+    struct registry_device device = {.state = state};
+    strcpy(device.id, id);
+    strcpy(device.force, "WMP");
+    memset(device.certificate, seed, sizeof device.certificate);
+    ck_assert(registry_put_device(registry, &device, false, &fault));
+}
+
+static void add_officer(const char *id, const char *force, bool entitled, int64_t until,
+                        enum registry_state state)
+{
+    struct registry_officer officer = {
+        .state = state, .valid_until = until, .entitlement_count = entitled ? 1 : 0};
+    strcpy(officer.id, id);
+    strcpy(officer.force, force);
+    strcpy(officer.entitlements[0], entitled ? "records" : "");
+    ck_assert(registry_put_officer(registry, &officer, false, &fault));
+}
+
+static void fill_registry(void)
+{
+    add_device("phone-1", 1, REGISTRY_ACTIVE);
+    add_device("lost", 2, REGISTRY_REVOKED);
+    add_officer("full", "WMP", true, 0, REGISTRY_ACTIVE);
+    add_officer("plain", "WMP", false, 0, REGISTRY_ACTIVE);
+    add_officer("gone", "WMP", true, 1, REGISTRY_ACTIVE);
+    add_officer("out", "WMP", true, 0, REGISTRY_SUSPENDED);
+    add_officer("other", "MPS", true, 0, REGISTRY_ACTIVE);
+    add_officer("guest", "BTP", true, 0, REGISTRY_ACTIVE);
+    add_officer("nowhere", "XXX", true, 0, REGISTRY_ACTIVE);
+}
+
+static struct setup *start_setup(void)
+{
+    const struct conf_plugin *culprit;
+    struct conf *conf = conf_folder_read(&folder);
+    ck_assert_msg(conf != NULL, "%s", folder.complaints);
+    struct setup *started = setup_start(host, conf, setup, &culprit, &fault);
+    ck_assert_msg(started != NULL, "%s", fault.text);
+    conf_unref(conf);
+    return started;
+}
+
+static void start_service(void)
+{
+    const struct identify_replies to = {NULL, on_result, on_error, on_notify};
+    identify = identify_new(&loop, setup, registry, logger, &to, &fault);
+    ck_assert_msg(identify != NULL, "%s", fault.text);
+}
+
+static void set_up(void)
+{
+    write_folder();
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    logger = log_new(open("/dev/null", O_WRONLY | O_CLOEXEC), WHORL_LOG_DEBUG);
+    host = host_new(&loop, 4, logger, &fault);
+    ck_assert_ptr_nonnull(host);
+    setup = start_setup();
+    registry = registry_open(setup->conf->core.data_dir, WHORL_STORE_WRITE, &fault);
+    ck_assert_msg(registry != NULL, "%s", fault.text);
+    fill_registry();
+    start_service();
+}
+
+static void forget_replies(void)
+{
+    for (size_t i = 0; i < REPLIES_MAX; i++) {
+        if (replies[i].bytes != NULL) {
+            whorl_msg_release(&replies[i].msg);
+            free(replies[i].bytes);
+        }
+        replies[i] = (struct reply){0};
+    }
+}
+
+static void tear_down(void)
+{
+    while (identify_open(identify) > 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    identify_close(identify);
+    setup_unref(setup);
+    while (host_running(host) > 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    host_close(host);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    registry_close(registry);
+    log_free(logger);
+    forget_replies();
+    conf_folder_remove(&folder);
+}
+
+/* Sends a call as the device with that certificate. The bytes are gone when this returns. */
+static void send_as(uint8_t seed, uint64_t call, const char *method, const char *argument)
+{
+    struct packed packed;
+    uint8_t certificate[32];
+    memset(certificate, seed, sizeof certificate);
+    const struct identify_caller caller = {
+        .connection = 1, .call = call, .certificate = certificate};
+    packed_make(&packed, "[%s]", argument);
+    identify_request(identify, &caller, method, &packed.msg.root);
+    memset(packed.bytes.data, 0xa5, packed.bytes.size);
+    packed_free(&packed);
+}
+
+static struct reply *await(uint64_t call)
+{
+    while (!replies[call].done) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    return &replies[call];
+}
+
+#define ASK "'officer':'full','basis':'consent','consent':'given','reason':'doubted'"
+
+/* identify with the given request id; more: more fields. */
+static void ask(uint64_t call, const char *id, const char *more)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "{'request_id':'%s'," ASK "%s%s}", id, more[0] != '\0' ? "," : "",
+             more);
+    send_as(1, call, "identify", text);
+}
+
+#define SAMPLE(word) "'samples':[{'modality':'finger','format':'png','data':'" word "'}]"
+#define SAMPLES(word, word2)                                                                       \
+    "'samples':[{'modality':'finger','format':'png','data':'" word                                 \
+    "'},{'modality':'finger','format':'raw','data':'" word2 "'}]"
+
+static const msgpack_object *answer_of(const struct reply *reply, const char *backend)
+{
+    ck_assert_msg(reply->bytes != NULL, "%s: %s", reply->code, reply->message);
+    const msgpack_object *answers = whorl_map_get(&reply->msg.root, "answers");
+    ck_assert_ptr_nonnull(answers);
+    for (uint32_t i = 0; i < answers->via.array.size; i++) {
+        const msgpack_object *answer = &answers->via.array.ptr[i];
+        if (whorl_str_is(whorl_map_get(answer, "backend"), backend)) {
+            return answer;
+        }
+    }
+    ck_abort_msg("no answer of %s", backend);
+}
+
+static void assert_class(const struct reply *reply, const char *backend, const char *class,
+                         const char *reason)
+{
+    const msgpack_object *answer = answer_of(reply, backend);
+    char found[32];
+    char why[256];
+    whorl_str_copy(whorl_map_get(answer, "class"), found, sizeof found);
+    whorl_str_copy(whorl_map_get(answer, "reason"), why, sizeof why);
+    ck_assert_msg(strcmp(found, class) == 0 && strstr(why, reason) != NULL,
+                  "%s: expected %s (%s), found %s (%s)", backend, class, reason, found, why);
+}
+
+static void assert_refused(const struct reply *reply, const char *code, const char *where)
+{
+    ck_assert_str_eq(reply->code, code);
+    ck_assert_str_eq(reply->where, where);
+    ck_assert_str_ne(reply->message, "");
+}
+
+/* How many records the sink has kept of this kind and transaction (NULL: any); *last gets the last
+ * one, packed. */
+static unsigned records_of(const char *kind, const msgpack_object *transaction, struct packed *last)
+{
+    static uint8_t bytes[1 << 20];
+    char path[512];
+    snprintf(path, sizeof path, "%s/keeper/records", setup->conf->core.data_dir);
+    FILE *file = fopen(path, "re");
+    size_t len = file == NULL ? 0 : fread(bytes, 1, sizeof bytes, file);
+    if (file != NULL) {
+        fclose(file);
+    }
+    unsigned count = 0;
+    for (size_t at = 0, used; at < len; at += used) {
+        struct whorl_msg msg;
+        ck_assert_int_eq(whorl_msg_walk(bytes + at, len - at, len, &used, &fault), WHORL_MSG_WHOLE);
+        ck_assert(whorl_msg_parse(bytes + at, used, &msg, &fault));
+        const msgpack_object *of = whorl_map_get(&msg.root, "transaction");
+        if (whorl_str_is(whorl_map_get(&msg.root, "kind"), kind) &&
+            (transaction == NULL || msgpack_object_equal(*of, *transaction))) {
+            count++;
+            if (last != NULL) {
+                msgpack_sbuffer_clear(&last->bytes);
+                msgpack_sbuffer_write(&last->bytes, (const char *)bytes + at, used);
+            }
+        }
+        whorl_msg_release(&msg);
+    }
+    if (last != NULL && count > 0) {
+        ck_assert(whorl_msg_parse((const uint8_t *)last->bytes.data, last->bytes.size, &last->msg,
+                                  &fault));
+    }
+    return count;
+}
+
+static const msgpack_object *transaction_of(const struct reply *reply)
+{
+    return whorl_map_get(&reply->msg.root, "transaction");
+}
+
+START_TEST(a_match_is_looked_up_recorded_and_answered)
+{
+    ask(1, "request-1",
+        SAMPLES("match", "none") ",'subject':{'family':'Smith','born':'1979-07-21'}");
+    const struct reply *reply = await(1);
+    assert_class(reply, "finder", "match", "");
+    assert_class(reply, "second", "no_match", "");
+    assert_class(reply, "records", "match", "");
+    const msgpack_object *record =
+        &whorl_map_get(answer_of(reply, "records"), "candidates")->via.array.ptr[0];
+    ck_assert(whorl_str_is(whorl_map_get(record, "ref"), "P1"));
+    ck_assert(whorl_str_is(whorl_map_get(whorl_map_get(record, "found_for"), "ref"), "K1"));
+    ck_assert(whorl_str_is(whorl_map_get(&reply->msg.root, "show"), "Say why"));
+    const msgpack_object *found =
+        &whorl_map_get(whorl_map_get(&reply->msg.root, "claimed"), "found")->via.array.ptr[0];
+    ck_assert(whorl_map_get(found, "name_differs")->via.boolean);
+    ck_assert(!whorl_map_get(found, "born_differs")->via.boolean);
+    ck_assert_int_eq(whorl_map_get(found, "born_differs")->type, MSGPACK_OBJECT_BOOLEAN);
+    ck_assert_uint_eq(records_of("identify", transaction_of(reply), NULL), 1);
+    struct packed last = {0};
+    ck_assert_uint_eq(records_of("lookup", transaction_of(reply), &last), 1);
+    const msgpack_object *asked = &whorl_map_get(&last.msg.root, "asked")->via.array.ptr[0];
+    ck_assert_uint_eq(whorl_map_get(asked, "identifiers")->via.map.size, 1);
+    packed_free(&last);
+}
+END_TEST
+
+static const struct {
+    const char *word, *class, *reason;
+} classes[] = {
+    {"match", "match", ""},
+    {"none", "no_match", ""},
+    {"slow", "no_match", ""},
+    {"partial", "unavailable", "not complete"},
+    {"poor", "poor_quality", "smudged"},
+    {"odd", "unavailable", "malformed"},
+    {"garbage", "unavailable", "malformed"},
+    {"hang", "unavailable", "no answer within"},
+};
+
+START_TEST(a_failure_is_unavailable_and_never_no_match)
+{
+    char more[256];
+    snprintf(more, sizeof more, SAMPLE("%s"), classes[_i].word);
+    ask(1, "request-1", more);
+    const struct reply *reply = await(1);
+    assert_class(reply, "finder", classes[_i].class, classes[_i].reason);
+    assert_class(reply, "second", "not_searched", "takes no sample of finger as png");
+    struct packed last = {0};
+    ck_assert_uint_eq(records_of("identify", transaction_of(reply), &last), 1);
+    const msgpack_object *first = &whorl_map_get(&last.msg.root, "answers")->via.array.ptr[0];
+    ck_assert(whorl_str_is(whorl_map_get(first, "class"), classes[_i].class));
+    packed_free(&last);
+}
+END_TEST
+
+START_TEST(one_backends_failure_leaves_the_others_alone)
+{
+    ask(1, "request-1", SAMPLES("garbage", "match"));
+    const struct reply *reply = await(1);
+    assert_class(reply, "finder", "unavailable", "malformed");
+    assert_class(reply, "second", "match", "");
+    assert_class(reply, "records", "match", "");
+}
+END_TEST
+
+START_TEST(claimed_details_are_looked_up_when_nobody_was_found)
+{
+    ask(1, "request-1", SAMPLE("none") ",'subject':{'family':'Jones','given':'Ann'}");
+    assert_class(await(1), "records", "match", "");
+    ask(2, "request-2", SAMPLE("none") ",'subject':{'family':'Garbage'}");
+    assert_class(await(2), "records", "unavailable", "malformed");
+    ask(3, "request-3", SAMPLE("none"));
+    assert_class(await(3), "records", "not_searched", "nobody to look up");
+    ask(4, "request-4", "'subject':{'family':'Jones'}");
+    assert_class(await(4), "records", "match", "");
+    assert_class(await(4), "finder", "not_searched", "no sample was given");
+}
+END_TEST
+
+START_TEST(policy_decides_for_each_backend)
+{
+    ask(1, "request-1", SAMPLE("match") ",'checks':['finder']");
+    assert_class(await(1), "finder", "match", "");
+    assert_class(await(1), "records", "not_searched", "not asked for");
+    send_as(1, 2, "identify",
+            "{'request_id':'request-2','officer':'plain','basis':'consent','consent':'given',"
+            "'reason':'abc'," SAMPLE("match") "}");
+    assert_class(await(2), "finder", "match", "");
+    assert_class(await(2), "records", "not_searched", "not entitled to records");
+    send_as(1, 3, "identify",
+            "{'request_id':'request-3','officer':'full','basis':'narrow'," SAMPLE("match") "}");
+    assert_class(await(3), "finder", "match", "");
+    assert_class(await(3), "records", "not_searched", "not permitted on basis narrow");
+    send_as(1, 4, "identify",
+            "{'request_id':'request-4','officer':'guest','basis':'narrow'," SAMPLE("match") "}");
+    assert_class(await(4), "finder", "match", "");
+    assert_class(await(4), "second", "not_searched", "not switched on for force BTP");
+    send_as(1, 5, "identify",
+            "{'request_id':'request-5','officer':'full','basis':'consent','consent':'refused'}");
+    assert_class(await(5), "finder", "not_searched", "with consent refused");
+    assert_class(await(5), "records", "not_searched", "with consent refused");
+    ck_assert_uint_eq(records_of("identify", NULL, NULL), 5);
+    ck_assert_uint_eq(records_of("lookup", NULL, NULL), 0);
+}
+END_TEST
+
+static const struct {
+    uint8_t device;
+    const char *argument, *code, *where;
+} refusals[] = {
+    {9, "{}", "device_unknown", ""},
+    {2, "{}", "device_revoked", ""},
+    {1, "7", "invalid", ""},
+    {1, "{}", "invalid", "request_id"},
+    {1, "{'request_id':'request-1','officer':'who','basis':'consent'}", "officer_unknown",
+     "officer"},
+    {1, "{'request_id':'request-1','officer':'a b','basis':'consent'}", "officer_unknown",
+     "officer"},
+    {1, "{'request_id':'request-1','officer':'gone','basis':'consent'}", "officer_revoked",
+     "officer"},
+    {1, "{'request_id':'request-1','officer':'out','basis':'consent'}", "officer_revoked",
+     "officer"},
+    {1, "{'request_id':'request-1','officer':'other','basis':'consent'}", "officer_not_of_force",
+     "officer"},
+    {1, "{'request_id':'request-1','officer':'nowhere','basis':'consent'}", "officer_not_of_force",
+     "officer"},
+    {1, "{'request_id':'request-1','officer':'full','basis':'whim'}", "invalid", "basis"},
+    {1, "{'request_id':'request-1','officer':'full','basis':'consent','consent':'given'}",
+     "invalid", "reason"},
+    {1, "{'request_id':'request-1'," ASK ",'checks':['finder','mi5']}", "invalid", "checks[1]"},
+    {1, "{'request_id':'request-1'," ASK ",'checks':['keeper']}", "invalid", "checks[0]"},
+    {1, "{'request_id':'request-1'," ASK ",'continues':'01a2000a-66b7-77a3-94ac-b738645a4d62'}",
+     "invalid", "continues"},
+    {1,
+     "{'request_id':'request-1','officer':'full','basis':'consent','consent':'refused'," SAMPLE(
+         "match") "}",
+     "invalid", "samples"},
+};
+
+START_TEST(a_refused_request_is_recorded_before_it_is_answered)
+{
+    send_as(refusals[_i].device, 1, "identify", refusals[_i].argument);
+    assert_refused(await(1), refusals[_i].code, refusals[_i].where);
+    struct packed last = {0};
+    ck_assert_uint_eq(records_of("refused", NULL, &last), 1);
+    ck_assert(whorl_str_is(whorl_map_get(&last.msg.root, "code"), refusals[_i].code));
+    ck_assert_ptr_nonnull(whorl_map_get(&last.msg.root, "device"));
+    packed_free(&last);
+    ck_assert_uint_eq(records_of("identify", NULL, NULL), 0);
+}
+END_TEST
+
+START_TEST(without_a_durable_record_there_is_no_answer)
+{
+    write_plugins(true, true);
+    struct setup *failing = start_setup();
+    identify_use(identify, failing);
+    setup_unref(setup);
+    setup = failing;
+    ask(1, "request-1", SAMPLE("match"));
+    assert_refused(await(1), "audit_unavailable", "");
+    ck_assert_ptr_null(replies[1].bytes);
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "audit_unavailable", "");
+    send_as(1, 3, "identify", "{}");
+    assert_refused(await(3), "invalid", "request_id");
+}
+END_TEST
+
+START_TEST(a_busy_sink_is_waited_for)
+{
+    /* It takes one call at a time. */
+    for (uint64_t call = 1; call <= 30; call++) {
+        char id[16];
+        snprintf(id, sizeof id, "request-%02u", (unsigned)call);
+        ask(call, id, SAMPLE("none"));
+    }
+    for (uint64_t call = 1; call <= 30; call++) {
+        assert_class(await(call), "finder", "no_match", "");
+    }
+    ck_assert_uint_eq(records_of("identify", NULL, NULL), 30);
+}
+END_TEST
+
+START_TEST(a_repeat_joins_or_returns_the_same_transaction)
+{
+    ask(1, "request-1", SAMPLE("slow"));
+    ask(2, "request-1", SAMPLE("slow"));
+    ck_assert(!replies[1].done && !replies[2].done);
+    await(1);
+    await(2);
+    ck_assert_uint_ge(notified, 2); /* both who wait hear of the progress */
+    ask(3, "request-1", SAMPLE("slow"));
+    ck_assert(replies[3].done);
+    for (int i = 2; i <= 3; i++) {
+        ck_assert_uint_eq(replies[i].len, replies[1].len);
+        ck_assert_mem_eq(replies[i].bytes, replies[1].bytes, replies[1].len);
+    }
+    ck_assert_uint_eq(records_of("identify", NULL, NULL), 1);
+    ask(4, "request-1", SAMPLE("none"));
+    assert_refused(await(4), "conflict", "request_id");
+    ask(5, "request-2", SAMPLE("slow"));
+    ck_assert(!msgpack_object_equal(*transaction_of(await(5)), *transaction_of(&replies[1])));
+}
+END_TEST
+
+START_TEST(too_many_joining_one_transaction_are_told_to_wait)
+{
+    for (uint64_t call = 1; call <= 9; call++) {
+        ask(call, "request-1", SAMPLE("slow"));
+    }
+    assert_refused(await(9), "busy", "");
+    for (uint64_t call = 1; call <= 8; call++) {
+        assert_class(await(call), "finder", "no_match", "");
+    }
+}
+END_TEST
+
+START_TEST(after_a_restart_a_repeat_searches_nothing_and_names_its_transaction)
+{
+    ask(1, "request-1", SAMPLE("match"));
+    char transaction[64];
+    ck_assert(whorl_str_copy(transaction_of(await(1)), transaction, sizeof transaction));
+    while (identify_open(identify) > 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    identify_close(identify);
+    start_service();
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "conflict", "request_id");
+    ck_assert_ptr_nonnull(strstr(replies[2].message, transaction));
+    ck_assert_uint_eq(records_of("identify", NULL, NULL), 1);
+    char outcome[256];
+    snprintf(outcome, sizeof outcome, "{'officer':'plain','transaction':'%s','outcome':'released'}",
+             transaction);
+    send_as(1, 3, "record_outcome", outcome);
+    ck_assert_ptr_nonnull(await(3)->bytes);
+    ck_assert_uint_eq(records_of("outcome", transaction_of(await(3)), NULL), 1);
+    snprintf(outcome, sizeof outcome, "{'officer':'guest','transaction':'%s','outcome':'released'}",
+             transaction);
+    send_as(1, 4, "record_outcome", outcome);
+    assert_refused(await(4), "invalid", "transaction");
+    snprintf(outcome, sizeof outcome, SAMPLE("none") ",'continues':'%s'", transaction);
+    ask(5, "request-2", outcome);
+    assert_class(await(5), "finder", "no_match", "");
+}
+END_TEST
+
+START_TEST(a_call_in_flight_keeps_its_setup_through_a_reload)
+{
+    ask(1, "request-1", SAMPLES("slow", "slow"));
+    write_plugins(false, false);
+    struct setup *fresh = start_setup();
+    for (size_t i = 0; i < fresh->count; i++) {
+        if (strcmp(fresh->plugins[i].conf->name, "second") != 0) {
+            ck_assert_ptr_eq(fresh->plugins[i].backend, setup->plugins[i].backend);
+        }
+    }
+    identify_use(identify, fresh);
+    setup_unref(setup);
+    setup = fresh;
+    ask(2, "request-2", SAMPLES("match", "match"));
+    assert_class(await(2), "finder", "match", "");
+    assert_class(await(2), "second", "not_searched", "disabled by configuration");
+    ck_assert(!replies[1].done);
+    assert_class(await(1), "second", "no_match", "");
+    assert_class(await(1), "finder", "no_match", "");
+}
+END_TEST
+
+START_TEST(a_draining_server_finishes_what_it_has_and_takes_nothing_new)
+{
+    ask(1, "request-1", SAMPLE("slow"));
+    identify_drain(identify);
+    ask(2, "request-2", SAMPLE("none"));
+    assert_refused(await(2), "draining", "");
+    ck_assert(!replies[1].done);
+    assert_class(await(1), "finder", "no_match", "");
+    ck_assert_uint_eq(identify_open(identify), 0);
+}
+END_TEST
+
+START_TEST(the_whole_deadline_bounds_the_searches)
+{
+    ask(1, "request-1", SAMPLES("hang", "hang") ",'deadline_ms':1000");
+    assert_class(await(1), "second", "unavailable", "no answer within");
+    assert_class(await(1), "records", "not_searched", "nobody");
+}
+END_TEST
+
+START_TEST(capabilities_are_those_of_device_and_officer)
+{
+    send_as(1, 1, "capabilities", "{'officer':'plain'}");
+    const msgpack_object *backends = whorl_map_get(&await(1)->msg.root, "backends");
+    ck_assert_uint_eq(backends->via.array.size, 3);
+    ck_assert(whorl_map_get(&backends->via.array.ptr[0], "allowed")->via.boolean);
+    ck_assert(!whorl_map_get(&backends->via.array.ptr[2], "allowed")->via.boolean);
+    ck_assert(whorl_str_is(whorl_map_get(&backends->via.array.ptr[2], "reason"),
+                           "officer is not entitled to records"));
+    ck_assert_uint_eq(whorl_map_get(&replies[1].msg.root, "bases")->via.array.size, 3);
+    send_as(1, 2, "capabilities", "{'officer':'other'}");
+    assert_refused(await(2), "officer_not_of_force", "officer");
+    send_as(1, 3, "no_such_method", "{}");
+    assert_refused(await(3), "unknown_method", "");
+    send_as(1, 4, "ping", "");
+    ck_assert(whorl_str_is(&await(4)->msg.root, "pong"));
+}
+END_TEST
+
+static void event_done(void *ctx, bool stored)
+{
+    *(int *)ctx = stored ? 1 : -1;
+}
+
+START_TEST(events_of_the_server_are_recorded_with_both_configurations)
+{
+    int stored = 0;
+    uint8_t before[32] = {0xab};
+    identify_record_event(identify, "reloaded", before, event_done, &stored);
+    while (stored == 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    ck_assert_int_eq(stored, 1);
+    struct packed last = {0};
+    ck_assert_uint_eq(records_of("server", NULL, &last), 1);
+    ck_assert(whorl_str_is(whorl_map_get(&last.msg.root, "event"), "reloaded"));
+    ck_assert_uint_eq(whorl_map_get(&last.msg.root, "policy")->via.str.size, 64);
+    ck_assert_mem_eq(whorl_map_get(&last.msg.root, "policy_before")->via.str.ptr, "ab0000", 6);
+    packed_free(&last);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("flow");
+    TCase *cases = tcase_create("requests");
+    tcase_set_timeout(cases, 60);
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_add_test(cases, a_match_is_looked_up_recorded_and_answered);
+    tcase_add_loop_test(cases, a_failure_is_unavailable_and_never_no_match, 0,
+                        sizeof classes / sizeof *classes);
+    tcase_add_test(cases, one_backends_failure_leaves_the_others_alone);
+    tcase_add_test(cases, claimed_details_are_looked_up_when_nobody_was_found);
+    tcase_add_test(cases, policy_decides_for_each_backend);
+    tcase_add_loop_test(cases, a_refused_request_is_recorded_before_it_is_answered, 0,
+                        sizeof refusals / sizeof *refusals);
+    tcase_add_test(cases, without_a_durable_record_there_is_no_answer);
+    tcase_add_test(cases, a_busy_sink_is_waited_for);
+    tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);
+    tcase_add_test(cases, too_many_joining_one_transaction_are_told_to_wait);
+    tcase_add_test(cases, after_a_restart_a_repeat_searches_nothing_and_names_its_transaction);
+    tcase_add_test(cases, a_call_in_flight_keeps_its_setup_through_a_reload);
+    tcase_add_test(cases, a_draining_server_finishes_what_it_has_and_takes_nothing_new);
+    tcase_add_test(cases, the_whole_deadline_bounds_the_searches);
+    tcase_add_test(cases, capabilities_are_those_of_device_and_officer);
+    tcase_add_test(cases, events_of_the_server_are_recorded_with_both_configurations);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
