@@ -2,35 +2,35 @@
 /* clang-format off */
 /* Log-odds: of each feature, and the constant. */
 static const float model_weight[19] = {
-    0.133372f,
-    -0.0407209f,
-    -0.00880522f,
-    -0.0273925f,
-    0.0642788f,
-    -0.0123218f,
-    0.353645f,
-    -0.158826f,
-    0.224994f,
-    0.294505f,
-    0.0689553f,
-    -0.0855397f,
-    -0.165256f,
-    0.0377808f,
-    -0.0916566f,
-    -0.0926415f,
-    1.0752f,
-    0.205121f,
-    10.9583f,
+    0.146409f,
+    -0.0515111f,
+    -0.0218974f,
+    -0.0210566f,
+    0.0599853f,
+    0.00279048f,
+    0.335979f,
+    0.0169204f,
+    0.296806f,
+    0.309406f,
+    0.0830961f,
+    -0.168372f,
+    -0.126912f,
+    0.0930069f,
+    -0.208691f,
+    -0.201755f,
+    1.24558f,
+    0.225092f,
+    8.18105f,
 };
-static const float model_bias = -4.988708f;
+static const float model_bias = -3.253061f;
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned = -8.791268f;
+static const float model_unaligned = -12.569418f;
 /* The calibration: log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[4] = {
-    -8.53738f,
-    -4.21486f,
-    -2.5263f,
-    -1.1389f,
+    -12.2046f,
+    -4.46589f,
+    -2.72496f,
+    -1.27045f,
 };
 static const float calibration_db[4] = {
     3.0103f,
@@ -38,4 +38,4 @@ static const float calibration_db[4] = {
     11.549f,
     16.9897f,
 };
-static const float calibration_slope = 4.462189f;
+static const float calibration_slope = 4.303145f;
