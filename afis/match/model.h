@@ -2,35 +2,35 @@
 /* clang-format off */
 /* Log-odds: of each feature, and the constant. */
 static const float model_weight[19] = {
-    0.146409f,
-    -0.0515111f,
-    -0.0218974f,
-    -0.0210566f,
-    0.0599853f,
-    0.00279048f,
-    0.335979f,
-    0.0169204f,
-    0.296806f,
-    0.309406f,
-    0.0830961f,
-    -0.168372f,
-    -0.126912f,
-    0.0930069f,
-    -0.208691f,
-    -0.201755f,
-    1.24558f,
-    0.225092f,
-    8.18105f,
+    0.156764f,
+    -0.0522321f,
+    -0.0232684f,
+    -0.0193597f,
+    0.0588221f,
+    0.0031395f,
+    0.357977f,
+    0.00270101f,
+    0.305293f,
+    0.298582f,
+    0.083621f,
+    -0.16271f,
+    -0.149283f,
+    0.0855527f,
+    -0.204164f,
+    -0.184338f,
+    1.27281f,
+    0.176537f,
+    7.90215f,
 };
-static const float model_bias = -3.253061f;
+static const float model_bias = -2.894016f;
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned = -12.569418f;
+static const float model_unaligned = -12.980523f;
 /* The calibration: log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[4] = {
-    -12.2046f,
-    -4.46589f,
-    -2.72496f,
-    -1.27045f,
+    -11.6367f,
+    -4.17393f,
+    -2.54112f,
+    -1.12302f,
 };
 static const float calibration_db[4] = {
     3.0103f,
@@ -38,4 +38,4 @@ static const float calibration_db[4] = {
     11.549f,
     16.9897f,
 };
-static const float calibration_slope = 4.303145f;
+static const float calibration_slope = 4.293704f;
