@@ -144,8 +144,11 @@ enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afi
     afis_normalise(&work);
     afis_segment_coarse(&work);
     afis_enhance(&work);
-    afis_enhance_again(&work);
-    afis_find_minutiae(&work);
+    afis_survey(&work);
+    if (work.print.finger) {
+        afis_enhance_again(&work);
+        afis_find_minutiae(&work);
+    }
     if (overlay != NULL) {
         status = draw(&work, memory, overlay);
     }
