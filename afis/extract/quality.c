@@ -11,8 +11,7 @@
 /* Ridge pixels of one cell before enhancement. */
 static int count_ridge(const struct work *work, int cell)
 {
-    const int16_t *p =
-        work->normal + cell / work->cols * CELL * work->stride + cell % work->cols * CELL;
+    const int16_t *p = work->normal + cell_offset(work, cell / work->cols, cell % work->cols);
     int count = 0;
     for (int y = 0; y < CELL; y++) {
         for (int x = 0; x < CELL; x++) {

@@ -118,6 +118,12 @@ struct work {
     int second_count;
 };
 
+/* Where a cell's first pixel lies in a plane, in elements. */
+static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
+{
+    return (row * work->stride + col) * CELL;
+}
+
 /* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
  * the same bits (integers, or float without contraction). */
 struct pixel_ops {
