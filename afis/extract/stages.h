@@ -191,7 +191,6 @@ void afis_find_minutiae(struct work *work);
 
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
-void afis_judge(const struct work *work, struct afis_template *out);
 
 /* quality.c: whether the cells look like a finger's; then the print's quality and reasons. */
 void afis_survey(struct work *work);
