@@ -1,7 +1,6 @@
 /* One figure for the print: how likely it is to match well, and if it is low, what an officer can
  * do about it. */
 #include <math.h>
-#include <string.h>
 
 #include "stages.h"
 
@@ -9,22 +8,10 @@
 #define LITTLE_CELLS 600 /* 1 square centimetre */
 #define LITTLE_GOOD 14.0f
 
-struct print {
-    float cells;     /* of the foreground */
-    float agreement; /* mean share of ridges in the signal, 0..1 */
-    float coherence; /* mean certainty of direction, 0..1 */
-    float good;      /* minutiae expected to be seen again */
-    float unsure;    /* minutiae of less than even chance, per 100 cells */
-    float duty;      /* share of ridge, 0..1: thin ridges are dry, thick ones wet */
-    float tilt;      /* how far one direction outweighs all others, 0..1 */
-    float period;    /* mean, pixels */
-};
-
 /* Ridge pixels of one cell before enhancement. */
 static int count_ridge(const struct work *work, int cell)
 {
-    const int16_t *p =
-        work->normal + cell / work->cols * CELL * work->stride + cell % work->cols * CELL;
+    const int16_t *p = work->normal + cell_offset(work, cell / work->cols, cell % work->cols);
     int count = 0;
     for (int y = 0; y < CELL; y++) {
         for (int x = 0; x < CELL; x++) {
@@ -34,7 +21,23 @@ static int count_ridge(const struct work *work, int cell)
     return count;
 }
 
-static struct print measure_cells(const struct work *work)
+/* Ridges bend, but smoothly: neighbouring cells agree on direction (noise and photographs do not),
+ * yet not all cells on one (rulings and lines of text do). Things smoother than ridges come out at
+ * the longest period. The bounds lie outside all 1,680 prints tried, many of them badly degraded.
+ */
+static bool is_finger(const struct print *f)
+{
+    if (f->cells < 30 || f->coherence + 0.3f * f->agreement < 0.985f) {
+        return false;
+    }
+    if (f->period > 13.2f && f->coherence + 0.3f * f->agreement < 1.13f) {
+        return false;
+    }
+    bool ruled = f->tilt > 0.985f || (f->tilt > 0.92f && f->duty < 0.33f);
+    return !(ruled && f->cells >= 400);
+}
+
+void afis_survey(struct work *work)
 {
     struct print f = {0};
     float all = 0;
@@ -60,34 +63,8 @@ static struct print measure_cells(const struct work *work)
     f.period /= n;
     f.duty = (float)ridge / (n * CELL * CELL);
     f.tilt = all > 0 ? sqrtf(cosine * cosine + sine * sine) / all : 0;
-    return f;
-}
-
-static struct print measure_print(const struct work *work)
-{
-    struct print f = measure_cells(work);
-    for (int i = 0; i < work->candidate_count; i++) {
-        f.good += work->candidates[i].quality;
-        f.unsure += work->candidates[i].quality < 0.5f;
-    }
-    f.unsure *= 100 / (f.cells > 0 ? f.cells : 1);
-    return f;
-}
-
-/* Ridges bend, but smoothly: neighbouring cells agree on direction (noise and photographs do not),
- * yet not all cells on one (rulings and lines of text do). Things smoother than ridges come out at
- * the longest period. The bounds lie outside all 1,680 prints tried, many of them badly degraded.
- */
-static bool is_finger(const struct print *f)
-{
-    if (f->cells < 30 || f->coherence + 0.3f * f->agreement < 0.985f) {
-        return false;
-    }
-    if (f->period > 13.2f && f->coherence + 0.3f * f->agreement < 1.13f) {
-        return false;
-    }
-    bool ruled = f->tilt > 0.985f || (f->tilt > 0.92f && f->duty < 0.33f);
-    return !(ruled && f->cells >= 400);
+    f.finger = is_finger(&f);
+    work->print = f;
 }
 
 static float quality_of(const struct print *f)
@@ -116,16 +93,18 @@ static uint8_t reasons_of(const struct print *f)
     return (uint8_t)reasons;
 }
 
-void afis_judge(const struct work *work, struct afis_template *out)
+void afis_judge(struct work *work, struct afis_template *out)
 {
-    struct print f = measure_print(work);
-    if (!is_finger(&f)) {
-        out->quality = 0;
+    struct print *f = &work->print;
+    if (!f->finger) {
         out->reasons = AFIS_REASON_NOT_A_FINGER;
-        out->count = 0;
-        memset(out->minutiae, 0, sizeof out->minutiae);
         return;
     }
-    out->quality = (uint8_t)lrintf(quality_of(&f));
-    out->reasons = out->quality < LOW ? reasons_of(&f) : 0;
+    for (int i = 0; i < work->candidate_count; i++) {
+        f->good += work->candidates[i].quality;
+        f->unsure += work->candidates[i].quality < 0.5f;
+    }
+    f->unsure *= 100 / f->cells;
+    out->quality = (uint8_t)lrintf(quality_of(f));
+    out->reasons = out->quality < LOW ? reasons_of(f) : 0;
 }

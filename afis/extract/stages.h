@@ -66,6 +66,19 @@ struct candidate {
 
 #define CANDIDATES_MAX 1024
 
+/* What the whole print is like. */
+struct print {
+    bool finger;     /* ridges beyond doubt */
+    float cells;     /* of the foreground */
+    float agreement; /* mean share of ridges in the signal, 0..1 */
+    float coherence; /* mean certainty of direction, 0..1 */
+    float good;      /* minutiae expected to be seen again */
+    float unsure;    /* minutiae of less than even chance, per 100 cells */
+    float duty;      /* share of ridge, 0..1: thin ridges are dry, thick ones wet */
+    float tilt;      /* how far one direction outweighs all others, 0..1 */
+    float period;    /* mean, pixels */
+};
+
 struct work {
     int width, height; /* pixels at 500 dpi */
     int cols, rows;    /* cells, the last ones perhaps partly outside */
@@ -100,9 +113,16 @@ struct work {
 
     struct candidate *candidates;
     int candidate_count;
+    struct print print;
     struct candidate *second; /* what the long kernels made visible */
     int second_count;
 };
+
+/* Where a cell's first pixel lies in a plane, in elements. */
+static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
+{
+    return (row * work->stride + col) * CELL;
+}
 
 /* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
  * the same bits (integers, or float without contraction). */
@@ -171,9 +191,9 @@ void afis_find_minutiae(struct work *work);
 
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
-void afis_judge(const struct work *work, struct afis_template *out);
 
-/* quality.c: the print's quality and reasons; takes the minutiae away from what is no finger. */
-void afis_judge(const struct work *work, struct afis_template *out);
+/* quality.c: whether the cells look like a finger's; then the print's quality and reasons. */
+void afis_survey(struct work *work);
+void afis_judge(struct work *work, struct afis_template *out);
 
 #endif
