@@ -76,14 +76,15 @@ static enum format format_named(const char *arg, struct argp_state *state)
 
 static void parse_size(struct convert_hints *hints, const char *arg, struct argp_state *state)
 {
-    unsigned width, height;
-    char more;
-    if (sscanf(arg, "%5ux%5u%c", &width, &height, &more) != 2 || width == 0 || height == 0 ||
-        width > AFIS_IMAGE_MAX_SIDE || height > AFIS_IMAGE_MAX_SIDE) {
+    char *x, *end;
+    unsigned long width = strtoul(arg, &x, 10);
+    unsigned long height = strtoul(*x == 'x' ? x + 1 : "", &end, 10);
+    if (width == 0 || height == 0 || *end || width > AFIS_IMAGE_MAX_SIDE ||
+        height > AFIS_IMAGE_MAX_SIDE) {
         argp_error(state, "--size: expected WIDTHxHEIGHT in pixels, found \"%s\"", arg);
     }
-    hints->width = width;
-    hints->height = height;
+    hints->width = (uint32_t)width;
+    hints->height = (uint32_t)height;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

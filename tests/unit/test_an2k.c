@@ -320,7 +320,9 @@ static void replace(const char *from, const char *to)
 {
     uint8_t *at = memmem(file.bytes, file.len, from, strlen(from));
     ck_assert_ptr_nonnull(at);
-    memcpy(at, to, strlen(to));
+    for (size_t i = 0; to[i] != '\0'; i++) {
+        at[i] = (uint8_t)to[i];
+    }
 }
 
 START_TEST(transactions_that_contradict_themselves_are_refused)
