@@ -116,11 +116,18 @@ static enum afis_status draw(const struct work *work, const struct afis_memory *
 enum afis_status afis_extract(const struct afis_image *image, const struct afis_memory *memory,
                               struct afis_template *out, struct afis_overlay *overlay)
 {
+    return afis_extract_with(afis_pixel_ops_best(), image, memory, out, overlay);
+}
+
+enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
+                                   const struct afis_memory *memory, struct afis_template *out,
+                                   struct afis_overlay *overlay)
+{
     enum afis_status status = check_size(image);
     if (status != AFIS_OK) {
         return status;
     }
-    struct work work = {.ops = afis_pixel_ops_best()};
+    struct work work = {.ops = ops};
     struct arena arena = {0};
     void *scratch;
     lay_out(&work, &arena, image, &scratch);

@@ -104,6 +104,11 @@ static void sample_kernel(const struct kernel_bank *bank, float *kernel, int rad
     }
 }
 
+static int32_t rounded(float v)
+{
+    return (int32_t)(v < 0 ? v - 0.5f : v + 0.5f);
+}
+
 /* Rows in pairs, as filter_cell reads them; the row below the last one is zero. */
 static void make_kernel(struct kernel_bank *bank, int period_bin, int orientation)
 {
@@ -117,8 +122,8 @@ static void make_kernel(struct kernel_bank *bank, int period_bin, int orientatio
     bank->count++;
     for (int dy = 0; dy < side; dy += 2) {
         for (int dx = 0; dx < side; dx++) {
-            int32_t upper = (int32_t)lrintf(kernel[dy * side + dx]);
-            int32_t lower = dy + 1 < side ? (int32_t)lrintf(kernel[(dy + 1) * side + dx]) : 0;
+            int32_t upper = rounded(kernel[dy * side + dx]);
+            int32_t lower = dy + 1 < side ? rounded(kernel[(dy + 1) * side + dx]) : 0;
             *taps++ = (int32_t)((uint32_t)lower << 16 | ((uint32_t)upper & 0xffff));
         }
     }

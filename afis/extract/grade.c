@@ -77,7 +77,7 @@ static float minutia_quality(const struct work *work, const struct candidate *c)
     odds += 0.025f * other_distance(work, c);
     odds += 0.066f * (float)c->trace;
     odds += 1.006f * stop_beyond(work, c);
-    odds += c->confirmed ? 0.58f : 0;
+    odds += c->seen == AFIS_SEEN_BOTH ? 0.58f : c->seen == AFIS_SEEN_SECOND ? -0.5f : 0;
     return logistic(odds);
 }
 

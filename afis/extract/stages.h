@@ -51,14 +51,17 @@ struct kernel_bank {
     size_t count;
 };
 
+/* Which of the two filters showed a minutia. */
+enum afis_seen { AFIS_SEEN_FIRST, AFIS_SEEN_SECOND, AFIS_SEEN_BOTH };
+
 struct candidate {
-    float x, y;     /* pixels */
-    float dx, dy;   /* unit vector back along the line, y down */
-    float quality;  /* 0..1: how likely another impression shows it too */
-    int trace;      /* pixels of line behind it, up to what minutiae.c follows */
-    uint8_t type;   /* enum afis_minutia_type */
-    bool dropped;   /* found false */
-    bool confirmed; /* by the second opinion */
+    float x, y;    /* pixels */
+    float dx, dy;  /* unit vector back along the line, y down */
+    float quality; /* 0..1: how likely another impression shows it too */
+    int trace;     /* pixels of line behind it, up to what minutiae.c follows */
+    uint8_t type;  /* enum afis_minutia_type */
+    uint8_t seen;  /* enum afis_seen */
+    bool dropped;  /* found false */
 };
 
 #define CANDIDATES_MAX 1024
@@ -122,11 +125,16 @@ struct pixel_ops {
 };
 
 extern const struct pixel_ops afis_pixel_ops_portable;
-extern const struct pixel_ops afis_pixel_ops_avx2;
+extern const struct pixel_ops afis_pixel_ops_avx2; /* where AFIS_HAVE_AVX2 is defined */
 /* The fastest that this processor runs. */
 const struct pixel_ops *afis_pixel_ops_best(void);
 
-/* resample.c */
+/* extract.c: afis_extract with a given table of loops, so that a test can compare them. */
+enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
+                                   const struct afis_memory *memory, struct afis_template *out,
+                                   struct afis_overlay *overlay);
+
+/* resample.c: sizes, and the work itself. */
 int afis_resampled(uint32_t pixels, uint32_t dpi);
 size_t afis_resample_scratch(const struct afis_image *image);
 void afis_resample(const struct afis_image *image, uint8_t *to, int width, int height,
@@ -154,14 +162,16 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
 
-/* thin.c: lines of one pixel, in place. */
+/* thin.c: lines of one pixel, in place; then, in word i of row y, the pixels that may end one. */
 void afis_thin(const struct work *work, uint64_t *bits);
+uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i);
 
 /* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
 void afis_find_minutiae(struct work *work);
 
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
+void afis_judge(const struct work *work, struct afis_template *out);
 
 /* quality.c: the print's quality and reasons; takes the minutiae away from what is no finger. */
 void afis_judge(const struct work *work, struct afis_template *out);

@@ -93,7 +93,7 @@ enum afis_status afis_finger_prepare(const struct afis_template *tmpl, struct af
     }
     reduce(tmpl, out);
     afis_describe(out);
-    afis_finger_derive(out);
+    afis_match_ops_best()->derive(out);
     return AFIS_OK;
 }
 
@@ -228,7 +228,7 @@ enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
 {
     enum afis_status status = read_packed(bytes, len, out);
     if (status == AFIS_OK) {
-        afis_finger_derive(out);
+        afis_match_ops_best()->derive(out);
     }
     return status;
 }
