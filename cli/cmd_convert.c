@@ -153,14 +153,12 @@ static bool encode_image(enum format to, const struct convert_finger *finger, ui
 /* The minutiae as they are, or those found in the picture. */
 static enum afis_status template_of(const struct convert_finger *finger, struct afis_template *tmpl)
 {
-    enum afis_status status = AFIS_OK;
-    if (finger->tmpl) {
-        *tmpl = *finger->tmpl;
-    } else {
-        status = afis_extract(finger->image, &fingerprint_memory, tmpl, NULL);
-        tmpl->position = finger->position;
-    }
-    return status;
+    const struct afis_an2k_finger found = {.position = finger->position,
+                                           .impression = finger->impression,
+                                           .segmented = finger->segmented,
+                                           .image = finger->image,
+                                           .tmpl = finger->tmpl};
+    return afis_an2k_minutiae(&found, &fingerprint_memory, tmpl);
 }
 
 static bool encode_record(enum format to, const struct convert_finger *finger, uint8_t **bytes,

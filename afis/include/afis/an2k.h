@@ -114,6 +114,12 @@ enum afis_status
 afis_an2k_each_finger(const struct afis_an2k *an2k, const struct afis_memory *memory,
                       bool (*visit)(void *ctx, const struct afis_an2k_finger *finger), void *ctx);
 
+/* The minutiae of a finger that was found: those it came with, or those extracted from its picture.
+ * A picture taken from paper (IMP 2 and 3) is freed of what else the paper shows first
+ * (afis_slap_isolate); the minutiae lie in the picture as it is. */
+enum afis_status afis_an2k_minutiae(const struct afis_an2k_finger *finger,
+                                    const struct afis_memory *memory, struct afis_template *out);
+
 /* One finger to write: a picture (Type-14), minutiae (Type-9 with an M1 block), or both under one
  * IDC. */
 struct afis_an2k_sample {
