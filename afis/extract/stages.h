@@ -167,7 +167,6 @@ void afis_find_minutiae(struct work *work);
 
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
-void afis_judge(const struct work *work, struct afis_template *out);
 
 /* quality.c: the print's quality and reasons; takes the minutiae away from what is no finger. */
 void afis_judge(const struct work *work, struct afis_template *out);
