@@ -1,7 +1,7 @@
 /* How good a print is as a whole, 0..100, and what the officer can do about a poor one.
  *
  * After the idea of NFIQ 2 (Tabassi et al., NISTIR 8382, 2021; ISO/IEC 29794-4): quality predicts
- * recognition. A logistic model of five figures of the whole print estimates the probability that a
+ * recognition. A logistic model of six figures of the whole print estimates the probability that a
  * comparison with another print of the same finger succeeds; its log-odds, stretched, are the
  * quality. docs/accuracy.md holds the curve and how the model was fitted.
  *
@@ -17,6 +17,8 @@
 #define PATCH 40.0f  /* mm2: from here on a finger's ridges are seen to vary ... */
 #define RULED 60.0f  /* mm2: ... and to turn */
 #define LITTLE 85.0f /* mm2: less is a small part of a fingertip */
+#define SHARP 0.6f   /* sharpness of ordinary prints: beyond is noise */
+#define WIDE 9.5f    /* pixels: a longer mean period is a blurred print's more often than not */
 #define GOOD 60      /* quality from which on no advice is due */
 
 /* Log-odds to quality: one chance in ten is 15, an even chance 39, nine in ten 64. */
@@ -164,7 +166,7 @@ static bool is_finger(const struct figures *f)
     float text = 14.21f - 10.04f * f->turn + 4.55f * f->incoherence - 12.17f * f->reliance +
                  10.37f * f->one_direction - 8.01f * f->agreement;
     return f->area >= SPECK && !(even && f->area >= PATCH) && chaos <= 0.5f &&
-           certainty >= 0.985f && !smooth && !(text > -0.3f && f->area >= RULED);
+           certainty >= 0.985f && !smooth && !(text > -0.7f && f->area >= RULED);
 }
 
 /* Log-odds that a comparison with another print of the finger succeeds. One direction in a large
@@ -172,8 +174,9 @@ static bool is_finger(const struct figures *f)
 static float success_odds(const struct figures *f)
 {
     float streaks = fmaxf(0, f->one_direction - 0.5f) * logf(f->area + 2);
-    return -18.483f - 2.729f * streaks - 3.612f * f->incoherence + 6.45f * fminf(1, f->sharpness) +
-           1.443f * logf(f->steady + 2) - 4.322f * f->dark_valleys;
+    return -13.072f - 2.545f * streaks - 2.64f * f->incoherence +
+           6.404f * fminf(SHARP, f->sharpness) - 1.695f * fmaxf(0, f->period - WIDE) +
+           1.155f * logf(f->steady + 2) - 3.651f * f->dark_valleys;
 }
 
 static unsigned reasons_of(const struct figures *f)
