@@ -102,17 +102,24 @@ static double cpu_milliseconds(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
+/* A decimal of at most six digits; NULL when there is none. */
+static const char *parse_number(const char *text, int *value)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+    *value = (int)number;
+    return end > text && end - text <= 6 && number >= 0 ? end : NULL;
+}
+
 /* FINGER_IMPRESSION.png or .iso, both decimal. */
 static bool parse_name(const char *name, int *finger, int *impression, bool *iso)
 {
-    char extension[8];
-    int end = 0;
-    if (sscanf(name, "%d_%d.%7[a-z]%n", finger, impression, extension, &end) != 3 ||
-        name[end] != '\0') {
+    const char *at = parse_number(name, finger);
+    if (at == NULL || *at != '_' || (at = parse_number(at + 1, impression)) == NULL) {
         return false;
     }
-    *iso = strcmp(extension, "iso") == 0;
-    return *iso || strcmp(extension, "png") == 0;
+    *iso = strcmp(at, ".iso") == 0;
+    return *iso || strcmp(at, ".png") == 0;
 }
 
 static enum afis_status extract_png(const char *path, uint32_t dpi, struct afis_template *tmpl,
@@ -189,8 +196,8 @@ static void load_set(struct set *set, const char *path)
     }
     set->prints = must_alloc((size_t)(n > 0 ? n : 1) * sizeof *set->prints);
     for (int i = 0; i < n; i++) {
-        char file[4096];
-        bool iso;
+        char file[4352];
+        bool iso = false;
         struct print *print = &set->prints[set->count];
         parse_name(entries[i]->d_name, &print->finger, &print->impression, &iso);
         snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
@@ -555,7 +562,7 @@ static size_t load_sets(const struct options *options, struct set *sets)
             (i < n || count == 0)) {
             struct set *set = &sets[count];
             *set = (struct set){.dpi = resolution_of(options, name)};
-            strcpy(set->name, name);
+            snprintf(set->name, sizeof set->name, "%s", name);
             load_set(set, path);
             count += set->count > 0;
         }

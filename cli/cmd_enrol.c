@@ -165,8 +165,10 @@ int cmd_enrol(int argc, char **argv)
         .args_doc = "SOURCE…",
         .doc = "Loads people and their prints into a gallery, also while the server runs. A "
                "SOURCE is a manifest, or a directory with a manifest.csv or manifest.jsonl; it "
-               "names the files: PNG and raw images, ISO/IEC 19794-2 records. What is wrong is "
-               "named and skipped. Run it again to go on where it stopped, or to change people: "
+               "names the files: PNG, WSQ and raw images, ISO/IEC 19794-2 records, and "
+               "ANSI/NIST-ITL transactions, which give all their fingers. A SOURCE may also be a "
+               "transaction itself: then its name names the person. What is wrong is named and "
+               "skipped. Run it again to go on where it stopped, or to change people: "
                "prints that are there are not extracted again.\v"
                "Exit status: 0 all is in the gallery, 1 something was skipped, 2 wrong usage, 3 "
                "failure.",

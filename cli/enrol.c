@@ -19,7 +19,7 @@
 struct work {
     struct work *next;
     struct manifest_person *source;
-    struct enrol_print prints[]; /* as many as source has */
+    struct enrol_prints prints;
 };
 
 struct line {
@@ -62,12 +62,11 @@ static void line_push(struct line *line, struct work *work)
 
 static struct work *line_pop(struct line *line)
 {
-    if (line->count == 0) {
-        return NULL;
-    }
     struct work *work = line->first;
-    line->first = work->next;
-    line->count--;
+    if (line->count > 0) {
+        line->first = work->next;
+        line->count--;
+    }
     return work;
 }
 
@@ -98,6 +97,7 @@ static void fail(struct enrol *enrol, const struct whorl_fault *fault)
 static void free_work(struct work *work)
 {
     manifest_person_free(work->source);
+    free(work->prints.list);
     free(work);
 }
 
@@ -111,8 +111,11 @@ static void extract(struct enrol *enrol, struct work *work)
         fail(enrol, &fault);
     }
     for (size_t i = 0; i < work->source->print_count; i++) {
-        enrol_print_make(manifest_dir(enrol->manifest), &work->source->prints[i], known,
-                         &work->prints[i]);
+        if (!enrol_print_make(manifest_dir(enrol->manifest), work->source, i, known,
+                              &work->prints)) {
+            whorl_fail(&fault, "", "out of memory");
+            fail(enrol, &fault);
+        }
     }
     gallery_person_free(known);
 }
@@ -153,14 +156,15 @@ struct batch {
 
 static void report_files(struct enrol *enrol, const struct work *work)
 {
-    for (size_t i = 0; i < work->source->print_count; i++) {
-        if (work->prints[i].state != ENROL_PRINT_BAD) {
+    for (size_t i = 0; i < work->prints.count; i++) {
+        const struct enrol_print *print = &work->prints.list[i];
+        const struct manifest_print *source = &work->source->prints[print->source];
+        if (print->state != ENROL_PRINT_BAD) {
             continue;
         }
         enrol->totals->bad_files++;
-        report(enrol, "%s:%lu: %s: %s", manifest_path(enrol->manifest),
-               work->source->prints[i].line, work->source->prints[i].file,
-               work->prints[i].fault.text);
+        report(enrol, "%s:%lu: %s: %s", manifest_path(enrol->manifest), source->line, source->file,
+               print->fault.text);
     }
 }
 
@@ -176,7 +180,7 @@ static bool take_in(struct enrol *enrol, struct batch *batch, struct work *work,
         return false;
     }
     report_files(enrol, work);
-    if (!enrol_person_merge(work->source, work->prints, batch->old[i], &batch->merged[i], &why)) {
+    if (!enrol_person_merge(work->source, &work->prints, batch->old[i], &batch->merged[i], &why)) {
         report(enrol, "%s:%lu: person %s %s", manifest_path(enrol->manifest), work->source->line,
                work->source->id, why.text);
         enrol->totals->people_skipped++;
@@ -325,7 +329,7 @@ static void *writer(void *arg)
 
 static bool hand_out(struct enrol *enrol, struct manifest_person *person)
 {
-    struct work *work = calloc(1, sizeof *work + person->print_count * sizeof *work->prints);
+    struct work *work = calloc(1, sizeof *work);
     struct whorl_fault fault = {{0}, {0}};
     uint64_t read, of;
     if (!work) {

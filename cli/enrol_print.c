@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "afis/an2k.h"
+#include "afis/extract.h"
 #include "afis/memory.h"
 #include "gallery/decode.h"
 #include "whorl/msg.h"
@@ -40,15 +42,18 @@ static uint8_t *read_file(const char *path, size_t *len, struct whorl_fault *fau
     return bytes;
 }
 
-/* What recognises a print: SHA-256, shortened, over how it was described and the file. */
+/* What recognises a print: SHA-256, shortened, over how it was described and the file, and for a
+ * finger of a transaction which one it is, from 1. */
 static bool digest_of(const struct manifest_print *source, const uint8_t *bytes, size_t len,
-                      uint8_t out[GALLERY_DIGEST])
+                      uint32_t finger, uint8_t out[GALLERY_DIGEST])
 {
-    uint32_t described[] = {htole32(source->dpi), htole32(source->width), htole32(source->height)};
+    uint32_t described[] = {htole32(source->dpi), htole32(source->width), htole32(source->height),
+                            htole32(finger)};
+    size_t described_len = sizeof described - (finger == 0 ? sizeof described[0] : 0);
     uint8_t md[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-              EVP_DigestUpdate(ctx, described, sizeof described) == 1 &&
+              EVP_DigestUpdate(ctx, described, described_len) == 1 &&
               EVP_DigestUpdate(ctx, bytes, len) == 1 && EVP_DigestFinal_ex(ctx, md, NULL) == 1;
     EVP_MD_CTX_free(ctx);
     if (ok) {
@@ -83,11 +88,50 @@ static const struct gallery_print *print_at(const struct gallery_person *person,
     return NULL;
 }
 
+/* A new, empty entry at the end; NULL when memory ran out. */
+static struct enrol_print *append(struct enrol_prints *prints, size_t source, uint8_t position,
+                                  uint8_t impression)
+{
+    if (prints->count == prints->cap) {
+        size_t cap = prints->cap ? 2 * prints->cap : 4;
+        struct enrol_print *list = reallocarray(prints->list, cap, sizeof *list);
+        if (!list) {
+            return NULL;
+        }
+        prints->list = list;
+        prints->cap = cap;
+    }
+    struct enrol_print *print = &prints->list[prints->count++];
+    *print = (struct enrol_print){
+        .state = ENROL_PRINT_BAD, .source = source, .position = position, .impression = impression};
+    return print;
+}
+
+static bool is_known(const struct gallery_person *known, const struct enrol_print *print)
+{
+    const struct gallery_print *old = print_at(known, print->position, print->impression);
+    return old && memcmp(old->digest, print->digest, GALLERY_DIGEST) == 0;
+}
+
+static bool pack(struct afis_template *tmpl, bool image, struct enrol_print *out)
+{
+    size_t packed;
+    if (!decode_usable(tmpl, image, 0, &out->fault)) {
+        return false;
+    }
+    tmpl->position = out->position;
+    enum afis_status status = afis_template_pack(tmpl, out->bytes, sizeof out->bytes, &packed);
+    if (status != AFIS_OK) {
+        return whorl_fail(&out->fault, "", "%s", afis_status_text(status));
+    }
+    out->len = (uint16_t)packed;
+    return true;
+}
+
 static bool make_template(const struct manifest_print *source, const uint8_t *bytes, size_t len,
                           struct enrol_print *out)
 {
     struct afis_template tmpl;
-    size_t packed;
     struct decode_sample sample = {.format = format_of(source, bytes, len),
                                    .bytes = bytes,
                                    .len = len,
@@ -96,49 +140,178 @@ static bool make_template(const struct manifest_print *source, const uint8_t *by
                                    .height = source->height};
     if (!sample.format) {
         return whorl_fail(&out->fault, "",
-                          "is neither a PNG image nor an ISO/IEC 19794-2 record; "
-                          "a raw image needs width and height");
+                          "is neither a PNG or WSQ image nor an ISO/IEC 19794-2 record nor an "
+                          "ANSI/NIST-ITL transaction; a raw image needs width and height");
     }
-    if (decode_finger(&sample, &afis_memory_heap, &tmpl, &out->fault) != AFIS_OK ||
-        !decode_usable(&tmpl, decode_is_image(sample.format), 0, &out->fault)) {
+    return decode_finger(&sample, &afis_memory_heap, &tmpl, &out->fault) == AFIS_OK &&
+           pack(&tmpl, decode_is_image(sample.format), out);
+}
+
+/* A file of one finger. */
+static bool make_one(const struct manifest_person *person, size_t source,
+                     const struct gallery_person *known, const uint8_t *bytes, size_t len,
+                     struct enrol_prints *out)
+{
+    const struct manifest_print *from = &person->prints[source];
+    struct enrol_print *print = append(out, source, from->position, from->impression);
+    if (!print) {
         return false;
     }
-    tmpl.position = source->position;
-    enum afis_status status = afis_template_pack(&tmpl, out->bytes, sizeof out->bytes, &packed);
-    if (status != AFIS_OK) {
-        return whorl_fail(&out->fault, "", "%s", afis_status_text(status));
+    if (!digest_of(from, bytes, len, 0, print->digest)) {
+        whorl_fail(&print->fault, "", "its digest cannot be computed");
+    } else if (is_known(known, print)) {
+        print->state = ENROL_PRINT_KNOWN;
+    } else if (make_template(from, bytes, len, print)) {
+        print->state = ENROL_PRINT_NEW;
     }
-    out->len = (uint16_t)packed;
     return true;
 }
 
-void enrol_print_make(const char *dir, const struct manifest_print *source,
-                      const struct gallery_person *known, struct enrol_print *out)
+/* ------------------------------------------------------------------ transactions */
+
+struct transaction {
+    const struct manifest_person *person;
+    size_t source;
+    const struct gallery_person *known;
+    const uint8_t *bytes;
+    size_t len;
+    struct enrol_prints *out;
+    uint32_t number; /* of the finger in the transaction */
+    bool no_memory;
+};
+
+/* The first impression from the stated one on that no other print of the position has. */
+static unsigned free_impression(const struct transaction *t, uint8_t position)
 {
+    unsigned impression = t->person->prints[t->source].impression;
+    for (size_t i = 0; i < t->out->count; i++) {
+        const struct enrol_print *print = &t->out->list[i];
+        if (print->state != ENROL_PRINT_BAD && print->position == position &&
+            print->impression == impression) {
+            impression++;
+            i = (size_t)-1; /* look through all again */
+        }
+    }
+    return impression;
+}
+
+static enum enrol_print_state make_finger(const struct transaction *t,
+                                          const struct afis_an2k_finger *finger,
+                                          struct enrol_print *out)
+{
+    struct afis_template tmpl;
+    enum afis_status status = AFIS_OK;
+    if (!digest_of(&t->person->prints[t->source], t->bytes, t->len, t->number, out->digest)) {
+        whorl_fail(&out->fault, "", "its digest cannot be computed");
+        return ENROL_PRINT_BAD;
+    }
+    if (is_known(t->known, out)) {
+        return ENROL_PRINT_KNOWN;
+    }
+    if (finger->tmpl) {
+        tmpl = *finger->tmpl;
+    } else {
+        status = afis_extract(finger->image, &afis_memory_heap, &tmpl, NULL);
+    }
+    if (status != AFIS_OK) {
+        whorl_fail(&out->fault, "", "%s", afis_status_text(status));
+        return ENROL_PRINT_BAD;
+    }
+    return pack(&tmpl, !finger->tmpl, out) ? ENROL_PRINT_NEW : ENROL_PRINT_BAD;
+}
+
+static bool take_finger(void *ctx, const struct afis_an2k_finger *finger)
+{
+    struct transaction *t = ctx;
+    const struct manifest_print *from = &t->person->prints[t->source];
+    t->number++;
+    if (from->position != 0 && finger->position != from->position) {
+        return true;
+    }
+    unsigned impression = free_impression(t, finger->position);
+    struct enrol_print *print = append(t->out, t->source, finger->position, (uint8_t)impression);
+    if (!print) {
+        t->no_memory = true;
+        return false;
+    }
+    if (finger->status != AFIS_OK) {
+        whorl_fail(&print->fault, "", "%s", finger->what);
+    } else if (impression > UINT8_MAX) {
+        whorl_fail(&print->fault, "", "too many impressions of one finger");
+    } else {
+        print->state = make_finger(t, finger, print);
+    }
+    if (print->state == ENROL_PRINT_BAD) {
+        struct whorl_fault why = print->fault;
+        whorl_fail(&print->fault, "", "record %u, %s: %s", finger->record,
+                   decode_position_name(finger->position), why.text);
+    }
+    return true;
+}
+
+static bool make_each(struct transaction *t)
+{
+    size_t before = t->out->count;
+    struct afis_an2k *an2k = malloc(sizeof *an2k);
+    struct afis_an2k_fault fault;
+    if (!an2k) {
+        return false;
+    }
+    enum afis_status status = afis_an2k_read(t->bytes, t->len, an2k, &fault);
+    bool read = status == AFIS_OK;
+    if (read) {
+        status = afis_an2k_each_finger(an2k, &afis_memory_heap, take_finger, t);
+    }
+    free(an2k);
+    if (t->no_memory || status == AFIS_NO_MEMORY) {
+        return false;
+    }
+    if (t->out->count > before) {
+        return true;
+    }
+    const struct manifest_print *from = &t->person->prints[t->source];
+    struct enrol_print *print = append(t->out, t->source, from->position, from->impression);
+    if (print && !read) {
+        whorl_fail(&print->fault, "", "ANSI/NIST-ITL: record %u, at byte %zu: %s", fault.record,
+                   fault.at, fault.what);
+    } else if (print) {
+        whorl_fail(&print->fault, "", "the transaction holds no %s",
+                   from->position == 0 ? "finger" : decode_position_name(from->position));
+    }
+    return print != NULL;
+}
+
+bool enrol_print_make(const char *dir, const struct manifest_person *person, size_t source,
+                      const struct gallery_person *known, struct enrol_prints *out)
+{
+    const struct manifest_print *from = &person->prints[source];
+    struct whorl_fault fault = {{0}, {0}};
     char *path = NULL;
     size_t len = 0;
-    uint8_t *bytes = NULL;
-    out->state = ENROL_PRINT_BAD;
-    if (asprintf(&path, "%s%s", source->file[0] == '/' ? "" : dir, source->file) < 0) {
-        path = NULL;
+    bool ok;
+    if (asprintf(&path, "%s%s", from->file[0] == '/' ? "" : dir, from->file) < 0) {
+        return false;
     }
-    if (!path) {
-        whorl_fail(&out->fault, "", "out of memory");
-    } else {
-        bytes = read_file(path, &len, &out->fault);
-    }
-    if (bytes && !digest_of(source, bytes, len, out->digest)) {
-        whorl_fail(&out->fault, "", "its digest cannot be computed");
-    } else if (bytes) {
-        const struct gallery_print *print = print_at(known, source->position, source->impression);
-        if (print && memcmp(print->digest, out->digest, GALLERY_DIGEST) == 0) {
-            out->state = ENROL_PRINT_KNOWN;
-        } else if (make_template(source, bytes, len, out)) {
-            out->state = ENROL_PRINT_NEW;
+    uint8_t *bytes = read_file(path, &len, &fault);
+    if (!bytes) {
+        struct enrol_print *print = append(out, source, from->position, from->impression);
+        if (print) {
+            print->fault = fault;
         }
+        ok = print != NULL;
+    } else if (afis_an2k_probable(bytes, len)) {
+        ok = make_each(&(struct transaction){.person = person,
+                                             .source = source,
+                                             .known = known,
+                                             .bytes = bytes,
+                                             .len = len,
+                                             .out = out});
+    } else {
+        ok = make_one(person, source, known, bytes, len, out);
     }
     free(bytes);
     free(path);
+    return ok;
 }
 
 /* ------------------------------------------------------------------ old and new */
@@ -208,12 +381,12 @@ static void keep_details(struct gallery_person *person, const struct gallery_per
 }
 
 /* Puts a new print in the place of the old one, or behind all. */
-static bool put_print(struct enrol_person *out, const struct manifest_print *source,
-                      const struct enrol_print *print, struct whorl_fault *fault)
+static bool put_print(struct enrol_person *out, const struct enrol_print *print,
+                      struct whorl_fault *fault)
 {
     size_t i = 0;
-    while (i < out->person.print_count && (out->prints[i].position != source->position ||
-                                           out->prints[i].impression != source->impression)) {
+    while (i < out->person.print_count && (out->prints[i].position != print->position ||
+                                           out->prints[i].impression != print->impression)) {
         i++;
     }
     if (i == GALLERY_PRINTS_MAX) {
@@ -225,15 +398,15 @@ static bool put_print(struct enrol_person *out, const struct manifest_print *sou
     } else {
         out->replaced++;
     }
-    out->prints[i] = (struct gallery_print){.position = source->position,
-                                            .impression = source->impression,
+    out->prints[i] = (struct gallery_print){.position = print->position,
+                                            .impression = print->impression,
                                             .len = print->len,
                                             .packed = print->bytes};
     memcpy(out->prints[i].digest, print->digest, GALLERY_DIGEST);
     return true;
 }
 
-bool enrol_person_merge(const struct manifest_person *source, const struct enrol_print *prints,
+bool enrol_person_merge(const struct manifest_person *source, const struct enrol_prints *prints,
                         const struct gallery_person *old, struct enrol_person *out,
                         struct whorl_fault *fault)
 {
@@ -246,9 +419,8 @@ bool enrol_person_merge(const struct manifest_person *source, const struct enrol
         out->person.print_count = old->print_count;
         keep_details(&out->person, old);
     }
-    for (size_t i = 0; i < source->print_count; i++) {
-        if (prints[i].state == ENROL_PRINT_NEW &&
-            !put_print(out, &source->prints[i], &prints[i], fault)) {
+    for (size_t i = 0; i < prints->count; i++) {
+        if (prints->list[i].state == ENROL_PRINT_NEW && !put_print(out, &prints->list[i], fault)) {
             return false;
         }
     }

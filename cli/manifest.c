@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "afis/an2k.h"
 #include "plugins/pnc/identifiers.h"
 #include "whorl/msg.h"
 
@@ -52,11 +53,40 @@ static bool ends_with(const char *text, const char *end)
     return a >= b && strcmp(text + a - b, end) == 0;
 }
 
+/* A transaction stands for one person, named like the file, with all the fingers in it. */
+static FILE *manifest_of_transaction(struct manifest *manifest)
+{
+    const char *slash = strrchr(manifest->path, '/'), *base = slash ? slash + 1 : manifest->path;
+    const char *dot = strrchr(base, '.');
+    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+    json_t *person = json_pack("{s:s#, s:[{s:i, s:s}]}", "person", base, stem, "fingers",
+                               "position", 0, "file", base);
+    manifest->made = person ? json_dumps(person, JSON_COMPACT) : NULL;
+    json_decref(person);
+    return manifest->made ? fmemopen(manifest->made, strlen(manifest->made), "r") : NULL;
+}
+
+static bool is_transaction(FILE *file)
+{
+    uint8_t start[16];
+    size_t len = fread(start, 1, sizeof start, file);
+    rewind(file);
+    return afis_an2k_probable(start, len);
+}
+
 static bool open_file(struct manifest *manifest, struct whorl_fault *fault)
 {
     struct stat st;
     FILE *file = fopen(manifest->path, "re");
     if (file && fstat(fileno(file), &st) == 0) {
+        if (is_transaction(file)) {
+            fclose(file);
+            file = manifest_of_transaction(manifest);
+            if (!file) {
+                return whorl_fail(fault, manifest->path, "its name cannot name a person");
+            }
+            st.st_size = (off_t)strlen(manifest->made);
+        }
         manifest->size = (uint64_t)st.st_size;
         return manifest_begin(manifest, file, fault);
     }
@@ -70,7 +100,7 @@ bool manifest_begin(struct manifest *manifest, FILE *file, struct whorl_fault *f
 {
     manifest->file = file;
     manifest->csv = ends_with(manifest->path, ".csv");
-    if (!manifest->csv && !ends_with(manifest->path, ".jsonl")) {
+    if (!manifest->csv && !manifest->made && !ends_with(manifest->path, ".jsonl")) {
         return whorl_fail(fault, manifest->path, "a manifest ends in .csv or .jsonl");
     }
     const char *slash = strrchr(manifest->path, '/');
@@ -110,6 +140,7 @@ void manifest_close(struct manifest *manifest)
     free(manifest->dir);
     free(manifest->buffer);
     free(manifest->header);
+    free(manifest->made);
     free(manifest);
 }
 

@@ -31,7 +31,8 @@ static float edge_distance(const struct work *work, const struct candidate *c)
         {0, -1}, {.3827f, -.9239f},  {.7071f, -.7071f},  {.9239f, -.3827f}};
     float nearest = FAR_EDGE;
     for (int k = 0; k < 16; k++) {
-        for (float d = 4; d < nearest; d += 4) {
+        for (int step = 1; 4.0f * (float)step < nearest; step++) {
+            float d = 4.0f * (float)step;
             if (!in_foreground(work, c->x + d * ray[k][0], c->y + d * ray[k][1])) {
                 nearest = d;
             }
@@ -77,7 +78,7 @@ static float minutia_quality(const struct work *work, const struct candidate *c)
     odds += 0.025f * other_distance(work, c);
     odds += 0.066f * (float)c->trace;
     odds += 1.006f * stop_beyond(work, c);
-    odds += c->confirmed ? 0.58f : 0;
+    odds += c->seen == AFIS_SEEN_BOTH ? 0.58f : c->seen == AFIS_SEEN_SECOND ? -0.5f : 0;
     return logistic(odds);
 }
 

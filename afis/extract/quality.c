@@ -25,26 +25,7 @@
 #define ODDS_AT_15 (-2.197f)
 #define PER_LOG_ODDS 11.1f
 
-/* Figures of the whole print. Means are over the cells of the foreground. */
-struct figures {
-    float area;          /* of the foreground, mm2 */
-    float steady;        /* of the part whose ridges have one clear direction, mm2 */
-    float coherence;     /* mean, 0..1 */
-    float incoherence;   /* mean log(1.02 - coherence): the closer to 1, the more it says */
-    float agreement;     /* mean, 0..1 */
-    float power;         /* mean squared deviation, grey levels */
-    float one_direction; /* length of the mean of exp(2 i phi): 1 where all ridges are parallel */
-    float turn;          /* mean |sin| of the angle between neighbouring cells' directions */
-    float period;        /* geometric mean, pixels */
-    float period_spread; /* standard deviation of its logarithm */
-    float period_change; /* mean difference of its logarithm between neighbouring cells */
-    float reliance;      /* mean quality of the minutiae, each weighted by itself */
-    float sharpness;     /* log of the grey values' mean squared slope against their power */
-    float light_ridges;  /* share of the ridges' pixels that are lighter than their surroundings */
-    float dark_valleys;  /* share of the valleys' pixels that are darker */
-};
-
-static void measure_cells(const struct work *work, struct figures *f)
+static void measure_cells(const struct work *work, struct print *f)
 {
     float n = 1e-6f;
     float cosine = 0;
@@ -80,7 +61,7 @@ static void measure_cells(const struct work *work, struct figures *f)
 }
 
 /* From each cell to its right and to its lower neighbour. */
-static void measure_neighbours(const struct work *work, struct figures *f)
+static void measure_neighbours(const struct work *work, struct print *f)
 {
     float pairs = 1e-6f;
     for (int i = 0; i < work->cells; i++) {
@@ -98,12 +79,14 @@ static void measure_neighbours(const struct work *work, struct figures *f)
     f->period_change /= pairs;
 }
 
-static void measure_minutiae(const struct work *work, struct figures *f)
+/* Of those that the first filter showed: the second one's own are graded lower throughout. */
+static void measure_minutiae(const struct work *work, struct print *f)
 {
     float sum = 1;
     float squares = 0;
     for (int i = 0; i < work->candidate_count; i++) {
-        float q = work->candidates[i].quality;
+        const struct candidate *c = &work->candidates[i];
+        float q = c->seen == AFIS_SEEN_SECOND ? 0 : c->quality;
         sum += q;
         squares += q * q;
     }
@@ -136,7 +119,7 @@ static void count_pixels(const struct work *work, int x, int y, struct counts *c
 }
 
 /* Every other row is enough. */
-static void measure_pixels(const struct work *work, struct figures *f)
+static void measure_pixels(const struct work *work, struct print *f)
 {
     struct counts counts = {0};
     for (int y = 2; y < work->height - 1; y += 2) {
@@ -152,26 +135,31 @@ static void measure_pixels(const struct work *work, struct figures *f)
     f->sharpness = logf(counts.slope / (float)(counts.pixels + 1) / (f->power + 1) + 0.001f);
 }
 
-/* The bounds lie outside all prints tried, however degraded, that matched their mates. */
-static bool is_finger(const struct figures *f)
+/* The bounds here and below lie outside all prints tried, however degraded, that matched mates. */
+static bool cells_of_finger(const struct print *f)
 {
     /* Gratings, rings and halftones: one period everywhere. */
     bool even = f->period_change < 0.002f || f->period_spread < 0.012f;
     /* Noise and photographs: no direction that lasts, and what is smoother than ridges. */
     float certainty = f->coherence + 0.3f * f->agreement;
+    bool smooth = f->period > 13.2f && certainty < 1.13f;
+    return f->area >= SPECK && !(even && f->area >= PATCH) && certainty >= 0.985f && !smooth;
+}
+
+static bool minutiae_of_finger(const struct print *f)
+{
+    /* Noise again, whose ends are many and poor. */
     float chaos = 3.91f + 33.86f * f->turn + 5.38f * f->incoherence - 633 * f->period_change +
                   10.44f * f->reliance;
-    bool smooth = f->period > 13.2f && certainty < 1.13f;
     /* Lines of text: one direction, and ends that nothing explains. */
     float text = 14.21f - 10.04f * f->turn + 4.55f * f->incoherence - 12.17f * f->reliance +
                  10.37f * f->one_direction - 8.01f * f->agreement;
-    return f->area >= SPECK && !(even && f->area >= PATCH) && chaos <= 0.5f &&
-           certainty >= 0.985f && !smooth && !(text > -0.7f && f->area >= RULED);
+    return chaos <= 0.5f && !(text > -0.7f && f->area >= RULED);
 }
 
 /* Log-odds that a comparison with another print of the finger succeeds. One direction in a large
  * area is the streaks of a finger that slid; in a small one it means little. */
-static float success_odds(const struct figures *f)
+static float success_odds(const struct print *f)
 {
     float streaks = fmaxf(0, f->one_direction - 0.5f) * logf(f->area + 2);
     return -13.072f - 2.545f * streaks - 2.64f * f->incoherence +
@@ -179,7 +167,7 @@ static float success_odds(const struct figures *f)
            1.155f * logf(f->steady + 2) - 3.651f * f->dark_valleys;
 }
 
-static unsigned reasons_of(const struct figures *f)
+static unsigned reasons_of(const struct print *f)
 {
     unsigned reasons = f->area < LITTLE ? AFIS_REASON_TOO_LITTLE_FINGER : 0;
     if (f->one_direction > 0.6f && f->area >= LITTLE) {
@@ -194,21 +182,28 @@ static unsigned reasons_of(const struct figures *f)
     return reasons;
 }
 
-void afis_judge(const struct work *work, struct afis_template *out)
+void afis_survey(struct work *work)
 {
-    struct figures f = {0};
-    measure_cells(work, &f);
-    measure_neighbours(work, &f);
-    measure_minutiae(work, &f);
-    measure_pixels(work, &f);
-    if (!is_finger(&f)) {
+    struct print *f = &work->print;
+    *f = (struct print){0};
+    measure_cells(work, f);
+    measure_neighbours(work, f);
+    f->finger = cells_of_finger(f);
+}
+
+void afis_judge(struct work *work, struct afis_template *out)
+{
+    struct print *f = &work->print;
+    measure_minutiae(work, f);
+    if (!f->finger || !minutiae_of_finger(f)) {
         out->quality = 0;
         out->reasons = AFIS_REASON_NOT_A_FINGER;
         out->count = 0;
         memset(out->minutiae, 0, sizeof out->minutiae);
         return;
     }
-    float quality = 15 + PER_LOG_ODDS * (success_odds(&f) - ODDS_AT_15);
+    measure_pixels(work, f);
+    float quality = 15 + PER_LOG_ODDS * (success_odds(f) - ODDS_AT_15);
     out->quality = (uint8_t)lrintf(fminf(100, fmaxf(0, quality)));
-    out->reasons = (uint8_t)(out->quality < GOOD ? reasons_of(&f) : 0);
+    out->reasons = (uint8_t)(out->quality < GOOD ? reasons_of(f) : 0);
 }

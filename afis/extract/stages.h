@@ -51,17 +51,40 @@ struct kernel_bank {
     size_t count;
 };
 
+/* Which of the two filters showed a minutia. */
+enum afis_seen { AFIS_SEEN_FIRST, AFIS_SEEN_SECOND, AFIS_SEEN_BOTH };
+
 struct candidate {
-    float x, y;     /* pixels */
-    float dx, dy;   /* unit vector back along the line, y down */
-    float quality;  /* 0..1: how likely another impression shows it too */
-    int trace;      /* pixels of line behind it, up to what minutiae.c follows */
-    uint8_t type;   /* enum afis_minutia_type */
-    bool dropped;   /* found false */
-    bool confirmed; /* by the second opinion */
+    float x, y;    /* pixels */
+    float dx, dy;  /* unit vector back along the line, y down */
+    float quality; /* 0..1: how likely another impression shows it too */
+    int trace;     /* pixels of line behind it, up to what minutiae.c follows */
+    uint8_t type;  /* enum afis_minutia_type */
+    uint8_t seen;  /* enum afis_seen */
+    bool dropped;  /* found false */
 };
 
 #define CANDIDATES_MAX 1024
+
+/* What the whole print is like; see quality.c. Means are over the cells of the foreground. */
+struct print {
+    bool finger;         /* the cells look like skin */
+    float area;          /* of the foreground, mm2 */
+    float steady;        /* of the part whose ridges have one clear direction, mm2 */
+    float coherence;     /* mean, 0..1 */
+    float incoherence;   /* mean log(1.02 - coherence): the closer to 1, the more it says */
+    float agreement;     /* mean, 0..1 */
+    float power;         /* mean squared deviation, grey levels */
+    float one_direction; /* length of the mean of exp(2 i phi): 1 where all ridges are parallel */
+    float turn;          /* mean |sin| of the angle between neighbouring cells' directions */
+    float period;        /* geometric mean, pixels */
+    float period_spread; /* standard deviation of its logarithm */
+    float period_change; /* mean difference of its logarithm between neighbouring cells */
+    float reliance;      /* mean quality of the minutiae, each weighted by itself */
+    float sharpness;     /* log of the grey values' mean squared slope against their power */
+    float light_ridges;  /* share of the ridges' pixels that are lighter than their surroundings */
+    float dark_valleys;  /* share of the valleys' pixels that are darker */
+};
 
 struct work {
     int width, height; /* pixels at 500 dpi */
@@ -97,9 +120,16 @@ struct work {
 
     struct candidate *candidates;
     int candidate_count;
+    struct print print;
     struct candidate *second; /* what the long kernels made visible */
     int second_count;
 };
+
+/* Where a cell's first pixel lies in a plane, in elements. */
+static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
+{
+    return (row * work->stride + col) * CELL;
+}
 
 /* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
  * the same bits (integers, or float without contraction). */
@@ -159,8 +189,9 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
 
-/* thin.c: lines of one pixel, in place. */
+/* thin.c: lines of one pixel, in place; then, in word i of row y, the pixels that may end one. */
 void afis_thin(const struct work *work, uint64_t *bits);
+uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i);
 
 /* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
 void afis_find_minutiae(struct work *work);
@@ -168,7 +199,9 @@ void afis_find_minutiae(struct work *work);
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
 
-/* quality.c: the print's quality and reasons; takes the minutiae away from what is no finger. */
-void afis_judge(const struct work *work, struct afis_template *out);
+/* quality.c: whether the cells look like a finger's; then the print's quality and reasons. What is
+ * no finger loses its minutiae. */
+void afis_survey(struct work *work);
+void afis_judge(struct work *work, struct afis_template *out);
 
 #endif

@@ -2,35 +2,35 @@
 /* clang-format off */
 /* Log-odds: of each feature, and the constant. */
 static const float model_weight[19] = {
-    0.143369f,
-    -0.0387682f,
-    -0.0101921f,
-    -0.0255572f,
-    0.0627533f,
-    -0.0135704f,
-    0.33731f,
-    -0.158218f,
-    0.222099f,
-    0.296794f,
-    0.0666576f,
-    -0.0847685f,
-    -0.178748f,
-    0.0418353f,
-    -0.0982256f,
-    -0.0656166f,
-    1.07608f,
-    0.222705f,
-    10.5068f,
+    0.133372f,
+    -0.0407209f,
+    -0.00880522f,
+    -0.0273925f,
+    0.0642788f,
+    -0.0123218f,
+    0.353645f,
+    -0.158826f,
+    0.224994f,
+    0.294505f,
+    0.0689553f,
+    -0.0855397f,
+    -0.165256f,
+    0.0377808f,
+    -0.0916566f,
+    -0.0926415f,
+    1.0752f,
+    0.205121f,
+    10.9583f,
 };
-static const float model_bias = -4.654340f;
+static const float model_bias = -4.988708f;
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned = -8.960143f;
+static const float model_unaligned = -8.791268f;
 /* The calibration: log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[4] = {
-    -9.04484f,
-    -4.00411f,
-    -2.38203f,
-    -1.01577f,
+    -8.53738f,
+    -4.21486f,
+    -2.5263f,
+    -1.1389f,
 };
 static const float calibration_db[4] = {
     3.0103f,
@@ -38,4 +38,4 @@ static const float calibration_db[4] = {
     11.549f,
     16.9897f,
 };
-static const float calibration_slope = 4.448876f;
+static const float calibration_slope = 4.462189f;

@@ -13,8 +13,9 @@ static void put(struct an2k_file *file, const void *bytes, size_t len)
 
 static void separators(char *text)
 {
-    for (; *text; text++)
+    for (; *text; text++) {
         *text = *text == '|' ? 0x1d : *text == '^' ? 0x1e : *text == '~' ? 0x1f : *text;
+    }
 }
 
 static void list(struct an2k_file *file, unsigned type, unsigned idc)
@@ -28,8 +29,9 @@ static void list(struct an2k_file *file, unsigned type, unsigned idc)
 static size_t head(char *to, size_t cap, unsigned type, size_t rest)
 {
     size_t len = 0;
-    for (int again = 0; again < 3; again++)
+    for (int again = 0; again < 3; again++) {
         len = (size_t)snprintf(to, cap, "%u.001:%zu\x1d", type, rest + len);
+    }
     return len;
 }
 
@@ -44,14 +46,16 @@ void an2k_file_tagged(struct an2k_file *file, unsigned type, unsigned idc, const
 {
     char text[8192], start[40];
     snprintf(text, sizeof text, "%u.002:%02u|%s", type, idc, fields);
-    if (data)
+    if (data) {
         snprintf(text + strlen(text), sizeof text - strlen(text), "|%u.999:", type);
+    }
     separators(text);
     size_t rest = strlen(text) + len + 1;
     put(file, start, head(start, sizeof start, type, rest));
     put(file, text, strlen(text));
-    if (data)
+    if (data) {
         put(file, data, len);
+    }
     put(file, "\x1c", 1);
     list(file, type, idc);
 }

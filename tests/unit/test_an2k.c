@@ -43,15 +43,17 @@ static bool keep(void *ctx, const struct afis_an2k_finger *finger)
     (void)ctx;
     ck_assert_uint_lt(found_count, FOUND_MAX);
     found[found_count] = *finger;
-    if (finger->status != AFIS_OK)
+    if (finger->status != AFIS_OK) {
         ck_assert_uint_gt(strlen(finger->what), 0);
-    else
+    } else {
         ck_assert_int_ne(finger->image != NULL, finger->tmpl != NULL);
-    if (finger->tmpl)
+    }
+    if (finger->tmpl) {
         templates[found_count] = *finger->tmpl;
-    else if (finger->image && extracting)
+    } else if (finger->image && extracting) {
         ck_assert_int_eq(
             afis_extract(finger->image, &afis_memory_heap, &templates[found_count], NULL), AFIS_OK);
+    }
     found_count++;
     return true;
 }
@@ -66,8 +68,9 @@ static const struct afis_an2k_header header = {"TEST", "20260102", "TO", "FROM",
 
 static void make_image(uint32_t width, uint32_t height, uint8_t *pixels, struct afis_image *image)
 {
-    for (uint32_t i = 0; i < width * height; i++)
+    for (uint32_t i = 0; i < width * height; i++) {
         pixels[i] = (uint8_t)(i * 7 + i / width * 13);
+    }
     *image = (struct afis_image){width, height, 500, pixels};
 }
 
@@ -75,7 +78,7 @@ static void make_template(uint8_t position, struct afis_template *tmpl)
 {
     *tmpl = (struct afis_template){
         .width = 300, .height = 400, .position = position, .quality = 80, .count = 60};
-    for (unsigned i = 0; i < tmpl->count; i++)
+    for (unsigned i = 0; i < tmpl->count; i++) {
         tmpl->minutiae[i] = (struct afis_minutia){
             .x = (int16_t)(i * 4 * 16),
             .y = (int16_t)(i * 6 * 16),
@@ -83,6 +86,7 @@ static void make_template(uint8_t position, struct afis_template *tmpl)
             .type = (uint8_t)(i % 3),
             .quality = (uint8_t)(i + 1),
         };
+    }
 }
 
 static void write_and_read(const struct afis_an2k_sample *samples, size_t count)
@@ -152,8 +156,9 @@ START_TEST(templates_alone_are_an_exchange_file)
     write_and_read(samples, 10);
     find_fingers();
     ck_assert_uint_eq(found_count, 10);
-    for (unsigned i = 0; i < 10; i++)
+    for (unsigned i = 0; i < 10; i++) {
         ck_assert_mem_eq(&templates[i], &tmpl[i], sizeof tmpl[i]);
+    }
 }
 END_TEST
 
@@ -168,7 +173,8 @@ START_TEST(writer_refuses_what_the_standard_has_no_room_for)
     make_image(100, 90, pixels, &image);
     struct afis_an2k_header bad = header;
     const struct afis_an2k_sample good = {.tmpl = &tmpl, .position = 7};
-    bad.origin = "two\x1d" "fields";
+    bad.origin = "two\x1d"
+                 "fields";
     ck_assert_int_eq(afis_an2k_write(&bad, &good, 1, &afis_memory_heap, &bytes, &len),
                      AFIS_BAD_FORMAT);
     bad = header;
@@ -369,8 +375,9 @@ END_TEST
 START_TEST(more_records_than_can_be_listed_are_refused)
 {
     an2k_file_begin(&file);
-    for (unsigned i = 0; i < 256; i++)
+    for (unsigned i = 0; i < 256; i++) {
         an2k_file_tagged(&file, 2, 0, "2.003:x", NULL, 0);
+    }
     an2k_file_end(&file);
     ck_assert_int_eq(read_copy(file.bytes, file.len), AFIS_TOO_LARGE);
 }
@@ -497,8 +504,9 @@ START_TEST(reference_minutiae_agree_in_all_forms)
                                         "type-9-14-m1.an2"};
     struct afis_template t[3];
     for (unsigned i = 0; i < 3; i++) {
-        if (!read_reference(names[i]))
+        if (!read_reference(names[i])) {
             return;
+        }
         ck_assert_int_eq(afis_an2k_template(&an2k, 2, &t[i]), AFIS_OK);
         ck_assert_uint_eq(t[i].count, 48);
         ck_assert_uint_eq(t[i].position, 8);
@@ -528,13 +536,15 @@ START_TEST(every_reference_file_is_read)
         {"type-9-14-std.an2", 4, 1, 0},         {"type-9-4-iafis.an2", 4, 1, 0},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (!read_reference(files[i].name))
+        if (!read_reference(files[i].name)) {
             return;
+        }
         ck_assert_uint_eq(an2k.count, files[i].records);
         find_fingers();
         unsigned usable = 0;
-        for (unsigned k = 0; k < found_count; k++)
+        for (unsigned k = 0; k < found_count; k++) {
             usable += found[k].status == AFIS_OK;
+        }
         ck_assert_msg(usable == files[i].usable && found_count - usable == files[i].unusable,
                       "%s: %u of %u", files[i].name, usable, found_count);
     }
@@ -545,8 +555,9 @@ END_TEST
  * The best rolled finger for each must be its own. */
 static void check_slaps(const char *name)
 {
-    if (!read_reference(name))
+    if (!read_reference(name)) {
         return;
+    }
     extracting = true;
     find_fingers();
     ck_assert_uint_eq(found_count, 20);
@@ -572,8 +583,9 @@ static void check_slaps(const char *name)
                found[i].position, best, (double)scores[best]);
     }
     ck_assert_uint_ge(right, 8);
-    for (unsigned i = 1; i <= 10; i++)
+    for (unsigned i = 1; i <= 10; i++) {
         afis_memory_heap.release(NULL, rolled[i], afis_finger_size());
+    }
     afis_memory_heap.release(NULL, probe, afis_finger_size());
     afis_memory_heap.release(NULL, matcher, afis_matcher_size());
 }

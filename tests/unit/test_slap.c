@@ -48,12 +48,13 @@ static struct {
 static void put(unsigned finger, uint32_t x, uint32_t y)
 {
     const struct afis_image *print = &prints[finger];
-    for (uint32_t v = 0; v < print->height && y + v < HEIGHT; v++)
+    for (uint32_t v = 0; v < print->height && y + v < HEIGHT; v++) {
         for (uint32_t u = 0; u < print->width && x + u < WIDTH; u++) {
             uint8_t *to = &pixels[(size_t)(y + v) * WIDTH + x + u];
             uint8_t grey = print->pixels[(size_t)v * print->width + u];
             *to = grey < *to ? grey : *to;
         }
+    }
     put_at[finger].x = x + print->width / 2;
     put_at[finger].y = y + print->height / 2;
 }
@@ -92,8 +93,9 @@ START_TEST(four_fingers_are_numbered_by_hand)
     for (unsigned h = 0; h < 2; h++) {
         struct afis_slap *slap = segment(hands[h].hand, 0);
         ck_assert_uint_eq(afis_slap_count(slap), 4);
-        for (unsigned i = 0; i < 4; i++)
+        for (unsigned i = 0; i < 4; i++) {
             check_finger(slap, i, i, hands[h].positions[i]);
+        }
         afis_slap_release(slap, &afis_memory_heap);
     }
 }
@@ -128,8 +130,9 @@ START_TEST(cut_fingers_match_their_own)
         afis_image_release(&image, &afis_memory_heap);
     }
     afis_slap_release(slap, &afis_memory_heap);
-    for (unsigned i = 0; i < FINGERS; i++)
+    for (unsigned i = 0; i < FINGERS; i++) {
         afis_memory_heap.release(NULL, whole[i], afis_finger_size());
+    }
     afis_memory_heap.release(NULL, cut, afis_finger_size());
     afis_memory_heap.release(NULL, matcher, afis_matcher_size());
 }
@@ -139,12 +142,14 @@ END_TEST
 START_TEST(fingers_held_together_are_parted)
 {
     clear();
-    for (unsigned i = 0; i < FINGERS; i++)
+    for (unsigned i = 0; i < FINGERS; i++) {
         put(i, 100 + 245 * i, 200 + 40 * (i % 2));
+    }
     struct afis_slap *slap = segment(AFIS_SLAP_RIGHT_FOUR, 0);
     ck_assert_uint_eq(afis_slap_count(slap), 4);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
         check_finger(slap, i, i, i + 2);
+    }
     afis_slap_release(slap, &afis_memory_heap);
 }
 END_TEST
@@ -172,8 +177,9 @@ START_TEST(missing_finger_that_nobody_states_leaves_all_unnumbered)
     put(3, 1240, 420);
     struct afis_slap *slap = segment(AFIS_SLAP_RIGHT_FOUR, 0);
     ck_assert_uint_eq(afis_slap_count(slap), 3);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
         ck_assert_uint_eq(afis_slap_finger(slap, i)->position, 0);
+    }
     afis_slap_release(slap, &afis_memory_heap);
 }
 END_TEST
@@ -199,11 +205,14 @@ START_TEST(further_phalanges_and_lines_are_no_fingers)
 {
     clear();
     put(0, 500, 20);
-    put(1, 500, 560);                     /* below it: the same finger's next phalanx */
-    for (uint32_t y = 0; y < HEIGHT; y++) /* a printed frame and lines */
-        for (uint32_t x = 0; x < WIDTH; x++)
-            if (y % 480 < 4 || x % 800 < 4)
+    put(1, 500, 560);                       /* below it: the same finger's next phalanx */
+    for (uint32_t y = 0; y < HEIGHT; y++) { /* a printed frame and lines */
+        for (uint32_t x = 0; x < WIDTH; x++) {
+            if (y % 480 < 4 || x % 800 < 4) {
                 pixels[(size_t)y * WIDTH + x] = 0;
+            }
+        }
+    }
     struct afis_slap *slap = segment(AFIS_SLAP_LEFT_FOUR, 1u << 10 | 1u << 9 | 1u << 8);
     ck_assert_uint_eq(afis_slap_count(slap), 1);
     check_finger(slap, 0, 0, 7);
