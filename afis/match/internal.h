@@ -111,7 +111,7 @@ struct afis_matcher {
     float features[FEATURE_COUNT];
 };
 
-#define SUPPORT_LEAST (-4.1f) /* FEATURE_SUPPORT below which no alignment is tried */
+#define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which no alignment is tried */
 
 struct match_ops {
     /* Fills in what is computed from a finger's packed fields. */

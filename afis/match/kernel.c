@@ -26,7 +26,7 @@
 #define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
 #define EDGE_STRETCH2 0.01f
 #define SUPPORT_OF_ALL 0.001f
-#define PROMISE_LEAST (-18.4f) /* log-odds and a constant: where refining begins */
+#define PROMISE_LEAST (-18.8f) /* log-odds and a constant: where refining begins */
 #define SUPPORT_GROWTH 0.635f  /* chance support grows with this power of the pairs possible */
 
 /* Second stage. */

@@ -2,35 +2,35 @@
 /* clang-format off */
 /* Log-odds: of each feature, and the constant. */
 static const float model_weight[19] = {
-    0.133372f,
-    -0.0407209f,
-    -0.00880522f,
-    -0.0273925f,
-    0.0642788f,
-    -0.0123218f,
-    0.353645f,
-    -0.158826f,
-    0.224994f,
-    0.294505f,
-    0.0689553f,
-    -0.0855397f,
-    -0.165256f,
-    0.0377808f,
-    -0.0916566f,
-    -0.0926415f,
-    1.0752f,
-    0.205121f,
-    10.9583f,
+    0.156764f,
+    -0.0522321f,
+    -0.0232684f,
+    -0.0193597f,
+    0.0588221f,
+    0.0031395f,
+    0.357977f,
+    0.00270101f,
+    0.305293f,
+    0.298582f,
+    0.083621f,
+    -0.16271f,
+    -0.149283f,
+    0.0855527f,
+    -0.204164f,
+    -0.184338f,
+    1.27281f,
+    0.176537f,
+    7.90215f,
 };
-static const float model_bias = -4.988708f;
+static const float model_bias = -2.894016f;
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned = -8.791268f;
+static const float model_unaligned = -12.980523f;
 /* The calibration: log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[4] = {
-    -8.53738f,
-    -4.21486f,
-    -2.5263f,
-    -1.1389f,
+    -11.6367f,
+    -4.17393f,
+    -2.54112f,
+    -1.12302f,
 };
 static const float calibration_db[4] = {
     3.0103f,
@@ -38,4 +38,4 @@ static const float calibration_db[4] = {
     11.549f,
     16.9897f,
 };
-static const float calibration_slope = 4.462189f;
+static const float calibration_slope = 4.293704f;

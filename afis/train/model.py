@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-FEATURES, RIDGE, SUPPORT, LEAST, TAIL = 19, 1e-4, 16, -4.1, 0.02
+FEATURES, RIDGE, SUPPORT, LEAST, TAIL = 19, 1e-4, 16, -4.2, 0.02
 KNOTS = np.array([0.5, 0.2, 0.07, TAIL])  # false-match rates between which dB is linear in log-odds
 
 
