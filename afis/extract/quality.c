@@ -14,8 +14,7 @@
 
 #define CELL_MM2 (CELL * CELL * 25.4f * 25.4f / (DPI * DPI))
 #define SPECK 5.0f   /* mm2 of ridges: less is no finger */
-#define PATCH 40.0f  /* mm2: from here on a finger's ridges are seen to vary ... */
-#define RULED 60.0f  /* mm2: ... and to turn */
+#define PATCH 60.0f  /* mm2: from here on a finger's ridges are seen to turn and to vary */
 #define LITTLE 85.0f /* mm2: less is a small part of a fingertip */
 #define SHARP 0.6f   /* sharpness of ordinary prints: beyond is noise */
 #define WIDE 9.5f    /* pixels: a longer mean period is a blurred print's more often than not */
@@ -154,7 +153,7 @@ static bool minutiae_of_finger(const struct print *f)
     /* Lines of text: one direction, and ends that nothing explains. */
     float text = 14.21f - 10.04f * f->turn + 4.55f * f->incoherence - 12.17f * f->reliance +
                  10.37f * f->one_direction - 8.01f * f->agreement;
-    return chaos <= 0.5f && !(text > -0.7f && f->area >= RULED);
+    return f->area < PATCH || (chaos <= 0.5f && text <= -0.7f);
 }
 
 /* Log-odds that a comparison with another print of the finger succeeds. One direction in a large

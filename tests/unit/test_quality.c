@@ -148,10 +148,10 @@ static void dry(double *plane, double level, uint64_t *state)
     for (size_t i = 0; i < SIZE; i++) {
         spots[i] = normal(state);
     }
-    smooth(spots, 1, 0, 1.2);
-    smooth(spots, 0, 1, 1.2);
+    smooth(spots, 1, 0, 2);
+    smooth(spots, 0, 1, 2);
     for (size_t i = 0; i < SIZE; i++) {
-        plane[i] = spots[i] * 4.2 < level - 2 ? 0.1 * plane[i] + 0.9 * 245 : plane[i];
+        plane[i] = spots[i] * 7 < level - 2 ? 0.05 * plane[i] + 0.95 * 245 : plane[i];
     }
     free(spots);
 }
@@ -246,24 +246,26 @@ START_TEST(falls_with_movement)
 }
 END_TEST
 
-/* Of the fingers spoilt that way, how many are told that reason. */
-static uint32_t told(spoil how, double level, uint8_t reason)
+/* Most fingers spoilt that way are below GOOD, and all of these are told that reason alone. */
+static void assert_told(spoil how, double level, uint8_t reason)
 {
-    uint32_t count = 0;
+    uint32_t low = 0;
     for (uint32_t i = 0; i < FINGERS; i++) {
         struct afis_template tmpl = judge_spoilt(i, how, level);
-        ck_assert_uint_lt(tmpl.quality, GOOD);
-        count += (tmpl.reasons & reason) != 0;
+        if (tmpl.quality < GOOD) {
+            low++;
+            ck_assert_uint_eq(tmpl.reasons, reason);
+        }
     }
-    return count;
+    ck_assert_uint_gt(low, FINGERS / 2);
 }
 
 START_TEST(advice_fits_what_went_wrong)
 {
-    ck_assert_uint_eq(told(crop, 130, AFIS_REASON_TOO_LITTLE_FINGER), FINGERS);
-    ck_assert_uint_ge(told(slide, 5, AFIS_REASON_MOVED), FINGERS - 1);
-    ck_assert_uint_ge(told(dry, 3.5, AFIS_REASON_TOO_DRY), FINGERS - 1);
-    ck_assert_uint_ge(told(wet, 3, AFIS_REASON_TOO_WET), FINGERS - 1);
+    assert_told(crop, 145, AFIS_REASON_TOO_LITTLE_FINGER);
+    assert_told(slide, 4, AFIS_REASON_MOVED);
+    assert_told(dry, 3, AFIS_REASON_TOO_DRY);
+    assert_told(wet, 2, AFIS_REASON_TOO_WET);
 }
 END_TEST
 
