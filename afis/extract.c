@@ -36,7 +36,7 @@ static enum afis_status check_size(const struct afis_image *image)
 
 static int16_t *take_plane(struct work *work, struct arena *arena)
 {
-    size_t lines = (size_t)work->rows * CELL + 2 * PAD;
+    size_t lines = (size_t)work->rows * CELL + 2 * (size_t)PAD;
     int16_t *plane = arena_take(arena, lines * (size_t)work->stride * sizeof(int16_t));
     return plane == NULL ? NULL : plane + PAD * work->stride + PAD;
 }
@@ -77,7 +77,7 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->enhanced = take_plane(work, arena);
     work->spare = take_plane(work, arena);
     take_fields(work, arena);
-    size_t kernel = (RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1) * sizeof(int32_t);
+    size_t kernel = (size_t)(RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1) * sizeof(int32_t);
     work->bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
     work->long_bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
     size_t bits = (size_t)work->words * (size_t)work->height * sizeof(uint64_t);
@@ -144,8 +144,11 @@ enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afi
     afis_normalise(&work);
     afis_segment_coarse(&work);
     afis_enhance(&work);
-    afis_enhance_again(&work);
-    afis_find_minutiae(&work);
+    afis_survey(&work);
+    if (work.print.finger) {
+        afis_enhance_again(&work);
+        afis_find_minutiae(&work);
+    }
     if (overlay != NULL) {
         status = draw(&work, memory, overlay);
     }

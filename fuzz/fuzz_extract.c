@@ -10,7 +10,7 @@
 #include "extract/stages.h"
 #include "fuzz.h"
 
-#define PIXELS_MAX 40000u /* more would make fuzzing crawl */
+#define PIXELS_MAX 16384u /* more would make fuzzing crawl */
 
 static void check_template(const struct afis_template *tmpl)
 {
@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 3) {
         return 0;
     }
-    struct afis_image image = {.width = 32 + data[0], .dpi = 250 + data[1] * 3u, .pixels = pixels};
+    struct afis_image image = {
+        .width = 64 + data[0] % 65u, .dpi = 250 + data[1] * 3u, .pixels = pixels};
     image.height = PIXELS_MAX / image.width;
     for (size_t i = 0; i < PIXELS_MAX; i++) {
         pixels[i] = data[2 + i % (size - 2)];

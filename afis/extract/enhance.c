@@ -84,8 +84,8 @@ static void sample_parts(const struct kernel_bank *bank, float *hill, float *wav
 static void sample_kernel(const struct kernel_bank *bank, float *kernel, int radius, float period,
                           float phi)
 {
-    float wave[SIDE_MAX * SIDE_MAX];
-    float hill[SIDE_MAX * SIDE_MAX];
+    float wave[SIDE_MAX * SIDE_MAX] = {0};
+    float hill[SIDE_MAX * SIDE_MAX] = {0};
     int taps = (2 * radius + 1) * (2 * radius + 1);
     float sum = 0;
     float envelope = 0;
@@ -114,7 +114,7 @@ static void make_kernel(struct kernel_bank *bank, int period_bin, int orientatio
 {
     int radius = bin_radius(bank, period_bin);
     int side = 2 * radius + 1;
-    float kernel[SIDE_MAX * SIDE_MAX];
+    float kernel[SIDE_MAX * SIDE_MAX] = {0};
     sample_kernel(bank, kernel, radius, bin_period(period_bin),
                   PI * (float)orientation / ORIENTATIONS);
     int32_t *taps = bank->taps + bank->count * (size_t)kernel_size(RADIUS_MAX);
@@ -146,7 +146,7 @@ static void choose_bins(struct work *work)
 
 static void filter_one(struct work *work, struct kernel_bank *bank, int cell, int16_t *plane)
 {
-    ptrdiff_t at = cell / work->cols * CELL * work->stride + cell % work->cols * CELL;
+    ptrdiff_t at = cell_offset(work, cell / work->cols, cell % work->cols);
     if (work->bin[cell] == NO_BIN) {
         for (int y = 0; y < CELL; y++) {
             memset(plane + at + y * work->stride, 0, CELL * sizeof(int16_t));

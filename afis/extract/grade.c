@@ -31,7 +31,8 @@ static float edge_distance(const struct work *work, const struct candidate *c)
         {0, -1}, {.3827f, -.9239f},  {.7071f, -.7071f},  {.9239f, -.3827f}};
     float nearest = FAR_EDGE;
     for (int k = 0; k < 16; k++) {
-        for (float d = 4; d < nearest; d += 4) {
+        for (int step = 1; 4.0f * (float)step < nearest; step++) {
+            float d = 4.0f * (float)step;
             if (!in_foreground(work, c->x + d * ray[k][0], c->y + d * ray[k][1])) {
                 nearest = d;
             }

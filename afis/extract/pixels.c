@@ -85,10 +85,10 @@ static void flatten(struct work *work, const float *mean, const float *inverse)
         int above;
         int below;
         float t = between(y, work->rows, &above, &below);
-        const float *ma = mean + above * work->cols;
-        const float *mb = mean + below * work->cols;
-        const float *ia = inverse + above * work->cols;
-        const float *ib = inverse + below * work->cols;
+        const float *ma = mean + (ptrdiff_t)above * work->cols;
+        const float *mb = mean + (ptrdiff_t)below * work->cols;
+        const float *ia = inverse + (ptrdiff_t)above * work->cols;
+        const float *ib = inverse + (ptrdiff_t)below * work->cols;
         for (int col = 0; col < work->cols; col++) {
             m[col] = ma[col] + (mb[col] - ma[col]) * t;
             n[col] = ia[col] + (ib[col] - ia[col]) * t;
@@ -158,10 +158,10 @@ static void tensor(struct work *work, const int16_t *plane)
         }
         for (int col = 0; col < work->cols; col++) {
             int cell = row * work->cols + col;
-            work->gxx[cell] = column_sum(xx + col * CELL);
-            work->gyy[cell] = column_sum(yy + col * CELL);
-            work->gxy[cell] = column_sum(xy + col * CELL);
-            work->energy[cell] = column_sum(ee + col * CELL);
+            work->gxx[cell] = column_sum(xx + (ptrdiff_t)col * CELL);
+            work->gyy[cell] = column_sum(yy + (ptrdiff_t)col * CELL);
+            work->gxy[cell] = column_sum(xy + (ptrdiff_t)col * CELL);
+            work->energy[cell] = column_sum(ee + (ptrdiff_t)col * CELL);
         }
     }
 }
@@ -255,7 +255,7 @@ static void compare(const struct work *work, float *product, float *enhanced, fl
 {
     for (int row = 0; row < work->rows; row++) {
         for (int col = 0; col < work->cols; col++) {
-            ptrdiff_t at = row * CELL * work->stride + col * CELL;
+            ptrdiff_t at = cell_offset(work, row, col);
             int64_t en = 0;
             int64_t ee = 0;
             int64_t nn = 0;
@@ -263,9 +263,9 @@ static void compare(const struct work *work, float *product, float *enhanced, fl
                 const int16_t *e = work->enhanced + at + y * work->stride;
                 const int16_t *n = work->normal + at + y * work->stride;
                 for (int x = 0; x < CELL; x++) {
-                    en += e[x] * n[x];
-                    ee += e[x] * e[x];
-                    nn += n[x] * n[x];
+                    en += (int64_t)e[x] * n[x];
+                    ee += (int64_t)e[x] * e[x];
+                    nn += (int64_t)n[x] * n[x];
                 }
             }
             const float scale = 1.0f / ((float)UNIT * UNIT * CELL * CELL);
@@ -281,7 +281,7 @@ static void binarise_cell(const struct work *work, const int16_t *plane, int row
     int shift = col * CELL % 64;
     int word = col * CELL / 64;
     for (int y = row * CELL; y < (row + 1) * CELL && y < work->height; y++) {
-        const int16_t *p = plane + y * work->stride + col * CELL;
+        const int16_t *p = plane + y * work->stride + (ptrdiff_t)col * CELL;
         uint64_t above = 0;
         uint64_t below = 0;
         for (int x = 0; x < CELL; x++) {

@@ -66,6 +66,26 @@ struct candidate {
 
 #define CANDIDATES_MAX 1024
 
+/* What the whole print is like; see quality.c. Means are over the cells of the foreground. */
+struct print {
+    bool finger;         /* the cells look like skin */
+    float area;          /* of the foreground, mm2 */
+    float steady;        /* of the part whose ridges have one clear direction, mm2 */
+    float coherence;     /* mean, 0..1 */
+    float incoherence;   /* mean log(1.02 - coherence): the closer to 1, the more it says */
+    float agreement;     /* mean, 0..1 */
+    float power;         /* mean squared deviation, grey levels */
+    float one_direction; /* length of the mean of exp(2 i phi): 1 where all ridges are parallel */
+    float turn;          /* mean |sin| of the angle between neighbouring cells' directions */
+    float period;        /* geometric mean, pixels */
+    float period_spread; /* standard deviation of its logarithm */
+    float period_change; /* mean difference of its logarithm between neighbouring cells */
+    float reliance;      /* mean quality of the minutiae, each weighted by itself */
+    float sharpness;     /* log of the grey values' mean squared slope against their power */
+    float light_ridges;  /* share of the ridges' pixels that are lighter than their surroundings */
+    float dark_valleys;  /* share of the valleys' pixels that are darker */
+};
+
 struct work {
     int width, height; /* pixels at 500 dpi */
     int cols, rows;    /* cells, the last ones perhaps partly outside */
@@ -100,9 +120,16 @@ struct work {
 
     struct candidate *candidates;
     int candidate_count;
+    struct print print;
     struct candidate *second; /* what the long kernels made visible */
     int second_count;
 };
+
+/* Where a cell's first pixel lies in a plane, in elements. */
+static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
+{
+    return (row * work->stride + col) * CELL;
+}
 
 /* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
  * the same bits (integers, or float without contraction). */
@@ -171,9 +198,10 @@ void afis_find_minutiae(struct work *work);
 
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
-void afis_judge(const struct work *work, struct afis_template *out);
 
-/* quality.c: the print's quality and reasons; takes the minutiae away from what is no finger. */
-void afis_judge(const struct work *work, struct afis_template *out);
+/* quality.c: whether the cells look like a finger's; then the print's quality and reasons. What is
+ * no finger loses its minutiae. */
+void afis_survey(struct work *work);
+void afis_judge(struct work *work, struct afis_template *out);
 
 #endif
