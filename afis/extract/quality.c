@@ -67,12 +67,19 @@ void afis_survey(struct work *work)
     work->print = f;
 }
 
+/* Dragging a finger leaves streaks: one direction prevails, and they break up into minutiae. Either
+ * alone is found in good prints of a fingertip or of a small window. */
+static float smear_of(const struct print *f)
+{
+    return fmaxf(0, f->tilt - 0.5f) * fminf(1, fmaxf(0, (f->crowd - 4) / 3));
+}
+
 static float quality_of(const struct print *f)
 {
-    float odds = -15.34f + 8.17f * f->agreement + 1.82f * f->coherence;
-    odds += 2.44f * logf(fminf(30, fmaxf(1, f->good)));
-    odds -= 0.072f * fminf(12, f->unsure);
-    odds -= 10 * fmaxf(0, f->tilt - 0.75f);
+    float odds = -16.68f + 5.23f * f->agreement + 5.40f * f->coherence;
+    odds += 2.665f * logf(fminf(30, fmaxf(1, f->good)));
+    odds -= 0.112f * fminf(12, fmaxf(2.5f, f->crowd));
+    odds -= 14.04f * smear_of(f);
     return 100 / (1 + expf(-odds));
 }
 
@@ -82,7 +89,7 @@ static uint8_t reasons_of(const struct print *f)
     if (f->cells < LITTLE_CELLS || f->good < LITTLE_GOOD) {
         reasons |= AFIS_REASON_TOO_LITTLE_FINGER;
     }
-    if (f->tilt > 0.75f && f->coherence < 0.95f) {
+    if (smear_of(f) > 0.1f) {
         reasons |= AFIS_REASON_MOVED;
     } else if (f->agreement < 0.8f && (f->duty < 0.40f || f->duty > 0.46f)) {
         reasons |= f->duty < 0.40f ? AFIS_REASON_TOO_DRY : AFIS_REASON_TOO_WET;
@@ -102,9 +109,8 @@ void afis_judge(struct work *work, struct afis_template *out)
     }
     for (int i = 0; i < work->candidate_count; i++) {
         f->good += work->candidates[i].quality;
-        f->unsure += work->candidates[i].quality < 0.5f;
     }
-    f->unsure *= 100 / f->cells;
+    f->crowd = 100 * (float)work->candidate_count / f->cells;
     out->quality = (uint8_t)lrintf(quality_of(f));
     out->reasons = out->quality < LOW ? reasons_of(f) : 0;
 }

@@ -73,7 +73,7 @@ struct print {
     float agreement; /* mean share of ridges in the signal, 0..1 */
     float coherence; /* mean certainty of direction, 0..1 */
     float good;      /* minutiae expected to be seen again */
-    float unsure;    /* minutiae of less than even chance, per 100 cells */
+    float crowd;     /* minutiae, good or not, per 100 cells: 3 or 4 in a clear print */
     float duty;      /* share of ridge, 0..1: thin ridges are dry, thick ones wet */
     float tilt;      /* how far one direction outweighs all others, 0..1 */
     float period;    /* mean, pixels */
