@@ -18,6 +18,7 @@
 #include "afis/match.h"
 #include "afis/template.h"
 #include "det.h"
+#include "quality_table.h"
 
 #define SETS_MAX 32
 #define NAME_LENGTH 64
@@ -37,6 +38,7 @@ struct set {
     struct print *prints;
     size_t count;
     struct scores genuine, fvc_impostor, cross;
+    struct quality_table quality;
     size_t searches, rank1;
 };
 
@@ -47,6 +49,7 @@ struct resolution {
 
 struct options {
     const char *folder, *det, *scores;
+    bool quality;
     struct resolution given[SETS_MAX];
     size_t given_count;
 };
@@ -226,6 +229,7 @@ static void verify(struct set *set, struct afis_matcher *matcher, FILE *log)
             }
             if (a->finger == b->finger) {
                 scores_add(&set->genuine, score);
+                quality_table_add(&set->quality, a->quality, b->quality, score);
                 continue;
             }
             scores_add(&set->cross, score);
@@ -445,6 +449,24 @@ static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
     scores_release(&cross);
 }
 
+static void report_quality(struct set *sets, size_t count)
+{
+    struct quality_table pooled = {0};
+    quality_table_head();
+    for (size_t s = 0; s < count; s++) {
+        quality_table_row(sets[s].name, &sets[s].quality);
+        quality_table_append(&pooled, &sets[s].quality);
+    }
+    quality_table_row("pooled", &pooled);
+    quality_reject_head();
+    for (size_t s = 0; s < count; s++) {
+        quality_reject_row(sets[s].name, &sets[s].quality);
+        quality_table_release(&sets[s].quality);
+    }
+    quality_reject_row("pooled", &pooled);
+    quality_table_release(&pooled);
+}
+
 static uint32_t resolution_of(const struct options *options, const char *set)
 {
     for (size_t i = 0; i < options->given_count; i++) {
@@ -490,6 +512,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 's':
         options->scores = argument;
         return 0;
+    case 'q':
+        options->quality = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (options->folder != NULL) {
             argp_error(state, "one folder only");
@@ -510,6 +535,7 @@ static const struct argp_option option_table[] = {
      "fvc2002, 512 for DB3 of one named fvc2004",
      0},
     {"det", 'D', "FOLDER", 0, "Write DET curves as SVG, one a set and one pooled", 0},
+    {"quality", 'q', NULL, 0, "Also print how well quality predicts recognition", 0},
     {"scores", 's', "FILE", 0, "Write every score as set,print,print,score,quality,quality", 0},
     {0}};
 
@@ -574,6 +600,9 @@ int main(int argc, char **argv)
         fclose(log);
     }
     report(sets, count, matcher, &options);
+    if (options.quality) {
+        report_quality(sets, count);
+    }
     free(matcher);
     return 0;
 }

@@ -136,9 +136,9 @@ static void extract_set(const char *dir, const char *set, unsigned dpi)
     int n = scandir(path, &names, NULL, alphasort);
     const unsigned first = extraction_count;
     for (int k = 0; k < n; k++) {
-        unsigned finger;
-        if (strstr(names[k]->d_name, ".png") != NULL &&
-            sscanf(names[k]->d_name, "%u_", &finger) == 1) {
+        char *rest;
+        unsigned finger = (unsigned)strtoul(names[k]->d_name, &rest, 10);
+        if (strstr(rest, ".png") != NULL && *rest == '_') {
             snprintf(path, sizeof path, "%s/%s/%s", dir, set, names[k]->d_name);
             extract_file(path, dpi, set_count, finger);
         }

@@ -76,14 +76,15 @@ static enum format format_named(const char *arg, struct argp_state *state)
 
 static void parse_size(struct convert_hints *hints, const char *arg, struct argp_state *state)
 {
-    unsigned width, height;
-    char more;
-    if (sscanf(arg, "%5ux%5u%c", &width, &height, &more) != 2 || width == 0 || height == 0 ||
-        width > AFIS_IMAGE_MAX_SIDE || height > AFIS_IMAGE_MAX_SIDE) {
+    char *x, *end;
+    unsigned long width = strtoul(arg, &x, 10);
+    unsigned long height = strtoul(*x == 'x' ? x + 1 : "", &end, 10);
+    if (width == 0 || height == 0 || *end || width > AFIS_IMAGE_MAX_SIDE ||
+        height > AFIS_IMAGE_MAX_SIDE) {
         argp_error(state, "--size: expected WIDTHxHEIGHT in pixels, found \"%s\"", arg);
     }
-    hints->width = width;
-    hints->height = height;
+    hints->width = (uint32_t)width;
+    hints->height = (uint32_t)height;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -152,14 +153,12 @@ static bool encode_image(enum format to, const struct convert_finger *finger, ui
 /* The minutiae as they are, or those found in the picture. */
 static enum afis_status template_of(const struct convert_finger *finger, struct afis_template *tmpl)
 {
-    enum afis_status status = AFIS_OK;
-    if (finger->tmpl) {
-        *tmpl = *finger->tmpl;
-    } else {
-        status = afis_extract(finger->image, &fingerprint_memory, tmpl, NULL);
-        tmpl->position = finger->position;
-    }
-    return status;
+    const struct afis_an2k_finger found = {.position = finger->position,
+                                           .impression = finger->impression,
+                                           .segmented = finger->segmented,
+                                           .image = finger->image,
+                                           .tmpl = finger->tmpl};
+    return afis_an2k_minutiae(&found, &fingerprint_memory, tmpl);
 }
 
 static bool encode_record(enum format to, const struct convert_finger *finger, uint8_t **bytes,

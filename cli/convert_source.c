@@ -85,7 +85,8 @@ static bool take_finger(void *ctx, const struct afis_an2k_finger *found)
                                           .position = found->position,
                                           .impression = found->impression,
                                           .image = found->image,
-                                          .tmpl = found->tmpl};
+                                          .tmpl = found->tmpl,
+                                          .segmented = found->segmented};
     s->ok = s->visit(s->ctx, &finger, s->fault);
     return s->ok;
 }

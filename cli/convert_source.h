@@ -17,6 +17,7 @@ struct convert_finger {
     uint8_t impression;               /* ANSI/NIST-ITL's IMP; 0 = live-scan plain, or unknown */
     const struct afis_image *image;   /* or NULL */
     const struct afis_template *tmpl; /* or NULL */
+    bool segmented;                   /* cut out of a slap */
 };
 
 /* How to understand files that do not say it themselves. */

@@ -10,7 +10,6 @@
 #include <time.h>
 
 #include "afis/an2k.h"
-#include "afis/extract.h"
 #include "afis/memory.h"
 #include "gallery/decode.h"
 #include "whorl/msg.h"
@@ -200,7 +199,6 @@ static enum enrol_print_state make_finger(const struct transaction *t,
                                           struct enrol_print *out)
 {
     struct afis_template tmpl;
-    enum afis_status status = AFIS_OK;
     if (!digest_of(&t->person->prints[t->source], t->bytes, t->len, t->number, out->digest)) {
         whorl_fail(&out->fault, "", "its digest cannot be computed");
         return ENROL_PRINT_BAD;
@@ -208,11 +206,7 @@ static enum enrol_print_state make_finger(const struct transaction *t,
     if (is_known(t->known, out)) {
         return ENROL_PRINT_KNOWN;
     }
-    if (finger->tmpl) {
-        tmpl = *finger->tmpl;
-    } else {
-        status = afis_extract(finger->image, &afis_memory_heap, &tmpl, NULL);
-    }
+    enum afis_status status = afis_an2k_minutiae(finger, &afis_memory_heap, &tmpl);
     if (status != AFIS_OK) {
         whorl_fail(&out->fault, "", "%s", afis_status_text(status));
         return ENROL_PRINT_BAD;

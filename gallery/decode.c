@@ -85,8 +85,8 @@ bool decode_usable(const struct afis_template *tmpl, bool image, unsigned min_qu
         return whorl_fail(fault, "", "%s", afis_status_text(AFIS_NOT_A_FINGER));
     }
     if (judged && tmpl->quality < min_quality) {
-        return whorl_fail(fault, "", "quality %u, at least %u is needed%s%s", tmpl->quality,
-                          min_quality, colon, advice);
+        return whorl_fail(fault, "", "below the quality of %u that is needed%s%s", min_quality,
+                          colon, advice);
     }
     if (tmpl->count < MINUTIAE_MIN) {
         return whorl_fail(fault, "", "only %u minutiae were found, at least %u are needed%s%s",

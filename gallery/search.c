@@ -58,9 +58,9 @@ static void list_block(struct block_state *to, const struct index_entry *entry,
     while (*old < search->block_count && search->blocks[*old].number < entry->number) {
         (*old)++;
     }
-    const struct block_state *known = &search->blocks[*old];
-    if (*old < search->block_count && known->number == entry->number &&
-        known->stamp == entry->stamp && known->status != UNREAD) {
+    const struct block_state *known = *old < search->block_count ? &search->blocks[*old] : NULL;
+    if (known != NULL && known->number == entry->number && known->stamp == entry->stamp &&
+        known->status != UNREAD) {
         *to = *known;
     } else {
         *to = (struct block_state){

@@ -66,17 +66,24 @@ struct candidate {
 
 #define CANDIDATES_MAX 1024
 
-/* What the whole print is like. */
+/* What the whole print is like; see quality.c. Means are over the cells of the foreground. */
 struct print {
-    bool finger;     /* ridges beyond doubt */
-    float cells;     /* of the foreground */
-    float agreement; /* mean share of ridges in the signal, 0..1 */
-    float coherence; /* mean certainty of direction, 0..1 */
-    float good;      /* minutiae expected to be seen again */
-    float crowd;     /* minutiae, good or not, per 100 cells: 3 or 4 in a clear print */
-    float duty;      /* share of ridge, 0..1: thin ridges are dry, thick ones wet */
-    float tilt;      /* how far one direction outweighs all others, 0..1 */
-    float period;    /* mean, pixels */
+    bool finger;         /* the cells look like skin */
+    float area;          /* of the foreground, mm2 */
+    float steady;        /* of the part whose ridges have one clear direction, mm2 */
+    float coherence;     /* mean, 0..1 */
+    float incoherence;   /* mean log(1.02 - coherence): the closer to 1, the more it says */
+    float agreement;     /* mean, 0..1 */
+    float power;         /* mean squared deviation, grey levels */
+    float one_direction; /* length of the mean of exp(2 i phi): 1 where all ridges are parallel */
+    float turn;          /* mean |sin| of the angle between neighbouring cells' directions */
+    float period;        /* geometric mean, pixels */
+    float period_spread; /* standard deviation of its logarithm */
+    float period_change; /* mean difference of its logarithm between neighbouring cells */
+    float reliance;      /* mean quality of the minutiae, each weighted by itself */
+    float sharpness;     /* log of the grey values' mean squared slope against their power */
+    float light_ridges;  /* share of the ridges' pixels that are lighter than their surroundings */
+    float dark_valleys;  /* share of the valleys' pixels that are darker */
 };
 
 struct work {
@@ -192,7 +199,8 @@ void afis_find_minutiae(struct work *work);
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
 
-/* quality.c: whether the cells look like a finger's; then the print's quality and reasons. */
+/* quality.c: whether the cells look like a finger's; then the print's quality and reasons. What is
+ * no finger loses its minutiae. */
 void afis_survey(struct work *work);
 void afis_judge(struct work *work, struct afis_template *out);
 

@@ -44,7 +44,7 @@ static void add_neighbour(float u, float v, float turn, float cells[CYLINDER_CEL
             if (w < 1e-4f) {
                 continue;
             }
-            float *cell = cells + (a * CYLINDER_SIDE + b) * CYLINDER_SECTIONS;
+            float *cell = cells + (size_t)(a * CYLINDER_SIDE + b) * CYLINDER_SECTIONS;
             for (unsigned k = 0; k < CYLINDER_SECTIONS; k++) {
                 cell[k] += w * wa[k];
             }

@@ -142,7 +142,8 @@ enum afis_status afis_template_pack(const struct afis_template *tmpl, uint8_t *b
         return AFIS_TOO_LARGE;
     }
     const unsigned shift = coord_shift(f.width, f.height);
-    memcpy(bytes, "WT", 2);
+    bytes[0] = 'W';
+    bytes[1] = 'T';
     bytes[2] = PACKED_VERSION;
     bytes[3] = (uint8_t)shift;
     store(bytes + 4, 2, f.width);

@@ -111,13 +111,13 @@ struct afis_matcher {
     float features[FEATURE_COUNT];
 };
 
-#define SUPPORT_LEAST -3.8f /* FEATURE_SUPPORT below which no alignment is tried */
+#define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which no alignment is tried */
 
 struct match_ops {
     /* Fills in what is computed from a finger's packed fields. */
     void (*derive)(struct afis_finger *finger);
-    /* Compares; false when the first stage found so little in common that no alignment was tried:
-     * features then hold FEATURE_SUPPORT alone. */
+    /* Compares; false when the pairs or the first alignment promised so little that none was
+     * refined: features then hold FEATURE_SUPPORT alone. */
     bool (*compare)(struct afis_matcher *matcher, const struct afis_finger *probe,
                     const struct afis_finger *gallery);
 };

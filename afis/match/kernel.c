@@ -26,7 +26,8 @@
 #define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
 #define EDGE_STRETCH2 0.01f
 #define SUPPORT_OF_ALL 0.001f
-#define SUPPORT_GROWTH 0.635f /* chance support grows with this power of the pairs possible */
+#define PROMISE_LEAST (-18.8f) /* log-odds and a constant: where refining begins */
+#define SUPPORT_GROWTH 0.635f  /* chance support grows with this power of the pairs possible */
 
 /* Second stage. */
 #define REFINED 2u
@@ -222,7 +223,7 @@ static void compatible_row(struct pairs *restrict q, unsigned a)
  * little of all others', so that no two comparisons end alike. */
 static float support(struct pairs *restrict q)
 {
-    float sum[PAIRS_MAX], first[PAIRS_MAX];
+    float sum[PAIRS_MAX], first[PAIRS_MAX] = {0};
     memcpy(sum, q->weight, sizeof sum);
     for (unsigned a = 0; a < q->count; a++) {
         compatible_row(q, a);
@@ -399,7 +400,7 @@ static void assign(struct afis_matcher *m, struct alignment *t, unsigned n)
 static void coincide(struct afis_matcher *m, struct alignment *t, const struct afis_finger *p,
                      const struct afis_finger *g, float base, float growth, float cos_turn)
 {
-    float tolerance2[FINGER_MINUTIAE];
+    float tolerance2[FINGER_MINUTIAE] = {0};
     lay_over(t, p, base, growth, tolerance2);
     assign(m, t, list_options(m, t, p, g, tolerance2, cos_turn));
 }
@@ -589,11 +590,25 @@ static unsigned next_anchor(const struct pairs *q, uint64_t *tried)
     return anchor;
 }
 
-/* Leaves the best alignment in m->best. */
-static void align(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g)
+/* Whether the alignment from the best anchor promises more than chance would give fingers of as
+ * many minutiae: a logistic model of support and gain. */
+static bool promising(const struct afis_matcher *m, float pairs_log)
+{
+    return 0.568f * m->features[FEATURE_SUPPORT] + 0.205f * m->trial[0].gain -
+               (3.092f - 0.568f * SUPPORT_GROWTH) * pairs_log >=
+           PROMISE_LEAST;
+}
+
+/* Leaves the best alignment in m->best; false when the first already promises too little. */
+static bool align(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g,
+                  float pairs_log)
 {
     uint64_t tried = 0;
     unsigned n = 0;
+    start(m, &m->trial[n++], p, g, next_anchor(&m->pairs, &tried));
+    if (!promising(m, pairs_log)) {
+        return false;
+    }
     for (unsigned a; n < ANCHORS && (a = next_anchor(&m->pairs, &tried)) != PAIRS_MAX; n++) {
         start(m, &m->trial[n], p, g, a);
     }
@@ -610,6 +625,7 @@ static void align(struct afis_matcher *m, const struct afis_finger *p, const str
             m->best = t;
         }
     }
+    return true;
 }
 
 static bool compare(struct afis_matcher *m, const struct afis_finger *p,
@@ -621,12 +637,11 @@ static bool compare(struct afis_matcher *m, const struct afis_finger *p,
         m->features[FEATURE_SUPPORT] = -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
         return false;
     }
-    float chance = SUPPORT_GROWTH * logf((float)(p->count * g->count));
-    m->features[FEATURE_SUPPORT] = log1pf(support(&m->pairs)) - chance;
-    if (m->features[FEATURE_SUPPORT] < SUPPORT_LEAST) {
+    const float pairs_log = logf((float)(p->count * g->count));
+    m->features[FEATURE_SUPPORT] = log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
+    if (m->features[FEATURE_SUPPORT] < SUPPORT_LEAST || !align(m, p, g, pairs_log)) {
         return false;
     }
-    align(m, p, g);
     measure(m->best, p, g, m->features);
     return true;
 }

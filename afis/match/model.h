@@ -2,35 +2,35 @@
 /* clang-format off */
 /* Log-odds: of each feature, and the constant. */
 static const float model_weight[19] = {
-    0.143369f,
-    -0.0387682f,
-    -0.0101921f,
-    -0.0255572f,
-    0.0627533f,
-    -0.0135704f,
-    0.33731f,
-    -0.158218f,
-    0.222099f,
-    0.296794f,
-    0.0666576f,
-    -0.0847685f,
-    -0.178748f,
-    0.0418353f,
-    -0.0982256f,
-    -0.0656166f,
-    1.07608f,
-    0.222705f,
-    10.5068f,
+    0.156764f,
+    -0.0522321f,
+    -0.0232684f,
+    -0.0193597f,
+    0.0588221f,
+    0.0031395f,
+    0.357977f,
+    0.00270101f,
+    0.305293f,
+    0.298582f,
+    0.083621f,
+    -0.16271f,
+    -0.149283f,
+    0.0855527f,
+    -0.204164f,
+    -0.184338f,
+    1.27281f,
+    0.176537f,
+    7.90215f,
 };
-static const float model_bias = -4.654340f;
+static const float model_bias = -2.894016f;
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned = -8.960143f;
+static const float model_unaligned = -12.980523f;
 /* The calibration: log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[4] = {
-    -9.04484f,
-    -4.00411f,
-    -2.38203f,
-    -1.01577f,
+    -11.6367f,
+    -4.17393f,
+    -2.54112f,
+    -1.12302f,
 };
 static const float calibration_db[4] = {
     3.0103f,
@@ -38,4 +38,4 @@ static const float calibration_db[4] = {
     11.549f,
     16.9897f,
 };
-static const float calibration_slope = 4.448876f;
+static const float calibration_slope = 4.293704f;

@@ -113,9 +113,12 @@ static void add_print(const char *path, unsigned dpi)
         set--;
     }
     struct print *p = &prints[print_count++];
-    if (sscanf(name, "/%u_%u", &p->finger, &p->impression) != 2) {
+    char *rest;
+    p->finger = (unsigned)strtoul(name + 1, &rest, 10);
+    if (rest == name + 1 || *rest != '_') {
         fail("not SET/FINGER_IMPRESSION", path);
     }
+    p->impression = (unsigned)strtoul(rest + 1, NULL, 10);
     p->set = set_number(set, (size_t)(name - set));
     uint8_t packed[AFIS_PACKED_MAX];
     size_t len;
@@ -168,8 +171,8 @@ static void warp_point(const struct warp *w, float x, float y, float *u, float *
     }
     px = w->sx * (px - w->cx) + w->shear * (py - w->cy);
     py = w->sy * (py - w->cy);
-    *u = cosf(w->turn) * px - sinf(w->turn) * py + CANVAS / 2;
-    *v = sinf(w->turn) * px + cosf(w->turn) * py + CANVAS / 2;
+    *u = cosf(w->turn) * px - sinf(w->turn) * py + CANVAS / 2.0f;
+    *v = sinf(w->turn) * px + cosf(w->turn) * py + CANVAS / 2.0f;
 }
 
 static void put_minutia(struct afis_template *t, float x, float y, float angle, uint8_t type,

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "afis/an2k.h"
-#include "afis/extract.h"
 #include "afis/match.h"
 #include "an2k_file.h"
 #include "data_dir.h"
@@ -48,11 +47,10 @@ static bool keep(void *ctx, const struct afis_an2k_finger *finger)
     } else {
         ck_assert_int_ne(finger->image != NULL, finger->tmpl != NULL);
     }
-    if (finger->tmpl) {
-        templates[found_count] = *finger->tmpl;
-    } else if (finger->image && extracting) {
-        ck_assert_int_eq(
-            afis_extract(finger->image, &afis_memory_heap, &templates[found_count], NULL), AFIS_OK);
+    if (finger->tmpl || (finger->image && extracting)) {
+        ck_assert_int_eq(afis_an2k_minutiae(finger, &afis_memory_heap, &templates[found_count]),
+                         AFIS_OK);
+        ck_assert_uint_eq(templates[found_count].position, finger->position);
     }
     found_count++;
     return true;
@@ -320,7 +318,9 @@ static void replace(const char *from, const char *to)
 {
     uint8_t *at = memmem(file.bytes, file.len, from, strlen(from));
     ck_assert_ptr_nonnull(at);
-    memcpy(at, to, strlen(to));
+    for (size_t i = 0; to[i] != '\0'; i++) {
+        at[i] = (uint8_t)to[i];
+    }
 }
 
 START_TEST(transactions_that_contradict_themselves_are_refused)
@@ -582,7 +582,7 @@ static void check_slaps(const char *name)
         printf("%s: slap finger %u is most like rolled finger %u (%.0f dB)\n", name,
                found[i].position, best, (double)scores[best]);
     }
-    ck_assert_uint_ge(right, 8);
+    ck_assert_uint_ge(right, 9);
     for (unsigned i = 1; i <= 10; i++) {
         afis_memory_heap.release(NULL, rolled[i], afis_finger_size());
     }

@@ -220,6 +220,36 @@ START_TEST(further_phalanges_and_lines_are_no_fingers)
 }
 END_TEST
 
+START_TEST(isolated_finger_keeps_its_pixels_and_loses_the_card)
+{
+    struct afis_image alone;
+    clear();
+    put(0, 500, 300);
+    for (uint32_t y = 0; y < HEIGHT; y++) {
+        for (uint32_t x = 0; x < WIDTH; x++) {
+            if (y % 480 < 4 || x % 800 < 4) {
+                pixels[(size_t)y * WIDTH + x] = 0;
+            }
+        }
+    }
+    ck_assert_int_eq(afis_slap_isolate(&slap_image, &afis_memory_heap, &alone), AFIS_OK);
+    ck_assert_uint_eq(alone.width, WIDTH);
+    ck_assert_uint_eq(alone.height, HEIGHT);
+    for (uint32_t y = 0; y < 60; y++) { /* the middle of the finger as it was */
+        const size_t at = (size_t)(put_at[0].y - 30 + y) * WIDTH + put_at[0].x - 30;
+        ck_assert_mem_eq(alone.pixels + at, pixels + at, 60);
+    }
+    for (uint32_t y = 0; y < HEIGHT; y++) { /* the frame's left line is gone */
+        ck_assert_uint_eq(alone.pixels[(size_t)y * WIDTH], 255);
+    }
+    afis_image_release(&alone, &afis_memory_heap);
+    memset(pixels, 0, sizeof pixels); /* no finger: nothing is taken away */
+    ck_assert_int_eq(afis_slap_isolate(&slap_image, &afis_memory_heap, &alone), AFIS_OK);
+    ck_assert_mem_eq(alone.pixels, pixels, sizeof pixels);
+    afis_image_release(&alone, &afis_memory_heap);
+}
+END_TEST
+
 START_TEST(empty_and_odd_images_have_no_finger)
 {
     struct afis_slap *slap = NULL;
@@ -244,11 +274,9 @@ START_TEST(noise_of_any_size_and_resolution_is_survived)
         random = random * 1664525 + 1013904223;
         pixels[i] = (uint8_t)(random >> 24);
     }
-    static const struct afis_image images[] = {{1600, 1000, 500, pixels},
-                                               {4096, 390, 250, pixels},
-                                               {390, 4096, 1000, pixels},
-                                               {701, 503, 333, pixels},
-                                               {1000, 1600, 1000, pixels}};
+    static const struct afis_image images[] = {{1600, 1000, 500, pixels},  {4096, 390, 250, pixels},
+                                               {390, 4096, 1000, pixels},  {701, 503, 333, pixels},
+                                               {1000, 1600, 1000, pixels}, {3, 2, 250, pixels}};
     for (size_t i = 0; i < sizeof images / sizeof *images; i++) {
         struct afis_slap *slap = NULL;
         enum afis_status status =
@@ -259,6 +287,9 @@ START_TEST(noise_of_any_size_and_resolution_is_survived)
             afis_image_release(&cut, &afis_memory_heap);
         }
         afis_slap_release(slap, &afis_memory_heap);
+        struct afis_image alone;
+        ck_assert_int_eq(afis_slap_isolate(&images[i], &afis_memory_heap, &alone), AFIS_OK);
+        afis_image_release(&alone, &afis_memory_heap);
     }
 }
 END_TEST
@@ -276,6 +307,7 @@ int main(void)
     tcase_add_test(tc, missing_finger_that_nobody_states_leaves_all_unnumbered);
     tcase_add_test(tc, one_thumb_alone_is_told_by_its_half);
     tcase_add_test(tc, further_phalanges_and_lines_are_no_fingers);
+    tcase_add_test(tc, isolated_finger_keeps_its_pixels_and_loses_the_card);
     tcase_add_test(tc, empty_and_odd_images_have_no_finger);
     tcase_add_test(tc, noise_of_any_size_and_resolution_is_survived);
     suite_add_tcase(suite, tc);

@@ -265,7 +265,7 @@ START_TEST(filters_longer_than_the_picture_are_decoded)
     ck_assert_ptr_nonnull(coefficients);
     wsq_file_make(&file, 32, 32, coefficients, count);
     free(coefficients);
-    const size_t more = 6 * (16 + 16 - 9);
+    const size_t more = (size_t)6 * (16 + 16 - 9);
     memmove(file.bytes + WSQ_FILE_DQT + more, file.bytes + WSQ_FILE_DQT, file.len - WSQ_FILE_DQT);
     memset(file.bytes + WSQ_FILE_DQT, 0, more);
     file.len += more;
