@@ -6,9 +6,9 @@
 
 #include "extract/stages.h"
 
-#define SIDE_MIN 64           /* pixels at 500 dpi: 3 mm, less than any fingertip */
-#define SIDE_MAX 2047         /* what a minutia's coordinates can say */
-#define PIXELS_MAX 2560000    /* at 500 dpi; bounds the working memory at about 40 MB */
+#define SIDE_MIN 64        /* pixels at 500 dpi: 3 mm, less than any fingertip */
+#define SIDE_MAX 2047      /* what a minutia's coordinates can say */
+#define PIXELS_MAX 2560000 /* at 500 dpi; bounds the working memory at about 40 MB */
 
 void *arena_take(struct arena *arena, size_t bytes)
 {
@@ -36,17 +36,17 @@ static enum afis_status check_size(const struct afis_image *image)
 
 static int16_t *take_plane(struct work *work, struct arena *arena)
 {
-    size_t lines = (size_t)work->rows * CELL + 2 * PAD;
+    size_t lines = (size_t)work->rows * CELL + 2 * (size_t)PAD;
     int16_t *plane = arena_take(arena, lines * (size_t)work->stride * sizeof(int16_t));
     return plane == NULL ? NULL : plane + PAD * work->stride + PAD;
 }
 
 static void take_fields(struct work *work, struct arena *arena)
 {
-    float **fields[] = {&work->mean,   &work->deviation, &work->gxx,       &work->gyy,
-                        &work->gxy,    &work->energy,    &work->phi,       &work->period,
-                        &work->coherence, &work->amplitude, &work->agreement, &work->strength, &work->weight, &work->scratch,
-                        &work->scratch2};
+    float **fields[] = {&work->mean,      &work->deviation, &work->gxx,       &work->gyy,
+                        &work->gxy,       &work->energy,    &work->phi,       &work->period,
+                        &work->coherence, &work->amplitude, &work->agreement, &work->strength,
+                        &work->weight,    &work->scratch,   &work->scratch2};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         *fields[i] = arena_take(arena, (size_t)work->cells * sizeof(float));
     }
@@ -77,7 +77,7 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->enhanced = take_plane(work, arena);
     work->spare = take_plane(work, arena);
     take_fields(work, arena);
-    size_t kernel = (RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1) * sizeof(int32_t);
+    size_t kernel = (size_t)(RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1) * sizeof(int32_t);
     work->bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
     work->long_bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
     size_t bits = (size_t)work->words * (size_t)work->height * sizeof(uint64_t);
@@ -116,11 +116,18 @@ static enum afis_status draw(const struct work *work, const struct afis_memory *
 enum afis_status afis_extract(const struct afis_image *image, const struct afis_memory *memory,
                               struct afis_template *out, struct afis_overlay *overlay)
 {
+    return afis_extract_with(afis_pixel_ops_best(), image, memory, out, overlay);
+}
+
+enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
+                                   const struct afis_memory *memory, struct afis_template *out,
+                                   struct afis_overlay *overlay)
+{
     enum afis_status status = check_size(image);
     if (status != AFIS_OK) {
         return status;
     }
-    struct work work = {.ops = afis_pixel_ops_best()};
+    struct work work = {.ops = ops};
     struct arena arena = {0};
     void *scratch;
     lay_out(&work, &arena, image, &scratch);
@@ -137,13 +144,17 @@ enum afis_status afis_extract(const struct afis_image *image, const struct afis_
     afis_normalise(&work);
     afis_segment_coarse(&work);
     afis_enhance(&work);
-    afis_enhance_again(&work);
-    afis_find_minutiae(&work);
+    afis_survey(&work);
+    if (work.print.finger) {
+        afis_enhance_again(&work);
+        afis_find_minutiae(&work);
+    }
     if (overlay != NULL) {
         status = draw(&work, memory, overlay);
     }
     if (status == AFIS_OK) {
         afis_grade(&work, out);
+        afis_judge(&work, out);
     }
     memory->release(memory->ctx, block, size);
     return status;

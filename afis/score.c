@@ -2,14 +2,50 @@
 #include <math.h>
 
 #include "match/internal.h"
+#include "match/model.h"
+
+/* From log-odds to -10 log10 of the false-match rate: linear between the knots where impostors
+ * are plenty, an exponential tail beyond, and never quite 0 below, so that no two scores tie. */
+static float calibrate(float odds)
+{
+    enum { KNOTS = sizeof calibration_odds / sizeof calibration_odds[0] };
+    const float *z = calibration_odds, *db = calibration_db;
+    if (odds >= z[KNOTS - 1]) {
+        return db[KNOTS - 1] + (odds - z[KNOTS - 1]) * calibration_slope;
+    }
+    unsigned k = KNOTS - 2;
+    while (k > 0 && odds < z[k]) {
+        k--;
+    }
+    const float slope = (db[k + 1] - db[k]) / (z[k + 1] - z[k]);
+    if (odds < z[0]) {
+        return db[0] * expf((odds - z[0]) * slope / db[0]);
+    }
+    return db[k] + (odds - z[k]) * slope;
+}
+
+float afis_score(const float features[FEATURE_COUNT], bool aligned)
+{
+    if (!aligned) {
+        return calibrate(model_unaligned + features[FEATURE_SUPPORT] - SUPPORT_LEAST);
+    }
+    float odds = model_bias;
+    for (unsigned k = 0; k < FEATURE_COUNT; k++) {
+        odds += model_weight[k] * features[k];
+    }
+    return calibrate(odds);
+}
+
+size_t afis_matcher_size(void)
+{
+    return sizeof(struct afis_matcher);
+}
 
 float afis_compare(struct afis_matcher *matcher, const struct afis_finger *probe,
                    const struct afis_finger *gallery)
 {
-    afis_features(matcher, probe, gallery);
-    const float *f = matcher->features;
-    float evidence = fmaxf(f[FEATURE_LLR], 0) * f[FEATURE_FRACTION];
-    return 30 * (sqrtf(1 + evidence / 8) - 1);
+    bool aligned = afis_match_ops_best()->compare(matcher, probe, gallery);
+    return afis_score(matcher->features, aligned);
 }
 
 float afis_fuse(const float *scores, size_t count)

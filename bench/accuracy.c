@@ -18,6 +18,7 @@
 #include "afis/match.h"
 #include "afis/template.h"
 #include "det.h"
+#include "quality_table.h"
 
 #define SETS_MAX 32
 #define NAME_LENGTH 64
@@ -37,6 +38,7 @@ struct set {
     struct print *prints;
     size_t count;
     struct scores genuine, fvc_impostor, cross;
+    struct quality_table quality;
     size_t searches, rank1;
 };
 
@@ -47,6 +49,7 @@ struct resolution {
 
 struct options {
     const char *folder, *det, *scores;
+    bool quality;
     struct resolution given[SETS_MAX];
     size_t given_count;
 };
@@ -99,17 +102,24 @@ static double cpu_milliseconds(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
+/* A decimal of at most six digits; NULL when there is none. */
+static const char *parse_number(const char *text, int *value)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+    *value = (int)number;
+    return end > text && end - text <= 6 && number >= 0 ? end : NULL;
+}
+
 /* FINGER_IMPRESSION.png or .iso, both decimal. */
 static bool parse_name(const char *name, int *finger, int *impression, bool *iso)
 {
-    char extension[8];
-    int end = 0;
-    if (sscanf(name, "%d_%d.%7[a-z]%n", finger, impression, extension, &end) != 3 ||
-        name[end] != '\0') {
+    const char *at = parse_number(name, finger);
+    if (at == NULL || *at != '_' || (at = parse_number(at + 1, impression)) == NULL) {
         return false;
     }
-    *iso = strcmp(extension, "iso") == 0;
-    return *iso || strcmp(extension, "png") == 0;
+    *iso = strcmp(at, ".iso") == 0;
+    return *iso || strcmp(at, ".png") == 0;
 }
 
 static enum afis_status extract_png(const char *path, uint32_t dpi, struct afis_template *tmpl,
@@ -164,8 +174,9 @@ static int by_finger(const void *a, const void *b)
 {
     const struct print *p = a;
     const struct print *q = b;
-    return p->finger != q->finger ? (p->finger > q->finger) - (p->finger < q->finger)
-                                  : (p->impression > q->impression) - (p->impression < q->impression);
+    return p->finger != q->finger
+               ? (p->finger > q->finger) - (p->finger < q->finger)
+               : (p->impression > q->impression) - (p->impression < q->impression);
 }
 
 static int is_print(const struct dirent *entry)
@@ -185,8 +196,8 @@ static void load_set(struct set *set, const char *path)
     }
     set->prints = must_alloc((size_t)(n > 0 ? n : 1) * sizeof *set->prints);
     for (int i = 0; i < n; i++) {
-        char file[4096];
-        bool iso;
+        char file[4352];
+        bool iso = false;
         struct print *print = &set->prints[set->count];
         parse_name(entries[i]->d_name, &print->finger, &print->impression, &iso);
         snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
@@ -218,6 +229,7 @@ static void verify(struct set *set, struct afis_matcher *matcher, FILE *log)
             }
             if (a->finger == b->finger) {
                 scores_add(&set->genuine, score);
+                quality_table_add(&set->quality, a->quality, b->quality, score);
                 continue;
             }
             scores_add(&set->cross, score);
@@ -390,8 +402,7 @@ static void print_costs(const struct set *sets, size_t count)
                sets[s].name, sets[s].count, sets[s].dpi, refused,
                bytes / (sets[s].count > 0 ? sets[s].count : 1), largest);
         if (timed > 0) {
-            printf("; extraction ms median %.2f, longest %.2f", times[timed / 2],
-                   times[timed - 1]);
+            printf("; extraction ms median %.2f, longest %.2f", times[timed / 2], times[timed - 1]);
         }
         printf("\n");
         free(times);
@@ -406,8 +417,8 @@ static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
     struct scores cross = {0};
     double mean = 0;
     printf("rates in %%; pairs are genuine/impostor\n");
-    printf("%-10s %6s %13s %6s %6s %7s %7s %14s %7s\n", "set", "EER", "FVC pairs", "EER",
-           "FMR100", "FMR1000", "ZeroFMR", "cross pairs", "rank-1");
+    printf("%-10s %6s %13s %6s %6s %7s %7s %14s %7s\n", "set", "EER", "FVC pairs", "EER", "FMR100",
+           "FMR1000", "ZeroFMR", "cross pairs", "rank-1");
     for (size_t s = 0; s < count; s++) {
         struct set *set = &sets[s];
         print_row(set->name, &set->genuine, &set->fvc_impostor, &set->cross);
@@ -436,6 +447,24 @@ static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
     scores_release(&genuine);
     scores_release(&fvc);
     scores_release(&cross);
+}
+
+static void report_quality(struct set *sets, size_t count)
+{
+    struct quality_table pooled = {0};
+    quality_table_head();
+    for (size_t s = 0; s < count; s++) {
+        quality_table_row(sets[s].name, &sets[s].quality);
+        quality_table_append(&pooled, &sets[s].quality);
+    }
+    quality_table_row("pooled", &pooled);
+    quality_reject_head();
+    for (size_t s = 0; s < count; s++) {
+        quality_reject_row(sets[s].name, &sets[s].quality);
+        quality_table_release(&sets[s].quality);
+    }
+    quality_reject_row("pooled", &pooled);
+    quality_table_release(&pooled);
 }
 
 static uint32_t resolution_of(const struct options *options, const char *set)
@@ -483,6 +512,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 's':
         options->scores = argument;
         return 0;
+    case 'q':
+        options->quality = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (options->folder != NULL) {
             argp_error(state, "one folder only");
@@ -503,6 +535,7 @@ static const struct argp_option option_table[] = {
      "fvc2002, 512 for DB3 of one named fvc2004",
      0},
     {"det", 'D', "FOLDER", 0, "Write DET curves as SVG, one a set and one pooled", 0},
+    {"quality", 'q', NULL, 0, "Also print how well quality predicts recognition", 0},
     {"scores", 's', "FILE", 0, "Write every score as set,print,print,score,quality,quality", 0},
     {0}};
 
@@ -529,7 +562,7 @@ static size_t load_sets(const struct options *options, struct set *sets)
             (i < n || count == 0)) {
             struct set *set = &sets[count];
             *set = (struct set){.dpi = resolution_of(options, name)};
-            strcpy(set->name, name);
+            snprintf(set->name, sizeof set->name, "%s", name);
             load_set(set, path);
             count += set->count > 0;
         }
@@ -567,6 +600,9 @@ int main(int argc, char **argv)
         fclose(log);
     }
     report(sets, count, matcher, &options);
+    if (options.quality) {
+        report_quality(sets, count);
+    }
     free(matcher);
     return 0;
 }

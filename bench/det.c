@@ -64,8 +64,8 @@ struct walk {
 
 static struct walk walk_start(const struct scores *genuine, const struct scores *impostor)
 {
-    return (struct walk){sorted(genuine), sorted(impostor), genuine->count, impostor->count, 0, 0,
-                         false};
+    return (struct walk){
+        sorted(genuine), sorted(impostor), genuine->count, impostor->count, 0, 0, false};
 }
 
 static double walk_fnmr(const struct walk *walk)
@@ -134,8 +134,8 @@ struct rates rates_of(const struct scores *genuine, const struct scores *imposto
     return rates;
 }
 
-#define AXIS 400.0   /* SVG units */
-#define DECADES 4.0  /* 0.01 % to 100 % */
+#define AXIS 400.0  /* SVG units */
+#define DECADES 4.0 /* 0.01 % to 100 % */
 #define MARGIN 60.0
 
 static double place(double rate)
@@ -147,11 +147,12 @@ static double place(double rate)
 static void draw_axes(FILE *svg, const char *name, const struct scores *genuine,
                       const struct scores *impostor)
 {
-    fprintf(svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" "
-            "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" "
-            "fill=\"white\"/>\n<text x=\"%g\" y=\"24\">%s: %zu genuine, %zu impostor pairs</text>\n",
-            AXIS + 2 * MARGIN, AXIS + 2 * MARGIN, MARGIN, name, genuine->count, impostor->count);
+    fprintf(
+        svg,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" "
+        "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" "
+        "fill=\"white\"/>\n<text x=\"%g\" y=\"24\">%s: %zu genuine, %zu impostor pairs</text>\n",
+        AXIS + 2 * MARGIN, AXIS + 2 * MARGIN, MARGIN, name, genuine->count, impostor->count);
     for (int decade = 0; decade <= (int)DECADES; decade++) {
         double at = AXIS * decade / DECADES;
         double percent = pow(10, decade - DECADES + 2);

@@ -14,7 +14,7 @@ static const struct argp_option options_list[] = {
 };
 
 struct options {
-    struct device_options server;
+    struct device_args server;
     const char *officer;
     bool json;
 };
@@ -63,7 +63,7 @@ int cmd_capabilities(int argc, char **argv)
     msgpack_pack_map(&pk, 1);
     whorl_put_str(&pk, "officer", o.officer);
     struct device_reply reply = {0};
-    int exit_code = device_ask(&o.server, "capabilities", &argument, &reply);
+    int exit_code = device_ask(&o.server.options, "capabilities", &argument, &reply);
     whorl_secret_release(&argument);
     if (exit_code == 0 && o.json) {
         screen_json(reply.result, stdout);

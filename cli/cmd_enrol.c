@@ -61,8 +61,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->source_count = state->argc - state->next;
         return 0;
     case ARGP_KEY_END:
-        if (!o->gallery || o->source_count == 0)
+        if (!o->gallery || o->source_count == 0) {
             argp_error(state, o->gallery ? "no SOURCE is given" : "--gallery NAME is missing");
+        }
         break;
     default:
         break;
@@ -87,8 +88,9 @@ static double seconds_since(const struct timespec *then)
 
 static void clear_bar(struct screen *screen)
 {
-    if (screen->bar)
+    if (screen->bar) {
         fputs("\r\033[K", stderr);
+    }
     screen->bar = false;
 }
 
@@ -111,8 +113,9 @@ static void show(void *ctx, const struct enrol_totals *totals, double fraction)
     double elapsed = seconds_since(&screen->started);
     double rate = elapsed > 0 ? (double)people / elapsed : 0;
     if (!screen->terminal) {
-        if (seconds_since(&screen->plain) < PLAIN_EVERY)
+        if (seconds_since(&screen->plain) < PLAIN_EVERY) {
             return;
+        }
         clock_gettime(CLOCK_MONOTONIC, &screen->plain);
         fprintf(stderr, "%s: %.0f %%, %" PRIu64 " people, %.0f people/s\n", screen->source,
                 100 * fraction, people, rate);
@@ -141,8 +144,9 @@ static bool run(struct gallery *gallery, const struct options *o, const char *so
     screen->source = source;
     bool ok = manifest && enrol_run(gallery, manifest, &options, say, show, screen, totals, &fault);
     clear_bar(screen);
-    if (!ok)
+    if (!ok) {
         print_fault(&fault);
+    }
     manifest_close(manifest);
     return ok;
 }
@@ -153,14 +157,17 @@ static int summarise(const struct enrol_totals *t, const struct screen *screen, 
            " prints added, %" PRIu64 " replaced; %.1f s\n",
            t->people_added, t->people_changed, t->people_same, t->prints_added, t->prints_replaced,
            seconds_since(&screen->started));
-    if (t->bad_lines || t->bad_files || t->people_skipped)
+    if (t->bad_lines || t->bad_files || t->people_skipped) {
         printf("skipped: %" PRIu64 " lines, %" PRIu64 " files, %" PRIu64
                " people without a usable print\n",
                t->bad_lines, t->bad_files, t->people_skipped);
-    if (t->duplicates)
+    }
+    if (t->duplicates) {
         printf("%" PRIu64 " new people have the fingers of others\n", t->duplicates);
-    if (!ok)
+    }
+    if (!ok) {
         return EXIT_FAILED;
+    }
     return t->bad_lines || t->bad_files || t->people_skipped ? EXIT_NEGATIVE : EXIT_DONE;
 }
 
@@ -187,8 +194,10 @@ int cmd_enrol(int argc, char **argv)
         .args_doc = "SOURCE…",
         .doc = "Loads people and their prints into a gallery, also while the server runs. A "
                "SOURCE is a manifest, or a directory with a manifest.csv or manifest.jsonl; it "
-               "names the files: PNG and raw images, ISO/IEC 19794-2 records. What is wrong is "
-               "named and skipped. Run it again to go on where it stopped, or to change people: "
+               "names the files: PNG, WSQ and raw images, ISO/IEC 19794-2 records, and "
+               "ANSI/NIST-ITL transactions, which give all their fingers. A SOURCE may also be a "
+               "transaction itself: then its name names the person. What is wrong is named and "
+               "skipped. Run it again to go on where it stopped, or to change people: "
                "prints that are there are not extracted again.\v"
                "Exit status: 0 all is in the gallery, 1 something was skipped, 2 wrong usage, 3 "
                "failure.",
@@ -196,15 +205,17 @@ int cmd_enrol(int argc, char **argv)
     struct options o = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     struct gallery *gallery = gallery_dir_open(o.dir, o.gallery, WHORL_STORE_WRITE);
-    if (!gallery)
+    if (!gallery) {
         return EXIT_FAILED;
+    }
     struct enrol_totals totals = {0};
     struct screen screen = {.terminal = isatty(STDERR_FILENO)};
     clock_gettime(CLOCK_MONOTONIC, &screen.started);
     screen.plain = screen.started;
     bool ok = true;
-    for (int i = 0; i < o.source_count; i++)
+    for (int i = 0; i < o.source_count; i++) {
         ok = run(gallery, &o, o.sources[i], &screen, &totals) && ok;
+    }
     gallery_close(gallery);
     return summarise(&totals, &screen, ok);
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "commands.h"
+#include "file.h"
 #include "fingerprint.h"
 #include "overlay.h"
 #include "whorl/msg.h"
@@ -76,15 +77,6 @@ static bool output_path(char *path, size_t cap, const char *dir, const char *ima
     return (size_t)snprintf(path, cap, "%s/%.*s%s", dir, stem, base, ending) < cap;
 }
 
-static bool write_file(const char *path, const uint8_t *bytes, size_t len,
-                       struct whorl_fault *fault)
-{
-    FILE *file = fopen(path, "wb");
-    bool ok = file && fwrite(bytes, 1, len, file) == len;
-    ok = file && fclose(file) == 0 && ok;
-    return ok || whorl_fail(fault, path, "cannot write it: %s", strerror(errno));
-}
-
 static bool write_template(const struct extract *e, const char *image,
                            const struct afis_template *tmpl, struct whorl_fault *fault)
 {
@@ -98,7 +90,7 @@ static bool write_template(const struct extract *e, const char *image,
     if (status != AFIS_OK) {
         return whorl_fail(fault, image, "%s", afis_status_text(status));
     }
-    return write_file(path, record, len, fault);
+    return file_write(path, record, len, fault);
 }
 
 static bool write_overlay(const struct extract *e, const char *file, const struct afis_image *image,

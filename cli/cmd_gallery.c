@@ -27,16 +27,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->gallery = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (!o->wants_ids)
+        if (!o->wants_ids) {
             break;
+        }
         return ARGP_ERR_UNKNOWN; /* have them all at once */
     case ARGP_KEY_ARGS:
         o->ids = state->argv + state->next;
         o->id_count = state->argc - state->next;
         return 0;
     case ARGP_KEY_END:
-        if (!o->gallery || (o->wants_ids && o->id_count == 0))
+        if (!o->gallery || (o->wants_ids && o->id_count == 0)) {
             argp_error(state, o->gallery ? "no ID is given" : "--gallery NAME is missing");
+        }
         break;
     default:
         break;
@@ -83,19 +85,22 @@ static int run_check(int argc, char **argv)
                  "Reads the whole gallery and verifies checksums, templates, records and counts.\v"
                  "Exit status: 0 it is sound, 1 it is damaged, 2 wrong usage, 3 failure.",
                  &o);
-    if (!gallery)
+    if (!gallery) {
         return EXIT_FAILED;
+    }
     bool ok = gallery_check(gallery, print_problem, NULL, &problems, &fault) &&
               gallery_count(gallery, &counts, &fault);
     gallery_close(gallery);
-    if (!ok)
+    if (!ok) {
         return print_fault(&fault);
+    }
     printf("%" PRIu64 " people, %" PRIu64 " prints, %" PRIu64 " blocks: ", counts.people,
            counts.prints, counts.blocks);
-    if (problems == 0)
+    if (problems == 0) {
         puts("sound");
-    else
+    } else {
         printf("%zu problems\n", problems);
+    }
     return problems == 0 ? EXIT_DONE : EXIT_NEGATIVE;
 }
 
@@ -103,10 +108,12 @@ static bool list_person(void *ctx, const struct gallery_person *person)
 {
     (void)ctx;
     printf("%s\t%zu prints", person->id, person->print_count);
-    for (size_t i = 0; i < person->identifier_count; i++)
+    for (size_t i = 0; i < person->identifier_count; i++) {
         printf("\t%s %s", person->identifiers[i].key, person->identifiers[i].value);
-    if (person->name_count > 0)
+    }
+    if (person->name_count > 0) {
         printf("\t%s, %s", person->names[0].family, person->names[0].given);
+    }
     putchar('\n');
     return !ferror(stdout);
 }
@@ -117,8 +124,9 @@ static int run_list(int argc, char **argv)
     struct whorl_fault fault = {{0}, {0}};
     struct gallery *gallery =
         open_for(argc, argv, NULL, "Lists everyone in the gallery, a line each.", &o);
-    if (!gallery)
+    if (!gallery) {
         return EXIT_FAILED;
+    }
     bool ok = gallery_each(gallery, list_person, NULL, &fault);
     gallery_close(gallery);
     return ok ? EXIT_DONE : print_fault(&fault);
@@ -126,33 +134,39 @@ static int run_list(int argc, char **argv)
 
 static void show_text(const char *label, const char *value)
 {
-    if (value[0])
+    if (value[0]) {
         printf("  %-12s %s\n", label, value);
+    }
 }
 
 static void show_person(const struct gallery_person *person)
 {
     char enrolled[16] = "", expires[16] = "";
     print_day(person->enrolled, enrolled);
-    if (person->expires)
+    if (person->expires) {
         print_day(person->expires, expires);
+    }
     printf("%s\n", person->id);
-    for (size_t i = 0; i < person->identifier_count; i++)
+    for (size_t i = 0; i < person->identifier_count; i++) {
         show_text(person->identifiers[i].key, person->identifiers[i].value);
-    for (size_t i = 0; i < person->name_count; i++)
+    }
+    for (size_t i = 0; i < person->name_count; i++) {
         printf("  %-12s %s, %s\n", i ? "alias" : "name", person->names[i].family,
                person->names[i].given);
+    }
     show_text("born", person->born);
     show_text("sex", person->sex);
-    for (size_t i = 0; i < person->detail_count; i++)
+    for (size_t i = 0; i < person->detail_count; i++) {
         printf("  %-12s %s (%s)\n", person->details[i].label, person->details[i].value,
                person->details[i].level);
+    }
     show_text("source", person->source);
     show_text("enrolled", enrolled);
     show_text("expires", expires);
-    for (size_t i = 0; i < person->print_count; i++)
+    for (size_t i = 0; i < person->print_count; i++) {
         printf("  %-12s %s, impression %u\n", "print",
                decode_position_name(person->prints[i].position), person->prints[i].impression);
+    }
 }
 
 static int run_show(int argc, char **argv)
@@ -164,8 +178,9 @@ static int run_show(int argc, char **argv)
                                        "Shows people of the gallery.\vExit status: 1 if one is not "
                                        "in it.",
                                        &o);
-    if (!gallery)
+    if (!gallery) {
         return EXIT_FAILED;
+    }
     for (int i = 0; i < o.id_count && code != EXIT_FAILED; i++) {
         struct gallery_person *person;
         if (!gallery_get(gallery, o.ids[i], false, &person, &fault)) {

@@ -75,7 +75,7 @@ struct sample {
 };
 
 struct request {
-    struct device_options server;
+    struct device_args server;
     const char *officer, *basis, *stop_power, *reason, *consent, *checks, *continues;
     const char *condition, *family, *given, *born, *gender, *age_band, *ethnicity, *ethnicity_self;
     char request_id[65];
@@ -225,6 +225,9 @@ static const char *format_of(const struct whorl_secret *bytes, bool raw)
     if (file_is_minutiae_record(bytes)) {
         return "iso19794-2";
     }
+    if (file_is_wsq(bytes)) {
+        return "wsq";
+    }
     return "png"; /* whatever else it is, the server says what is wrong with it */
 }
 
@@ -358,7 +361,7 @@ int cmd_identify(int argc, char **argv)
     struct device_reply reply = {0};
     int exit_code = 3;
     if (pack_request(&pk, &r)) {
-        exit_code = device_ask(&r.server, "identify", &argument, &reply);
+        exit_code = device_ask(&r.server.options, "identify", &argument, &reply);
     }
     whorl_secret_release(&argument);
     if (exit_code == 0) {

@@ -15,7 +15,7 @@ static const struct argp_option options_list[] = {
 };
 
 struct options {
-    struct device_options server;
+    struct device_args server;
     const char *officer, *note, *transaction, *outcome;
     bool contacted_control;
 };
@@ -77,7 +77,7 @@ int cmd_outcome(int argc, char **argv)
     whorl_put_bool(&pk, "contacted_control", o.contacted_control);
     whorl_put_str(&pk, "note", o.note);
     struct device_reply reply = {0};
-    int exit_code = device_ask(&o.server, "record_outcome", &argument, &reply);
+    int exit_code = device_ask(&o.server.options, "record_outcome", &argument, &reply);
     whorl_secret_release(&argument);
     if (exit_code == 0) {
         screen_json(reply.result, stdout);

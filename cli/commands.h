@@ -8,6 +8,7 @@ int cmd_audit(int argc, char **argv);
 int cmd_capabilities(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_device(int argc, char **argv);
 int cmd_enrol(int argc, char **argv);
 int cmd_extract(int argc, char **argv);

@@ -1,5 +1,6 @@
 #include "device_args.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,33 +21,24 @@ static const struct argp_option device_options_list[] = {
     {0},
 };
 
-/* FILE.pem -> FILE.key, in the heap: lives as long as the process. */
-static const char *key_beside(const char *cert)
+/* FILE.pem -> FILE.key */
+static bool key_beside(const char *cert, char *key, size_t cap)
 {
     size_t len = strlen(cert);
-    char *key = malloc(len + 5);
-    if (key) {
-        memcpy(key, cert, len + 1);
-        char *end = len > 4 && strcmp(key + len - 4, ".pem") == 0 ? key + len - 4 : key + len;
-        memcpy(end, ".key", 5);
-    }
-    return key;
+    size_t stem = len > 4 && strcmp(cert + len - 4, ".pem") == 0 ? len - 4 : len;
+    return (size_t)snprintf(key, cap, "%.*s.key", (int)stem, cert) < cap;
 }
 
-static const char *ca_beside(const char *cert)
+static bool ca_beside(const char *cert, char *ca, size_t cap)
 {
     const char *slash = strrchr(cert, '/');
-    size_t dir = slash ? (size_t)(slash - cert) + 1 : 0;
-    char *ca = malloc(dir + sizeof "ca.pem");
-    if (ca) {
-        memcpy(ca, cert, dir);
-        memcpy(ca + dir, "ca.pem", sizeof "ca.pem");
-    }
-    return ca;
+    int dir = slash ? (int)(slash - cert) + 1 : 0;
+    return (size_t)snprintf(ca, cap, "%.*sca.pem", dir, cert) < cap;
 }
 
-static error_t complete(struct argp_state *state, struct device_options *options)
+static error_t complete(struct argp_state *state, struct device_args *args)
 {
+    struct device_options *options = &args->options;
     if (!options->connect) {
         argp_error(state, "--connect HOST:PORT is missing");
     }
@@ -54,18 +46,20 @@ static error_t complete(struct argp_state *state, struct device_options *options
         argp_error(state, "--key and --ca make sense with --cert only");
     }
     if (options->certificate) {
-        options->key = options->key ? options->key : key_beside(options->certificate);
-        options->ca = options->ca ? options->ca : ca_beside(options->certificate);
-        if (!options->key || !options->ca) {
-            argp_failure(state, 3, 0, "out of memory");
+        if (!key_beside(options->certificate, args->key, sizeof args->key) ||
+            !ca_beside(options->certificate, args->ca, sizeof args->ca)) {
+            argp_error(state, "--cert: the path is too long");
         }
+        options->key = options->key ? options->key : args->key;
+        options->ca = options->ca ? options->ca : args->ca;
     }
     return 0;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-    struct device_options *options = state->input;
+    struct device_args *args = state->input;
+    struct device_options *options = &args->options;
     char *end;
     unsigned long seconds;
     switch (key) {
@@ -92,7 +86,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         options->timeout_s = (unsigned)seconds;
         return 0;
     case ARGP_KEY_END:
-        return complete(state, options);
+        return complete(state, args);
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -7,7 +7,12 @@
 
 #include "device.h"
 
-/* A child parser; its input is a struct device_options. */
+struct device_args {
+    struct device_options options; /* may point into the rest: do not copy it out */
+    char key[4096], ca[4096];      /* paths derived from the certificate's */
+};
+
+/* A child parser; its input is a struct device_args. */
 extern const struct argp device_argp;
 
 /* Connects, calls, prints what went wrong to standard error. Returns an exit code: 0 with a result

@@ -19,7 +19,7 @@
 struct work {
     struct work *next;
     struct manifest_person *source;
-    struct enrol_print prints[]; /* as many as source has */
+    struct enrol_prints prints;
 };
 
 struct line {
@@ -52,10 +52,11 @@ struct enrol {
 static void line_push(struct line *line, struct work *work)
 {
     work->next = NULL;
-    if (line->count++ == 0)
+    if (line->count++ == 0) {
         line->first = work;
-    else
+    } else {
         *line->last = work;
+    }
     line->last = &work->next;
 }
 
@@ -85,8 +86,9 @@ __attribute__((format(printf, 2, 3))) static void report(struct enrol *enrol, co
 static void fail(struct enrol *enrol, const struct whorl_fault *fault)
 {
     pthread_mutex_lock(&enrol->mutex);
-    if (!enrol->failed)
+    if (!enrol->failed) {
         enrol->fault = *fault;
+    }
     enrol->failed = true;
     pthread_cond_broadcast(&enrol->changed);
     pthread_mutex_unlock(&enrol->mutex);
@@ -95,6 +97,7 @@ static void fail(struct enrol *enrol, const struct whorl_fault *fault)
 static void free_work(struct work *work)
 {
     manifest_person_free(work->source);
+    free(work->prints.list);
     free(work);
 }
 
@@ -104,11 +107,16 @@ static void extract(struct enrol *enrol, struct work *work)
 {
     struct gallery_person *known = NULL;
     struct whorl_fault fault = {{0}, {0}};
-    if (!gallery_get(enrol->gallery, work->source->id, false, &known, &fault))
+    if (!gallery_get(enrol->gallery, work->source->id, false, &known, &fault)) {
         fail(enrol, &fault);
-    for (size_t i = 0; i < work->source->print_count; i++)
-        enrol_print_make(manifest_dir(enrol->manifest), &work->source->prints[i], known,
-                         &work->prints[i]);
+    }
+    for (size_t i = 0; i < work->source->print_count; i++) {
+        if (!enrol_print_make(manifest_dir(enrol->manifest), work->source, i, known,
+                              &work->prints)) {
+            whorl_fail(&fault, "", "out of memory");
+            fail(enrol, &fault);
+        }
+    }
     gallery_person_free(known);
 }
 
@@ -117,11 +125,13 @@ static void *extractor(void *arg)
     struct enrol *enrol = arg;
     pthread_mutex_lock(&enrol->mutex);
     for (;;) {
-        while (enrol->todo.count == 0 && !enrol->read_all && !enrol->failed)
+        while (enrol->todo.count == 0 && !enrol->read_all && !enrol->failed) {
             pthread_cond_wait(&enrol->changed, &enrol->mutex);
+        }
         struct work *work = enrol->failed ? NULL : line_pop(&enrol->todo);
-        if (!work)
+        if (!work) {
             break;
+        }
         pthread_mutex_unlock(&enrol->mutex);
         extract(enrol, work);
         pthread_mutex_lock(&enrol->mutex);
@@ -146,13 +156,15 @@ struct batch {
 
 static void report_files(struct enrol *enrol, const struct work *work)
 {
-    for (size_t i = 0; i < work->source->print_count; i++) {
-        if (work->prints[i].state != ENROL_PRINT_BAD)
+    for (size_t i = 0; i < work->prints.count; i++) {
+        const struct enrol_print *print = &work->prints.list[i];
+        const struct manifest_print *source = &work->source->prints[print->source];
+        if (print->state != ENROL_PRINT_BAD) {
             continue;
+        }
         enrol->totals->bad_files++;
-        report(enrol, "%s:%lu: %s: %s", manifest_path(enrol->manifest),
-               work->source->prints[i].line, work->source->prints[i].file,
-               work->prints[i].fault.text);
+        report(enrol, "%s:%lu: %s: %s", manifest_path(enrol->manifest), source->line, source->file,
+               print->fault.text);
     }
 }
 
@@ -164,21 +176,24 @@ static bool take_in(struct enrol *enrol, struct batch *batch, struct work *work,
     struct whorl_fault why = {{0}, {0}};
     batch->work[i] = work;
     *ok = gallery_get(enrol->gallery, work->source->id, true, &batch->old[i], fault);
-    if (!*ok)
+    if (!*ok) {
         return false;
+    }
     report_files(enrol, work);
-    if (!enrol_person_merge(work->source, work->prints, batch->old[i], &batch->merged[i], &why)) {
+    if (!enrol_person_merge(work->source, &work->prints, batch->old[i], &batch->merged[i], &why)) {
         report(enrol, "%s:%lu: person %s %s", manifest_path(enrol->manifest), work->source->line,
                work->source->id, why.text);
         enrol->totals->people_skipped++;
         return false;
     }
-    if (batch->merged[i].replaced > 0)
+    if (batch->merged[i].replaced > 0) {
         report(enrol, "%s:%lu: person %s: %zu prints replaced by others",
                manifest_path(enrol->manifest), work->source->line, work->source->id,
                batch->merged[i].replaced);
-    if (!batch->merged[i].changed)
+    }
+    if (!batch->merged[i].changed) {
         enrol->totals->people_same++;
+    }
     return batch->merged[i].changed;
 }
 
@@ -198,10 +213,12 @@ static bool put(struct enrol *enrol, struct batch *batch, struct whorl_fault *fa
     struct gallery_person people[BATCH];
     size_t added;
     bool ok = true;
-    for (size_t i = 0; i < batch->count; i++)
+    for (size_t i = 0; i < batch->count; i++) {
         people[i] = batch->merged[i].person;
-    if (batch->count > 0)
+    }
+    if (batch->count > 0) {
         ok = gallery_put(enrol->gallery, people, batch->count, &added, fault);
+    }
     for (size_t i = 0; i < batch->count; i++) {
         if (ok) {
             enrol->totals->people_added += !batch->old[i];
@@ -226,9 +243,11 @@ static bool put(struct enrol *enrol, struct batch *batch, struct whorl_fault *fa
 
 static bool in_batch(const struct batch *batch, const struct work *work)
 {
-    for (size_t i = 0; i < batch->count; i++)
-        if (strcmp(batch->work[i]->source->id, work->source->id) == 0)
+    for (size_t i = 0; i < batch->count; i++) {
+        if (strcmp(batch->work[i]->source->id, work->source->id) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -238,8 +257,9 @@ static struct work *next_done(struct enrol *enrol, const struct batch *batch, bo
 {
     pthread_mutex_lock(&enrol->mutex);
     while (enrol->done.count == 0 && enrol->extracting > 0 && !enrol->failed &&
-           (batch->count == 0 || enrol->in_flight > batch->count))
+           (batch->count == 0 || enrol->in_flight > batch->count)) {
         pthread_cond_wait(&enrol->changed, &enrol->mutex);
+    }
     struct work *work = enrol->failed ? NULL : line_pop(&enrol->done);
     *more = !enrol->failed && (work || enrol->extracting > 0);
     pthread_mutex_unlock(&enrol->mutex);
@@ -255,8 +275,9 @@ static int64_t now_ns(void)
 
 static void show(struct enrol *enrol, int64_t *last)
 {
-    if (now_ns() - *last < SHOW_NS)
+    if (now_ns() - *last < SHOW_NS) {
         return;
+    }
     *last = now_ns();
     pthread_mutex_lock(&enrol->mutex);
     double fraction = enrol->fraction;
@@ -272,13 +293,15 @@ static bool write_all(struct enrol *enrol, struct batch *batch, struct whorl_fau
     int64_t shown = 0;
     while (ok && more) {
         struct work *work = next_done(enrol, batch, &more);
-        if (!work || in_batch(batch, work) || batch->count == BATCH)
+        if (!work || in_batch(batch, work) || batch->count == BATCH) {
             ok = put(enrol, batch, fault);
+        }
         if (work && ok) {
-            if (take_in(enrol, batch, work, fault, &ok))
+            if (take_in(enrol, batch, work, fault, &ok)) {
                 batch->count++;
-            else
+            } else {
                 drop_last(enrol, batch, batch->count);
+            }
         } else if (work) {
             free_work(work);
         }
@@ -317,7 +340,7 @@ static void fill_in(const struct enrol_options *options, struct manifest_person 
 
 static bool hand_out(struct enrol *enrol, struct manifest_person *person)
 {
-    struct work *work = calloc(1, sizeof *work + person->print_count * sizeof *work->prints);
+    struct work *work = calloc(1, sizeof *work);
     struct whorl_fault fault = {{0}, {0}};
     uint64_t read, of;
     if (!work) {
@@ -330,8 +353,9 @@ static bool hand_out(struct enrol *enrol, struct manifest_person *person)
     fill_in(enrol->options, person);
     manifest_progress(enrol->manifest, &read, &of);
     pthread_mutex_lock(&enrol->mutex);
-    while (enrol->in_flight >= IN_FLIGHT && !enrol->failed)
+    while (enrol->in_flight >= IN_FLIGHT && !enrol->failed) {
         pthread_cond_wait(&enrol->changed, &enrol->mutex);
+    }
     line_push(&enrol->todo, work);
     enrol->in_flight++;
     enrol->fraction = of ? (double)read / (double)of : 1;
@@ -349,8 +373,9 @@ static void read_all(struct enrol *enrol)
         unsigned long line = 0;
         switch (manifest_next(enrol->manifest, &person, &line, &fault)) {
         case MANIFEST_PERSON:
-            if (!hand_out(enrol, person))
+            if (!hand_out(enrol, person)) {
                 return;
+            }
             break;
         case MANIFEST_BAD:
             enrol->bad_lines++;
@@ -371,12 +396,14 @@ static bool run_threads(struct enrol *enrol, struct whorl_fault *fault)
 {
     pthread_t writing, *extracting = calloc(enrol->options->threads, sizeof *extracting);
     unsigned started = 0;
-    if (!extracting)
+    if (!extracting) {
         return whorl_fail(fault, "", "out of memory");
+    }
     enrol->extracting = enrol->options->threads;
     while (started < enrol->options->threads &&
-           pthread_create(&extracting[started], NULL, extractor, enrol) == 0)
+           pthread_create(&extracting[started], NULL, extractor, enrol) == 0) {
         started++;
+    }
     pthread_mutex_lock(&enrol->mutex);
     enrol->extracting -= enrol->options->threads - started;
     pthread_mutex_unlock(&enrol->mutex);
@@ -391,10 +418,12 @@ static bool run_threads(struct enrol *enrol, struct whorl_fault *fault)
     enrol->read_all = true;
     pthread_cond_broadcast(&enrol->changed);
     pthread_mutex_unlock(&enrol->mutex);
-    for (unsigned i = 0; i < started; i++)
+    for (unsigned i = 0; i < started; i++) {
         pthread_join(extracting[i], NULL);
-    if (ok)
+    }
+    if (ok) {
         pthread_join(writing, NULL);
+    }
     free(extracting);
     return ok;
 }
@@ -414,13 +443,16 @@ bool enrol_run(struct gallery *gallery, struct manifest *manifest,
                           .changed = PTHREAD_COND_INITIALIZER,
                           .terminal = PTHREAD_MUTEX_INITIALIZER};
     bool ok = run_threads(&enrol, fault);
-    for (struct work *work; (work = line_pop(&enrol.todo));)
+    for (struct work *work; (work = line_pop(&enrol.todo));) {
         free_work(work);
-    for (struct work *work; (work = line_pop(&enrol.done));)
+    }
+    for (struct work *work; (work = line_pop(&enrol.done));) {
         free_work(work);
+    }
     totals->bad_lines += enrol.bad_lines;
-    if (ok && enrol.failed)
+    if (ok && enrol.failed) {
         *fault = enrol.fault;
+    }
     pthread_mutex_destroy(&enrol.mutex);
     pthread_mutex_destroy(&enrol.terminal);
     pthread_cond_destroy(&enrol.changed);

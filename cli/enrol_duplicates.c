@@ -13,8 +13,9 @@
 static void *aligned(size_t size)
 {
     void *p = aligned_alloc(64, (size + 63) & ~(size_t)63);
-    if (p)
+    if (p) {
         memset(p, 0, size);
+    }
     return p;
 }
 
@@ -31,8 +32,9 @@ static bool prepare(const struct gallery_person *person, struct gallery_probe *p
         const struct gallery_print *print = &person->prints[*count];
         struct afis_finger *finger = (struct afis_finger *)(fingers + *count * stride());
         enum afis_status status = afis_finger_prepare_packed(print->packed, print->len, finger);
-        if (status != AFIS_OK)
+        if (status != AFIS_OK) {
             return whorl_fail(fault, person->id, "%s", afis_status_text(status));
+        }
         probes[*count] = (struct gallery_probe){finger, print->position};
     }
     return true;
@@ -43,8 +45,9 @@ static bool run(struct gallery *gallery, const struct gallery_search_params *par
 {
     struct gallery_search *search = gallery_search_begin(gallery, params, fault);
     enum gallery_finish finish = GALLERY_FINISH_FAILED;
-    if (!search)
+    if (!search) {
         return false;
+    }
     do {
         while (gallery_search_step(search, scratch) == GALLERY_STEP_MORE) {
         }
@@ -62,13 +65,15 @@ static void name_others(const struct gallery_person *person, const struct galler
     for (size_t i = 0; i < result->candidate_count && len < cap; i++) {
         const struct gallery_candidate *candidate = &result->candidates[i];
         if (strcmp(candidate->person->id, person->id) == 0 ||
-            candidate->score < result->match_threshold)
+            candidate->score < result->match_threshold) {
             continue;
+        }
         len +=
             len == 0 ? (size_t)snprintf(text, cap, "person %s has the fingers of", person->id) : 0;
-        if (len < cap)
+        if (len < cap) {
             len += (size_t)snprintf(text + len, cap - len, " %s (%.0f dB)", candidate->person->id,
                                     (double)candidate->score);
+        }
     }
 }
 
@@ -81,7 +86,7 @@ bool enrol_duplicates_of(struct gallery *gallery, const struct gallery_person *p
                                            .possible_fpir = FPIR,
                                            .max_candidates = GALLERY_CANDIDATES_MAX,
                                            .now = time(NULL)};
-    struct gallery_result result;
+    struct gallery_result result = {.complete = false};
     uint8_t *fingers = aligned(GALLERY_PROBES_MAX * stride());
     void *scratch = aligned(gallery_search_scratch_size());
     bool ok = fingers && scratch ? prepare(person, probes, &params.probe_count, fingers, fault) &&

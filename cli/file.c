@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "afis/an2k.h"
 #include "whorl/msg.h"
 
 enum { MAX_FILE = 64 << 20 };
@@ -43,7 +45,25 @@ bool file_read(const char *path, struct whorl_secret *out, struct whorl_fault *f
     return ok;
 }
 
+bool file_write(const char *path, const uint8_t *bytes, size_t len, struct whorl_fault *fault)
+{
+    FILE *file = fopen(path, "wb");
+    bool ok = file && fwrite(bytes, 1, len, file) == len;
+    ok = file && fclose(file) == 0 && ok;
+    return ok || whorl_fail(fault, path, "cannot write it: %s", strerror(errno));
+}
+
 bool file_is_minutiae_record(const struct whorl_secret *bytes)
 {
     return bytes->len >= 4 && memcmp(bytes->bytes, "FMR", 4) == 0;
+}
+
+bool file_is_wsq(const struct whorl_secret *bytes)
+{
+    return bytes->len >= 2 && bytes->bytes[0] == 0xff && bytes->bytes[1] == 0xa0;
+}
+
+bool file_is_an2k(const struct whorl_secret *bytes)
+{
+    return afis_an2k_probable(bytes->bytes, bytes->len);
 }

@@ -12,7 +12,14 @@
  * the path; release *out in any case. */
 bool file_read(const char *path, struct whorl_secret *out, struct whorl_fault *fault);
 
+/* Writes a file anew. false with *fault, where is the path. */
+bool file_write(const char *path, const uint8_t *bytes, size_t len, struct whorl_fault *fault);
+
 /* Whether bytes begin like an ISO/IEC 19794-2 or ANSI INCITS 378 minutiae record. */
 bool file_is_minutiae_record(const struct whorl_secret *bytes);
+
+/* Whether bytes begin like a WSQ picture, or like an ANSI/NIST-ITL transaction. */
+bool file_is_wsq(const struct whorl_secret *bytes);
+bool file_is_an2k(const struct whorl_secret *bytes);
 
 #endif

@@ -26,8 +26,7 @@ static enum afis_status decode(const struct whorl_secret *bytes, uint32_t dpi,
         return afis_template_from_iso(bytes->bytes, bytes->len, 0, tmpl);
     }
     struct afis_image decoded = {0};
-    bool wsq = bytes->len >= 2 && bytes->bytes[0] == 0xff && bytes->bytes[1] == 0xa0;
-    enum afis_status status = (wsq ? afis_image_from_wsq : afis_image_from_png)(
+    enum afis_status status = (file_is_wsq(bytes) ? afis_image_from_wsq : afis_image_from_png)(
         bytes->bytes, bytes->len, dpi, &fingerprint_memory, &decoded);
     if (status == AFIS_OK) {
         status = afis_extract(&decoded, &fingerprint_memory, tmpl, overlay);

@@ -9,11 +9,14 @@
 
 static bool takes_fingers(const struct whorl_plugin *descriptor)
 {
-    if (descriptor->role != WHORL_ROLE_SEARCH)
+    if (descriptor->role != WHORL_ROLE_SEARCH) {
         return false;
-    for (const char *const *m = descriptor->modalities; m && *m; m++)
-        if (strcmp(*m, "finger") == 0)
+    }
+    for (const char *const *m = descriptor->modalities; m && *m; m++) {
+        if (strcmp(*m, "finger") == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -22,11 +25,11 @@ static char *find(const struct conf *conf, const char *name, struct whorl_fault 
 {
     char *dir = NULL;
     const struct conf_plugin *plugin = conf_find_plugin(conf, name);
-    if (!plugin)
+    if (!plugin) {
         whorl_fail(fault, conf->dir, "there is no plugin \"%s\"", name);
-    else if (plugin->descriptor && !takes_fingers(plugin->descriptor))
+    } else if (plugin->descriptor && !takes_fingers(plugin->descriptor)) {
         whorl_fail(fault, conf->dir, "the plugin \"%s\" does not search for fingers", name);
-    else if (asprintf(&dir, "%s/%s", conf->core.data_dir, name) < 0) {
+    } else if (asprintf(&dir, "%s/%s", conf->core.data_dir, name) < 0) {
         dir = NULL;
         whorl_fail(fault, conf->dir, "out of memory");
     }
@@ -38,14 +41,17 @@ struct gallery *gallery_dir_open(const char *conf_dir, const char *name, enum wh
     struct whorl_fault fault = {{0}, {0}};
     struct gallery *gallery = NULL;
     struct conf *conf = read_conf(conf_dir);
-    if (!conf)
+    if (!conf) {
         return NULL;
+    }
     char *dir = find(conf, name, &fault);
     conf_unref(conf);
-    if (dir)
+    if (dir) {
         gallery = gallery_open(dir, mode, &fault);
+    }
     free(dir);
-    if (!gallery)
+    if (!gallery) {
         print_fault(&fault);
+    }
     return gallery;
 }

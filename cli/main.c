@@ -26,6 +26,7 @@ static const struct {
     {"outcome", cmd_outcome, "record what happened after an identification"},
     {"extract", cmd_extract, "images in, minutiae records out"},
     {"compare", cmd_compare, "compare two fingerprints, or a list of pairs"},
+    {"convert", cmd_convert, "fingerprints from one format into another"},
     {"synth", cmd_synth, "make artificial fingerprints"},
 };
 

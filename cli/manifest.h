@@ -9,6 +9,10 @@
  * sex, details [{label, value, level}], source, expires, and fingers [{position, impression, file,
  * dpi, width, height}].
  *
+ * A file may be an ANSI/NIST-ITL transaction: position 0 then means all its fingers, any other
+ * position the fingers of that position. The transaction itself may stand in a manifest's place:
+ * one person, whose id is the file's name without its ending.
+ *
  * expires is a date, YYYY-MM-DD, or "never". Everything is checked here; a line that is wrong is
  * reported and passed over. */
 #ifndef CLI_MANIFEST_H

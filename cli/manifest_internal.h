@@ -8,6 +8,7 @@
 struct manifest {
     FILE *file;
     char *path, *dir;
+    char *made; /* the line that stands for a transaction instead of a manifest */
     bool csv;
     uint64_t read, size;
     unsigned long line;

@@ -12,15 +12,18 @@ static bool keys_known(json_t *object, const char *where, const char *const *nam
 {
     const char *key;
     json_t *value;
-    if (!json_is_object(object))
+    if (!json_is_object(object)) {
         return whorl_fail(fault, where, "must be an object");
+    }
     json_object_foreach(object, key, value)
     {
         const char *const *name = names;
-        while (*name && strcmp(*name, key) != 0)
+        while (*name && strcmp(*name, key) != 0) {
             name++;
-        if (!*name)
+        }
+        if (!*name) {
             return whorl_fail(fault, where, "there is no field \"%.40s\"", key);
+        }
     }
     return true;
 }
@@ -30,10 +33,12 @@ static bool get_text(json_t *object, const char *key, const char **out, struct w
 {
     json_t *value = json_object_get(object, key);
     *out = "";
-    if (!value || json_is_null(value))
+    if (!value || json_is_null(value)) {
         return true;
-    if (!json_is_string(value))
+    }
+    if (!json_is_string(value)) {
         return whorl_fail(fault, key, "must be a string");
+    }
     *out = json_string_value(value);
     return true;
 }
@@ -43,10 +48,13 @@ static bool get_number(json_t *object, const char *key, json_int_t max, json_int
 {
     json_t *value = json_object_get(object, key);
     *out = fallback;
-    if (!value || json_is_null(value))
+    if (!value || json_is_null(value)) {
         return true;
-    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > max)
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > max) {
         return whorl_fail(fault, key, "must be a whole number from 0 to %lld", (long long)max);
+    }
     *out = json_integer_value(value);
     return true;
 }
@@ -60,8 +68,9 @@ static bool get_array(json_t *object, const char *key, size_t max, json_t **out,
         *out = NULL;
         return true;
     }
-    if (!json_is_array(*out) || json_array_size(*out) > max)
+    if (!json_is_array(*out) || json_array_size(*out) > max) {
         return whorl_fail(fault, key, "must be an array of at most %zu", max);
+    }
     return true;
 }
 
@@ -69,16 +78,20 @@ static bool read_identifiers(struct manifest_person *person, struct whorl_fault 
 {
     const char *key;
     json_t *value, *map = json_object_get(person->json, "identifiers");
-    if (!map || json_is_null(map))
+    if (!map || json_is_null(map)) {
         return true;
-    if (!json_is_object(map))
+    }
+    if (!json_is_object(map)) {
         return whorl_fail(fault, "identifiers", "must be an object");
+    }
     json_object_foreach(map, key, value)
     {
-        if (!json_is_string(value))
+        if (!json_is_string(value)) {
             return whorl_fail(fault, "identifiers", "must hold strings");
-        if (!manifest_add_identifier(person, key, json_string_value(value), fault))
+        }
+        if (!manifest_add_identifier(person, key, json_string_value(value), fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -88,14 +101,16 @@ static bool read_names(struct manifest_person *person, struct whorl_fault *fault
     static const char *const keys[] = {"family", "given", NULL};
     json_t *array, *name;
     size_t i;
-    if (!get_array(person->json, "names", 32, &array, fault))
+    if (!get_array(person->json, "names", 32, &array, fault)) {
         return false;
+    }
     json_array_foreach(array, i, name)
     {
         if (!keys_known(name, "names", keys, fault) ||
             !get_text(name, "family", &person->names[i].family, fault) ||
-            !get_text(name, "given", &person->names[i].given, fault))
+            !get_text(name, "given", &person->names[i].given, fault)) {
             return false;
+        }
         person->person.name_count++;
     }
     return true;
@@ -106,18 +121,21 @@ static bool read_details(struct manifest_person *person, struct whorl_fault *fau
     static const char *const keys[] = {"label", "value", "level", NULL};
     json_t *array, *detail;
     size_t i;
-    if (!get_array(person->json, "details", 32, &array, fault))
+    if (!get_array(person->json, "details", 32, &array, fault)) {
         return false;
+    }
     json_array_foreach(array, i, detail)
     {
         struct gallery_detail *to = &person->details[i];
         if (!keys_known(detail, "details", keys, fault) ||
             !get_text(detail, "label", &to->label, fault) ||
             !get_text(detail, "value", &to->value, fault) ||
-            !get_text(detail, "level", &to->level, fault))
+            !get_text(detail, "level", &to->level, fault)) {
             return false;
-        if (!to->level[0])
+        }
+        if (!to->level[0]) {
             to->level = "info";
+        }
         person->person.detail_count++;
     }
     return true;
@@ -136,10 +154,12 @@ static bool read_finger(struct manifest_person *person, json_t *finger, unsigned
         !get_number(finger, "dpi", 10000, 0, &dpi, fault) ||
         !get_number(finger, "width", 1000000, 0, &width, fault) ||
         !get_number(finger, "height", 1000000, 0, &height, fault) ||
-        !get_text(finger, "file", &file, fault))
+        !get_text(finger, "file", &file, fault)) {
         return false;
-    if (position < 0)
+    }
+    if (position < 0) {
         return whorl_fail(fault, "position", "is missing");
+    }
     struct manifest_print print = {.line = line,
                                    .file = (char *)(uintptr_t)file,
                                    .position = (uint8_t)position,
@@ -154,14 +174,17 @@ static bool read_fingers(struct manifest_person *person, struct whorl_fault *fau
 {
     json_t *array, *finger;
     size_t i;
-    if (!get_array(person->json, "fingers", GALLERY_PRINTS_MAX, &array, fault))
+    if (!get_array(person->json, "fingers", GALLERY_PRINTS_MAX, &array, fault)) {
         return false;
-    if (json_array_size(array) == 0)
+    }
+    if (json_array_size(array) == 0) {
         return whorl_fail(fault, "fingers", "there are none");
+    }
     json_array_foreach(array, i, finger)
     {
-        if (!read_finger(person, finger, person->line, fault))
+        if (!read_finger(person, finger, person->line, fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -197,10 +220,12 @@ struct manifest_person *manifest_json_line(struct manifest *manifest, size_t len
         return NULL;
     }
     person->json = json_loadb(manifest->buffer, len, JSON_REJECT_DUPLICATES, &error);
-    if (person->json && read_person(person, fault))
+    if (person->json && read_person(person, fault)) {
         return person;
-    if (!person->json)
+    }
+    if (!person->json) {
         whorl_fail(fault, "", "column %d: %.120s", error.column, error.text);
+    }
     manifest_person_free(person);
     return NULL;
 }

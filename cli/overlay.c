@@ -67,7 +67,8 @@ static void paint_minutia(struct canvas *c, const struct afis_minutia *m)
         double turn = i * (2 * M_PI / 64);
         dot(c, x + 3.5 * SCALE * cos(turn), y + 3.5 * SCALE * sin(turn), colour);
     }
-    for (double r = 3.5 * SCALE; r < 9.0 * SCALE; r += 0.5) {
+    for (int half_pixels = 7 * SCALE; half_pixels < 18 * SCALE; half_pixels++) {
+        double r = half_pixels / 2.0;
         dot(c, x + r * cos(angle), y - r * sin(angle), colour);
     }
 }

@@ -307,7 +307,7 @@ static json_t *hex_of(const char *bytes, uint32_t len)
     if (!text) {
         return NULL;
     }
-    for (uint32_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++) {
         text[2 * i] = digits[(uint8_t)bytes[i] >> 4];
         text[2 * i + 1] = digits[(uint8_t)bytes[i] & 15];
     }

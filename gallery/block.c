@@ -71,12 +71,14 @@ static bool prints_fit(const struct block_entry *entry)
 {
     const uint8_t *at = entry->prints, *end = entry->bytes + entry->len;
     for (unsigned i = 0; i < entry->print_count; i++) {
-        if ((size_t)(end - at) < PRINT_HEADER)
+        if ((size_t)(end - at) < PRINT_HEADER) {
             return false;
+        }
         uint16_t len = get16(at + 2);
         if (at[0] > 10 || len == 0 || len > AFIS_PACKED_MAX ||
-            (size_t)(end - at) < PRINT_HEADER + len)
+            (size_t)(end - at) < PRINT_HEADER + len) {
             return false;
+        }
         at += PRINT_HEADER + len;
     }
     return at == end;
@@ -86,13 +88,15 @@ bool block_next(const uint8_t *bytes, const struct block_info *info, size_t *at,
                 struct block_entry *entry, const char **why)
 {
     *why = NULL;
-    if (*at == info->used)
+    if (*at == info->used) {
         return false;
+    }
     *why = "has a malformed entry";
     const uint8_t *p = bytes + *at;
     size_t room = info->used - *at;
-    if (room < ENTRY_HEADER)
+    if (room < ENTRY_HEADER) {
         return false;
+    }
     entry->bytes = p;
     entry->len = get16(p);
     entry->id_len = p[2];
@@ -101,11 +105,13 @@ bool block_next(const uint8_t *bytes, const struct block_info *info, size_t *at,
     entry->id = (const char *)p + ENTRY_HEADER;
     if (entry->len > room || entry->id_len == 0 || entry->id_len > GALLERY_ID_MAX ||
         entry->len < ENTRY_HEADER + entry->id_len || entry->print_count == 0 ||
-        entry->print_count > GALLERY_PRINTS_MAX)
+        entry->print_count > GALLERY_PRINTS_MAX) {
         return false;
+    }
     entry->prints = p + ENTRY_HEADER + entry->id_len;
-    if (!prints_fit(entry))
+    if (!prints_fit(entry)) {
         return false;
+    }
     *at += entry->len;
     *why = NULL;
     return true;
@@ -125,9 +131,11 @@ bool block_find(const uint8_t *bytes, const struct block_info *info, const char 
 {
     size_t len = strlen(id), at = BLOCK_HEADER;
     const char *why;
-    while (block_next(bytes, info, &at, entry, &why))
-        if (entry->id_len == len && memcmp(entry->id, id, len) == 0)
+    while (block_next(bytes, info, &at, entry, &why)) {
+        if (entry->id_len == len && memcmp(entry->id, id, len) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -150,8 +158,9 @@ static void set_counts(uint8_t *bytes, const struct block_info *info)
 size_t block_entry_size(const struct gallery_person *person)
 {
     size_t size = ENTRY_HEADER + strlen(person->id);
-    for (size_t i = 0; i < person->print_count; i++)
+    for (size_t i = 0; i < person->print_count; i++) {
         size += PRINT_HEADER + person->prints[i].len;
+    }
     return size;
 }
 
@@ -160,8 +169,9 @@ bool block_add(uint8_t *bytes, const struct gallery_person *person)
     struct block_info info;
     block_info(bytes, &info);
     size_t size = block_entry_size(person), id_len = strlen(person->id);
-    if (size > BLOCK_SIZE - info.used)
+    if (size > BLOCK_SIZE - info.used) {
         return false;
+    }
     uint8_t *p = bytes + info.used;
     put16(p, (uint16_t)size);
     p[2] = (uint8_t)id_len;
@@ -189,8 +199,9 @@ bool block_drop(uint8_t *bytes, const char *id, uint32_t *prints)
     struct block_info info;
     struct block_entry entry;
     block_info(bytes, &info);
-    if (!block_find(bytes, &info, id, &entry))
+    if (!block_find(bytes, &info, id, &entry)) {
         return false;
+    }
     size_t at = (size_t)(entry.bytes - bytes), len = entry.len;
     *prints = entry.print_count;
     memmove(bytes + at, bytes + at + len, info.used - at - len);

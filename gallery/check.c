@@ -36,9 +36,10 @@ static void check_templates(struct check *check, const char *id, const struct bl
         struct gallery_print print;
         struct afis_template tmpl;
         block_print(&at, &print);
-        if (afis_template_unpack(print.packed, print.len, &tmpl) != AFIS_OK)
+        if (afis_template_unpack(print.packed, print.len, &tmpl) != AFIS_OK) {
             complain(check, "person %s: the template of position %u, impression %u is damaged", id,
                      print.position, print.impression);
+        }
     }
 }
 
@@ -57,13 +58,15 @@ static void check_entry(struct check *check, uint32_t number, const struct block
         complain(check, "block %u: person %s has no record: %s", number, id, mdb_strerror(rc));
         return;
     }
-    if (person_block(value.mv_data, value.mv_size, &block) && block != number)
+    if (person_block(value.mv_data, value.mv_size, &block) && block != number) {
         complain(check, "block %u: the record of person %s says block %u", number, id, block);
+    }
     person = person_decode(id, entry->id_len, value.mv_data, value.mv_size, NULL, &fault);
-    if (!person)
+    if (!person) {
         complain(check, "person %s: the record %s %s", id, fault.where, fault.text);
-    else if (!person_agrees(person, entry))
+    } else if (!person_agrees(person, entry)) {
         complain(check, "person %s: record and block %u name different prints", id, number);
+    }
     gallery_person_free(person);
 }
 
@@ -77,18 +80,22 @@ static void check_block(struct check *check, const struct index_entry *index)
         complain(check, "block %u %s", index->number, why ? why : mdb_strerror(rc));
         return;
     }
-    if (info.stamp != index->stamp || info.people != index->people)
+    if (info.stamp != index->stamp || info.people != index->people) {
         complain(check, "block %u differs from what the index says of it", index->number);
+    }
     struct block_entry entry;
     size_t at = BLOCK_HEADER;
     uint64_t people = 0, prints = 0;
-    for (; block_next(bytes, &info, &at, &entry, &why); people++, prints += entry.print_count)
+    for (; block_next(bytes, &info, &at, &entry, &why); people++, prints += entry.print_count) {
         check_entry(check, index->number, &entry);
-    if (why)
+    }
+    if (why) {
         complain(check, "block %u %s", index->number, why);
-    if (people != info.people || prints != info.prints)
+    }
+    if (people != info.people || prints != info.prints) {
         complain(check, "block %u does not hold as many people and prints as it says",
                  index->number);
+    }
     check->people += people;
     check->prints += prints;
 }
@@ -98,15 +105,17 @@ static int check_index(struct check *check)
     MDB_cursor *cursor;
     MDB_val key, value;
     int rc = mdb_cursor_open(check->txn, check->gallery->index, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         struct index_entry entry;
         check->blocks++;
-        if (index_decode(&key, &value, &entry) != 0)
+        if (index_decode(&key, &value, &entry) != 0) {
             complain(check, "the index has a malformed record");
-        else
+        } else {
             check_block(check, &entry);
+        }
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -118,8 +127,9 @@ static int check_people(struct check *check)
     MDB_cursor *cursor;
     MDB_val key, value;
     int rc = mdb_cursor_open(check->txn, check->gallery->people, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         char id[GALLERY_ID_MAX + 1] = {0};
         const uint8_t *bytes;
@@ -133,10 +143,11 @@ static int check_people(struct check *check)
             continue;
         }
         rc = block_read(check->gallery, check->txn, number, &bytes, &info, &why);
-        if (rc == MDB_NOTFOUND)
+        if (rc == MDB_NOTFOUND) {
             complain(check, "person %s: the record says block %u, which is missing", id, number);
-        else if (rc == 0 && !block_find(bytes, &info, id, &entry))
+        } else if (rc == 0 && !block_find(bytes, &info, id, &entry)) {
             complain(check, "person %s: not in block %u, as the record says", id, number);
+        }
         /* A damaged block was reported on the way through the index. */
     }
     mdb_cursor_close(cursor);
@@ -148,22 +159,28 @@ static int check_counters(struct check *check)
     struct meta meta;
     MDB_stat people, blocks;
     int rc = meta_read(check->gallery, check->txn, &meta);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_stat(check->txn, check->gallery->people, &people);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_stat(check->txn, check->gallery->blocks, &blocks);
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return rc;
-    if (meta.people != check->people || meta.people != people.ms_entries)
+    }
+    if (meta.people != check->people || meta.people != people.ms_entries) {
         complain(check, "the gallery counts %llu people, its blocks hold %llu, its records %zu",
                  (unsigned long long)meta.people, (unsigned long long)check->people,
                  people.ms_entries);
-    if (meta.prints != check->prints)
+    }
+    if (meta.prints != check->prints) {
         complain(check, "the gallery counts %llu prints, its blocks hold %llu",
                  (unsigned long long)meta.prints, (unsigned long long)check->prints);
-    if (blocks.ms_entries != check->blocks)
+    }
+    if (blocks.ms_entries != check->blocks) {
         complain(check, "the index lists %llu blocks, there are %zu",
                  (unsigned long long)check->blocks, blocks.ms_entries);
+    }
     return 0;
 }
 
@@ -172,13 +189,16 @@ bool gallery_check(struct gallery *gallery, void (*problem)(void *ctx, const cha
 {
     struct check check = {.gallery = gallery, .problem = problem, .ctx = ctx};
     check.txn = whorl_store_read(gallery->store, fault);
-    if (!check.txn)
+    if (!check.txn) {
         return false;
+    }
     int rc = check_index(&check);
-    if (rc == 0)
+    if (rc == 0) {
         rc = check_people(&check);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = check_counters(&check);
+    }
     whorl_store_done(gallery->store, check.txn);
     *problems += check.problems;
     return rc == 0 || whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));

@@ -8,7 +8,7 @@
 
 #define MINUTIAE_MIN 6u /* fewer say nothing about whose finger it is */
 
-const char *const decode_formats[] = {"png", "raw", "iso19794-2", NULL};
+const char *const decode_formats[] = {"png", "raw", "wsq", "iso19794-2", NULL};
 
 bool decode_is_image(const char *format)
 {
@@ -40,6 +40,10 @@ static enum afis_status decode_image(const struct decode_sample *sample,
         *stage = "PNG";
         return afis_image_from_png(sample->bytes, sample->len, dpi, memory, image);
     }
+    if (strcmp(sample->format, "wsq") == 0) {
+        *stage = "WSQ";
+        return afis_image_from_wsq(sample->bytes, sample->len, dpi, memory, image);
+    }
     *stage = "raw image";
     return afis_image_from_raw(sample->bytes, sample->len, sample->width, sample->height, dpi,
                                memory, image);
@@ -56,16 +60,18 @@ enum afis_status decode_finger(const struct decode_sample *sample, const struct 
     } else {
         struct afis_image image = {0};
         status = decode_image(sample, memory, &image, &stage);
-        if (status == AFIS_OK)
+        if (status == AFIS_OK) {
             status = afis_extract(&image, memory, out, NULL);
+        }
         afis_image_release(&image, memory);
     }
     if (status != AFIS_OK) {
         whorl_fail(fault, "", "%s: %s", stage, afis_status_text(status));
         return status;
     }
-    if (sample->position != 0)
+    if (sample->position != 0) {
         out->position = sample->position;
+    }
     return AFIS_OK;
 }
 
@@ -75,13 +81,16 @@ bool decode_usable(const struct afis_template *tmpl, bool image, unsigned min_qu
     bool judged = image || tmpl->quality != 0;
     const char *advice = afis_quality_advice(tmpl->reasons);
     const char *colon = advice[0] ? ": " : "";
-    if (tmpl->reasons & AFIS_REASON_NOT_A_FINGER)
+    if (tmpl->reasons & AFIS_REASON_NOT_A_FINGER) {
         return whorl_fail(fault, "", "%s", afis_status_text(AFIS_NOT_A_FINGER));
-    if (judged && tmpl->quality < min_quality)
-        return whorl_fail(fault, "", "quality %u, at least %u is needed%s%s", tmpl->quality,
-                          min_quality, colon, advice);
-    if (tmpl->count < MINUTIAE_MIN)
+    }
+    if (judged && tmpl->quality < min_quality) {
+        return whorl_fail(fault, "", "below the quality of %u that is needed%s%s", min_quality,
+                          colon, advice);
+    }
+    if (tmpl->count < MINUTIAE_MIN) {
         return whorl_fail(fault, "", "only %u minutiae were found, at least %u are needed%s%s",
                           tmpl->count, MINUTIAE_MIN, colon, advice);
+    }
     return true;
 }

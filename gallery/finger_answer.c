@@ -19,8 +19,9 @@ static const char *clip(char *text)
     size_t len = strlen(text);
     if (len > TEXT_MAX) {
         len = TEXT_MAX;
-        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80) {
             len--;
+        }
         text[len] = '\0';
     }
     return text;
@@ -51,9 +52,10 @@ static void say_unused(struct reason *reason, const struct finger_request *reque
 {
     for (size_t i = 0; i < request->sample_count; i++) {
         const struct finger_sample *sample = &request->samples[i];
-        if (sample->state != SAMPLE_USABLE)
+        if (sample->state != SAMPLE_USABLE) {
             say(reason, "samples[%lld] (%s): %s", (long long)sample->index,
                 decode_position_name(sample->position), sample->fault.text);
+        }
     }
 }
 
@@ -75,8 +77,9 @@ static void pack_samples(msgpack_packer *pk, const struct finger_request *reques
         msgpack_pack_map(pk, advice[0] ? 3 : 2);
         whorl_put_int(pk, "sample", sample->index);
         whorl_put_int(pk, "quality", sample->quality);
-        if (advice[0])
+        if (advice[0]) {
             put_text(pk, "advice", advice);
+        }
     }
 }
 
@@ -84,8 +87,9 @@ void finger_answer_unusable(msgpack_packer *pk, const struct finger_request *req
 {
     struct reason reason = {.len = 0};
     bool failed = false;
-    for (size_t i = 0; i < request->sample_count; i++)
+    for (size_t i = 0; i < request->sample_count; i++) {
         failed = failed || request->samples[i].state == SAMPLE_FAILED;
+    }
     say_unused(&reason, request);
     msgpack_pack_map(pk, 3);
     whorl_put_str(pk, "class", failed ? "unavailable" : "poor_quality");
@@ -118,8 +122,9 @@ static const char *classify(const struct gallery_result *result, struct reason *
         say(reason, "nobody in the gallery has a print that these fingers could be compared with");
         return "unavailable";
     }
-    if (result->candidate_count == 0)
+    if (result->candidate_count == 0) {
         return "no_match";
+    }
     return is_match(result) ? "match" : "possible";
 }
 
@@ -129,9 +134,10 @@ static void pack_candidates(msgpack_packer *pk, const struct finger_request *req
     const struct finger_instance *instance = request->instance;
     whorl_put_key(pk, "candidates");
     msgpack_pack_array(pk, count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         instance->kind->candidate(pk, result->candidates[i].person, result->candidates[i].score,
                                   instance->host->settings, request->force);
+    }
 }
 
 static void pack_searched(msgpack_packer *pk, const struct gallery_result *result)
@@ -149,20 +155,24 @@ void finger_answer_result(msgpack_packer *pk, const struct finger_request *reque
     const char *class = classify(result, &reason);
     bool match = strcmp(class, "match") == 0, possible = strcmp(class, "possible") == 0;
     size_t count = match ? 1 : possible ? result->candidate_count : 0;
-    if (possible && result->above_possible > count)
+    if (possible && result->above_possible > count) {
         say(&reason, "%llu more candidates are not shown",
             (unsigned long long)(result->above_possible - count));
-    if (count == 0 && result->comparable > 0 && result->comparable < result->people)
+    }
+    if (count == 0 && result->comparable > 0 && result->comparable < result->people) {
         say(&reason, "%llu of %llu people have no valid print of these fingers",
             (unsigned long long)(result->people - result->comparable),
             (unsigned long long)result->people);
+    }
     say_unused(&reason, request);
     msgpack_pack_map(pk, 3u + (reason.len > 0) + (count > 0));
     whorl_put_str(pk, "class", class);
-    if (reason.len > 0)
+    if (reason.len > 0) {
         put_text(pk, "reason", reason.text);
-    if (count > 0)
+    }
+    if (count > 0) {
         pack_candidates(pk, request, result, count);
+    }
     pack_searched(pk, result);
     pack_samples(pk, request);
 }
@@ -182,8 +192,9 @@ void finger_search_pack_identifiers(msgpack_packer *pk, const struct gallery_per
 {
     whorl_put_key(pk, "identifiers");
     msgpack_pack_map(pk, person->identifier_count);
-    for (size_t i = 0; i < person->identifier_count; i++)
+    for (size_t i = 0; i < person->identifier_count; i++) {
         whorl_put_str(pk, person->identifiers[i].key, person->identifiers[i].value);
+    }
 }
 
 void finger_search_pack_detail(msgpack_packer *pk, const char *label, const char *value,

@@ -21,8 +21,9 @@ int finger_search_check(const struct whorl_settings *settings, struct whorl_faul
 {
     double match = settings->real(settings, NULL, "match_fpir");
     double possible = settings->real(settings, NULL, "possible_fpir");
-    if (match <= possible)
+    if (match <= possible) {
         return 0;
+    }
     whorl_fail(fault, "possible_fpir", "must not be below match_fpir (%g)", match);
     return -1;
 }
@@ -65,10 +66,12 @@ void finger_search_stop(void *arg)
 static void release_request(struct finger_request *request)
 {
     const struct whorl_host *host = request->instance->host;
-    for (size_t i = 0; i < request->sample_count; i++)
+    for (size_t i = 0; i < request->sample_count; i++) {
         host->secret_free(host, request->samples[i].finger, afis_finger_size());
-    for (unsigned i = 0; request->lanes && i < request->lane_count; i++)
+    }
+    for (unsigned i = 0; request->lanes && i < request->lane_count; i++) {
         host->secret_free(host, request->lanes[i].scratch, gallery_search_scratch_size());
+    }
     free(request->lanes);
     gallery_search_free(request->search);
     whorl_msg_release(&request->msg);
@@ -127,8 +130,9 @@ static bool cancelled(void *arg)
 {
     struct finger_request *request = arg;
     const struct whorl_host *host = request->instance->host;
-    if (!atomic_load(&request->given_up) && host->cancelled(host, request->call))
+    if (!atomic_load(&request->given_up) && host->cancelled(host, request->call)) {
         atomic_store(&request->given_up, true);
+    }
     return atomic_load(&request->given_up);
 }
 
@@ -166,15 +170,17 @@ static void conclude(struct finger_request *request)
 
 static void leave_lane(struct finger_request *request)
 {
-    if (atomic_fetch_sub(&request->lanes_left, 1) == 1)
+    if (atomic_fetch_sub(&request->lanes_left, 1) == 1) {
         conclude(request);
+    }
 }
 
 static void submit_lane(struct finger_lane *lane)
 {
     const struct whorl_host *host = lane->request->instance->host;
-    if (host->submit(host, lane_job, lane))
+    if (host->submit(host, lane_job, lane)) {
         return;
+    }
     atomic_store(&lane->request->given_up, true);
     leave_lane(lane->request);
 }
@@ -198,8 +204,9 @@ static void lane_job(void *arg)
 static void start_lanes(struct finger_request *request)
 {
     atomic_store(&request->lanes_left, request->lane_count + 1);
-    for (unsigned i = 0; i < request->lane_count; i++)
+    for (unsigned i = 0; i < request->lane_count; i++) {
         submit_lane(&request->lanes[i]);
+    }
     leave_lane(request);
 }
 
@@ -207,14 +214,16 @@ static bool make_lanes(struct finger_request *request)
 {
     const struct whorl_host *host = request->instance->host;
     request->lanes = calloc(host->workers, sizeof *request->lanes);
-    if (!request->lanes)
+    if (!request->lanes) {
         return false;
+    }
     for (; request->lane_count < host->workers; request->lane_count++) {
         struct finger_lane *lane = &request->lanes[request->lane_count];
         lane->request = request;
         lane->scratch = host->secret_alloc(host, gallery_search_scratch_size());
-        if (!lane->scratch)
+        if (!lane->scratch) {
             break;
+        }
     }
     return request->lane_count > 0; /* fewer than there are workers will do */
 }
@@ -270,16 +279,18 @@ static enum sample_state prepare(struct finger_sample *sample, const struct afis
     sample->reasons = tmpl->reasons;
     sample->position = tmpl->position;
     if (!decode_usable(tmpl, decode_is_image(sample->format), instance->min_quality,
-                       &sample->fault))
+                       &sample->fault)) {
         return SAMPLE_POOR;
+    }
     sample->finger = instance->host->secret_alloc(instance->host, afis_finger_size());
     if (!sample->finger) {
         whorl_fail(&sample->fault, "", "not enough locked memory");
         return SAMPLE_FAILED;
     }
     enum afis_status status = afis_finger_prepare(tmpl, sample->finger);
-    if (status == AFIS_OK)
+    if (status == AFIS_OK) {
         return SAMPLE_USABLE;
+    }
     whorl_fail(&sample->fault, "", "%s", afis_status_text(status));
     return SAMPLE_POOR;
 }
@@ -308,16 +319,20 @@ static enum sample_state decode(struct finger_sample *sample)
 /* All samples are decoded: goes on with those that can be used. */
 static void leave_samples(struct finger_request *request)
 {
-    if (atomic_fetch_sub(&request->samples_left, 1) != 1)
+    if (atomic_fetch_sub(&request->samples_left, 1) != 1) {
         return;
-    for (size_t i = 0; i < request->sample_count; i++)
-        if (request->samples[i].state == SAMPLE_USABLE)
+    }
+    for (size_t i = 0; i < request->sample_count; i++) {
+        if (request->samples[i].state == SAMPLE_USABLE) {
             request->probes[request->probe_count++] =
                 (struct gallery_probe){request->samples[i].finger, request->samples[i].position};
-    if (request->probe_count == 0)
+        }
+    }
+    if (request->probe_count == 0) {
         complete_unusable(request);
-    else
+    } else {
         begin_search(request);
+    }
 }
 
 static void sample_job(void *arg)
@@ -325,8 +340,9 @@ static void sample_job(void *arg)
     struct finger_sample *sample = arg;
     struct finger_request *request = sample->request;
     const struct whorl_host *host = request->instance->host;
-    if (sample->state == SAMPLE_USABLE)
+    if (sample->state == SAMPLE_USABLE) {
         sample->state = decode(sample);
+    }
     unsigned left = atomic_load(&request->samples_left);
     host->progress(host, request->call, "extracting",
                    1.0 - (double)left / (double)(request->sample_count + 1));
@@ -358,8 +374,9 @@ static bool read_sample(struct finger_sample *sample, const msgpack_object *obje
         [DATA] = {"data", WHORL_FIELD_BIN, true, 1, UINT32_MAX, NULL},
     };
     if (!whorl_fields_read_lenient(object, path, fields, SAMPLE_FIELDS, fault) ||
-        !whorl_str_copy(fields[FORMAT].value, sample->format, sizeof sample->format))
+        !whorl_str_copy(fields[FORMAT].value, sample->format, sizeof sample->format)) {
         return false;
+    }
     uint32_t position = whole(&fields[POSITION]);
     sample->index = (int64_t)whole(&fields[INDEX]);
     sample->source = (struct decode_sample){
@@ -381,23 +398,26 @@ static bool read_sample(struct finger_sample *sample, const msgpack_object *obje
 
 static bool read_message(struct finger_request *request, struct whorl_fault *fault)
 {
-    if (!whorl_msg_parse(request->message, request->len, &request->msg, fault))
+    if (!whorl_msg_parse(request->message, request->len, &request->msg, fault)) {
         return false;
+    }
     struct whorl_field fields[] = {
         {"force", WHORL_FIELD_STR, true, 1, sizeof request->force - 1, NULL},
         {"samples", WHORL_FIELD_ARRAY, true, 1, GALLERY_PROBES_MAX, NULL},
     };
     if (!whorl_fields_read_lenient(&request->msg.root, "", fields, 2, fault) ||
-        !whorl_str_copy(fields[0].value, request->force, sizeof request->force))
+        !whorl_str_copy(fields[0].value, request->force, sizeof request->force)) {
         return false;
+    }
     const msgpack_object_array *array = &fields[1].value->via.array;
     for (size_t i = 0; i < array->size; i++) {
         char path[24];
         snprintf(path, sizeof path, "samples[%zu]", i);
         request->samples[i].request = request;
         request->sample_count++;
-        if (!read_sample(&request->samples[i], &array->ptr[i], path, fault))
+        if (!read_sample(&request->samples[i], &array->ptr[i], path, fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -419,8 +439,9 @@ static void read_job(void *arg)
     atomic_store(&request->samples_left, (unsigned)request->sample_count + 1);
     for (size_t i = 0; i < request->sample_count; i++) {
         struct finger_sample *sample = &request->samples[i];
-        if (host->submit(host, sample_job, sample))
+        if (host->submit(host, sample_job, sample)) {
             continue;
+        }
         whorl_fail(&sample->fault, "", "the server is stopping");
         sample->state = SAMPLE_FAILED;
         leave_samples(request);
@@ -447,6 +468,7 @@ void finger_search_call(void *arg, uint64_t call, const uint8_t *message, size_t
     request->call = call;
     request->message = message;
     request->len = len;
-    if (!host->submit(host, read_job, request))
+    if (!host->submit(host, read_job, request)) {
         complete_unavailable(request, "the server is stopping");
+    }
 }

@@ -25,16 +25,18 @@ struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct
     if (gallery->store && whorl_store_db(gallery->store, "meta", 0, &gallery->meta, fault) &&
         whorl_store_db(gallery->store, "index", MDB_INTEGERKEY, &gallery->index, fault) &&
         whorl_store_db(gallery->store, "blocks", MDB_INTEGERKEY, &gallery->blocks, fault) &&
-        whorl_store_db(gallery->store, "people", 0, &gallery->people, fault))
+        whorl_store_db(gallery->store, "people", 0, &gallery->people, fault)) {
         return gallery;
+    }
     gallery_close(gallery);
     return NULL;
 }
 
 void gallery_close(struct gallery *gallery)
 {
-    if (!gallery)
+    if (!gallery) {
         return;
+    }
     whorl_store_close(gallery->store);
     free(gallery);
 }
@@ -44,12 +46,15 @@ int meta_read(const struct gallery *gallery, MDB_txn *txn, struct meta *meta)
     MDB_val key = {sizeof META_KEY - 1, META_KEY}, value;
     memset(meta, 0, sizeof *meta);
     int rc = mdb_get(txn, gallery->meta, &key, &value);
-    if (rc == MDB_NOTFOUND)
+    if (rc == MDB_NOTFOUND) {
         return 0;
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return rc;
-    if (value.mv_size != META_SIZE)
+    }
+    if (value.mv_size != META_SIZE) {
         return MDB_CORRUPTED;
+    }
     const uint8_t *p = value.mv_data;
     meta->stamp = get64(p);
     meta->people = get64(p + 8);
@@ -71,8 +76,9 @@ int meta_write(const struct gallery *gallery, MDB_txn *txn, const struct meta *m
 
 int index_decode(const MDB_val *key, const MDB_val *value, struct index_entry *entry)
 {
-    if (key->mv_size != sizeof entry->number || value->mv_size != INDEX_SIZE)
+    if (key->mv_size != sizeof entry->number || value->mv_size != INDEX_SIZE) {
         return MDB_CORRUPTED;
+    }
     memcpy(&entry->number, key->mv_data, sizeof entry->number);
     entry->stamp = get64(value->mv_data);
     entry->people = get32((const uint8_t *)value->mv_data + 8);
@@ -95,10 +101,12 @@ int block_read(const struct gallery *gallery, MDB_txn *txn, uint32_t number, con
     MDB_val key = {sizeof number, &number}, value;
     *why = NULL;
     int rc = mdb_get(txn, gallery->blocks, &key, &value);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
-    if (!block_open(value.mv_data, value.mv_size, info, why))
+    }
+    if (!block_open(value.mv_data, value.mv_size, info, why)) {
         return MDB_CORRUPTED;
+    }
     if (info->number != number) {
         *why = "is another block's";
         return MDB_CORRUPTED;
@@ -113,8 +121,9 @@ int person_read(const struct gallery *gallery, MDB_txn *txn, const char *id, siz
     MDB_val key = {id_len, (void *)(uintptr_t)id}, value;
     *person = NULL;
     int rc = mdb_get(txn, gallery->people, &key, &value);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     const uint8_t *block;
     struct block_info info;
     struct block_entry entry;
@@ -142,16 +151,19 @@ bool gallery_count(struct gallery *gallery, struct gallery_counts *counts,
                    struct whorl_fault *fault)
 {
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
-    if (!txn)
+    if (!txn) {
         return false;
+    }
     struct meta meta;
     MDB_stat stat = {0};
     int rc = meta_read(gallery, txn, &meta);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_stat(txn, gallery->index, &stat);
+    }
     whorl_store_done(gallery->store, txn);
-    if (rc != 0)
+    if (rc != 0) {
         return whorl_fail(fault, "", "cannot read the gallery's counters: %s", mdb_strerror(rc));
+    }
     *counts = (struct gallery_counts){meta.people, meta.prints, stat.ms_entries};
     return true;
 }
@@ -169,17 +181,21 @@ bool gallery_get(struct gallery *gallery, const char *id, bool prints,
 {
     *person = NULL;
     size_t len = strlen(id);
-    if (len == 0 || len > GALLERY_ID_MAX)
+    if (len == 0 || len > GALLERY_ID_MAX) {
         return true;
+    }
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
-    if (!txn)
+    if (!txn) {
         return false;
+    }
     int rc = person_read(gallery, txn, id, len, prints, person, fault);
     whorl_store_done(gallery->store, txn);
-    if (rc == MDB_NOTFOUND)
+    if (rc == MDB_NOTFOUND) {
         return true;
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return whorl_fail(fault, id, "cannot be read: %s", mdb_strerror(rc));
+    }
     return *person || blame(fault, id);
 }
 
@@ -190,14 +206,17 @@ static int next_people(struct gallery *gallery, const char *after, struct galler
     *count = 0;
     MDB_cursor *cursor;
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
-    if (!txn)
+    if (!txn) {
         return MDB_PANIC;
+    }
     int rc = mdb_cursor_open(txn, gallery->people, &cursor);
     if (rc == 0) {
         MDB_val key = {strlen(after), (void *)(uintptr_t)after}, value;
         rc = mdb_cursor_get(cursor, &key, &value, after[0] ? MDB_SET_RANGE : MDB_FIRST);
-        if (rc == 0 && key.mv_size == strlen(after) && memcmp(key.mv_data, after, key.mv_size) == 0)
+        if (rc == 0 && key.mv_size == strlen(after) &&
+            memcmp(key.mv_data, after, key.mv_size) == 0) {
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        }
         for (; rc == 0 && *count < EACH_BATCH; (*count)++) {
             batch[*count] =
                 person_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, NULL, fault);
@@ -212,8 +231,9 @@ static int next_people(struct gallery *gallery, const char *after, struct galler
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         }
         mdb_cursor_close(cursor);
-        if (rc != 0 && rc != MDB_NOTFOUND && rc != MDB_CORRUPTED)
+        if (rc != 0 && rc != MDB_NOTFOUND && rc != MDB_CORRUPTED) {
             whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
+        }
     }
     whorl_store_done(gallery->store, txn);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -229,15 +249,18 @@ bool gallery_each(struct gallery *gallery,
         size_t count;
         int rc = next_people(gallery, after, batch, &count, fault);
         bool go_on = rc == 0;
-        if (count > 0)
-            strcpy(after, batch[count - 1]->id);
+        if (count > 0) {
+            memcpy(after, batch[count - 1]->id, strlen(batch[count - 1]->id) + 1);
+        }
         for (size_t i = 0; i < count; i++) {
             go_on = go_on && visit(ctx, batch[i]);
             gallery_person_free(batch[i]);
         }
-        if (rc != 0)
+        if (rc != 0) {
             return false;
-        if (!go_on || count < EACH_BATCH)
+        }
+        if (!go_on || count < EACH_BATCH) {
             return true;
+        }
     }
 }

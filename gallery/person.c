@@ -31,8 +31,9 @@ static void pack_lists(msgpack_packer *pk, const struct gallery_person *person)
 {
     whorl_put_key(pk, "identifiers");
     msgpack_pack_map(pk, person->identifier_count);
-    for (size_t i = 0; i < person->identifier_count; i++)
+    for (size_t i = 0; i < person->identifier_count; i++) {
         whorl_put_str(pk, person->identifiers[i].key, person->identifiers[i].value);
+    }
     whorl_put_key(pk, "names");
     msgpack_pack_array(pk, person->name_count);
     for (size_t i = 0; i < person->name_count; i++) {
@@ -68,8 +69,9 @@ struct sink {
 static int sink_write(void *arg, const char *bytes, size_t len)
 {
     struct sink *sink = arg;
-    if (!sink->full && msgpack_sbuffer_write(sink->out, bytes, len) != 0)
+    if (!sink->full && msgpack_sbuffer_write(sink->out, bytes, len) != 0) {
         sink->full = true;
+    }
     return sink->full ? -1 : 0;
 }
 
@@ -87,8 +89,9 @@ bool person_encode(const struct gallery_person *person, uint32_t block, msgpack_
     whorl_put_str(&pk, "source", person->source);
     whorl_put_int(&pk, "enrolled", person->enrolled);
     whorl_put_int(&pk, "expires", person->expires);
-    if (sink.full || out->size > RECORD_MAX)
+    if (sink.full || out->size > RECORD_MAX) {
         return false;
+    }
     uint8_t *bytes = (uint8_t *)out->data;
     put32(bytes + AT_VERSION, VERSION);
     put32(bytes + AT_BLOCK, block);
@@ -99,8 +102,9 @@ bool person_encode(const struct gallery_person *person, uint32_t block, msgpack_
 bool person_block(const uint8_t *bytes, size_t len, uint32_t *block)
 {
     if (len < HEADER || len > RECORD_MAX || get32(bytes + AT_VERSION) != VERSION ||
-        get32(bytes + AT_CHECKSUM) != checksum(bytes, len))
+        get32(bytes + AT_CHECKSUM) != checksum(bytes, len)) {
         return false;
+    }
     *block = get32(bytes + AT_BLOCK);
     return true;
 }
@@ -135,8 +139,9 @@ static const char *take_text(struct arena *arena, const msgpack_object *object)
 static const msgpack_object *row(const msgpack_object *array, size_t i, uint32_t columns)
 {
     const msgpack_object *o = &array->via.array.ptr[i];
-    if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != columns)
+    if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != columns) {
         return NULL;
+    }
     return o->via.array.ptr;
 }
 
@@ -154,8 +159,9 @@ static bool take_names(struct arena *arena, const msgpack_object *array)
 {
     for (size_t i = 0; i < array->via.array.size; i++) {
         const msgpack_object *o = row(array, i, 2);
-        if (!o)
+        if (!o) {
             return false;
+        }
         arena->names[i].family = take_text(arena, &o[0]);
         arena->names[i].given = take_text(arena, &o[1]);
     }
@@ -168,8 +174,9 @@ static bool take_details(struct arena *arena, const msgpack_object *array)
 {
     for (size_t i = 0; i < array->via.array.size; i++) {
         const msgpack_object *o = row(array, i, 3);
-        if (!o)
+        if (!o) {
             return false;
+        }
         arena->details[i].label = take_text(arena, &o[0]);
         arena->details[i].value = take_text(arena, &o[1]);
         arena->details[i].level = take_text(arena, &o[2]);
@@ -186,8 +193,9 @@ static bool take_prints(struct arena *arena, const msgpack_object *array)
         struct gallery_print *print = &arena->prints[i];
         if (!o || o[0].type != MSGPACK_OBJECT_POSITIVE_INTEGER || o[0].via.u64 > 10 ||
             o[1].type != MSGPACK_OBJECT_POSITIVE_INTEGER || o[1].via.u64 > 255 ||
-            o[2].type != MSGPACK_OBJECT_BIN || o[2].via.bin.size != GALLERY_DIGEST)
+            o[2].type != MSGPACK_OBJECT_BIN || o[2].via.bin.size != GALLERY_DIGEST) {
             return false;
+        }
         print->position = (uint8_t)o[0].via.u64;
         print->impression = (uint8_t)o[1].via.u64;
         memcpy(print->digest, o[2].via.bin.ptr, GALLERY_DIGEST);
@@ -213,13 +221,15 @@ static bool take_fields(struct arena *arena, const msgpack_object *root, struct 
         [ENROLLED] = {"enrolled", WHORL_FIELD_INT, true, 0, latest, NULL},
         [EXPIRES] = {"expires", WHORL_FIELD_INT, true, 0, latest, NULL},
     };
-    if (!whorl_fields_read(root, "", fields, FIELDS, fault))
+    if (!whorl_fields_read(root, "", fields, FIELDS, fault)) {
         return false;
+    }
     struct gallery_person *person = &arena->person;
     take_pairs(arena, fields[IDENTIFIERS].value);
     if (!take_names(arena, fields[NAMES].value) || !take_details(arena, fields[DETAILS].value) ||
-        !take_prints(arena, fields[PRINTS].value))
+        !take_prints(arena, fields[PRINTS].value)) {
         return whorl_fail(fault, "", "has a malformed list");
+    }
     person->born = take_text(arena, fields[BORN].value);
     person->sex = take_text(arena, fields[SEX].value);
     person->source = take_text(arena, fields[SOURCE].value);
@@ -230,15 +240,17 @@ static bool take_fields(struct arena *arena, const msgpack_object *root, struct 
 
 bool person_agrees(const struct gallery_person *person, const struct block_entry *entry)
 {
-    if (person->print_count != entry->print_count || person->expires != entry->expires)
+    if (person->print_count != entry->print_count || person->expires != entry->expires) {
         return false;
+    }
     const uint8_t *at = entry->prints;
     for (size_t i = 0; i < person->print_count; i++) {
         struct gallery_print print;
         block_print(&at, &print);
         if (print.position != person->prints[i].position ||
-            print.impression != person->prints[i].impression)
+            print.impression != person->prints[i].impression) {
             return false;
+        }
     }
     return true;
 }
@@ -247,8 +259,9 @@ bool person_agrees(const struct gallery_person *person, const struct block_entry
 static bool take_templates(struct arena *arena, const struct block_entry *entry,
                            struct whorl_fault *fault)
 {
-    if (!person_agrees(&arena->person, entry))
+    if (!person_agrees(&arena->person, entry)) {
         return whorl_fail(fault, "", "disagrees with its block");
+    }
     uint8_t *to = (uint8_t *)arena->text;
     const uint8_t *at = entry->prints;
     for (size_t i = 0; i < arena->person.print_count; i++) {
@@ -266,8 +279,9 @@ static bool take_templates(struct arena *arena, const struct block_entry *entry,
 static struct arena *new_arena(const char *id, size_t id_len, size_t room)
 {
     struct arena *arena = calloc(1, sizeof *arena + id_len + 1 + room);
-    if (!arena)
+    if (!arena) {
         return NULL;
+    }
     arena->text = arena->texts;
     memcpy(arena->text, id, id_len);
     arena->person.id = arena->text;
@@ -285,15 +299,17 @@ struct gallery_person *person_decode(const char *id, size_t id_len, const uint8_
         whorl_fail(fault, "", "fails its checksum");
         return NULL;
     }
-    if (!whorl_msg_parse(bytes + HEADER, len - HEADER, &msg, fault))
+    if (!whorl_msg_parse(bytes + HEADER, len - HEADER, &msg, fault)) {
         return NULL;
+    }
     struct arena *arena = new_arena(id, id_len, len + (entry ? entry->len : 0u));
     bool done = arena ? take_fields(arena, &msg.root, fault) &&
                             (!entry || take_templates(arena, entry, fault))
                       : whorl_fail(fault, "", "no memory");
     whorl_msg_release(&msg);
-    if (done)
+    if (done) {
         return &arena->person;
+    }
     free(arena);
     return NULL;
 }

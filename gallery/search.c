@@ -55,15 +55,17 @@ struct gallery_search {
 static void list_block(struct block_state *to, const struct index_entry *entry,
                        const struct gallery_search *search, size_t *old)
 {
-    while (*old < search->block_count && search->blocks[*old].number < entry->number)
+    while (*old < search->block_count && search->blocks[*old].number < entry->number) {
         (*old)++;
-    const struct block_state *known = &search->blocks[*old];
-    if (*old < search->block_count && known->number == entry->number &&
-        known->stamp == entry->stamp && known->status != UNREAD)
+    }
+    const struct block_state *known = *old < search->block_count ? &search->blocks[*old] : NULL;
+    if (known != NULL && known->number == entry->number && known->stamp == entry->stamp &&
+        known->status != UNREAD) {
         *to = *known;
-    else
+    } else {
         *to = (struct block_state){
             .number = entry->number, .people = entry->people, .stamp = entry->stamp};
+    }
 }
 
 static int read_index(const struct gallery_search *search, MDB_txn *txn, struct block_state *list,
@@ -73,15 +75,18 @@ static int read_index(const struct gallery_search *search, MDB_txn *txn, struct 
     MDB_val key, value;
     size_t old = 0;
     int rc = mdb_cursor_open(txn, search->gallery->index, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     for (*count = 0; *count < room; (*count)++) {
         struct index_entry entry;
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-        if (rc == 0)
+        if (rc == 0) {
             rc = index_decode(&key, &value, &entry);
-        if (rc != 0)
+        }
+        if (rc != 0) {
             break;
+        }
         list_block(&list[*count], &entry, search, &old);
     }
     mdb_cursor_close(cursor);
@@ -102,8 +107,9 @@ static void drop_stale_hits(struct gallery_search *search)
         const struct block_state *block =
             bsearch(&search->hits[i].block, search->blocks, search->block_count,
                     sizeof *search->blocks, compare_blocks);
-        if (block && block->status == READ)
+        if (block && block->status == READ) {
             search->hits[kept++] = search->hits[i];
+        }
     }
     search->hit_count = kept;
 }
@@ -114,11 +120,13 @@ static bool list_blocks(struct gallery_search *search, MDB_txn *txn, size_t *unr
 {
     MDB_stat stat;
     int rc = mdb_stat(txn, search->gallery->index, &stat);
-    if (rc != 0)
+    if (rc != 0) {
         return whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
+    }
     struct block_state *list = calloc(stat.ms_entries + 1, sizeof *list);
-    if (!list)
+    if (!list) {
         return whorl_fail(fault, "", "out of memory");
+    }
     size_t count = 0;
     rc = read_index(search, txn, list, stat.ms_entries, &count);
     if (rc != 0) {
@@ -146,11 +154,14 @@ static bool params_valid(const struct gallery_search_params *params)
     if (params->probe_count == 0 || params->probe_count > GALLERY_PROBES_MAX ||
         params->max_candidates == 0 || params->max_candidates > GALLERY_CANDIDATES_MAX ||
         !(params->match_fpir > 0) || !(params->match_fpir <= params->possible_fpir) ||
-        !(params->possible_fpir < 1))
+        !(params->possible_fpir < 1)) {
         return false;
-    for (size_t i = 0; i < params->probe_count; i++)
-        if (!params->probes[i].finger || params->probes[i].position > 10)
+    }
+    for (size_t i = 0; i < params->probe_count; i++) {
+        if (!params->probes[i].finger || params->probes[i].position > 10) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -191,8 +202,9 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
 
 void gallery_search_free(struct gallery_search *search)
 {
-    if (!search)
+    if (!search) {
         return;
+    }
     pthread_mutex_destroy(&search->mutex);
     free(search->blocks);
     free(search->hits);
@@ -248,11 +260,13 @@ static bool score_entry(const struct gallery_search *search, const struct scratc
         block_print(&at, &print);
         size_t slot = score_slot(scratch->person, print.position);
         for (size_t k = 0; k < probe->impressions; k++) {
-            if (!score_comparable(probe, probe->of[k], print.position))
+            if (!score_comparable(probe, probe->of[k], print.position)) {
                 continue;
+            }
             if (!prepared &&
-                afis_finger_prepare_packed(print.packed, print.len, scratch->finger) != AFIS_OK)
+                afis_finger_prepare_packed(print.packed, print.len, scratch->finger) != AFIS_OK) {
                 return false;
+            }
             prepared = true;
             score_add(scratch->person, probe->of[k], slot,
                       afis_compare(scratch->matcher, probe->finger[k], scratch->finger));
@@ -265,8 +279,9 @@ static bool score_entry(const struct gallery_search *search, const struct scratc
 static int better_hit(const void *a, const void *b)
 {
     const struct hit *x = a, *y = b;
-    if (x->score != y->score)
+    if (x->score != y->score) {
         return x->score > y->score ? -1 : 1;
+    }
     size_t len = x->id_len < y->id_len ? x->id_len : y->id_len;
     int order = memcmp(x->id, y->id, len);
     return order != 0 ? order : (int)x->id_len - (int)y->id_len;
@@ -301,23 +316,27 @@ static bool scan(struct gallery_search *search, const struct scratch *scratch, c
     uint32_t people = 0;
     for (; block_next(bytes, info, &at, &entry, why); people++) {
         float score;
-        if (cancelled(search))
+        if (cancelled(search)) {
             return false;
-        if (entry.expires != 0 && entry.expires <= search->params.now)
+        }
+        if (entry.expires != 0 && entry.expires <= search->params.now) {
             continue;
+        }
         if (!score_entry(search, scratch, &entry, &score)) {
             *why = "holds a damaged template";
             return true;
         }
         block->comparable += score >= 0;
-        if (score < 0 || score < search->possible_threshold)
+        if (score < 0 || score < search->possible_threshold) {
             continue;
+        }
         block->above_possible++;
         block->above_match += score >= search->match_threshold;
         add_hit(search, block->number, score, &entry);
     }
-    if (!*why && people != block->people)
+    if (!*why && people != block->people) {
         *why = "does not hold as many people as the index says";
+    }
     return true;
 }
 
@@ -332,21 +351,25 @@ static bool read_block(struct gallery_search *search, MDB_txn *txn, const struct
     const uint8_t *bytes;
     *why = NULL;
     int rc = mdb_get(txn, search->gallery->index, &key, &value);
-    if (rc == MDB_NOTFOUND)
+    if (rc == MDB_NOTFOUND) {
         return true;
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = index_decode(&key, &value, &entry);
+    }
     if (rc == 0) {
         *block = (struct block_state){
             .number = entry.number, .people = entry.people, .stamp = entry.stamp};
         rc = block_read(search->gallery, txn, block->number, &bytes, &info, why);
     }
-    if (rc == 0 && (info.stamp != entry.stamp || info.people != entry.people))
+    if (rc == 0 && (info.stamp != entry.stamp || info.people != entry.people)) {
         *why = "is of another version than the index says";
-    else if (rc != 0 && !*why)
+    } else if (rc != 0 && !*why) {
         *why = mdb_strerror(rc);
-    if (!*why && !scan(search, scratch, bytes, &info, block, why))
+    }
+    if (!*why && !scan(search, scratch, bytes, &info, block, why)) {
         return false;
+    }
     block->status = *why ? DAMAGED : READ;
     return true;
 }
@@ -358,8 +381,9 @@ static void merge(struct gallery_search *search, size_t i, const struct block_st
     pthread_mutex_lock(&search->mutex);
     search->people_read += search->blocks[i].people;
     search->blocks[i] = *block;
-    if (why && !search->trouble.text[0])
+    if (why && !search->trouble.text[0]) {
         whorl_fail(&search->trouble, "", "block %u %s", block->number, why);
+    }
     pthread_mutex_unlock(&search->mutex);
 }
 
@@ -367,8 +391,9 @@ static void merge(struct gallery_search *search, size_t i, const struct block_st
 static bool claim(struct gallery_search *search, size_t *i, struct block_state *block)
 {
     pthread_mutex_lock(&search->mutex);
-    while (search->next < search->block_count && search->blocks[search->next].status != UNREAD)
+    while (search->next < search->block_count && search->blocks[search->next].status != UNREAD) {
         search->next++;
+    }
     bool found = search->next < search->block_count && !search->failed;
     if (found) {
         *i = search->next++;
@@ -394,11 +419,13 @@ static enum gallery_step read_blocks(struct gallery_search *search, MDB_txn *txn
     size_t i;
     while (claim(search, &i, &block)) {
         const char *why;
-        if (!read_block(search, txn, &scratch, &block, &why))
+        if (!read_block(search, txn, &scratch, &block, &why)) {
             return GALLERY_STEP_CANCELLED;
+        }
         merge(search, i, &block, why);
-        if (until && now_ns() >= until)
+        if (until && now_ns() >= until) {
             return GALLERY_STEP_MORE;
+        }
     }
     return GALLERY_STEP_DRAINED;
 }
@@ -407,8 +434,9 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
 {
     struct whorl_fault fault;
     int64_t until = now_ns() + STEP_NS;
-    if (cancelled(search))
+    if (cancelled(search)) {
         return GALLERY_STEP_CANCELLED;
+    }
     MDB_txn *txn = whorl_store_read(search->gallery->store, &fault);
     if (!txn) {
         pthread_mutex_lock(&search->mutex);
@@ -450,17 +478,19 @@ static bool identify(struct gallery_search *search, MDB_txn *txn, struct gallery
 {
     qsort(search->hits, search->hit_count, sizeof *search->hits, better_hit);
     size_t count = search->params.max_candidates;
-    if (count > search->hit_count)
+    if (count > search->hit_count) {
         count = search->hit_count;
+    }
     for (size_t i = 0; i < count; i++) {
         const struct hit *hit = &search->hits[i];
         struct gallery_candidate *candidate = &result->candidates[i];
         struct whorl_fault inner = {{0}, {0}};
         int rc = person_read(search->gallery, txn, hit->id, hit->id_len, false, &candidate->person,
                              &inner);
-        if (rc != 0 || !candidate->person)
+        if (rc != 0 || !candidate->person) {
             return whorl_fail(fault, "", "a candidate's record cannot be read: %.200s",
                               rc != 0 ? mdb_strerror(rc) : inner.text);
+        }
         candidate->score = hit->score;
         result->candidate_count++;
     }
@@ -472,15 +502,19 @@ static enum gallery_finish finish_in(struct gallery_search *search, MDB_txn *txn
                                      struct gallery_result *result, struct whorl_fault *fault)
 {
     size_t unread;
-    if (!list_blocks(search, txn, &unread, fault))
+    if (!list_blocks(search, txn, &unread, fault)) {
         return GALLERY_FINISH_FAILED;
-    if (unread > 0 && search->round++ < ROUNDS_MAX)
+    }
+    if (unread > 0 && search->round++ < ROUNDS_MAX) {
         return GALLERY_FINISH_AGAIN;
-    if (unread > 0 && read_blocks(search, txn, scratch, 0) == GALLERY_STEP_CANCELLED)
+    }
+    if (unread > 0 && read_blocks(search, txn, scratch, 0) == GALLERY_STEP_CANCELLED) {
         return GALLERY_FINISH_CANCELLED;
+    }
     tally(search, result);
-    if (identify(search, txn, result, fault))
+    if (identify(search, txn, result, fault)) {
         return GALLERY_FINISH_DONE;
+    }
     gallery_result_release(result);
     return GALLERY_FINISH_FAILED;
 }
@@ -493,8 +527,9 @@ enum gallery_finish gallery_search_finish(struct gallery_search *search, void *s
         return GALLERY_FINISH_FAILED;
     }
     MDB_txn *txn = whorl_store_read(search->gallery->store, fault);
-    if (!txn)
+    if (!txn) {
         return GALLERY_FINISH_FAILED;
+    }
     enum gallery_finish finish = finish_in(search, txn, scratch, result, fault);
     whorl_store_done(search->gallery->store, txn);
     return finish;
@@ -502,7 +537,8 @@ enum gallery_finish gallery_search_finish(struct gallery_search *search, void *s
 
 void gallery_result_release(struct gallery_result *result)
 {
-    for (size_t i = 0; i < result->candidate_count; i++)
+    for (size_t i = 0; i < result->candidate_count; i++) {
         gallery_person_free(result->candidates[i].person);
+    }
     result->candidate_count = 0;
 }

@@ -48,8 +48,9 @@ static int damaged_block(struct batch *batch, uint32_t number, const char *why)
 /* Writes a block back, or takes it away when nobody is left in it. */
 static int flush(struct batch *batch, struct open_block *block)
 {
-    if (!block->number || !block->changed)
+    if (!block->number || !block->changed) {
         return 0;
+    }
     const struct gallery *gallery = batch->gallery;
     MDB_val key = {sizeof block->number, &block->number};
     struct block_info info;
@@ -57,16 +58,18 @@ static int flush(struct batch *batch, struct open_block *block)
     block_info(block->bytes, &info);
     if (info.people == 0) {
         int rc = mdb_del(batch->txn, gallery->index, &key, NULL);
-        if (rc == 0)
+        if (rc == 0) {
             rc = mdb_del(batch->txn, gallery->blocks, &key, NULL);
+        }
         block->number = 0;
         return rc == MDB_NOTFOUND ? 0 : rc;
     }
     block_seal(block->bytes, batch->meta.stamp);
     MDB_val value = {BLOCK_SIZE, block->bytes};
     int rc = mdb_put(batch->txn, gallery->blocks, &key, &value, 0);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     struct index_entry entry = {block->number, batch->meta.stamp, info.people};
     return index_write(gallery, batch->txn, &entry);
 }
@@ -76,15 +79,18 @@ static int load(struct batch *batch, struct open_block *block, uint32_t number)
     const uint8_t *bytes;
     struct block_info info;
     int rc = flush(batch, block);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     block->number = 0;
     const char *why;
     rc = block_read(batch->gallery, batch->txn, number, &bytes, &info, &why);
-    if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED)
+    if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED) {
         return damaged_block(batch, number, why ? why : "is missing");
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return rc;
+    }
     memcpy(block->bytes, bytes, BLOCK_SIZE);
     block->number = number;
     return 0;
@@ -109,14 +115,17 @@ static int open_tail(struct batch *batch, bool new_one)
         }
         MDB_val key = {sizeof batch->meta.tail, &batch->meta.tail}, value;
         int rc = mdb_get(batch->txn, batch->gallery->blocks, &key, &value);
-        if (rc != MDB_NOTFOUND)
+        if (rc != MDB_NOTFOUND) {
             return rc != 0 ? rc : load(batch, tail, batch->meta.tail);
+        }
     }
     int rc = flush(batch, tail);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
-    if (batch->meta.tail == UINT32_MAX)
+    }
+    if (batch->meta.tail == UINT32_MAX) {
         return MDB_DBS_FULL;
+    }
     batch->meta.tail++;
     tail->number = batch->meta.tail;
     block_clear(tail->bytes, tail->number);
@@ -129,10 +138,12 @@ static int find(struct batch *batch, const char *id, uint32_t *block)
     MDB_val key = {strlen(id), (void *)(uintptr_t)id}, value;
     *block = 0;
     int rc = mdb_get(batch->txn, batch->gallery->people, &key, &value);
-    if (rc == MDB_NOTFOUND)
+    if (rc == MDB_NOTFOUND) {
         return 0;
-    if (rc == 0 && !person_block(value.mv_data, value.mv_size, block))
+    }
+    if (rc == 0 && !person_block(value.mv_data, value.mv_size, block)) {
         return damaged(batch, "the record of", id, "fails its checksum");
+    }
     return rc;
 }
 
@@ -141,10 +152,12 @@ static int take_out(struct batch *batch, const char *id, uint32_t number, struct
 {
     uint32_t prints;
     int rc = bring(batch, number, block);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
-    if (!block_drop((*block)->bytes, id, &prints))
+    }
+    if (!block_drop((*block)->bytes, id, &prints)) {
         return damaged_block(batch, number, "has no entry for a person that it should hold");
+    }
     (*block)->changed = true;
     batch->meta.people--;
     batch->meta.prints -= prints;
@@ -154,8 +167,9 @@ static int take_out(struct batch *batch, const char *id, uint32_t number, struct
 static int put_record(struct batch *batch, const struct gallery_person *person, uint32_t block)
 {
     msgpack_sbuffer_clear(&batch->record);
-    if (!person_encode(person, block, &batch->record))
+    if (!person_encode(person, block, &batch->record)) {
         return ENOMEM;
+    }
     MDB_val key = {strlen(person->id), (void *)(uintptr_t)person->id};
     MDB_val value = {batch->record.size, batch->record.data};
     return mdb_put(batch->txn, batch->gallery->people, &key, &value, 0);
@@ -166,24 +180,30 @@ static int put_one(struct batch *batch, const struct gallery_person *person)
     uint32_t number;
     struct open_block *block = NULL;
     int rc = find(batch, person->id, &number);
-    if (rc == 0 && number)
+    if (rc == 0 && number) {
         rc = take_out(batch, person->id, number, &block);
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return rc;
-    if (!number)
+    }
+    if (!number) {
         batch->done++;
+    }
     if (!block || !block_add(block->bytes, person)) {
-        if (!batch->tail->number)
+        if (!batch->tail->number) {
             rc = open_tail(batch, false);
+        }
         if (rc == 0 && !block_add(batch->tail->bytes, person)) {
             rc = open_tail(batch, true);
-            if (rc == 0 && !block_add(batch->tail->bytes, person))
+            if (rc == 0 && !block_add(batch->tail->bytes, person)) {
                 rc = MDB_BAD_VALSIZE;
+            }
         }
         block = batch->tail;
     }
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     block->changed = true;
     batch->meta.people++;
     batch->meta.prints += person->print_count;
@@ -195,11 +215,13 @@ static int remove_one(struct batch *batch, const char *id)
     uint32_t number;
     struct open_block *block;
     int rc = find(batch, id, &number);
-    if (rc != 0 || !number)
+    if (rc != 0 || !number) {
         return rc;
+    }
     rc = take_out(batch, id, number, &block);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     batch->done++;
     MDB_val key = {strlen(id), (void *)(uintptr_t)id};
     return mdb_del(batch->txn, batch->gallery->people, &key, NULL);
@@ -216,34 +238,42 @@ static int run(MDB_txn *txn, void *arg)
     batch->tail->changed = batch->other->changed = false;
     int rc = meta_read(batch->gallery, txn, &batch->meta);
     batch->meta.stamp++;
-    for (size_t i = 0; rc == 0 && i < batch->count; i++)
+    for (size_t i = 0; rc == 0 && i < batch->count; i++) {
         rc = batch->people ? put_one(batch, &batch->people[i]) : remove_one(batch, batch->ids[i]);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = flush(batch, batch->tail);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = flush(batch, batch->other);
+    }
     return rc != 0 ? rc : meta_write(batch->gallery, txn, &batch->meta);
 }
 
 static bool run_batch(struct batch *batch, size_t *done, struct whorl_fault *fault)
 {
-    if (done)
+    if (done) {
         *done = 0;
-    if (batch->count == 0)
+    }
+    if (batch->count == 0) {
         return true;
+    }
     struct open_block *blocks = calloc(2, sizeof *blocks);
-    if (!blocks)
+    if (!blocks) {
         return whorl_fail(fault, "", "out of memory");
+    }
     batch->tail = &blocks[0];
     batch->other = &blocks[1];
     msgpack_sbuffer_init(&batch->record);
     bool ok = whorl_store_write(batch->gallery->store, run, batch, fault);
     msgpack_sbuffer_destroy(&batch->record);
     free(blocks);
-    if (ok && done)
+    if (ok && done) {
         *done = batch->done;
-    if (!ok && batch->damage[0])
+    }
+    if (!ok && batch->damage[0]) {
         whorl_fail(fault, "", "the gallery is damaged: %s", batch->damage);
+    }
     return ok;
 }
 
@@ -252,12 +282,15 @@ bool gallery_put(struct gallery *gallery, const struct gallery_person *people, s
 {
     for (size_t i = 0; i < count; i++) {
         struct whorl_fault inner = {{0}, {0}};
-        if (!gallery_person_valid(&people[i], &inner))
+        if (!gallery_person_valid(&people[i], &inner)) {
             return whorl_fail(fault, people[i].id ? people[i].id : "", "%.80s %.160s", inner.where,
                               inner.text);
-        for (size_t k = 0; k < people[i].print_count; k++)
-            if (!people[i].prints[k].packed)
+        }
+        for (size_t k = 0; k < people[i].print_count; k++) {
+            if (!people[i].prints[k].packed) {
                 return whorl_fail(fault, people[i].id, "prints must have a template");
+            }
+        }
     }
     struct batch batch = {.gallery = gallery, .people = people, .count = count};
     return run_batch(&batch, added, fault);
@@ -266,9 +299,11 @@ bool gallery_put(struct gallery *gallery, const struct gallery_person *people, s
 bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t count, size_t *removed,
                     struct whorl_fault *fault)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!ids[i][0] || strlen(ids[i]) > GALLERY_ID_MAX)
+    for (size_t i = 0; i < count; i++) {
+        if (!ids[i][0] || strlen(ids[i]) > GALLERY_ID_MAX) {
             return whorl_fail(fault, "", "an id must have 1 to %u bytes", GALLERY_ID_MAX);
+        }
+    }
     struct batch batch = {.gallery = gallery, .ids = ids, .count = count};
     return run_batch(&batch, removed, fault);
 }

@@ -1,7 +1,10 @@
 /* Which fingers a transaction holds: pictures of one finger, slaps cut apart, minutiae alone. */
 #include <string.h>
 
+#include "afis/extract.h"
 #include "an2k/internal.h"
+
+enum { NONLIVE_PLAIN = 2, NONLIVE_ROLLED = 3 }; /* IMP, table 7 */
 
 struct search {
     const struct afis_an2k *an2k;
@@ -153,6 +156,32 @@ afis_an2k_each_finger(const struct afis_an2k *an2k, const struct afis_memory *me
         } else if (type == 9 && !has_picture(an2k, i)) {
             show_minutiae(&s, i);
         }
+    }
+    return status;
+}
+
+enum afis_status afis_an2k_minutiae(const struct afis_an2k_finger *finger,
+                                    const struct afis_memory *memory, struct afis_template *out)
+{
+    if (finger->status != AFIS_OK) {
+        return finger->status;
+    }
+    if (finger->tmpl != NULL) {
+        *out = *finger->tmpl;
+        return AFIS_OK;
+    }
+    bool paper = finger->impression == NONLIVE_PLAIN || finger->impression == NONLIVE_ROLLED;
+    struct afis_image alone = {0};
+    enum afis_status status = AFIS_OK;
+    if (paper && !finger->segmented) {
+        status = afis_slap_isolate(finger->image, memory, &alone);
+    }
+    if (status == AFIS_OK) {
+        status = afis_extract(alone.pixels != NULL ? &alone : finger->image, memory, out, NULL);
+    }
+    afis_image_release(&alone, memory);
+    if (status == AFIS_OK) {
+        out->position = finger->position;
     }
     return status;
 }

@@ -202,7 +202,7 @@ static enum afis_status write_type14(struct writer *w, const struct afis_an2k_he
     size_t len = (size_t)image->width * image->height;
     if (sample->coding == AFIS_AN2K_PNG) {
         enum afis_status status = afis_image_to_png(image, memory, &png, &len);
-        if (status != AFIS_OK) {
+        if (status != AFIS_OK || png == NULL) {
             return status;
         }
         data = png;
@@ -273,7 +273,7 @@ static enum afis_status sample_room(const struct afis_an2k_sample *s, size_t *ro
             return bounds;
         }
     }
-    *room += 2 * RECORD_TEXT_MAX;
+    *room += (size_t)2 * RECORD_TEXT_MAX;
     *room += s->tmpl != NULL ? (size_t)s->tmpl->count * MINUTIA_TEXT_MAX : 0;
     if (s->image != NULL) { /* a PNG of noise is a little larger than its pixels */
         size_t raw = ((size_t)s->image->width + 1) * s->image->height;
@@ -304,7 +304,7 @@ enum afis_status afis_an2k_write(const struct afis_an2k_header *header,
                                  const struct afis_an2k_sample *samples, size_t count,
                                  const struct afis_memory *memory, uint8_t **bytes, size_t *len)
 {
-    struct writer w = {.cap = 2 * RECORD_TEXT_MAX};
+    struct writer w = {.cap = (size_t)2 * RECORD_TEXT_MAX};
     enum afis_status status =
         !header_valid(header) || count > AFIS_AN2K_SAMPLES_MAX ? AFIS_BAD_FORMAT : AFIS_OK;
     for (size_t i = 0; i < count && status == AFIS_OK; i++) {

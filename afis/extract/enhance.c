@@ -81,10 +81,11 @@ static void sample_parts(const struct kernel_bank *bank, float *hill, float *wav
 }
 
 /* An even Gabor function without response to a constant and with unit response to its wave. */
-static void sample_kernel(const struct kernel_bank *bank, float *kernel, int radius, float period, float phi)
+static void sample_kernel(const struct kernel_bank *bank, float *kernel, int radius, float period,
+                          float phi)
 {
-    float wave[SIDE_MAX * SIDE_MAX];
-    float hill[SIDE_MAX * SIDE_MAX];
+    float wave[SIDE_MAX * SIDE_MAX] = {0};
+    float hill[SIDE_MAX * SIDE_MAX] = {0};
     int taps = (2 * radius + 1) * (2 * radius + 1);
     float sum = 0;
     float envelope = 0;
@@ -103,20 +104,26 @@ static void sample_kernel(const struct kernel_bank *bank, float *kernel, int rad
     }
 }
 
+static int32_t rounded(float v)
+{
+    return (int32_t)(v < 0 ? v - 0.5f : v + 0.5f);
+}
+
 /* Rows in pairs, as filter_cell reads them; the row below the last one is zero. */
 static void make_kernel(struct kernel_bank *bank, int period_bin, int orientation)
 {
     int radius = bin_radius(bank, period_bin);
     int side = 2 * radius + 1;
-    float kernel[SIDE_MAX * SIDE_MAX];
-    sample_kernel(bank, kernel, radius, bin_period(period_bin), PI * (float)orientation / ORIENTATIONS);
+    float kernel[SIDE_MAX * SIDE_MAX] = {0};
+    sample_kernel(bank, kernel, radius, bin_period(period_bin),
+                  PI * (float)orientation / ORIENTATIONS);
     int32_t *taps = bank->taps + bank->count * (size_t)kernel_size(RADIUS_MAX);
     bank->made[period_bin][orientation] = taps;
     bank->count++;
     for (int dy = 0; dy < side; dy += 2) {
         for (int dx = 0; dx < side; dx++) {
-            int32_t upper = (int32_t)lrintf(kernel[dy * side + dx]);
-            int32_t lower = dy + 1 < side ? (int32_t)lrintf(kernel[(dy + 1) * side + dx]) : 0;
+            int32_t upper = rounded(kernel[dy * side + dx]);
+            int32_t lower = dy + 1 < side ? rounded(kernel[(dy + 1) * side + dx]) : 0;
             *taps++ = (int32_t)((uint32_t)lower << 16 | ((uint32_t)upper & 0xffff));
         }
     }
@@ -139,7 +146,7 @@ static void choose_bins(struct work *work)
 
 static void filter_one(struct work *work, struct kernel_bank *bank, int cell, int16_t *plane)
 {
-    ptrdiff_t at = cell / work->cols * CELL * work->stride + cell % work->cols * CELL;
+    ptrdiff_t at = cell_offset(work, cell / work->cols, cell % work->cols);
     if (work->bin[cell] == NO_BIN) {
         for (int y = 0; y < CELL; y++) {
             memset(plane + at + y * work->stride, 0, CELL * sizeof(int16_t));

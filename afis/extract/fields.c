@@ -31,8 +31,8 @@ static void smooth_along_rows(const struct work *work, const float *from, float 
     float *weight = work->scratch2;
     sum_weights(weight, n, taps, radius);
     for (int row = 0; row < work->rows; row++) {
-        const float *p = from + row * n;
-        float *q = to + row * n;
+        const float *p = from + (ptrdiff_t)row * n;
+        float *q = to + (ptrdiff_t)row * n;
         memset(q, 0, (size_t)n * sizeof *q);
         for (int k = -radius; k <= radius; k++) {
             int first = k < 0 ? -k : 0;
@@ -54,12 +54,12 @@ static void smooth_along_columns(const struct work *work, const float *from, flo
     float *weight = work->scratch2;
     sum_weights(weight, work->rows, taps, radius);
     for (int row = 0; row < work->rows; row++) {
-        float *q = to + row * n;
+        float *q = to + (ptrdiff_t)row * n;
         memset(q, 0, (size_t)n * sizeof *q);
         for (int k = -radius; k <= radius; k++) {
             if (row + k >= 0 && row + k < work->rows) {
                 float tap = taps[k < 0 ? -k : k] / weight[row];
-                add_scaled(q, from + (row + k) * n, n, tap);
+                add_scaled(q, from + (ptrdiff_t)(row + k) * n, n, tap);
             }
         }
     }
@@ -68,7 +68,7 @@ static void smooth_along_columns(const struct work *work, const float *from, flo
 /* Separable Gaussian; what lies outside the grid is left out. */
 void afis_field_smooth(const struct work *work, float *field, float sigma)
 {
-    float taps[TAPS_MAX];
+    float taps[TAPS_MAX] = {0};
     int radius = (int)ceilf(2.5f * sigma);
     radius = radius < TAPS_MAX ? radius : TAPS_MAX - 1;
     for (int k = 0; k <= radius; k++) {
@@ -121,7 +121,7 @@ float afis_field_at(const struct work *work, const float *field, float x, float 
     int r = (int)v;
     int right = c + 1 < work->cols ? 1 : 0;
     int down = r + 1 < work->rows ? work->cols : 0;
-    const float *p = field + r * work->cols + c;
+    const float *p = field + (ptrdiff_t)r * work->cols + c;
     float s = u - (float)c;
     float t = v - (float)r;
     float upper = p[0] + (p[right] - p[0]) * s;

@@ -6,13 +6,14 @@
 
 #include "stages.h"
 
-#define TRACE 14    /* pixels walked back along the line to tell its two directions apart */
-#define SHORTEST 6  /* pixels: a shorter line is dirt */
-#define SPUR 10     /* pixels to a junction: a shorter branch is an artefact of thinning */
-#define GAP 11.0f    /* pixels between the facing ends of a broken line */
-#define TOUCH 5.0f  /* pixels: a ridge's and a valley's end so close are noise */
-#define SAME 8.0f   /* pixels between one minutia's places under two filters */
+#define TRACE 14   /* pixels walked back along the line to tell its two directions apart */
+#define SHORTEST 6 /* pixels: a shorter line is dirt */
+#define SPUR 10    /* pixels to a junction: a shorter branch is an artefact of thinning */
+#define GAP 11.0f  /* pixels between the facing ends of a broken line */
+#define TOUCH 5.0f /* pixels: a ridge's and a valley's end so close are noise */
+#define SAME 8.0f  /* pixels between one minutia's places under two filters */
 #define SAME_DIRECTION 0.85f /* cosine */
+#define APART 12.0f          /* pixels from any other to count as one of the second filter alone */
 #define SECOND_WEIGHT 0.35f  /* of the second filter's place */
 #define BORDER 8.0f /* pixels to the foreground's edge, where lines end for no reason of theirs */
 
@@ -103,13 +104,15 @@ static void add_candidate(struct work *work, const struct trace *t, uint8_t type
         (t->junction && t->length < SPUR) || t->length < 3) {
         return;
     }
-    struct candidate c = {.x = (float)t->x[0], .y = (float)t->y[0], .type = type, .trace = t->length};
+    struct candidate c = {
+        .x = (float)t->x[0], .y = (float)t->y[0], .type = type, .trace = t->length};
     if (!well_inside(work, c.x, c.y)) {
         return;
     }
     float dx = (float)(t->x[t->length] - t->x[0]);
     float dy = (float)(t->y[t->length] - t->y[0]);
-    float cos2 = afis_field_at(work, work->gxx, c.x, c.y) - afis_field_at(work, work->gyy, c.x, c.y);
+    float cos2 =
+        afis_field_at(work, work->gxx, c.x, c.y) - afis_field_at(work, work->gyy, c.x, c.y);
     float sin2 = 2 * afis_field_at(work, work->gxy, c.x, c.y);
     float along = 0.5f * atan2f(sin2, cos2) + 1.5707963f;
     c.dx = cosf(along);
@@ -145,7 +148,7 @@ static void collect_ends(struct work *work, const uint64_t *bits, uint8_t type)
     struct line_map map = {bits, work->words, work->height};
     for (int y = 0; y < work->height; y++) {
         for (int i = 0; i < work->words; i++) {
-            uint64_t left = bits[(ptrdiff_t)y * work->words + i];
+            uint64_t left = afis_line_ends(work, bits, y, i);
             while (left != 0) {
                 int x = i * 64 + __builtin_ctzll(left);
                 left &= left - 1;
@@ -196,15 +199,11 @@ static void drop_false(struct work *work)
     work->candidate_count = kept;
 }
 
-static void find_in(struct work *work, const int16_t *plane)
+static float distance_between(const struct candidate *a, const struct candidate *b)
 {
-    work->ops->binarise(work, plane);
-    afis_thin(work, work->ridge_bits);
-    afis_thin(work, work->valley_bits);
-    work->candidate_count = 0;
-    collect_ends(work, work->ridge_bits, AFIS_MINUTIA_ENDING);
-    collect_ends(work, work->valley_bits, AFIS_MINUTIA_BIFURCATION);
-    drop_false(work);
+    float dx = a->x - b->x;
+    float dy = a->y - b->y;
+    return sqrtf(dx * dx + dy * dy);
 }
 
 /* What the second opinion has nearest to a minutia, or NULL. */
@@ -214,9 +213,7 @@ static const struct candidate *second_opinion(const struct work *work, const str
     float nearest = SAME;
     for (int i = 0; i < work->second_count; i++) {
         const struct candidate *s = &work->second[i];
-        float dx = s->x - c->x;
-        float dy = s->y - c->y;
-        float distance = sqrtf(dx * dx + dy * dy);
+        float distance = distance_between(s, c);
         if (distance < nearest && s->dx * c->dx + s->dy * c->dy > SAME_DIRECTION) {
             nearest = distance;
             best = s;
@@ -231,12 +228,40 @@ static void confirm(struct work *work)
     for (int i = 0; i < work->candidate_count; i++) {
         struct candidate *c = &work->candidates[i];
         const struct candidate *s = second_opinion(work, c);
-        c->confirmed = s != NULL;
+        c->seen = s != NULL ? AFIS_SEEN_BOTH : AFIS_SEEN_FIRST;
         if (s != NULL) {
             c->x += (s->x - c->x) * SECOND_WEIGHT;
             c->y += (s->y - c->y) * SECOND_WEIGHT;
         }
     }
+}
+
+/* Adds what only the second filter shows, away from all that the first one does. */
+static void supplement(struct work *work)
+{
+    int first = work->candidate_count;
+    for (int i = 0; i < work->second_count && work->candidate_count < CANDIDATES_MAX; i++) {
+        bool apart = true;
+        for (int k = 0; k < first && apart; k++) {
+            apart = distance_between(&work->second[i], &work->candidates[k]) > APART;
+        }
+        if (apart) {
+            struct candidate *c = &work->candidates[work->candidate_count++];
+            *c = work->second[i];
+            c->seen = AFIS_SEEN_SECOND;
+        }
+    }
+}
+
+static void find_in(struct work *work, const int16_t *plane)
+{
+    work->ops->binarise(work, plane);
+    afis_thin(work, work->ridge_bits);
+    afis_thin(work, work->valley_bits);
+    work->candidate_count = 0;
+    collect_ends(work, work->ridge_bits, AFIS_MINUTIA_ENDING);
+    collect_ends(work, work->valley_bits, AFIS_MINUTIA_BIFURCATION);
+    drop_false(work);
 }
 
 void afis_find_minutiae(struct work *work)
@@ -248,4 +273,5 @@ void afis_find_minutiae(struct work *work)
     work->candidates = first;
     find_in(work, work->enhanced);
     confirm(work);
+    supplement(work);
 }

@@ -85,10 +85,10 @@ static void flatten(struct work *work, const float *mean, const float *inverse)
         int above;
         int below;
         float t = between(y, work->rows, &above, &below);
-        const float *ma = mean + above * work->cols;
-        const float *mb = mean + below * work->cols;
-        const float *ia = inverse + above * work->cols;
-        const float *ib = inverse + below * work->cols;
+        const float *ma = mean + (ptrdiff_t)above * work->cols;
+        const float *mb = mean + (ptrdiff_t)below * work->cols;
+        const float *ia = inverse + (ptrdiff_t)above * work->cols;
+        const float *ib = inverse + (ptrdiff_t)below * work->cols;
         for (int col = 0; col < work->cols; col++) {
             m[col] = ma[col] + (mb[col] - ma[col]) * t;
             n[col] = ia[col] + (ib[col] - ia[col]) * t;
@@ -158,10 +158,10 @@ static void tensor(struct work *work, const int16_t *plane)
         }
         for (int col = 0; col < work->cols; col++) {
             int cell = row * work->cols + col;
-            work->gxx[cell] = column_sum(xx + col * CELL);
-            work->gyy[cell] = column_sum(yy + col * CELL);
-            work->gxy[cell] = column_sum(xy + col * CELL);
-            work->energy[cell] = column_sum(ee + col * CELL);
+            work->gxx[cell] = column_sum(xx + (ptrdiff_t)col * CELL);
+            work->gyy[cell] = column_sum(yy + (ptrdiff_t)col * CELL);
+            work->gxy[cell] = column_sum(xy + (ptrdiff_t)col * CELL);
+            work->energy[cell] = column_sum(ee + (ptrdiff_t)col * CELL);
         }
     }
 }
@@ -208,8 +208,7 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
     for (int y = 0; y < CELL; y++) {
         __m256i half = _mm256_set1_epi32(1 << (GAIN_BITS - 1));
         __m256i v = _mm256_srai_epi32(_mm256_add_epi32(sum[y], half), GAIN_BITS);
-        __m128i packed =
-            _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
         _mm_storeu_si128((__m128i *)(void *)(to + y * stride), packed);
     }
 }
@@ -256,7 +255,7 @@ static void compare(const struct work *work, float *product, float *enhanced, fl
 {
     for (int row = 0; row < work->rows; row++) {
         for (int col = 0; col < work->cols; col++) {
-            ptrdiff_t at = row * CELL * work->stride + col * CELL;
+            ptrdiff_t at = cell_offset(work, row, col);
             int64_t en = 0;
             int64_t ee = 0;
             int64_t nn = 0;
@@ -264,9 +263,9 @@ static void compare(const struct work *work, float *product, float *enhanced, fl
                 const int16_t *e = work->enhanced + at + y * work->stride;
                 const int16_t *n = work->normal + at + y * work->stride;
                 for (int x = 0; x < CELL; x++) {
-                    en += e[x] * n[x];
-                    ee += e[x] * e[x];
-                    nn += n[x] * n[x];
+                    en += (int64_t)e[x] * n[x];
+                    ee += (int64_t)e[x] * e[x];
+                    nn += (int64_t)n[x] * n[x];
                 }
             }
             const float scale = 1.0f / ((float)UNIT * UNIT * CELL * CELL);
@@ -282,7 +281,7 @@ static void binarise_cell(const struct work *work, const int16_t *plane, int row
     int shift = col * CELL % 64;
     int word = col * CELL / 64;
     for (int y = row * CELL; y < (row + 1) * CELL && y < work->height; y++) {
-        const int16_t *p = plane + y * work->stride + col * CELL;
+        const int16_t *p = plane + y * work->stride + (ptrdiff_t)col * CELL;
         uint64_t above = 0;
         uint64_t below = 0;
         for (int x = 0; x < CELL; x++) {
@@ -308,4 +307,5 @@ static void binarise(struct work *work, const int16_t *plane)
     }
 }
 
-const struct pixel_ops PIXEL_OPS = {cell_sums, flatten, blur, tensor, filter_cell, compare, binarise};
+const struct pixel_ops PIXEL_OPS = {cell_sums,   flatten, blur,    tensor,
+                                    filter_cell, compare, binarise};

@@ -50,7 +50,7 @@ void afis_resample(const struct afis_image *image, uint8_t *to, int width, int h
 {
     float step = (float)image->dpi / DPI;
     float *wide = scratch; /* target width, source height */
-    float taps[SPAN_MAX];
+    float taps[SPAN_MAX] = {0};
     int first;
     for (int x = 0; x < width; x++) {
         int n = filter_taps(x, step, (int)image->width, taps, &first);

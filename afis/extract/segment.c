@@ -78,8 +78,7 @@ void afis_segment_coarse(struct work *work)
 {
     float typical = afis_field_percentile(work, work->deviation, NULL, 0.92f);
     for (int i = 0; i < work->cells; i++) {
-        work->coarse[i] =
-            work->deviation[i] > COARSE * typical && work->weight[i] > BLANK * BLANK;
+        work->coarse[i] = work->deviation[i] > COARSE * typical && work->weight[i] > BLANK * BLANK;
     }
     memcpy(work->mask, work->coarse, (size_t)work->cells);
 }

@@ -6,7 +6,8 @@
  *   orientation ridge direction and period of every cell
  *   enhance     contextual filtering with both, in passes
  *   thin        ridges and valleys to lines of one pixel
- *   minutiae    ends of the lines, sifted, placed and graded
+ *   minutiae    ends of the lines, sifted and placed
+ *   grade       how reliable each of them is
  *   quality     one figure for the print, and why it is low
  *
  * Everything works on one `struct work`, cut out of one allocation. Planes are int16 with UNIT as
@@ -21,14 +22,14 @@
 
 #include "afis/extract.h"
 
-#define CELL 8     /* pixels a side */
-#define PAD 16     /* pixels of zero around a plane */
-#define UNIT 1024  /* one standard deviation in a plane */
+#define CELL 8    /* pixels a side */
+#define PAD 16    /* pixels of zero around a plane */
+#define UNIT 1024 /* one standard deviation in a plane */
 #define DPI 500
 
 #define ORIENTATIONS 32
 #define PERIODS 14
-#define PERIOD_MIN 5.5f  /* pixels at 500 dpi */
+#define PERIOD_MIN 5.5f /* pixels at 500 dpi */
 #define PERIOD_MAX 14.5f
 #define RADIUS_MAX 10
 #define NO_BIN 0xffffu
@@ -44,46 +45,69 @@ void *arena_take(struct arena *arena, size_t bytes);
 
 /* Filter kernels made so far; see enhance.c. */
 struct kernel_bank {
-    float across, along;                    /* the hill's standard deviations, in periods */
-    int32_t *taps;                          /* room for all of them */
-    int32_t *made[PERIODS][ORIENTATIONS];   /* NULL until first used */
+    float across, along;                  /* the hill's standard deviations, in periods */
+    int32_t *taps;                        /* room for all of them */
+    int32_t *made[PERIODS][ORIENTATIONS]; /* NULL until first used */
     size_t count;
 };
 
+/* Which of the two filters showed a minutia. */
+enum afis_seen { AFIS_SEEN_FIRST, AFIS_SEEN_SECOND, AFIS_SEEN_BOTH };
+
 struct candidate {
-    float x, y;     /* pixels */
-    float dx, dy;   /* unit vector back along the line, y down */
-    float quality;  /* 0..1: how likely another impression shows it too */
-    int trace;      /* pixels of line behind it, up to what minutiae.c follows */
-    uint8_t type;   /* enum afis_minutia_type */
-    bool dropped;   /* found false */
-    bool confirmed; /* by the second opinion */
+    float x, y;    /* pixels */
+    float dx, dy;  /* unit vector back along the line, y down */
+    float quality; /* 0..1: how likely another impression shows it too */
+    int trace;     /* pixels of line behind it, up to what minutiae.c follows */
+    uint8_t type;  /* enum afis_minutia_type */
+    uint8_t seen;  /* enum afis_seen */
+    bool dropped;  /* found false */
 };
 
 #define CANDIDATES_MAX 1024
+
+/* What the whole print is like; see quality.c. Means are over the cells of the foreground. */
+struct print {
+    bool finger;         /* the cells look like skin */
+    float area;          /* of the foreground, mm2 */
+    float steady;        /* of the part whose ridges have one clear direction, mm2 */
+    float coherence;     /* mean, 0..1 */
+    float incoherence;   /* mean log(1.02 - coherence): the closer to 1, the more it says */
+    float agreement;     /* mean, 0..1 */
+    float power;         /* mean squared deviation, grey levels */
+    float one_direction; /* length of the mean of exp(2 i phi): 1 where all ridges are parallel */
+    float turn;          /* mean |sin| of the angle between neighbouring cells' directions */
+    float period;        /* geometric mean, pixels */
+    float period_spread; /* standard deviation of its logarithm */
+    float period_change; /* mean difference of its logarithm between neighbouring cells */
+    float reliance;      /* mean quality of the minutiae, each weighted by itself */
+    float sharpness;     /* log of the grey values' mean squared slope against their power */
+    float light_ridges;  /* share of the ridges' pixels that are lighter than their surroundings */
+    float dark_valleys;  /* share of the valleys' pixels that are darker */
+};
 
 struct work {
     int width, height; /* pixels at 500 dpi */
     int cols, rows;    /* cells, the last ones perhaps partly outside */
     int cells;
-    ptrdiff_t stride;  /* of planes, in elements */
+    ptrdiff_t stride; /* of planes, in elements */
     const struct pixel_ops *ops;
 
-    uint8_t *grey;      /* width * height */
-    int16_t *normal;    /* pixel (0, 0) of the normalised plane */
-    int16_t *enhanced;  /* pixel (0, 0) of the enhanced plane */
-    int16_t *spare;     /* a third plane, for the stages' own use; at last the second opinion */
+    uint8_t *grey;     /* width * height */
+    int16_t *normal;   /* pixel (0, 0) of the normalised plane */
+    int16_t *enhanced; /* pixel (0, 0) of the enhanced plane */
+    int16_t *spare;    /* a third plane, for the stages' own use; at last the second opinion */
 
-    float *mean, *deviation;      /* of the grey values */
+    float *mean, *deviation;         /* of the grey values */
     float *gxx, *gyy, *gxy, *energy; /* structure tensor and signal energy, smoothed */
-    float *phi;         /* direction across the ridges, radians, y down */
-    float *period;      /* pixels */
-    float *coherence;   /* 0..1 */
-    float *amplitude;   /* of the enhanced signal, in UNITs */
-    float *agreement;   /* correlation of enhanced and normalised, -1..1 */
-    float *strength;    /* of the ridges, grey levels */
-    float typical;      /* strength of this print's ridges, grey levels */
-    float least;        /* deviation that normalisation takes as its floor, grey levels */
+    float *phi;                      /* direction across the ridges, radians, y down */
+    float *period;                   /* pixels */
+    float *coherence;                /* 0..1 */
+    float *amplitude;                /* of the enhanced signal, in UNITs */
+    float *agreement;                /* correlation of enhanced and normalised, -1..1 */
+    float *strength;                 /* of the ridges, grey levels */
+    float typical;                   /* strength of this print's ridges, grey levels */
+    float least; /* deviation that normalisation takes as its floor, grey levels */
     float *weight, *scratch, *scratch2;
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
@@ -96,9 +120,16 @@ struct work {
 
     struct candidate *candidates;
     int candidate_count;
+    struct print print;
     struct candidate *second; /* what the long kernels made visible */
     int second_count;
 };
+
+/* Where a cell's first pixel lies in a plane, in elements. */
+static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
+{
+    return (row * work->stride + col) * CELL;
+}
 
 /* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
  * the same bits (integers, or float without contraction). */
@@ -121,11 +152,16 @@ struct pixel_ops {
 };
 
 extern const struct pixel_ops afis_pixel_ops_portable;
-extern const struct pixel_ops afis_pixel_ops_avx2;
+extern const struct pixel_ops afis_pixel_ops_avx2; /* where AFIS_HAVE_AVX2 is defined */
 /* The fastest that this processor runs. */
 const struct pixel_ops *afis_pixel_ops_best(void);
 
-/* resample.c */
+/* extract.c: afis_extract with a given table of loops, so that a test can compare them. */
+enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
+                                   const struct afis_memory *memory, struct afis_template *out,
+                                   struct afis_overlay *overlay);
+
+/* resample.c: sizes, and the work itself. */
 int afis_resampled(uint32_t pixels, uint32_t dpi);
 size_t afis_resample_scratch(const struct afis_image *image);
 void afis_resample(const struct afis_image *image, uint8_t *to, int width, int height,
@@ -153,13 +189,19 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
 
-/* thin.c: lines of one pixel, in place. */
+/* thin.c: lines of one pixel, in place; then, in word i of row y, the pixels that may end one. */
 void afis_thin(const struct work *work, uint64_t *bits);
+uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i);
 
 /* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
 void afis_find_minutiae(struct work *work);
 
-/* quality.c: grades the candidates and the print, writes the template. */
+/* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
+
+/* quality.c: whether the cells look like a finger's; then the print's quality and reasons. What is
+ * no finger loses its minutiae. */
+void afis_survey(struct work *work);
+void afis_judge(struct work *work, struct afis_template *out);
 
 #endif

@@ -45,13 +45,19 @@ static uint64_t two_of(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
     return (a & b) | (c & d) | ((a | b) & (c | d));
 }
 
-static uint64_t deletable(const struct around *a, bool second)
+/* Pixels whose set neighbours form one connected arc. */
+static uint64_t one_arc(const struct around *a)
 {
     uint64_t c1 = ~a->n & (a->ne | a->e);
     uint64_t c2 = ~a->e & (a->se | a->s);
     uint64_t c3 = ~a->s & (a->sw | a->w);
     uint64_t c4 = ~a->w & (a->nw | a->n);
-    uint64_t one = (c1 | c2 | c3 | c4) & ~two_of(c1, c2, c3, c4);
+    return (c1 | c2 | c3 | c4) & ~two_of(c1, c2, c3, c4);
+}
+
+static uint64_t deletable(const struct around *a, bool second)
+{
+    uint64_t one = one_arc(a);
     uint64_t p1 = a->nw | a->n;
     uint64_t p2 = a->ne | a->e;
     uint64_t p3 = a->se | a->s;
@@ -95,6 +101,17 @@ static bool sub_iterate(const struct work *work, uint64_t *bits, bool second)
     return changed != 0;
 }
 
+uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i)
+{
+    int words = work->words;
+    const uint64_t *none = work->bit_scratch;
+    const uint64_t *row = bits + (ptrdiff_t)y * words;
+    const uint64_t *above = y > 0 ? row - words : none;
+    const uint64_t *below = y + 1 < work->height ? row + words : none;
+    struct around a = neighbours(above, row, below, i, words);
+    return row[i] & one_arc(&a);
+}
+
 void afis_thin(const struct work *work, uint64_t *bits)
 {
     bool changed = true;
@@ -102,4 +119,5 @@ void afis_thin(const struct work *work, uint64_t *bits)
         changed = sub_iterate(work, bits, false);
         changed = sub_iterate(work, bits, true) || changed;
     }
+    memset(work->bit_scratch, 0, 3 * (size_t)work->words * sizeof *bits); /* empty rows again */
 }

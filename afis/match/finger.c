@@ -93,7 +93,7 @@ enum afis_status afis_finger_prepare(const struct afis_template *tmpl, struct af
     }
     reduce(tmpl, out);
     afis_describe(out);
-    afis_finger_derive(out);
+    afis_match_ops_best()->derive(out);
     return AFIS_OK;
 }
 
@@ -142,7 +142,8 @@ enum afis_status afis_template_pack(const struct afis_template *tmpl, uint8_t *b
         return AFIS_TOO_LARGE;
     }
     const unsigned shift = coord_shift(f.width, f.height);
-    memcpy(bytes, "WT", 2);
+    bytes[0] = 'W';
+    bytes[1] = 'T';
     bytes[2] = PACKED_VERSION;
     bytes[3] = (uint8_t)shift;
     store(bytes + 4, 2, f.width);
@@ -228,7 +229,7 @@ enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
 {
     enum afis_status status = read_packed(bytes, len, out);
     if (status == AFIS_OK) {
-        afis_finger_derive(out);
+        afis_match_ops_best()->derive(out);
     }
     return status;
 }

@@ -12,6 +12,9 @@
 #define AFIS_SUBPIXEL 16    /* units of a template's coordinates in a pixel */
 #define FINGER_MINUTIAE 64u /* compared; one bit each in a 64-bit word */
 #define COVER_SIDE 32u      /* cells of a finger's coverage map, each way */
+#define PAIRS_MAX 48u       /* minutia pairs that propose alignments */
+#define ANCHORS 3u          /* alignments tried in a comparison */
+#define OPTIONS_MAX 512u    /* pairs within tolerance of one alignment */
 
 /* Every field within the bounds that template.h states. */
 bool afis_template_valid(const struct afis_template *tmpl);
@@ -27,9 +30,11 @@ struct afis_finger {
     uint16_t width, height;
     uint8_t position, quality_all, reasons, count;
 
-    /* Derived from the above by afis_finger_derive. */
-    float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE]; /* pixels, y up */
-    float cover_x, cover_y, cover_scale; /* cell = (p - cover_x, cover_y) * cover_scale */
+    /* Derived from the above by match_ops.derive. Entries past count lie far away. */
+    float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE];       /* pixels, y up */
+    float cosine[FINGER_MINUTIAE], sine[FINGER_MINUTIAE]; /* of the angle */
+    float trust[FINGER_MINUTIAE];                         /* quality as 0..1 */
+    float cover_x, cover_y, cover_scale; /* cell = (p - (cover_x, cover_y)) * cover_scale */
     float cover[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
 };
 
@@ -44,52 +49,93 @@ enum {
 /* The real-valued neighbourhood of minutia `centre` in its own frame. */
 void afis_cylinder(const struct afis_finger *finger, unsigned centre, float out[CYLINDER_CELLS]);
 
-/* Fills in what is computed from the packed fields. */
-void afis_finger_derive(struct afis_finger *finger);
-
 /* Fills finger->descriptor from its minutiae. */
 void afis_describe(struct afis_finger *finger);
 
-/* --- kernel.c --- */
+/* --- kernel.c, compiled once per instruction set --- */
 
-#define PAIRS_MAX 64u /* minutia pairs that propose alignments */
-#define ANCHORS_MAX 4u
-
-/* What is known of the best alignment of two fingers: the input of the score. */
+/* What is known of the best alignment of two fingers. All but the last three are sums over matched
+ * minutiae or over minutiae of the overlap that stay alone, so that a linear model of them is a
+ * log-likelihood ratio of independent observations. */
 enum feature {
-    FEATURE_FAST,
-    FEATURE_MATCHED,
-    FEATURE_LLR,
-    FEATURE_FRACTION,
-    FEATURE_PROBE_OVERLAP,
-    FEATURE_GALLERY_OVERLAP,
-    FEATURE_EDGES,
+    FEATURE_MATCHED,     /* count */
+    FEATURE_FAR,         /* distance beyond 4 pixels */
+    FEATURE_TURN,        /* difference of direction, degrees, up to 8 */
+    FEATURE_TURN_FAR,    /* ... beyond 8 */
+    FEATURE_ALIKE,       /* bits by which descriptors differ, below 14 */
+    FEATURE_UNLIKE,      /* ... above 20 */
+    FEATURE_TRUST,       /* mean trust of the two */
+    FEATURE_TRUST_LEAST, /* lower trust of the two */
+    FEATURE_SAME_TYPE,
+    FEATURE_NEIGHBOURS, /* share of the matched neighbours whose edge agrees */
+    FEATURE_ALONE,      /* alone: inside the overlap; times trust; times trust above a half */
+    FEATURE_ALONE_TRUST,
+    FEATURE_ALONE_SURE,
+    FEATURE_DEEP, /* the same, deep inside */
+    FEATURE_DEEP_TRUST,
+    FEATURE_DEEP_SURE,
+    FEATURE_SUPPORT,  /* log of how well the proposing pairs support one another */
+    FEATURE_EDGES,    /* log of the number of agreeing edges */
+    FEATURE_FRACTION, /* matched share of the overlap by trust */
     FEATURE_COUNT
 };
 
-struct afis_matcher {
-    /* proposing pairs */
-    unsigned pairs;
-    uint8_t pi[PAIRS_MAX], pj[PAIRS_MAX], distance[PAIRS_MAX];
+/* The pairs that propose alignments, one array per field for the vector unit. */
+struct pairs {
+    unsigned count, padded; /* padded to whole vectors */
+    int32_t i[PAIRS_MAX], j[PAIRS_MAX];
+    float px[PAIRS_MAX], py[PAIRS_MAX], gx[PAIRS_MAX], gy[PAIRS_MAX];
+    float c[PAIRS_MAX], s[PAIRS_MAX]; /* rotation from probe to gallery */
     float weight[PAIRS_MAX], support[PAIRS_MAX];
-    float compatible[PAIRS_MAX][PAIRS_MAX];
-    /* candidates of the first stage, before selection */
-    uint8_t ci[FINGER_MINUTIAE * FINGER_MINUTIAE], cj[FINGER_MINUTIAE * FINGER_MINUTIAE],
-        ch[FINGER_MINUTIAE * FINGER_MINUTIAE];
-    /* the alignment under test: matched pairs */
+    float compatible[PAIRS_MAX][PAIRS_MAX]; /* 0..1 */
+};
+
+/* One way to lay the probe on the gallery finger, and what coincides then. */
+struct alignment {
+    float xx, xy, yx, yy, tx, ty; /* probe to gallery: a rotation with a little strain */
+    float c, s;                   /* the rotation alone */
+    float ax, ay;                 /* the probe's point where it is surest */
     unsigned matched;
-    uint8_t mi[FINGER_MINUTIAE], mj[FINGER_MINUTIAE];
-    float gain[FINGER_MINUTIAE];
-    float qx[FINGER_MINUTIAE], qy[FINGER_MINUTIAE];
-    uint16_t qa[FINGER_MINUTIAE];
-    struct {
-        float gain;
-        uint8_t i, j;
-    } option[1024];
+    uint8_t i[FINGER_MINUTIAE], j[FINGER_MINUTIAE];
+    float gain, worth;
+    bool refined;
+    float qx[FINGER_MINUTIAE], qy[FINGER_MINUTIAE]; /* the probe's minutiae, laid over */
+    float qc[FINGER_MINUTIAE], qs[FINGER_MINUTIAE];
+};
+
+struct afis_matcher {
+    struct pairs pairs;
+    uint32_t candidate[FINGER_MINUTIAE * FINGER_MINUTIAE]; /* distance, then indices */
+    uint32_t option[OPTIONS_MAX];
+    struct alignment trial[ANCHORS], *best; /* best is one of trial */
     float features[FEATURE_COUNT];
 };
 
-void afis_features(struct afis_matcher *m, const struct afis_finger *probe,
-                   const struct afis_finger *gallery);
+#define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which no alignment is tried */
+
+struct match_ops {
+    /* Fills in what is computed from a finger's packed fields. */
+    void (*derive)(struct afis_finger *finger);
+    /* Compares; false when the pairs or the first alignment promised so little that none was
+     * refined: features then hold FEATURE_SUPPORT alone. */
+    bool (*compare)(struct afis_matcher *matcher, const struct afis_finger *probe,
+                    const struct afis_finger *gallery);
+};
+
+extern const struct match_ops afis_match_ops_portable;
+#ifdef AFIS_HAVE_MATCH_KERNELS
+extern const struct match_ops afis_match_ops_avx2;
+extern const struct match_ops afis_match_ops_avx512;
+#endif
+
+/* --- dispatch.c --- */
+
+/* The fastest that this processor runs. */
+const struct match_ops *afis_match_ops_best(void);
+
+/* --- score.c --- */
+
+/* The score in dB of what ops->compare found. */
+float afis_score(const float features[FEATURE_COUNT], bool aligned);
 
 #endif

@@ -1,58 +1,91 @@
-/* The comparison proper: propose alignments from similar neighbourhoods, decide by how well all
- * minutiae agree under the best of them. */
+/* The comparison proper, in three steps: minutiae with similar neighbourhoods propose pairs; pairs
+ * that agree on one rigid motion support one another (in the spirit of the relaxation of Cappelli,
+ * Ferrara & Maltoni, PAMI 2010, and of the spectral matching of Leordeanu & Hebert, ICCV 2005); the
+ * best supported anchors are refined into alignments, and what coincides or fails to under the best
+ * of them is the evidence.
+ *
+ * This file is compiled once for any processor and once for each wider instruction set, always
+ * without contraction of floating point: all of them return the same bits. Loops over arrays are
+ * written so that the compiler turns them into vector code; sums run in a fixed order. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
+#include "lanes.h"
 
-#define DEGREES (65536.0f / 360.0f)
+#ifndef MATCH_OPS
+#define MATCH_OPS afis_match_ops_portable
+#endif
 
-enum { DISTANCE_MAX = 25, TURN_MAX = 16384 };
+#define VECTOR 16u /* lanes that arrays are padded to */
+#define FAR_AWAY 1e6f
 
-struct rigid {
-    float c, s, tx, ty; /* probe to gallery */
-    float ax, ay;       /* probe point where it is surest */
-    uint16_t turn;
-};
+/* First stage. */
+#define DISTANCE_MAX 26 /* differing bits of 64 */
+#define COS_20_DEGREES 0.9397f
+#define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
+#define EDGE_STRETCH2 0.01f
+#define SUPPORT_OF_ALL 0.001f
+#define PROMISE_LEAST (-18.8f) /* log-odds and a constant: where refining begins */
+#define SUPPORT_GROWTH 0.635f  /* chance support grows with this power of the pairs possible */
 
-static int turn_between(uint16_t a, uint16_t b)
+/* Second stage. */
+#define REFINED 2u
+#define LEVER2 400.0f         /* directions bear on the rotation like a lever of 20 pixels */
+#define STRAIN_FIRST 20000.0f /* squared pixels: how much evidence the rigid form is worth */
+#define STRAIN_LAST 6000.0f
+#define OVERLAP_FULL 1.5f /* coverage from which a place surely belongs to the print */
+#define NEAR2 (100.0f * 100.0f)
+
+/* --- preparation --- */
+
+static unsigned padded(unsigned n)
 {
-    return abs((int16_t)(uint16_t)(a - b));
+    return (n + VECTOR - 1) / VECTOR * VECTOR;
 }
 
-/* --- coverage --- */
-
-void afis_finger_derive(struct afis_finger *f)
+/* Sine of a binary angle within half a turn of 0, by its Taylor series: no library's rounding
+ * comes in. */
+static float sine_of(int16_t angle)
 {
-    float x0 = 1e9f, x1 = -1e9f, y0 = 1e9f, y1 = -1e9f;
+    int a = angle; /* folded to a quarter turn */
+    a = a > 16384 ? 32768 - a : a < -16384 ? -32768 - a : a;
+    float x = (float)a * (float)(M_PI / 32768), x2 = x * x;
+    return x * (1 - x2 / 6 * (1 - x2 / 20 * (1 - x2 / 42 * (1 - x2 / 72))));
+}
+
+/* A smooth bump of 140 pixels across, of about the weight of a Gaussian of 30 pixels. */
+static void bump(float centre, float first, float step, float out[COVER_SIDE])
+{
+    for (unsigned k = 0; k < COVER_SIDE; k++) {
+        float d = (first + step * (float)k - centre) * (1 / 70.0f);
+        float w = 1 - d * d;
+        w = w > 0 ? w : 0;
+        out[k] = w * w;
+    }
+}
+
+/* Where the finger's minutiae lie: the map tells whether a place belongs to the print. */
+static void cover(struct afis_finger *f)
+{
+    float x0 = FAR_AWAY, x1 = -FAR_AWAY, y0 = FAR_AWAY, y1 = -FAR_AWAY;
     for (unsigned i = 0; i < f->count; i++) {
-        f->px[i] = (float)f->x[i] / AFIS_SUBPIXEL;
-        f->py[i] = -(float)f->y[i] / AFIS_SUBPIXEL;
-        x0 = fminf(x0, f->px[i]);
-        x1 = fmaxf(x1, f->px[i]);
-        y0 = fminf(y0, f->py[i]);
-        y1 = fmaxf(y1, f->py[i]);
+        x0 = f->px[i] < x0 ? f->px[i] : x0;
+        x1 = f->px[i] > x1 ? f->px[i] : x1;
+        y0 = f->py[i] < y0 ? f->py[i] : y0;
+        y1 = f->py[i] > y1 ? f->py[i] : y1;
     }
-    if (f->count == 0) {
-        return;
-    }
-    const float margin = 60;
-    float cell = fmaxf(fmaxf(x1 - x0, y1 - y0) + 2 * margin, 16.0f * COVER_SIDE) / COVER_SIDE;
+    float side = (x1 - x0 > y1 - y0 ? x1 - x0 : y1 - y0) + 2 * 60;
+    float cell = (side > 16.0f * COVER_SIDE ? side : 16.0f * COVER_SIDE) / COVER_SIDE;
     f->cover_scale = 1 / cell;
     f->cover_x = (x0 + x1) / 2 - cell * COVER_SIDE / 2;
     f->cover_y = (y0 + y1) / 2 - cell * COVER_SIDE / 2;
-    const float sigma = 30;
     for (unsigned i = 0; i < f->count; i++) {
         float wx[COVER_SIDE], wy[COVER_SIDE];
-        for (unsigned k = 0; k < COVER_SIDE; k++) {
-            float dx = (f->cover_x + ((float)k + 0.5f) * cell - f->px[i]) / sigma;
-            float dy = (f->cover_y + ((float)k + 0.5f) * cell - f->py[i]) / sigma;
-            wx[k] = expf(-0.5f * dx * dx);
-            wy[k] = expf(-0.5f * dy * dy);
-        }
+        bump(f->px[i], f->cover_x + cell / 2, cell, wx);
+        bump(f->py[i], f->cover_y + cell / 2, cell, wy);
         for (unsigned a = 0; a < COVER_SIDE; a++) {
-            if (wy[a] > 1e-3f) {
+            if (wy[a] > 0) {
                 for (unsigned b = 0; b < COVER_SIDE; b++) {
                     f->cover[a][b] += wy[a] * wx[b];
                 }
@@ -61,293 +94,556 @@ void afis_finger_derive(struct afis_finger *f)
     }
 }
 
-static float cover_at(const struct afis_finger *f, float x, float y)
+static void derive(struct afis_finger *f)
 {
-    int a = (int)floorf((y - f->cover_y) * f->cover_scale);
-    int b = (int)floorf((x - f->cover_x) * f->cover_scale);
-    if (a < 0 || b < 0 || a >= (int)COVER_SIDE || b >= (int)COVER_SIDE) {
-        return 0;
+    for (unsigned i = 0; i < FINGER_MINUTIAE; i++) {
+        bool used = i < f->count;
+        f->px[i] = used ? (float)f->x[i] / AFIS_SUBPIXEL : FAR_AWAY;
+        f->py[i] = used ? -(float)f->y[i] / AFIS_SUBPIXEL : FAR_AWAY;
+        f->cosine[i] = sine_of((int16_t)(uint16_t)(f->angle[i] + 16384));
+        f->sine[i] = sine_of((int16_t)f->angle[i]);
+        /* Records that report no quality are worth those of middling quality. */
+        f->trust[i] = f->quality[i] != 0 ? (float)f->quality[i] / 100 : 0.55f;
     }
-    return f->cover[a][b];
+    memset(f->cover, 0, sizeof f->cover);
+    if (f->count != 0) {
+        cover(f);
+    }
 }
 
-/* --- proposals --- */
+static float cover_at(const struct afis_finger *f, float x, float y)
+{
+    float a = (y - f->cover_y) * f->cover_scale, b = (x - f->cover_x) * f->cover_scale;
+    if (!(a >= 0 && b >= 0 && a < COVER_SIDE && b < COVER_SIDE)) {
+        return 0;
+    }
+    return f->cover[(int)a][(int)b];
+}
 
+/* --- first stage: proposals --- */
+
+/* Lists the pairs of similar descriptors, and counts them by distance; returns how many. */
+static unsigned list_candidates(struct afis_matcher *m, const struct afis_finger *p,
+                                const struct afis_finger *g, unsigned histogram[DISTANCE_MAX + 1])
+{
+    unsigned n = 0;
+    const uint64_t used = g->count == 64 ? UINT64_MAX : ((uint64_t)1 << g->count) - 1;
+    for (unsigned i = 0; i < p->count; i++) {
+        const uint64_t d = p->descriptor[i];
+        uint64_t alike = alike_mask(g, d, p->angle[i], DISTANCE_MAX) & used;
+        for (; alike != 0; alike &= alike - 1) {
+            unsigned j = (unsigned)__builtin_ctzll(alike);
+            unsigned distance = (unsigned)__builtin_popcountll(d ^ g->descriptor[j]);
+            m->candidate[n++] = (uint32_t)(distance << 12 | i << 6 | j);
+            histogram[distance]++;
+        }
+    }
+    return n;
+}
+
+static void add_pair(struct pairs *q, const struct afis_finger *p, const struct afis_finger *g,
+                     unsigned i, unsigned j, unsigned distance)
+{
+    unsigned a = q->count++;
+    q->i[a] = (int32_t)i;
+    q->j[a] = (int32_t)j;
+    q->px[a] = p->px[i];
+    q->py[a] = p->py[i];
+    q->gx[a] = g->px[j];
+    q->gy[a] = g->py[j];
+    q->c[a] = g->cosine[j] * p->cosine[i] + g->sine[j] * p->sine[i];
+    q->s[a] = g->sine[j] * p->cosine[i] - g->cosine[j] * p->sine[i];
+    q->weight[a] = (float)(32 - (int)distance) / 20;
+}
+
+/* The PAIRS_MAX pairs of most similar descriptors. */
 static void propose(struct afis_matcher *m, const struct afis_finger *p,
                     const struct afis_finger *g)
 {
-    unsigned histogram[DISTANCE_MAX + 1] = {0}, n = 0;
-    for (unsigned i = 0; i < p->count; i++) {
-        for (unsigned j = 0; j < g->count; j++) {
-            unsigned h = (unsigned)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
-            if (h <= DISTANCE_MAX && turn_between(p->angle[i], g->angle[j]) <= TURN_MAX) {
-                m->ci[n] = (uint8_t)i;
-                m->cj[n] = (uint8_t)j;
-                m->ch[n] = (uint8_t)h;
-                histogram[h]++;
-                n++;
-            }
-        }
-    }
-    unsigned limit = 0, sum = 0;
+    struct pairs *q = &m->pairs;
+    unsigned histogram[DISTANCE_MAX + 1] = {0};
+    const unsigned n = list_candidates(m, p, g, histogram);
+    unsigned limit = 0, sum = 0; /* all below the limit fit, and some at it */
     while (limit <= DISTANCE_MAX && sum + histogram[limit] <= PAIRS_MAX) {
         sum += histogram[limit++];
     }
     unsigned spare = PAIRS_MAX - sum;
-    m->pairs = 0;
+    q->count = 0;
     for (unsigned k = 0; k < n; k++) {
-        if (m->ch[k] < limit || (m->ch[k] == limit && spare > 0)) {
-            spare -= m->ch[k] == limit;
-            unsigned a = m->pairs++;
-            m->pi[a] = m->ci[k];
-            m->pj[a] = m->cj[k];
-            m->distance[a] = m->ch[k];
-            m->weight[a] = (float)(32 - m->ch[k]) / 20.0f;
+        const uint32_t c = m->candidate[k];
+        const unsigned distance = c >> 12;
+        const bool last = distance == limit && spare > 0;
+        if (distance < limit || last) {
+            spare -= last;
+            add_pair(q, p, g, c >> 6 & 63, c & 63, distance);
         }
+    }
+    q->padded = padded(q->count);
+    for (unsigned a = q->count; a < q->padded; a++) {
+        q->i[a] = q->j[a] = -1;
+        q->px[a] = q->py[a] = q->gx[a] = q->gy[a] = 0;
+        q->c[a] = q->s[a] = q->weight[a] = 0; /* no rotation is compatible with this one */
     }
 }
 
-static float compatibility(const struct afis_matcher *m, const struct afis_finger *p,
-                           const struct afis_finger *g, unsigned a, unsigned b)
+/* 1/x for positive x within half a per cent, by its exponent and one Newton step: a division would
+ * take half the time of the stage. */
+static inline float reciprocal(float x)
 {
-    unsigned i = m->pi[a], j = m->pj[a], k = m->pi[b], l = m->pj[b];
-    if (i == k || j == l) {
-        return 0;
-    }
-    int16_t ta = (int16_t)(uint16_t)(g->angle[j] - p->angle[i]);
-    int16_t tb = (int16_t)(uint16_t)(g->angle[l] - p->angle[k]);
-    int dt = (int16_t)(uint16_t)(ta - tb);
-    if (abs(dt) > (int)(20 * DEGREES)) {
-        return 0;
-    }
-    float t = ((float)tb + (float)dt / 2) / 65536.0f * 2 * (float)M_PI;
-    float c = cosf(t), s = sinf(t);
-    float ux = p->px[k] - p->px[i], uy = p->py[k] - p->py[i];
-    float ex = c * ux - s * uy - (g->px[l] - g->px[j]);
-    float ey = s * ux + c * uy - (g->py[l] - g->py[j]);
-    float tol = 9 * 9 + 0.01f * (ux * ux + uy * uy);
-    float e = ex * ex + ey * ey;
-    return e < tol ? 1 - e / tol : 0;
+    union {
+        float f;
+        uint32_t u;
+    } r = {x};
+    r.u = 0x7ef311c7u - r.u;
+    return r.f * (2 - x * r.f);
 }
 
-static void support(struct afis_matcher *m, const struct afis_finger *p,
-                    const struct afis_finger *g)
+/* How well every pair agrees with pair a on one rigid motion. */
+static void compatible_row(struct pairs *restrict q, unsigned a)
 {
-    for (unsigned a = 0; a < m->pairs; a++) {
-        m->compatible[a][a] = 0;
-        for (unsigned b = 0; b < a; b++) {
-            m->compatible[a][b] = m->compatible[b][a] = compatibility(m, p, g, a, b);
-        }
-    }
-    float v[PAIRS_MAX];
-    memcpy(v, m->weight, sizeof v);
-    for (unsigned round = 0; round < 2; round++) {
-        for (unsigned a = 0; a < m->pairs; a++) {
-            float sum = m->weight[a];
-            for (unsigned b = 0; b < m->pairs; b++) {
-                sum += m->compatible[a][b] * v[b];
-            }
-            m->support[a] = sum * m->weight[a];
-        }
-        memcpy(v, m->support, sizeof v);
+    const float px = q->px[a], py = q->py[a], gx = q->gx[a], gy = q->gy[a];
+    const float ca = q->c[a], sa = q->s[a];
+    const int32_t i = q->i[a], j = q->j[a];
+    float *restrict row = q->compatible[a];
+    for (unsigned b = 0; b < q->padded; b++) {
+        float ux = q->px[b] - px, uy = q->py[b] - py;
+        float c = (q->c[b] + ca) * 0.5f, s = (q->s[b] + sa) * 0.5f;
+        float ex = c * ux - s * uy - (q->gx[b] - gx), ey = s * ux + c * uy - (q->gy[b] - gy);
+        float tolerance = EDGE_TOLERANCE2 + EDGE_STRETCH2 * (ux * ux + uy * uy);
+        float v = 1 - (ex * ex + ey * ey) * reciprocal(tolerance);
+        v = v > 0 ? v : 0;
+        float parallel = q->c[b] * ca + q->s[b] * sa;
+        v = parallel > COS_20_DEGREES ? v : 0;
+        v = q->i[b] != i ? v : 0;
+        row[b] = q->j[b] != j ? v : 0;
     }
 }
 
-/* --- one alignment --- */
-
-static struct rigid fit(const struct afis_finger *p, const struct afis_finger *g, unsigned n,
-                        const uint8_t *pi, const uint8_t *gj, const float *weight)
+/* Two rounds of support, from the descriptors' weights; returns the best pair's and a
+ * little of all others', so that no two comparisons end alike. */
+static float support(struct pairs *restrict q)
 {
-    float w = 0, ax = 0, ay = 0, bx = 0, by = 0;
-    for (unsigned k = 0; k < n; k++) {
-        w += weight[k];
-        ax += weight[k] * p->px[pi[k]];
-        ay += weight[k] * p->py[pi[k]];
-        bx += weight[k] * g->px[gj[k]];
-        by += weight[k] * g->py[gj[k]];
+    float sum[PAIRS_MAX], first[PAIRS_MAX] = {0};
+    memcpy(sum, q->weight, sizeof sum);
+    for (unsigned a = 0; a < q->count; a++) {
+        compatible_row(q, a);
+        for (unsigned b = 0; b < q->padded; b++) {
+            sum[b] += q->weight[a] * q->compatible[a][b];
+        }
     }
-    ax /= w, ay /= w, bx /= w, by /= w;
-    float c = 0, s = 0;
-    for (unsigned k = 0; k < n; k++) {
-        float ux = p->px[pi[k]] - ax, uy = p->py[pi[k]] - ay;
-        float vx = g->px[gj[k]] - bx, vy = g->py[gj[k]] - by;
-        c += weight[k] * (ux * vx + uy * vy);
-        s += weight[k] * (ux * vy - uy * vx);
-        /* directions know the rotation too: like a lever of 20 pixels */
-        float t = (float)(int16_t)(uint16_t)(g->angle[gj[k]] - p->angle[pi[k]]) / 65536.0f * 2 *
-                  (float)M_PI;
-        c += weight[k] * 400 * cosf(t);
-        s += weight[k] * 400 * sinf(t);
+    for (unsigned b = 0; b < q->padded; b++) {
+        first[b] = sum[b] * q->weight[b];
+        sum[b] = q->weight[b];
     }
+    for (unsigned a = 0; a < q->count; a++) {
+        for (unsigned b = 0; b < q->padded; b++) {
+            sum[b] += first[a] * q->compatible[a][b];
+        }
+    }
+    float best = 0, all = 0;
+    for (unsigned b = 0; b < q->count; b++) {
+        q->support[b] = sum[b] * q->weight[b];
+        best = q->support[b] > best ? q->support[b] : best;
+        all += q->support[b];
+    }
+    return best + SUPPORT_OF_ALL * all;
+}
+
+/* --- second stage: alignments --- */
+
+struct moments {
+    float w, ax, ay, bx, by;
+};
+
+static struct moments centre(const struct afis_finger *p, const struct afis_finger *g, unsigned n,
+                             const uint8_t *pi, const uint8_t *gj, const float *weight)
+{
+    struct moments m = {0};
+    for (unsigned k = 0; k < n; k++) {
+        m.w += weight[k];
+        m.ax += weight[k] * p->px[pi[k]];
+        m.ay += weight[k] * p->py[pi[k]];
+        m.bx += weight[k] * g->px[gj[k]];
+        m.by += weight[k] * g->py[gj[k]];
+    }
+    m.ax /= m.w;
+    m.ay /= m.w;
+    m.bx /= m.w;
+    m.by /= m.w;
+    return m;
+}
+
+/* The least-squares affine map of n weighted pairs with a rigid motion as its prior: skin that is
+ * pressed on a sensor is strained by a few per cent. `strain` is the prior's weight in squared
+ * pixels, the square of (residual / strain) expected. */
+static void fit(struct alignment *t, const struct afis_finger *p, const struct afis_finger *g,
+                unsigned n, const uint8_t *pi, const uint8_t *gj, const float *weight, float strain)
+{
+    const struct moments m = centre(p, g, n, pi, gj, weight);
+    float uu = 0, uv = 0, vv = 0, xu = 0, xv = 0, yu = 0, yv = 0, c = 0, s = 0;
+    for (unsigned k = 0; k < n; k++) {
+        unsigned i = pi[k], j = gj[k];
+        float u = p->px[i] - m.ax, v = p->py[i] - m.ay, x = g->px[j] - m.bx, y = g->py[j] - m.by;
+        float w = weight[k];
+        uu += w * u * u;
+        uv += w * u * v;
+        vv += w * v * v;
+        xu += w * x * u;
+        xv += w * x * v;
+        yu += w * y * u;
+        yv += w * y * v;
+        c += w * (g->cosine[j] * p->cosine[i] + g->sine[j] * p->sine[i]);
+        s += w * (g->sine[j] * p->cosine[i] - g->cosine[j] * p->sine[i]);
+    }
+    c = xu + yv + LEVER2 * c;
+    s = yu - xv + LEVER2 * s;
     float r = sqrtf(c * c + s * s);
-    c /= r, s /= r;
-    return (struct rigid){c,
-                          s,
-                          bx - (c * ax - s * ay),
-                          by - (s * ax + c * ay),
-                          ax,
-                          ay,
-                          (uint16_t)(int)lrintf(atan2f(s, c) / (2 * (float)M_PI) * 65536)};
+    r = r > 0 ? 1 / r : 0;
+    t->c = c * r;
+    t->s = s * r;
+    uu += strain;
+    vv += strain;
+    xu += strain * t->c;
+    xv -= strain * t->s;
+    yu += strain * t->s;
+    yv += strain * t->c;
+    float det = 1 / (uu * vv - uv * uv);
+    t->xx = (xu * vv - xv * uv) * det;
+    t->xy = (xv * uu - xu * uv) * det;
+    t->yx = (yu * vv - yv * uv) * det;
+    t->yy = (yv * uu - yu * uv) * det;
+    t->ax = m.ax;
+    t->ay = m.ay;
+    t->tx = m.bx - (t->xx * m.ax + t->xy * m.ay);
+    t->ty = m.by - (t->yx * m.ax + t->yy * m.ay);
 }
 
-static int by_gain(const void *a, const void *b)
+/* Lays the probe's minutiae over the gallery's; `tolerance` in squared pixels grows with the
+ * distance from where the alignment is surest. */
+static void lay_over(struct alignment *restrict t, const struct afis_finger *restrict p, float base,
+                     float growth, float tolerance2[FINGER_MINUTIAE])
 {
-    const float *x = a, *y = b;
-    return (*x < *y) - (*x > *y);
+    const unsigned n = padded(p->count);
+    for (unsigned i = 0; i < n; i++) {
+        float u = p->px[i] - t->ax, v = p->py[i] - t->ay;
+        t->qx[i] = t->xx * p->px[i] + t->xy * p->py[i] + t->tx;
+        t->qy[i] = t->yx * p->px[i] + t->yy * p->py[i] + t->ty;
+        t->qc[i] = t->c * p->cosine[i] - t->s * p->sine[i];
+        t->qs[i] = t->s * p->cosine[i] + t->c * p->sine[i];
+        float tolerance = base + growth * __builtin_sqrtf(u * u + v * v);
+        tolerance2[i] = tolerance * tolerance;
+    }
 }
 
-static void assign(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g,
-                   const struct rigid *r, float tol0, float tol1, float turn_tol)
+#define OPTION(gain, i, j)                                                                         \
+    ((uint32_t)((gain)*1024.0f + (float)(1 << 18)) << 12 | (uint32_t)(i) << 6 | (uint32_t)(j))
+#define OPTION_GAIN(o) (((float)((o) >> 12) - (float)(1 << 18)) / 1024.0f)
+#define OPTION_I(o) ((o) >> 6 & 63)
+#define OPTION_J(o) ((o)&63)
+
+/* Lists all pairs within tolerance. An option is a sortable word: gain, then indices. */
+static unsigned list_options(struct afis_matcher *m, const struct alignment *t,
+                             const struct afis_finger *p, const struct afis_finger *g,
+                             const float tolerance2[FINGER_MINUTIAE], float cos_turn)
 {
     unsigned n = 0;
-    for (unsigned i = 0; i < p->count; i++) {
-        float x = r->c * p->px[i] - r->s * p->py[i] + r->tx;
-        float y = r->s * p->px[i] + r->c * p->py[i] + r->ty;
-        uint16_t a = (uint16_t)(p->angle[i] + r->turn);
-        m->qx[i] = x;
-        m->qy[i] = y;
-        m->qa[i] = a;
-        float ux = p->px[i] - r->ax, uy = p->py[i] - r->ay;
-        float tol = tol0 + tol1 * sqrtf(ux * ux + uy * uy);
-        for (unsigned j = 0; j < g->count; j++) {
-            float dx = g->px[j] - x, dy = g->py[j] - y, d2 = dx * dx + dy * dy;
-            if (d2 > tol * tol) {
-                continue;
-            }
-            float dt = (float)turn_between(a, g->angle[j]) / DEGREES;
-            if (dt > turn_tol) {
-                continue;
-            }
+    for (unsigned i = 0; i < p->count && n < OPTIONS_MAX - FINGER_MINUTIAE; i++) {
+        const float x = t->qx[i], y = t->qy[i], c = t->qc[i], s = t->qs[i], limit = tolerance2[i];
+        uint64_t near = near_mask(g, x, y, c, s, limit, cos_turn);
+        for (; near != 0; near &= near - 1) {
+            unsigned j = (unsigned)__builtin_ctzll(near);
+            float dx = g->px[j] - x, dy = g->py[j] - y;
+            float parallel = g->cosine[j] * c + g->sine[j] * s;
             float h = (float)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
-            float gain = 3.5f - 2 * d2 / (tol * tol) - dt * dt / (2 * 10 * 10) + 0.22f * (25 - h);
-            if (n < 1024) {
-                m->option[n].gain = gain;
-                m->option[n].i = (uint8_t)i;
-                m->option[n].j = (uint8_t)j;
-                n++;
+            float gain = 9 - 2 * (dx * dx + dy * dy) / limit - 33 * (1 - parallel) - 0.22f * h;
+            m->option[n++] = OPTION(gain, i, j);
+        }
+    }
+    return n;
+}
+
+/* One-to-one assignment in the order of gain: whatever is best for both its minutiae is taken,
+ * until nothing is left. */
+static void assign(struct afis_matcher *m, struct alignment *t, unsigned n)
+{
+    t->matched = 0;
+    t->gain = 0;
+    while (n > 0) {
+        uint32_t best_p[FINGER_MINUTIAE] = {0}, best_g[FINGER_MINUTIAE] = {0};
+        for (unsigned k = 0; k < n; k++) {
+            uint32_t o = m->option[k];
+            best_p[OPTION_I(o)] = o > best_p[OPTION_I(o)] ? o : best_p[OPTION_I(o)];
+            best_g[OPTION_J(o)] = o > best_g[OPTION_J(o)] ? o : best_g[OPTION_J(o)];
+        }
+        uint64_t used_p = 0, used_g = 0;
+        for (unsigned k = 0; k < n; k++) {
+            uint32_t o = m->option[k];
+            if (o == best_p[OPTION_I(o)] && o == best_g[OPTION_J(o)]) {
+                used_p |= (uint64_t)1 << OPTION_I(o);
+                used_g |= (uint64_t)1 << OPTION_J(o);
+                t->i[t->matched] = (uint8_t)OPTION_I(o);
+                t->j[t->matched++] = (uint8_t)OPTION_J(o);
+                t->gain += OPTION_GAIN(o);
             }
         }
-    }
-    qsort(m->option, n, sizeof m->option[0], by_gain);
-    uint64_t used_p = 0, used_g = 0;
-    m->matched = 0;
-    for (unsigned k = 0; k < n; k++) {
-        unsigned i = m->option[k].i, j = m->option[k].j;
-        if ((used_p >> i & 1) || (used_g >> j & 1)) {
-            continue;
+        unsigned left = 0;
+        for (unsigned k = 0; k < n; k++) {
+            uint32_t o = m->option[k];
+            if (!((used_p >> OPTION_I(o) | used_g >> OPTION_J(o)) & 1)) {
+                m->option[left++] = o;
+            }
         }
-        used_p |= 1ull << i;
-        used_g |= 1ull << j;
-        m->mi[m->matched] = (uint8_t)i;
-        m->mj[m->matched] = (uint8_t)j;
-        m->gain[m->matched++] = m->option[k].gain;
+        n = left;
     }
 }
 
-static float reliability(unsigned quality)
+static void coincide(struct afis_matcher *m, struct alignment *t, const struct afis_finger *p,
+                     const struct afis_finger *g, float base, float growth, float cos_turn)
 {
-    return quality == 0 ? 0.7f : 0.3f + 0.007f * (float)quality;
+    float tolerance2[FINGER_MINUTIAE] = {0};
+    lay_over(t, p, base, growth, tolerance2);
+    assign(m, t, list_options(m, t, p, g, tolerance2, cos_turn));
 }
 
-static void measure(struct afis_matcher *m, const struct afis_finger *p,
-                    const struct afis_finger *g, const struct rigid *r, float f[FEATURE_COUNT])
+/* An alignment from an anchor and the pairs compatible with it. */
+static void start(struct afis_matcher *m, struct alignment *t, const struct afis_finger *p,
+                  const struct afis_finger *g, unsigned anchor)
 {
-    float llr = 0, wm_p = 0, wm_g = 0, w_p = 0, w_g = 0;
-    for (unsigned k = 0; k < m->matched; k++) {
-        llr += m->gain[k];
-        wm_p += reliability(p->quality[m->mi[k]]);
-        wm_g += reliability(g->quality[m->mj[k]]);
+    const struct pairs *q = &m->pairs;
+    uint8_t i[PAIRS_MAX], j[PAIRS_MAX];
+    float weight[PAIRS_MAX];
+    unsigned n = 0;
+    for (unsigned b = 0; b < q->count; b++) {
+        float c = b == anchor ? 1 : q->compatible[anchor][b];
+        if (c > 0) {
+            i[n] = (uint8_t)q->i[b];
+            j[n] = (uint8_t)q->j[b];
+            weight[n++] = c * q->weight[b];
+        }
     }
+    fit(t, p, g, n, i, j, weight, STRAIN_FIRST);
+    t->refined = false;
+    coincide(m, t, p, g, 9, 0.07f, 0.883f); /* 28 degrees */
+}
+
+static float clamp01(float v)
+{
+    return v > 1 ? 1 : v > 0 ? v : 0;
+}
+
+/* The probe's coordinates of a gallery point, by the rotation alone. */
+static void back(const struct alignment *t, float x, float y, float *u, float *v)
+{
+    x -= t->tx;
+    y -= t->ty;
+    *u = t->c * x + t->s * y;
+    *v = t->c * y - t->s * x;
+}
+
+/* The share of trustworthy minutiae in the overlap that matched. */
+static float fraction(const struct alignment *t, const struct afis_finger *p,
+                      const struct afis_finger *g)
+{
+    float all_p = 0, all_g = 0, matched = 0;
     for (unsigned i = 0; i < p->count; i++) {
-        w_p += reliability(p->quality[i]) * fminf(cover_at(g, m->qx[i], m->qy[i]) / 1.5f, 1);
+        all_p += p->trust[i] * clamp01(cover_at(g, t->qx[i], t->qy[i]) / OVERLAP_FULL);
     }
     for (unsigned j = 0; j < g->count; j++) {
-        float x = g->px[j] - r->tx, y = g->py[j] - r->ty;
-        w_g += reliability(g->quality[j]) *
-               fminf(cover_at(p, r->c * x + r->s * y, r->c * y - r->s * x) / 1.5f, 1);
+        float x, y;
+        back(t, g->px[j], g->py[j], &x, &y);
+        all_g += g->trust[j] * clamp01(cover_at(p, x, y) / OVERLAP_FULL);
     }
-    float edges = 0;
-    for (unsigned k = 0; k < m->matched; k++) {
-        for (unsigned l = 0; l < k; l++) {
-            unsigned i = m->mi[k], j = m->mj[k], i2 = m->mi[l], j2 = m->mj[l];
-            float ux = m->qx[i2] - m->qx[i], uy = m->qy[i2] - m->qy[i];
-            float ex = ux - (g->px[j2] - g->px[j]), ey = uy - (g->py[j2] - g->py[j]);
-            float e = ex * ex + ey * ey, tol = 7 * 7 + 0.005f * (ux * ux + uy * uy);
-            edges += e < tol ? 1 - e / tol : 0;
-        }
+    for (unsigned k = 0; k < t->matched; k++) {
+        matched += (p->trust[t->i[k]] + g->trust[t->j[k]]) / 2;
     }
-    f[FEATURE_MATCHED] = (float)m->matched;
-    f[FEATURE_LLR] = llr;
-    f[FEATURE_PROBE_OVERLAP] = w_p;
-    f[FEATURE_GALLERY_OVERLAP] = w_g;
-    f[FEATURE_FRACTION] = sqrtf((wm_p * wm_g) / (fmaxf(w_p, 1) * fmaxf(w_g, 1)));
-    f[FEATURE_EDGES] = edges;
+    float all = sqrtf(all_p * all_g);
+    return matched / (all > 1 ? all : 1);
 }
 
-static void align(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g,
-                  unsigned anchor, float f[FEATURE_COUNT])
+static void refine(struct afis_matcher *m, struct alignment *t, const struct afis_finger *p,
+                   const struct afis_finger *g)
 {
-    uint8_t pi[PAIRS_MAX], gj[PAIRS_MAX];
-    float w[PAIRS_MAX];
-    unsigned n = 0;
-    for (unsigned b = 0; b < m->pairs; b++) {
-        float c = b == anchor ? 1 : m->compatible[anchor][b];
-        if (c > 0) {
-            pi[n] = m->pi[b];
-            gj[n] = m->pj[b];
-            w[n++] = c * m->weight[b];
-        }
+    float weight[FINGER_MINUTIAE];
+    for (unsigned k = 0; k < FINGER_MINUTIAE; k++) {
+        weight[k] = 1;
     }
-    struct rigid r = fit(p, g, n, pi, gj, w);
-    assign(m, p, g, &r, 9, 0.07f, 28);
-    for (unsigned round = 0; round < 2 && m->matched > 1; round++) {
-        for (unsigned k = 0; k < m->matched; k++) {
-            w[k] = 1;
-        }
-        r = fit(p, g, m->matched, m->mi, m->mj, w);
-        assign(m, p, g, &r, round == 0 ? 9 : 8, 0.04f, 25);
+    for (unsigned round = 0; round < 2 && t->matched > 1; round++) {
+        fit(t, p, g, t->matched, t->i, t->j, weight, STRAIN_LAST);
+        coincide(m, t, p, g, round == 0 ? 9 : 8, 0.04f, 0.906f); /* 25 degrees */
     }
-    measure(m, p, g, &r, f);
+    t->refined = true;
+    t->worth = (t->gain > 0 ? t->gain : 0) * fraction(t, p, g);
 }
 
-void afis_features(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g)
+/* --- evidence --- */
+
+/* Adds one minutia without partner, at a place of the other print with this coverage. */
+static void add_alone(float coverage, float trust, float f[FEATURE_COUNT])
+{
+    float in = clamp01(coverage), deep = clamp01((coverage - 1) / 2);
+    float sure = trust > 0.5f ? trust - 0.5f : 0;
+    f[FEATURE_ALONE] += in;
+    f[FEATURE_ALONE_TRUST] += in * trust;
+    f[FEATURE_ALONE_SURE] += in * sure;
+    f[FEATURE_DEEP] += deep;
+    f[FEATURE_DEEP_TRUST] += deep * trust;
+    f[FEATURE_DEEP_SURE] += deep * sure;
+}
+
+static void add_matched(const struct afis_finger *p, const struct afis_finger *g,
+                        const struct alignment *t, unsigned i, unsigned j, float f[FEATURE_COUNT])
+{
+    float dx = g->px[j] - t->qx[i], dy = g->py[j] - t->qy[i];
+    float d = sqrtf(dx * dx + dy * dy);
+    /* The chord of the turn; within 25 degrees it is as good as the arc. */
+    float tx = g->cosine[j] - t->qc[i], ty = g->sine[j] - t->qs[i];
+    float turn = sqrtf(tx * tx + ty * ty) * (float)(180 / M_PI);
+    float h = (float)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
+    float a = p->trust[i], b = g->trust[j];
+    f[FEATURE_FAR] += d > 4 ? d - 4 : 0;
+    f[FEATURE_TURN] += turn < 8 ? turn : 8;
+    f[FEATURE_TURN_FAR] += turn > 8 ? turn - 8 : 0;
+    f[FEATURE_ALIKE] += h < 14 ? 14 - h : 0;
+    f[FEATURE_UNLIKE] += h > 20 ? h - 20 : 0;
+    f[FEATURE_TRUST] += (a + b) / 2;
+    f[FEATURE_TRUST_LEAST] += a < b ? a : b;
+    f[FEATURE_SAME_TYPE] += p->type[i] == g->type[j] ? 1 : 0;
+}
+
+/* Edges between matched minutiae: all of them, and each minutia's share among its neighbours. */
+static void add_edges(const struct afis_finger *g, const struct alignment *t,
+                      float f[FEATURE_COUNT])
+{
+    float qx[FINGER_MINUTIAE], qy[FINGER_MINUTIAE], gx[FINGER_MINUTIAE], gy[FINGER_MINUTIAE];
+    float agree[FINGER_MINUTIAE] = {0}, near[FINGER_MINUTIAE] = {0}, all[FINGER_MINUTIAE] = {0};
+    const unsigned n = padded(t->matched);
+    for (unsigned k = 0; k < n; k++) {
+        bool used = k < t->matched;
+        qx[k] = used ? t->qx[t->i[k]] : FAR_AWAY;
+        qy[k] = used ? t->qy[t->i[k]] : FAR_AWAY;
+        gx[k] = used ? g->px[t->j[k]] : -FAR_AWAY;
+        gy[k] = used ? g->py[t->j[k]] : -FAR_AWAY;
+    }
+    for (unsigned k = 0; k < t->matched; k++) {
+        const float x = qx[k], y = qy[k], x2 = gx[k], y2 = gy[k];
+        for (unsigned l = 0; l < n; l++) { /* an edge to itself counts: taken off below */
+            float ux = qx[l] - x, uy = qy[l] - y;
+            float ex = ux - (gx[l] - x2), ey = uy - (gy[l] - y2), l2 = ux * ux + uy * uy;
+            float v = 1 - (ex * ex + ey * ey) / (49 + 0.005f * l2);
+            v = v > 0 ? v : 0;
+            all[l] += v;
+            agree[l] += l2 < NEAR2 ? v : 0;
+            near[l] += l2 < NEAR2 ? 1.0f : 0.0f;
+        }
+    }
+    float edges = 0, share = 0;
+    for (unsigned k = 0; k < t->matched; k++) {
+        edges += (all[k] - 1) / 2;
+        share += (agree[k] - 1) / near[k];
+    }
+    f[FEATURE_EDGES] = log1pf(edges > 0 ? edges : 0);
+    f[FEATURE_NEIGHBOURS] = share;
+}
+
+static void measure(const struct alignment *t, const struct afis_finger *p,
+                    const struct afis_finger *g, float f[FEATURE_COUNT])
+{
+    uint64_t used_p = 0, used_g = 0;
+    for (unsigned k = 0; k < t->matched; k++) {
+        used_p |= (uint64_t)1 << t->i[k];
+        used_g |= (uint64_t)1 << t->j[k];
+        add_matched(p, g, t, t->i[k], t->j[k], f);
+    }
+    for (unsigned i = 0; i < p->count; i++) {
+        if (!(used_p >> i & 1)) {
+            add_alone(cover_at(g, t->qx[i], t->qy[i]), p->trust[i], f);
+        }
+    }
+    for (unsigned j = 0; j < g->count; j++) {
+        if (!(used_g >> j & 1)) {
+            float x, y;
+            back(t, g->px[j], g->py[j], &x, &y);
+            add_alone(cover_at(p, x, y), g->trust[j], f);
+        }
+    }
+    add_edges(g, t, f);
+    f[FEATURE_MATCHED] = (float)t->matched;
+    f[FEATURE_FRACTION] = fraction(t, p, g);
+}
+
+/* The best supported pair not yet tried, which it then marks with all that would lead to the same
+ * alignment; PAIRS_MAX when none is left. */
+static unsigned next_anchor(const struct pairs *q, uint64_t *tried)
+{
+    unsigned anchor = PAIRS_MAX;
+    for (unsigned a = 0; a < q->count; a++) {
+        if (!(*tried >> a & 1) && (anchor == PAIRS_MAX || q->support[a] > q->support[anchor])) {
+            anchor = a;
+        }
+    }
+    if (anchor != PAIRS_MAX) {
+        *tried |= (uint64_t)1 << anchor;
+        for (unsigned b = 0; b < q->count; b++) {
+            *tried |= (uint64_t)(q->compatible[anchor][b] > 0.5f) << b;
+        }
+    }
+    return anchor;
+}
+
+/* Whether the alignment from the best anchor promises more than chance would give fingers of as
+ * many minutiae: a logistic model of support and gain. */
+static bool promising(const struct afis_matcher *m, float pairs_log)
+{
+    return 0.568f * m->features[FEATURE_SUPPORT] + 0.205f * m->trial[0].gain -
+               (3.092f - 0.568f * SUPPORT_GROWTH) * pairs_log >=
+           PROMISE_LEAST;
+}
+
+/* Leaves the best alignment in m->best; false when the first already promises too little. */
+static bool align(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g,
+                  float pairs_log)
+{
+    uint64_t tried = 0;
+    unsigned n = 0;
+    start(m, &m->trial[n++], p, g, next_anchor(&m->pairs, &tried));
+    if (!promising(m, pairs_log)) {
+        return false;
+    }
+    for (unsigned a; n < ANCHORS && (a = next_anchor(&m->pairs, &tried)) != PAIRS_MAX; n++) {
+        start(m, &m->trial[n], p, g, a);
+    }
+    m->best = &m->trial[0];
+    for (unsigned k = 0; k < REFINED && k < n; k++) {
+        struct alignment *t = NULL; /* the most promising not yet refined */
+        for (unsigned b = 0; b < n; b++) {
+            if (!m->trial[b].refined && (t == NULL || m->trial[b].gain > t->gain)) {
+                t = &m->trial[b];
+            }
+        }
+        refine(m, t, p, g);
+        if (k == 0 || t->worth > m->best->worth) {
+            m->best = t;
+        }
+    }
+    return true;
+}
+
+static bool compare(struct afis_matcher *m, const struct afis_finger *p,
+                    const struct afis_finger *g)
 {
     memset(m->features, 0, sizeof m->features);
     propose(m, p, g);
-    if (m->pairs == 0) {
-        return;
+    if (m->pairs.count == 0) {
+        m->features[FEATURE_SUPPORT] = -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
+        return false;
     }
-    support(m, p, g);
-    float best = 0;
-    for (unsigned a = 0; a < m->pairs; a++) {
-        best = fmaxf(best, m->support[a]);
+    const float pairs_log = logf((float)(p->count * g->count));
+    m->features[FEATURE_SUPPORT] = log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
+    if (m->features[FEATURE_SUPPORT] < SUPPORT_LEAST || !align(m, p, g, pairs_log)) {
+        return false;
     }
-    uint64_t tried = 0;
-    for (unsigned k = 0; k < ANCHORS_MAX; k++) {
-        unsigned anchor = PAIRS_MAX;
-        for (unsigned a = 0; a < m->pairs; a++) {
-            if (!(tried >> a & 1) && (anchor == PAIRS_MAX || m->support[a] > m->support[anchor])) {
-                anchor = a;
-            }
-        }
-        if (anchor == PAIRS_MAX) {
-            break;
-        }
-        tried |= 1ull << anchor;
-        for (unsigned b = 0; b < m->pairs; b++) {
-            tried |= (uint64_t)(m->compatible[anchor][b] > 0.5f) << b;
-        }
-        float f[FEATURE_COUNT] = {0};
-        align(m, p, g, anchor, f);
-        if (k == 0 || f[FEATURE_LLR] * f[FEATURE_FRACTION] >
-                          m->features[FEATURE_LLR] * m->features[FEATURE_FRACTION]) {
-            memcpy(m->features, f, sizeof f);
-        }
-    }
-    m->features[FEATURE_FAST] = best;
+    measure(m->best, p, g, m->features);
+    return true;
 }
 
-size_t afis_matcher_size(void)
-{
-    return sizeof(struct afis_matcher);
-}
+const struct match_ops MATCH_OPS = {derive, compare};

@@ -20,7 +20,7 @@ static uint8_t deviation(const struct afis_image *image, const struct slap_grid 
     uint32_t sum = 0, squares = 0;
     for (uint32_t y = 0; y < grid->cell; y++) {
         const uint8_t *row =
-            image->pixels + (size_t)(cy * grid->cell + y) * image->width + cx * grid->cell;
+            image->pixels + (size_t)(cy * grid->cell + y) * image->width + (size_t)cx * grid->cell;
         for (uint32_t x = 0; x < grid->cell; x++) {
             sum += row[x];
             squares += (uint32_t)row[x] * row[x];

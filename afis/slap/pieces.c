@@ -13,7 +13,8 @@ enum {
 
 static double lean_of(int number)
 {
-    return (number - LEANS / 2) * LEAN_STEP;
+    const int upright = LEANS / 2;
+    return (number - upright) * LEAN_STEP;
 }
 
 /* The line of a slant that runs through a cell. */

@@ -230,6 +230,55 @@ enum afis_status afis_slap_cut(const struct afis_slap *slap, unsigned index,
     return AFIS_OK;
 }
 
+/* Whether a cell of the piece is within MARGIN of this one. */
+static bool near_piece(const struct slap_grid *grid, uint8_t label, uint32_t cx, uint32_t cy)
+{
+    for (uint32_t y = cy > MARGIN ? cy - MARGIN : 0; y <= cy + MARGIN && y < grid->height; y++) {
+        const uint8_t *row = grid->label + (size_t)y * grid->width;
+        for (uint32_t x = cx > MARGIN ? cx - MARGIN : 0; x <= cx + MARGIN && x < grid->width; x++) {
+            if (row[x] == label) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void whiten_others(const struct slap_grid *grid, uint8_t label, struct afis_image *image)
+{
+    for (uint32_t top = 0; top < image->height; top += grid->cell) {
+        for (uint32_t left = 0; left < image->width; left += grid->cell) {
+            if (near_piece(grid, label, left / grid->cell, top / grid->cell)) {
+                continue;
+            }
+            uint32_t wide = image->width - left < grid->cell ? image->width - left : grid->cell;
+            for (uint32_t y = top; y < top + grid->cell && y < image->height; y++) {
+                memset(image->pixels + (size_t)y * image->width + left, 255, wide);
+            }
+        }
+    }
+}
+
+enum afis_status afis_slap_isolate(const struct afis_image *image, const struct afis_memory *memory,
+                                   struct afis_image *out)
+{
+    struct slap_piece pieces[SLAP_PIECES_MAX];
+    struct afis_slap *slap = make(image, memory);
+    if (slap == NULL) {
+        return AFIS_NO_MEMORY;
+    }
+    enum afis_status status =
+        afis_image_crop(image, 0, 0, image->width, image->height, memory, out);
+    if (status == AFIS_OK) {
+        slap_mask(image, &slap->grid);
+        if (slap_pieces(&slap->grid, pieces) > 0 && plausible(&pieces[0])) {
+            whiten_others(&slap->grid, pieces[0].label, out);
+        }
+    }
+    afis_slap_release(slap, memory);
+    return status;
+}
+
 void afis_slap_release(struct afis_slap *slap, const struct afis_memory *memory)
 {
     if (slap != NULL) {

@@ -3,7 +3,7 @@
 
 #include "core/conf/sections.h"
 #include "core/conf/settings.h"
-#include "core/host/host.h"
+#include "core/module/module.h"
 
 enum { PLUGIN_ENABLED, PLUGIN_MODULE, PLUGIN_DEADLINE, PLUGIN_MAX_CALLS, PLUGIN_COUNT };
 
@@ -21,7 +21,7 @@ static void load(struct reading *reading, struct conf_plugin *plugin,
                  const struct sources *forces)
 {
     struct whorl_fault fault = {"", ""};
-    plugin->descriptor = host_load_module(plugin->module, &fault);
+    plugin->descriptor = module_load(plugin->module, &fault);
     if (!plugin->descriptor) {
         mistake_at(reading->mistakes, module, "plugin %s: %s", plugin->name, fault.text);
         return;

@@ -30,10 +30,6 @@ void host_close(struct host *host);
 /* How many backends are not stopped yet. */
 size_t host_running(const struct host *host);
 
-/* dlopens and checks a module's descriptor without starting it; used by conf_read too. NULL with
- * one sentence in *fault that names file, field, expected and found. */
-const struct whorl_plugin *host_load_module(const char *path, struct whorl_fault *fault);
-
 /* Starts an instance of a plugin. Keeps a reference to conf, which plugin is of. NULL with *fault.
  */
 struct backend *backend_start(struct host *host, struct conf *conf,

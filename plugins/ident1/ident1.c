@@ -8,11 +8,13 @@ static void pack_details(msgpack_packer *pk, const struct gallery_person *person
     bool sex = person->sex[0] != '\0';
     whorl_put_key(pk, "details");
     msgpack_pack_array(pk, person->detail_count + sex);
-    if (sex)
+    if (sex) {
         finger_search_pack_detail(pk, "sex", person->sex, "info");
-    for (size_t i = 0; i < person->detail_count; i++)
+    }
+    for (size_t i = 0; i < person->detail_count; i++) {
         finger_search_pack_detail(pk, person->details[i].label, person->details[i].value,
                                   person->details[i].level);
+    }
 }
 
 static void pack_candidate(msgpack_packer *pk, const struct gallery_person *person, float score,
@@ -26,8 +28,9 @@ static void pack_candidate(msgpack_packer *pk, const struct gallery_person *pers
     whorl_put_real(pk, "score", (double)score);
     finger_search_pack_identifiers(pk, person);
     finger_search_pack_names(pk, person);
-    if (born)
+    if (born) {
         whorl_put_str(pk, "born", person->born);
+    }
     pack_details(pk, person);
 }
 

@@ -10,9 +10,11 @@
  * record has none. */
 static const char *reference_of(const struct gallery_person *person)
 {
-    for (size_t i = 0; i < person->identifier_count; i++)
-        if (strcmp(person->identifiers[i].key, "reference") == 0)
+    for (size_t i = 0; i < person->identifier_count; i++) {
+        if (strcmp(person->identifiers[i].key, "reference") == 0) {
             return person->identifiers[i].value;
+        }
+    }
     return person->id;
 }
 

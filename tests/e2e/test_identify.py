@@ -223,7 +223,7 @@ class Identify(unittest.TestCase):
         whorl("audit", "verify", "-c", self.world.conf)
 
     def test_the_device_command_prints_the_answer_and_says_it_by_exit_code(self):
-        common = ["identify", "--connect", f"localhost:{self.server.ports['devices']}",
+        common = ["identify", "--connect", f"127.0.0.1:{self.server.ports['devices']}",
                   "--cert", os.path.join(self.world.tls, "phone-1.pem"), "--officer", OFFICER,
                   "--basis", "consent", "--consent", "given", "--stop-power", "rta-163",
                   "--reason", "Name doubted", "--reason-code", "1"]

@@ -9,12 +9,14 @@ uint8_t *data_read(const char *path, size_t *len)
     const char *dir = getenv("WHORL_DATA");
     snprintf(full, sizeof full, "%s/%s", dir ? dir : TEST_DATA, path);
     FILE *file = fopen(full, "rb");
-    if (!file)
+    if (!file) {
         return NULL;
+    }
     uint8_t *bytes = NULL;
     long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
-    if (size > 0 && fseek(file, 0, SEEK_SET) == 0 && (bytes = malloc((size_t)size)))
+    if (size > 0 && fseek(file, 0, SEEK_SET) == 0 && (bytes = malloc((size_t)size))) {
         *len = fread(bytes, 1, (size_t)size, file);
+    }
     fclose(file);
     return bytes;
 }

@@ -47,8 +47,9 @@ void people_finger(uint64_t seed, unsigned impression, uint8_t position, struct 
         m.angle = (uint16_t)next(&state);
         out->minutiae[out->count++] = m;
     }
-    if (impression == 0)
+    if (impression == 0) {
         return;
+    }
     state ^= impression * 7919u;
     double turn = 0.5 * (uniform(&state) - 0.5);
     double dx = 40 * uniform(&state), dy = 40 * uniform(&state);
@@ -56,8 +57,9 @@ void people_finger(uint64_t seed, unsigned impression, uint8_t position, struct 
     for (unsigned i = 0; i < out->count; i++) {
         struct afis_minutia m = out->minutiae[i];
         move(&m, turn, dx, dy, &state);
-        if (uniform(&state) > 0.1)
+        if (uniform(&state) > 0.1) {
             out->minutiae[kept++] = m;
+        }
     }
     out->count = (uint16_t)kept;
 }
@@ -72,8 +74,9 @@ static size_t pack(unsigned n, unsigned finger, uint8_t position, uint8_t *packe
     struct afis_template tmpl;
     size_t len;
     people_finger(people_seed(n, finger), 0, position, &tmpl);
-    if (afis_template_pack(&tmpl, packed, AFIS_PACKED_MAX, &len) != AFIS_OK)
+    if (afis_template_pack(&tmpl, packed, AFIS_PACKED_MAX, &len) != AFIS_OK) {
         abort(); /* Check's own assertions need a running test */
+    }
     return len;
 }
 
@@ -85,10 +88,13 @@ static struct {
 
 void people_warm(unsigned people, unsigned fingers)
 {
-    for (unsigned n = 0; n < people && n < sizeof warm / sizeof *warm; n++)
-        for (unsigned p = 1; p <= 10; p++)
-            if (fingers & 1u << p)
+    for (unsigned n = 0; n < people && n < sizeof warm / sizeof *warm; n++) {
+        for (unsigned p = 1; p <= 10; p++) {
+            if (fingers & 1u << p) {
                 warm[n][p].len = pack(n, p, (uint8_t)p, warm[n][p].packed);
+            }
+        }
+    }
 }
 
 static void add_print(struct test_person *out, unsigned n, unsigned finger, uint8_t position)
@@ -128,11 +134,14 @@ void people_make(struct test_person *out, unsigned n, unsigned fingers)
                                           .source = "test",
                                           .enrolled = 1700000000,
                                           .prints = out->prints};
-    for (unsigned p = 1; p <= 10; p++)
-        if (fingers & 1u << p)
+    for (unsigned p = 1; p <= 10; p++) {
+        if (fingers & 1u << p) {
             add_print(out, n, p, (uint8_t)p);
-    if (fingers & 1u)
+        }
+    }
+    if (fingers & 1u) {
         add_print(out, n, 2, 0);
+    }
 }
 
 void people_mkdir(char dir[64])

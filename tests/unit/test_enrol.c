@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "afis/an2k.h"
 #include "csv.h"
+#include "data_dir.h"
 #include "enrol.h"
 #include "gallery_people.h"
 
@@ -55,6 +57,29 @@ static void write_record(const char *name, unsigned n, uint8_t position)
     FILE *file = fopen(path, "w");
     ck_assert_uint_eq(fwrite(bytes, 1, len, file), len);
     ck_assert_int_eq(fclose(file), 0);
+}
+
+/* A transaction with the minutiae of a person's fingers, each in two impressions. */
+static void write_transaction(const char *name, unsigned n, const uint8_t *positions, size_t count)
+{
+    static const struct afis_an2k_header header = {"TEST", "20260101", "TO", "FROM", "1", NULL};
+    struct afis_template tmpl[AFIS_AN2K_SAMPLES_MAX];
+    struct afis_an2k_sample samples[AFIS_AN2K_SAMPLES_MAX];
+    uint8_t *bytes;
+    size_t len;
+    char path[160];
+    for (size_t i = 0; i < 2 * count; i++) {
+        uint8_t position = positions[i % count];
+        people_finger(people_seed(n, position), i < count ? 0 : 1, position, &tmpl[i]);
+        samples[i] = (struct afis_an2k_sample){.tmpl = &tmpl[i], .position = position};
+    }
+    ck_assert_int_eq(afis_an2k_write(&header, samples, 2 * count, &afis_memory_heap, &bytes, &len),
+                     AFIS_OK);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, "w");
+    ck_assert_uint_eq(fwrite(bytes, 1, len, file), len);
+    ck_assert_int_eq(fclose(file), 0);
+    afis_memory_heap.release(NULL, bytes, len);
 }
 
 static void say(void *ctx, const char *text)
@@ -130,8 +155,9 @@ START_TEST(malformed_csv_is_refused)
     static const char *const bad[] = {"\"a", "\"a\"b,c", "a\"b\"", "x,\"y\" ,z"};
     char *fields[CSV_FIELDS_MAX], line[CSV_FIELDS_MAX + 2], nul[] = "a\0b";
     size_t count;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert(!split(bad[i], fields, &count));
+    }
     memset(line, ',', sizeof line);
     line[CSV_FIELDS_MAX] = '\0';
     ck_assert(!csv_split(line, CSV_FIELDS_MAX, fields, &count, &fault));
@@ -173,6 +199,83 @@ START_TEST(a_csv_manifest_fills_the_gallery_with_all_it_says)
     ck_assert_str_eq(p->details[0].value, "scar, left");
     ck_assert_int_eq(p->expires, 1893456000);
     ck_assert_int_gt(p->enrolled, 1700000000);
+    gallery_person_free(p);
+}
+END_TEST
+
+START_TEST(a_transaction_enrols_all_its_fingers)
+{
+    static const uint8_t positions[] = {1, 2, 7, 10};
+    write_transaction("J-42.an2", 3, positions, 4);
+    enrol("J-42.an2", false);
+    ck_assert_str_eq(said, "");
+    ck_assert_uint_eq(totals.people_added, 1);
+    ck_assert_uint_eq(totals.prints_added, 8);
+    struct gallery_person *p = person_of("J-42");
+    ck_assert_uint_eq(p->print_count, 8);
+    for (unsigned i = 0; i < 8; i++) {
+        ck_assert_uint_eq(p->prints[i].position, positions[i % 4]);
+        ck_assert_uint_eq(p->prints[i].impression, 1 + i / 4);
+    }
+    gallery_person_free(p);
+    enrol("J-42.an2", false); /* known by their digests */
+    ck_assert_uint_eq(totals.people_same, 1);
+    ck_assert_uint_eq(totals.prints_added + totals.prints_replaced, 0);
+}
+END_TEST
+
+START_TEST(a_manifest_takes_all_or_one_finger_of_a_transaction)
+{
+    static const uint8_t positions[] = {1, 2, 7};
+    write_transaction("a.an2", 3, positions, 3);
+    write_transaction("b.an2", 3, positions, 3);
+    write_file("cut.an2", "1.001:200\x1d"
+                          "1.002:0500\x1d");
+    write_file("manifest.csv", "person,position,impression,file\n"
+                               "p1,7,1,a.an2\n"
+                               "p2,0,1,a.an2\n"
+                               "p2,0,2,b.an2\n"
+                               "p3,5,1,a.an2\n"
+                               "p4,0,1,cut.an2\n");
+    enrol("", false);
+    assert_said("manifest.csv:5: a.an2: the transaction holds no right little finger");
+    assert_said("manifest.csv:6: cut.an2: ANSI/NIST-ITL: record 0, at byte 0: ");
+    ck_assert_uint_eq(totals.people_added, 2);
+    ck_assert_uint_eq(totals.people_skipped, 2);
+    struct gallery_person *p = person_of("p1");
+    ck_assert_uint_eq(p->print_count, 2);
+    ck_assert_uint_eq(p->prints[0].position, 7);
+    gallery_person_free(p);
+    p = person_of("p2"); /* none of one file takes the place of one of the other */
+    ck_assert_uint_eq(p->print_count, 12);
+    gallery_person_free(p);
+}
+END_TEST
+
+START_TEST(a_ten_print_card_enrols_twenty_prints)
+{
+    size_t len;
+    char path[160];
+    uint8_t *card = data_read("an2k/type-14-tpcard-nqm.an2", &len);
+    if (!card) {
+        printf("skipped: an2k/type-14-tpcard-nqm.an2 is not in WHORL_DATA\n");
+        return;
+    }
+    snprintf(path, sizeof path, "%s/card.an2", dir);
+    FILE *file = fopen(path, "w");
+    ck_assert_uint_eq(fwrite(card, 1, len, file), len);
+    ck_assert_int_eq(fclose(file), 0);
+    free(card);
+    enrol("card.an2", false);
+    ck_assert_str_eq(said, "");
+    struct gallery_person *p = person_of("card");
+    unsigned of_position[11] = {0};
+    for (size_t i = 0; i < p->print_count; i++) {
+        of_position[p->prints[i].position]++;
+    }
+    for (unsigned position = 1; position <= 10; position++) {
+        ck_assert_uint_eq(of_position[position], 2); /* rolled and plain */
+    }
     gallery_person_free(p);
 }
 END_TEST
@@ -302,8 +405,9 @@ START_TEST(many_people_fill_several_transactions)
     snprintf(path, sizeof path, "%s/many.csv", dir);
     FILE *file = fopen(path, "w");
     fputs("person,position,file\n", file);
-    for (int i = 0; i < PEOPLE; i++)
+    for (int i = 0; i < PEOPLE; i++) {
         fprintf(file, "q%d,2,a.iso\n", i);
+    }
     ck_assert_int_eq(fclose(file), 0);
     enrol("many.csv", false);
     ck_assert_uint_eq(totals.people_added, PEOPLE);
@@ -353,6 +457,9 @@ static Suite *suite(void)
     tcase_add_test(tcase, csv_fields_are_unquoted);
     tcase_add_test(tcase, malformed_csv_is_refused);
     tcase_add_test(tcase, a_csv_manifest_fills_the_gallery_with_all_it_says);
+    tcase_add_test(tcase, a_transaction_enrols_all_its_fingers);
+    tcase_add_test(tcase, a_manifest_takes_all_or_one_finger_of_a_transaction);
+    tcase_add_test(tcase, a_ten_print_card_enrols_twenty_prints);
     tcase_add_test(tcase, json_lines_say_the_same);
     tcase_add_test(tcase, bad_lines_and_files_are_named_and_the_rest_goes_on);
     tcase_add_test(tcase, bad_json_lines_are_named);

@@ -12,6 +12,7 @@
 #include "afis/synth.h"
 #include "conf_folder.h"
 #include "core/host/host.h"
+#include "data_dir.h"
 #include "gallery/gallery.h"
 #include "gallery_people.h"
 
@@ -121,10 +122,12 @@ static void pack_sample(msgpack_packer *pk, const struct sample *sample, int64_t
     whorl_put_str(pk, "format", sample->format);
     whorl_put_bin(pk, "data", sample->bytes, sample->len);
     whorl_put_str(pk, "from_a_newer_host", "ignored");
-    if (sample->position >= 0)
+    if (sample->position >= 0) {
         whorl_put_int(pk, "position", sample->position);
-    if (sample->dpi > 0)
+    }
+    if (sample->dpi > 0) {
         whorl_put_int(pk, "dpi", sample->dpi);
+    }
     if (raw) {
         whorl_put_int(pk, "width", sample->width);
         whorl_put_int(pk, "height", sample->height);
@@ -143,8 +146,9 @@ static struct whorl_secret message_of(const struct sample *samples, size_t count
     whorl_put_int(&pk, "deadline_ms", 20000);
     whorl_put_key(&pk, "samples");
     msgpack_pack_array(&pk, count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         pack_sample(&pk, &samples[i], (int64_t)i);
+    }
     return message;
 }
 
@@ -171,8 +175,9 @@ static void on_ended(void *ctx, enum backend_end end, const uint8_t *bytes, size
     struct answer *answer = ctx;
     answer->ended = true;
     answer->end = end;
-    if (!bytes)
+    if (!bytes) {
         return;
+    }
     answer->bytes = malloc(len);
     memcpy(answer->bytes, bytes, len);
     ck_assert(whorl_msg_parse(answer->bytes, len, &answer->msg, &fault));
@@ -185,8 +190,9 @@ static void ask(struct backend *backend, const struct sample *samples, size_t co
     struct backend_listener listener = {on_progress, on_ended, answer};
     *answer = (struct answer){.ended = false};
     backend_call(backend, &message, 60000, &listener);
-    while (!answer->ended)
+    while (!answer->ended) {
         uv_run(&loop, UV_RUN_ONCE);
+    }
     ck_assert_int_eq(answer->end, BACKEND_ANSWERED);
 }
 
@@ -206,8 +212,9 @@ static const char *text(const msgpack_object *object)
     static char copies[8][512];
     static unsigned next;
     char *copy = copies[next++ % 8];
-    if (!whorl_str_copy(object, copy, sizeof copies[0]))
+    if (!whorl_str_copy(object, copy, sizeof copies[0])) {
         strcpy(copy, "(none)");
+    }
     return copy;
 }
 
@@ -398,6 +405,8 @@ static const struct bad {
     {{"raw", 2, 5000, 300, 300, black, sizeof black}, "raw image: "},
     {{"raw", 2, 500, 300, 300, black, sizeof black}, ""},
     {{"raw", 11, 500, 300, 300, black, sizeof black}, "position 11"},
+    {{"wsq", 2, 500, 0, 0, (const uint8_t *)"\xff\xa0\xff\xa4", 4}, "WSQ: "},
+    {{"wsq", 2, 500, 0, 0, (const uint8_t *)"\x89PNG\r\n\x1a\nxxxx", 12}, "WSQ: "},
     {{"iso19794-2", 2, 0, 0, 0, (const uint8_t *)"FMR\0 20\0", 8}, "ISO/IEC 19794-2 record: "},
 };
 
@@ -415,6 +424,24 @@ START_TEST(a_sample_that_cannot_be_used_is_poor_quality_and_named)
     ck_assert_uint_eq(samples->via.array.size, 1);
     ck_assert_ptr_nonnull(whorl_map_get(&samples->via.array.ptr[0], "advice"));
     release(&answer);
+}
+END_TEST
+
+START_TEST(a_wsq_picture_is_searched_with)
+{
+    struct answer answer;
+    size_t len;
+    uint8_t *bytes = data_read("wsq/b.wsq", &len);
+    if (!bytes) {
+        printf("skipped: wsq/b.wsq is not in WHORL_DATA\n");
+        return;
+    }
+    enrol_range("ident1", 0, 3);
+    ask(ident1, &(struct sample){"wsq", 2, 500, 0, 0, bytes, len}, 1, "WMP", &answer);
+    assert_class(&answer, "no_match");
+    assert_searched(&answer, 3, 3);
+    release(&answer);
+    free(bytes);
 }
 END_TEST
 
@@ -508,14 +535,16 @@ START_TEST(cancelled_calls_end_at_once_and_leave_nothing_behind)
         struct backend_listener listener = {on_progress, on_ended, &answers[i]};
         answers[i] = (struct answer){.ended = false};
         uint64_t call = backend_call(ident1, &message, 60000, &listener);
-        for (int k = 0; k < i % 4; k++)
+        for (int k = 0; k < i % 4; k++) {
             uv_run(&loop, UV_RUN_NOWAIT);
+        }
         backend_cancel(ident1, call);
         ck_assert(answers[i].ended);
-        if (answers[i].end == BACKEND_ANSWERED)
+        if (answers[i].end == BACKEND_ANSWERED) {
             release(&answers[i]);
-        else
+        } else {
             ck_assert_int_eq(answers[i].end, BACKEND_CANCELLED);
+        }
     }
 }
 END_TEST
@@ -535,8 +564,9 @@ START_TEST(many_searches_at_once_each_find_their_own)
     }
     for (unsigned i = 0; i < MANY; i++) {
         char ref[32];
-        while (!answers[i].ended)
+        while (!answers[i].ended) {
             uv_run(&loop, UV_RUN_ONCE);
+        }
         snprintf(ref, sizeof ref, "P%06u", i);
         assert_class(&answers[i], "match");
         ck_assert_str_eq(text(whorl_map_get(candidate(&answers[i], 0, 1), "ref")), ref);
@@ -611,6 +641,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_finger_without_position_is_compared_with_all);
     tcase_add_loop_test(tcase, a_sample_that_cannot_be_used_is_poor_quality_and_named, 0,
                         sizeof bad_samples / sizeof bad_samples[0]);
+    tcase_add_test(tcase, a_wsq_picture_is_searched_with);
     tcase_add_test(tcase, a_record_cut_anywhere_is_never_no_match);
     tcase_add_test(tcase, the_search_is_made_with_the_samples_that_can_be_used);
     tcase_add_test(tcase, a_picture_of_an_enrolled_finger_matches_as_png_and_as_raw);

@@ -10,6 +10,7 @@
 
 #include "conf_folder.h"
 #include "core/host/host.h"
+#include "core/module/module.h"
 
 enum { CALLS = 2000 };
 
@@ -394,7 +395,7 @@ START_TEST(a_broken_descriptor_is_refused_naming_the_field)
 {
     char path[512], expected[512];
     snprintf(path, sizeof path, "%s/test-broken-%d.so", TEST_PLUGINS, _i + 1);
-    ck_assert_ptr_null(host_load_module(path, &fault));
+    ck_assert_ptr_null(module_load(path, &fault));
     snprintf(expected, sizeof expected, "test-broken-%d.so: %s", _i + 1, refusals[_i].text);
     ck_assert_str_eq(fault.where, refusals[_i].field);
     ck_assert_msg(strstr(fault.text, expected) != NULL, "got %s", fault.text);
@@ -405,19 +406,19 @@ END_TEST
 
 START_TEST(a_file_that_is_no_module_is_refused)
 {
-    ck_assert_ptr_null(host_load_module("/nowhere/x.so", &fault));
+    ck_assert_ptr_null(module_load("/nowhere/x.so", &fault));
     ck_assert_str_eq(fault.text, "/nowhere/x.so: can't be found: No such file or directory");
-    ck_assert_ptr_null(host_load_module("/tmp", &fault));
+    ck_assert_ptr_null(module_load("/tmp", &fault));
     ck_assert_str_eq(fault.text, "/tmp: must be a regular file");
     struct conf_folder other;
     char path[128];
     conf_folder_make(&other);
     conf_folder_write(&other, "x.so", "not a module");
     snprintf(path, sizeof path, "%s/x.so", other.dir);
-    ck_assert_ptr_null(host_load_module(path, &fault));
+    ck_assert_ptr_null(module_load(path, &fault));
     ck_assert_ptr_nonnull(strstr(fault.text, "x.so: can't be loaded: "));
     ck_assert_int_eq(chmod(path, 0666), 0);
-    ck_assert_ptr_null(host_load_module(path, &fault));
+    ck_assert_ptr_null(module_load(path, &fault));
     ck_assert_ptr_nonnull(strstr(fault.text, "can be changed by everybody"));
     conf_folder_remove(&other);
 }

@@ -16,8 +16,9 @@ static enum afis_status decode(const uint8_t *bytes, size_t len, struct afis_ima
     /* An exact copy, so that a sanitizer sees the first byte read past the end. */
     uint8_t *copy = malloc(len ? len : 1);
     ck_assert_ptr_nonnull(copy);
-    if (len > 0)
+    if (len > 0) {
         memcpy(copy, bytes, len);
+    }
     enum afis_status status = afis_image_from_wsq(copy, len, 500, &afis_memory_heap, image);
     free(copy);
     return status;
@@ -30,8 +31,9 @@ static void make_busy_file(void)
     int16_t *coefficients = calloc(count, sizeof *coefficients);
     ck_assert_ptr_nonnull(coefficients);
     for (size_t i = 0; i < count;
-         i += 1 + i % 7 + (i % 1000 > 900 ? 150 : 0) + (i == 4000 ? 300 : 0))
+         i += 1 + i % 7 + (i % 1000 > 900 ? 150 : 0) + (i == 4000 ? 300 : 0)) {
         coefficients[i] = (int16_t)(i % 11 == 0 ? -300 : i % 5 == 0 ? 200 : (int)(i % 90) - 45);
+    }
     wsq_file_make(&file, 100, 75, coefficients, count);
     free(coefficients);
     ck_assert_uint_lt(file.len, WSQ_FILE_MAX);
@@ -62,9 +64,10 @@ static void check_reference(const char *name)
     struct afis_image image = {0};
     ck_assert_int_eq(decode(wsq, len, &image), AFIS_OK);
     ck_assert_uint_eq((size_t)image.width * image.height, raw_len);
-    for (size_t i = 0; i < raw_len; i++)
+    for (size_t i = 0; i < raw_len; i++) {
         ck_assert_msg(abs(image.pixels[i] - raw[i]) <= 1, "%s: pixel %zu is %u, not %u", name, i,
                       image.pixels[i], raw[i]);
+    }
     afis_image_release(&image, &afis_memory_heap);
     free(wsq);
     free(raw);
@@ -88,16 +91,18 @@ START_TEST(lowest_band_alone_is_an_even_grey)
         size_t lowest = (size_t)wsq_file_lowest(width) * wsq_file_lowest(height);
         int16_t *coefficients = calloc(count, sizeof *coefficients);
         ck_assert_ptr_nonnull(coefficients);
-        for (size_t k = 0; k < lowest; k++)
+        for (size_t k = 0; k < lowest; k++) {
             coefficients[k] = -32 * 50;
+        }
         wsq_file_make(&file, width, height, coefficients, count);
         free(coefficients);
         struct afis_image image = {0};
         ck_assert_int_eq(decode(file.bytes, file.len, &image), AFIS_OK);
         ck_assert_uint_eq(image.width, width);
         ck_assert_uint_eq(image.height, height);
-        for (size_t k = 0; k < (size_t)width * height; k++)
+        for (size_t k = 0; k < (size_t)width * height; k++) {
             ck_assert_int_le(abs(image.pixels[k] - 78), 1);
+        }
         afis_image_release(&image, &afis_memory_heap);
     }
 }
@@ -124,8 +129,9 @@ START_TEST(every_truncation_is_refused)
 {
     make_busy_file();
     size_t whole = file.len;
-    for (file.len = 0; file.len < whole; file.len++)
+    for (file.len = 0; file.len < whole; file.len++) {
         ck_assert_msg(decode_file() == AFIS_BAD_FORMAT, "%zu of %zu bytes", file.len, whole);
+    }
 }
 END_TEST
 
@@ -143,8 +149,9 @@ START_TEST(mutations_never_break_the_decoder)
             size_t range = round % 2 ? WSQ_FILE_SOB : file.len;
             size_t at = (random >> 8) % range;
             /* Not the picture's size: that only makes the test slow. */
-            if (at < WSQ_FILE_SOF + 6 || at >= WSQ_FILE_SOF + 10)
+            if (at < WSQ_FILE_SOF + 6 || at >= WSQ_FILE_SOF + 10) {
                 file.bytes[at] ^= (uint8_t)(1u << (random & 7));
+            }
         }
         decode_file();
     }
@@ -258,7 +265,7 @@ START_TEST(filters_longer_than_the_picture_are_decoded)
     ck_assert_ptr_nonnull(coefficients);
     wsq_file_make(&file, 32, 32, coefficients, count);
     free(coefficients);
-    const size_t more = 6 * (16 + 16 - 9);
+    const size_t more = (size_t)6 * (16 + 16 - 9);
     memmove(file.bytes + WSQ_FILE_DQT + more, file.bytes + WSQ_FILE_DQT, file.len - WSQ_FILE_DQT);
     memset(file.bytes + WSQ_FILE_DQT, 0, more);
     file.len += more;

@@ -9,8 +9,9 @@ struct bits {
 
 static void put8(struct wsq_file *file, unsigned v)
 {
-    if (file->len < sizeof file->bytes)
+    if (file->len < sizeof file->bytes) {
         file->bytes[file->len++] = (uint8_t)v;
+    }
 }
 
 static void put16(struct wsq_file *file, unsigned v)
@@ -81,10 +82,12 @@ static void put_codes(struct wsq_file *file)
     put16(file, 0xffa6);
     put16(file, 2 + 1 + 16 + 254);
     put8(file, 0);
-    for (int length = 1; length <= 16; length++)
+    for (int length = 1; length <= 16; length++) {
         put8(file, length == 8 ? 254 : 0);
-    for (unsigned symbol = 1; symbol <= 254; symbol++)
+    }
+    for (unsigned symbol = 1; symbol <= 254; symbol++) {
         put8(file, symbol);
+    }
 }
 
 static void put_bits(struct bits *bits, unsigned value, unsigned count)
@@ -93,8 +96,9 @@ static void put_bits(struct bits *bits, unsigned value, unsigned count)
         bits->held = bits->held << 1 | (value >> count & 1);
         if (++bits->count == 8) {
             put8(bits->file, bits->held);
-            if (bits->held == 0xff)
+            if (bits->held == 0xff) {
                 put8(bits->file, 0);
+            }
             bits->held = bits->count = 0;
         }
     }
@@ -147,8 +151,9 @@ static void put_block(struct wsq_file *file, const int16_t *coefficients, size_t
         put_value(&bits, coefficients[i]);
     }
     put_zeros(&bits, zeros);
-    while (bits.count != 0)
+    while (bits.count != 0) {
         put_bits(&bits, 1, 1);
+    }
 }
 
 void wsq_file_make(struct wsq_file *file, unsigned width, unsigned height,
@@ -166,8 +171,9 @@ void wsq_file_make(struct wsq_file *file, unsigned width, unsigned height,
 
 unsigned wsq_file_lowest(unsigned side)
 {
-    for (int level = 0; level < 5; level++)
+    for (int level = 0; level < 5; level++) {
         side = (side + 1) / 2;
+    }
     return side;
 }
 

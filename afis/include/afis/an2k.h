@@ -108,11 +108,17 @@ struct afis_an2k_finger {
 /* Calls visit for each finger of a transaction in order: single fingers, the fingers that a slap
  * is cut into (afis/slap.h), and Type-9 minutiae whose finger has no picture here. Records of other
  * types are passed over; finger records that cannot be used are visited with their status. Stops
- * when visit returns false. Returns AFIS_NO_MEMORY, or AFIS_OK otherwise. Blocking: some 20 ms for
- * a rolled finger, 150 ms for a slap. */
+ * when visit returns false. Returns AFIS_NO_MEMORY, or AFIS_OK otherwise. Blocking: some 15 ms for
+ * a rolled finger, 40 ms for a slap. */
 enum afis_status
 afis_an2k_each_finger(const struct afis_an2k *an2k, const struct afis_memory *memory,
                       bool (*visit)(void *ctx, const struct afis_an2k_finger *finger), void *ctx);
+
+/* The minutiae of a finger that was found: those it came with, or those extracted from its picture.
+ * A picture taken from paper (IMP 2 and 3) is freed of what else the paper shows first
+ * (afis_slap_isolate); the minutiae lie in the picture as it is. */
+enum afis_status afis_an2k_minutiae(const struct afis_an2k_finger *finger,
+                                    const struct afis_memory *memory, struct afis_template *out);
 
 /* One finger to write: a picture (Type-14), minutiae (Type-9 with an M1 block), or both under one
  * IDC. */

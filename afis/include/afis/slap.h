@@ -46,6 +46,12 @@ enum afis_status afis_slap_cut(const struct afis_slap *slap, unsigned index,
                                const struct afis_image *image, const struct afis_memory *memory,
                                struct afis_image *out);
 
+/* Copies a picture of one finger with everything white that is not the finger: print, frames,
+ * writing and neighbours, as on a card. A picture in which no fingertip is found is copied as it
+ * is. Release with afis_image_release. */
+enum afis_status afis_slap_isolate(const struct afis_image *image, const struct afis_memory *memory,
+                                   struct afis_image *out);
+
 void afis_slap_release(struct afis_slap *slap, const struct afis_memory *memory);
 
 #endif

@@ -10,7 +10,7 @@
 #define DECODE_DPI 500u /* of an image that does not state its resolution */
 
 struct decode_sample {
-    const char *format; /* "png", "raw" or "iso19794-2" */
+    const char *format; /* "png", "raw", "wsq" or "iso19794-2" */
     const uint8_t *bytes;
     size_t len;
     uint32_t dpi;           /* of an image; 0 = not stated */

@@ -61,12 +61,12 @@ extern const char *const finger_search_modalities[];
 /* The plugin's check. */
 int finger_search_check(const struct whorl_settings *settings, struct whorl_fault *fault);
 
-/* Opens the gallery in host->data_dir. kind: constant. As start in whorl/plugin.h, with the call
- * and stop that go with it. */
+/* Opens the gallery in host->data_dir. kind: constant. As start in whorl/plugin.h (*out is the
+ * instance), with the call and stop that go with it (arg is the instance). */
 int finger_search_start(const struct whorl_host *host, const struct finger_search_kind *kind,
-                        void **instance, struct whorl_fault *fault);
-void finger_search_call(void *instance, uint64_t call, const uint8_t *message, size_t len);
-void finger_search_stop(void *instance);
+                        void **out, struct whorl_fault *fault);
+void finger_search_call(void *arg, uint64_t call, const uint8_t *message, size_t len);
+void finger_search_stop(void *arg);
 
 /* Pieces of a candidate's map. */
 void finger_search_pack_names(msgpack_packer *pk, const struct gallery_person *person);

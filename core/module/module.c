@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/host/host.h"
+#include "core/module/module.h"
+#include "whorl/msg.h"
 
 enum { LIST_MAX = 32, WORD_MAX = 32, TEXT_MAX = 100, SETTINGS_MAX = 256 };
 
@@ -286,7 +287,7 @@ static bool load(struct candidate *candidate, size_t *symbol_size)
     return true;
 }
 
-const struct whorl_plugin *host_load_module(const char *path, struct whorl_fault *fault)
+const struct whorl_plugin *module_load(const char *path, struct whorl_fault *fault)
 {
     struct candidate candidate = {path, NULL, fault};
     size_t symbol_size = 0;

@@ -1,0 +1,325 @@
+/* Extraction, on ridge patterns with minutiae planted at known places: a plane wave whose phase
+ * winds once around a point has exactly one ridge more on one side of it. */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "afis/extract.h"
+#include "counting_memory.h"
+#include "extract/stages.h"
+
+#define WIDTH 320
+#define HEIGHT 352
+#define PERIOD 9.0     /* pixels at 500 dpi */
+#define CENTRE_X 160.0 /* of the arches */
+#define CENTRE_Y 420.0
+
+struct planted {
+    double x, y;
+    int winding;
+};
+
+static const struct planted planted[] = {{100, 90, 1},  {200, 80, -1}, {150, 150, 1},
+                                         {230, 160, 1}, {90, 190, -1}, {180, 215, -1},
+                                         {130, 250, 1}, {225, 245, -1}};
+#define PLANTED (sizeof planted / sizeof *planted)
+
+static const struct afis_memory *heap = &afis_memory_heap;
+
+/* Grey at a place in pixels of 500 dpi: arches in an oval on white. */
+static double ridge_grey(double x, double y)
+{
+    double phase = 2 * M_PI / PERIOD * hypot(x - CENTRE_X, y - CENTRE_Y);
+    for (size_t i = 0; i < PLANTED; i++) {
+        phase += planted[i].winding * atan2(y - planted[i].y, x - planted[i].x);
+    }
+    double oval = hypot((x - 160) / 140, (y - 172) / 160);
+    double inside = oval < 0.95 ? 1 : oval > 1 ? 0 : (1 - oval) / 0.05;
+    return 255 - inside * (115 + 100 * cos(phase));
+}
+
+static struct afis_image draw(uint32_t dpi, const struct afis_memory *memory)
+{
+    double scale = dpi / 500.0;
+    struct afis_image image = {(uint32_t)(WIDTH * scale), (uint32_t)(HEIGHT * scale), dpi, NULL};
+    image.pixels = memory->alloc(memory->ctx, (size_t)image.width * image.height);
+    ck_assert_ptr_nonnull(image.pixels);
+    for (uint32_t y = 0; y < image.height; y++) {
+        for (uint32_t x = 0; x < image.width; x++) {
+            image.pixels[(size_t)y * image.width + x] =
+                (uint8_t)ridge_grey((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5);
+        }
+    }
+    return image;
+}
+
+/* The direction back along the line that ends at a planted place, y up, radians. */
+static double planted_direction(const struct planted *p)
+{
+    double nx = (p->x - CENTRE_X) / hypot(p->x - CENTRE_X, p->y - CENTRE_Y);
+    double ny = (p->y - CENTRE_Y) / hypot(p->x - CENTRE_X, p->y - CENTRE_Y);
+    /* Along the ridges is (-ny, nx); the extra line lies on its negative side. */
+    return atan2(-p->winding * -nx, p->winding * ny);
+}
+
+static size_t found(const struct afis_template *tmpl, double tolerance)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < PLANTED; i++) {
+        for (size_t k = 0; k < tmpl->count; k++) {
+            const struct afis_minutia *m = &tmpl->minutiae[k];
+            double turn = m->angle * (2 * M_PI / 65536) - planted_direction(&planted[i]);
+            if (hypot(m->x / 16.0 - planted[i].x, m->y / 16.0 - planted[i].y) < tolerance &&
+                cos(turn) > cos(M_PI / 8)) {
+                count++;
+                break;
+            }
+        }
+    }
+    return count;
+}
+
+static struct afis_template extract(const struct afis_image *image)
+{
+    struct afis_template tmpl;
+    ck_assert_int_eq(afis_extract(image, heap, &tmpl, NULL), AFIS_OK);
+    return tmpl;
+}
+
+START_TEST(every_planted_minutia_is_found_in_place_and_direction)
+{
+    struct afis_image image = draw(500, heap);
+    struct afis_template tmpl = extract(&image);
+    ck_assert_uint_eq(found(&tmpl, 7), PLANTED);
+    ck_assert_uint_le(tmpl.count, PLANTED + 6);
+    ck_assert_uint_eq(tmpl.reasons & AFIS_REASON_NOT_A_FINGER, 0);
+    ck_assert_uint_eq(tmpl.width, WIDTH);
+    ck_assert_uint_eq(tmpl.height, HEIGHT);
+    for (size_t i = 0; i < tmpl.count; i++) {
+        ck_assert_uint_ge(tmpl.minutiae[i].quality, 1);
+        ck_assert_uint_le(tmpl.minutiae[i].quality, 100);
+    }
+    afis_image_release(&image, heap);
+}
+END_TEST
+
+START_TEST(the_resolution_stated_makes_no_difference)
+{
+    static const uint32_t dpi[] = {250, 333, 569, 750, 1000};
+    for (size_t i = 0; i < sizeof dpi / sizeof *dpi; i++) {
+        struct afis_image image = draw(dpi[i], heap);
+        struct afis_template tmpl = extract(&image);
+        ck_assert_int_le(abs(tmpl.width - WIDTH), 2);
+        ck_assert_int_le(abs(tmpl.height - HEIGHT), 2);
+        ck_assert_uint_eq(found(&tmpl, 9), PLANTED);
+        afis_image_release(&image, heap);
+    }
+}
+END_TEST
+
+static void assert_same_everywhere(const struct afis_image *image)
+{
+#ifdef AFIS_HAVE_AVX2
+    if (!__builtin_cpu_supports("avx2")) {
+        return;
+    }
+    struct afis_template portable;
+    struct afis_template fast;
+    struct afis_overlay a;
+    struct afis_overlay b;
+    ck_assert_int_eq(afis_extract_with(&afis_pixel_ops_portable, image, heap, &portable, &a),
+                     AFIS_OK);
+    ck_assert_int_eq(afis_extract_with(&afis_pixel_ops_avx2, image, heap, &fast, &b), AFIS_OK);
+    ck_assert_mem_eq(&portable, &fast, sizeof fast);
+    ck_assert_mem_eq(a.ridges, b.ridges, (size_t)a.width * a.height);
+    ck_assert_mem_eq(a.quality, b.quality, (size_t)a.width * a.height);
+    afis_overlay_release(&a, heap);
+    afis_overlay_release(&b, heap);
+#else
+    (void)image;
+#endif
+}
+
+static struct afis_image noise(uint32_t width, uint32_t height)
+{
+    struct afis_image image = {width, height, 500, NULL};
+    uint32_t state = 12345;
+    image.pixels = heap->alloc(heap->ctx, (size_t)width * height);
+    ck_assert_ptr_nonnull(image.pixels);
+    for (size_t i = 0; i < (size_t)width * height; i++) {
+        state = state * 1664525u + 1013904223u;
+        image.pixels[i] = (uint8_t)(state >> 24);
+    }
+    return image;
+}
+
+START_TEST(portable_and_fast_loops_agree_bit_for_bit)
+{
+    struct afis_image pattern = draw(569, heap);
+    struct afis_image odd = noise(323, 257);
+    assert_same_everywhere(&pattern);
+    assert_same_everywhere(&odd);
+    afis_image_release(&pattern, heap);
+    afis_image_release(&odd, heap);
+}
+END_TEST
+
+START_TEST(twice_gives_the_same)
+{
+    struct afis_image image = draw(500, heap);
+    struct afis_template first = extract(&image);
+    struct afis_template second = extract(&image);
+    ck_assert_mem_eq(&first, &second, sizeof first);
+    afis_image_release(&image, heap);
+}
+END_TEST
+
+static void assert_no_finger(const struct afis_image *image)
+{
+    struct afis_template tmpl = extract(image);
+    ck_assert_uint_eq(tmpl.reasons, AFIS_REASON_NOT_A_FINGER);
+    ck_assert_uint_eq(tmpl.quality, 0);
+    ck_assert_uint_eq(tmpl.count, 0);
+}
+
+START_TEST(what_holds_no_ridges_is_no_finger)
+{
+    struct afis_image image = noise(388, 374);
+    assert_no_finger(&image);
+    size_t size = (size_t)image.width * image.height;
+    memset(image.pixels, 0, size);
+    assert_no_finger(&image);
+    memset(image.pixels, 255, size);
+    assert_no_finger(&image);
+    for (size_t i = 0; i < size; i++) { /* a slope */
+        image.pixels[i] = (uint8_t)(i % image.width * 255 / image.width);
+    }
+    assert_no_finger(&image);
+    for (size_t i = 0; i < size; i++) { /* soft blobs, as of a face */
+        double x = (double)(i % image.width);
+        double y = (double)(i / image.width);
+        image.pixels[i] = (uint8_t)(127 + 60 * sin(x / 23) * cos(y / 31) + 50 * sin((x + y) / 40));
+    }
+    assert_no_finger(&image);
+    for (size_t i = 0; i < size; i++) { /* a ruling */
+        image.pixels[i] = i / image.width % 9 < 4 ? 20 : 230;
+    }
+    assert_no_finger(&image);
+    afis_image_release(&image, heap);
+}
+END_TEST
+
+START_TEST(a_corner_of_a_finger_is_too_little)
+{
+    struct afis_image image = draw(500, heap);
+    for (uint32_t y = 0; y < image.height; y++) {
+        for (uint32_t x = 0; x < image.width; x++) {
+            if (x > 130 || y > 190 || y < 50) {
+                image.pixels[(size_t)y * image.width + x] = 255;
+            }
+        }
+    }
+    struct afis_template tmpl = extract(&image);
+    ck_assert_uint_lt(tmpl.quality, 45);
+    ck_assert_uint_ne(tmpl.reasons & AFIS_REASON_TOO_LITTLE_FINGER, 0);
+    afis_image_release(&image, heap);
+}
+END_TEST
+
+START_TEST(sizes_and_resolutions_out_of_bounds_are_refused)
+{
+    static uint8_t pixels[2100 * 2100];
+    struct counting_memory state = {0};
+    struct afis_memory memory = counting_memory(&state);
+    struct afis_template tmpl;
+    static const struct {
+        uint32_t width, height, dpi;
+        enum afis_status status;
+    } cases[] = {{63, 400, 500, AFIS_TOO_SMALL},    {0, 0, 500, AFIS_TOO_SMALL},
+                 {100, 100, 1000, AFIS_TOO_SMALL},  {400, 400, 249, AFIS_BAD_DPI},
+                 {400, 400, 1001, AFIS_BAD_DPI},    {2048, 400, 500, AFIS_TOO_LARGE},
+                 {1100, 1100, 250, AFIS_TOO_LARGE}, {0xffffffff, 400, 500, AFIS_TOO_LARGE},
+                 {400, 60000, 1000, AFIS_TOO_LARGE}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct afis_image image = {cases[i].width, cases[i].height, cases[i].dpi, pixels};
+        ck_assert_int_eq(afis_extract(&image, &memory, &tmpl, NULL), cases[i].status);
+        ck_assert_uint_eq(state.calls, 0);
+    }
+    struct afis_image least = {64, 64, 500, pixels};
+    ck_assert_int_eq(afis_extract(&least, &memory, &tmpl, NULL), AFIS_OK);
+}
+END_TEST
+
+START_TEST(an_allocator_that_runs_dry_is_reported_at_every_call)
+{
+    struct afis_image image = draw(569, heap);
+    enum afis_status status = AFIS_NO_MEMORY;
+    for (size_t call = 1; status != AFIS_OK; call++) {
+        struct counting_memory state = {.fail_at = call};
+        struct afis_memory memory = counting_memory(&state);
+        struct afis_template tmpl;
+        struct afis_template before;
+        struct afis_overlay overlay = {0};
+        memset(&tmpl, 0x55, sizeof tmpl);
+        before = tmpl;
+        ck_assert_uint_lt(call, 20);
+        status = afis_extract(&image, &memory, &tmpl, &overlay);
+        ck_assert(status == AFIS_OK || status == AFIS_NO_MEMORY);
+        if (status != AFIS_OK) {
+            ck_assert_mem_eq(&tmpl, &before, sizeof tmpl);
+            ck_assert_ptr_null(overlay.ridges);
+        }
+        afis_overlay_release(&overlay, &memory);
+        ck_assert_uint_eq(state.out, 0);
+        ck_assert_uint_eq(state.wrong, 0);
+    }
+    afis_image_release(&image, heap);
+}
+END_TEST
+
+START_TEST(the_overlay_shows_ridges_inside_the_print_only)
+{
+    struct afis_image image = draw(500, heap);
+    struct afis_template tmpl;
+    struct afis_overlay overlay;
+    ck_assert_int_eq(afis_extract(&image, heap, &tmpl, &overlay), AFIS_OK);
+    ck_assert_uint_eq(overlay.width, WIDTH);
+    ck_assert_uint_eq(overlay.height, HEIGHT);
+    size_t ridge = 0;
+    for (size_t i = 0; i < (size_t)WIDTH * HEIGHT; i++) {
+        ck_assert_uint_le(overlay.ridges[i], 1);
+        ck_assert_uint_le(overlay.quality[i], 100);
+        ck_assert(overlay.ridges[i] == 0 || overlay.quality[i] > 0);
+        ridge += overlay.ridges[i];
+    }
+    ck_assert_uint_gt(ridge, (size_t)(0.5 * WIDTH * HEIGHT / PERIOD * 0.5));
+    ck_assert_uint_eq(overlay.quality[0], 0);
+    ck_assert_uint_gt(overlay.quality[(size_t)172 * WIDTH + 160], 50);
+    afis_overlay_release(&overlay, heap);
+    ck_assert_ptr_null(overlay.ridges);
+    afis_image_release(&image, heap);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("extract");
+    TCase *tests = tcase_create("extract");
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, every_planted_minutia_is_found_in_place_and_direction);
+    tcase_add_test(tests, the_resolution_stated_makes_no_difference);
+    tcase_add_test(tests, portable_and_fast_loops_agree_bit_for_bit);
+    tcase_add_test(tests, twice_gives_the_same);
+    tcase_add_test(tests, what_holds_no_ridges_is_no_finger);
+    tcase_add_test(tests, a_corner_of_a_finger_is_too_little);
+    tcase_add_test(tests, sizes_and_resolutions_out_of_bounds_are_refused);
+    tcase_add_test(tests, an_allocator_that_runs_dry_is_reported_at_every_call);
+    tcase_add_test(tests, the_overlay_shows_ridges_inside_the_print_only);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

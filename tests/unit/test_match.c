@@ -1,0 +1,229 @@
+/* Comparing templates, and what scores mean. */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../afis/match/internal.h"
+#include "minutiae.h"
+
+static struct afis_finger probe, gallery;
+static struct afis_matcher matcher;
+
+static float compare(const struct afis_template *a, const struct afis_template *b)
+{
+    ck_assert_int_eq(afis_finger_prepare(a, &probe), AFIS_OK);
+    ck_assert_int_eq(afis_finger_prepare(b, &gallery), AFIS_OK);
+    return afis_compare(&matcher, &probe, &gallery);
+}
+
+/* The same finger laid down again: turned, moved, and with every third minutia lost. */
+static struct afis_template moved(const struct afis_template *t, double degrees, double dx,
+                                  double dy, unsigned lost_of_3)
+{
+    struct afis_template out = *t;
+    const double c = cos(degrees * M_PI / 180), s = sin(degrees * M_PI / 180);
+    out.count = 0;
+    out.width = out.height = 900;
+    for (unsigned i = 0; i < t->count; i++) {
+        struct afis_minutia m = t->minutiae[i];
+        double x = m.x / 16.0 - 150, y = m.y / 16.0 - 200;
+        m.x = (int16_t)lrint((450 + dx + c * x + s * y) * 16);
+        m.y = (int16_t)lrint((450 + dy - s * x + c * y) * 16);
+        m.angle = (uint16_t)(m.angle + (int)lrint(degrees / 360 * 65536));
+        if (i % 3 >= lost_of_3) {
+            out.minutiae[out.count++] = m;
+        }
+    }
+    return out;
+}
+
+START_TEST(a_finger_matches_itself_wherever_it_lies)
+{
+    for (unsigned k = 0; k < 12; k++) {
+        const struct afis_template t = minutiae_template(100 + k, 40);
+        const struct afis_template u = moved(&t, 7.0 * k - 40, 3.0 * k, 40 - 5.0 * k, 1);
+        ck_assert_float_gt(compare(&t, &u), 40);
+    }
+}
+END_TEST
+
+START_TEST(other_fingers_score_far_less_than_the_same)
+{
+    float same = 1e9f, other = 0;
+    for (unsigned k = 0; k < 30; k++) {
+        const struct afis_template t = minutiae_template(200 + k, 40);
+        const struct afis_template u = moved(&t, 20, 10, -10, 1),
+                                   v = minutiae_template(300 + k, 40);
+        same = fminf(same, compare(&t, &u));
+        other = fmaxf(other, compare(&t, &v));
+    }
+    ck_assert_float_gt(same, other + 20);
+}
+END_TEST
+
+START_TEST(scores_hardly_depend_on_which_is_the_probe)
+{
+    for (unsigned k = 0; k < 10; k++) {
+        const struct afis_template t = minutiae_template(400 + k, 45);
+        const struct afis_template u = moved(&t, -15, 20, 20, 1);
+        float there = compare(&t, &u), back = compare(&u, &t);
+        ck_assert_float_le(fabsf(there - back), 0.15f * (there + back));
+    }
+}
+END_TEST
+
+/* What one variant of the kernel makes of two templates must be what the portable one does. */
+static void same_bits(const struct match_ops *ops, const struct afis_template *t,
+                      const struct afis_template *u)
+{
+    static struct afis_finger p[2], g[2];
+    static struct afis_matcher m[2];
+    const struct match_ops *plain = &afis_match_ops_portable;
+    ck_assert_int_eq(afis_finger_prepare(t, &p[0]), AFIS_OK);
+    ck_assert_int_eq(afis_finger_prepare(u, &g[0]), AFIS_OK);
+    p[1] = p[0];
+    g[1] = g[0];
+    ops->derive(&p[0]);
+    ops->derive(&g[0]);
+    plain->derive(&p[1]);
+    plain->derive(&g[1]);
+    ck_assert_mem_eq(&p[0], &p[1], sizeof p[0]);
+    ck_assert_int_eq(ops->compare(&m[0], &p[0], &g[0]), plain->compare(&m[1], &p[1], &g[1]));
+    ck_assert_mem_eq(m[0].features, m[1].features, sizeof m[0].features);
+}
+
+START_TEST(every_variant_of_the_kernel_returns_the_same_bits)
+{
+    const struct match_ops *best = afis_match_ops_best();
+    for (unsigned k = 0; k < 120; k++) {
+        const struct afis_template t = minutiae_template(500 + k, k % 65);
+        const struct afis_template u =
+            k % 2 ? moved(&t, k, k, -(double)k, 1) : minutiae_template(700 + k, 64 - k % 50);
+        same_bits(best, &t, &u);
+#ifdef AFIS_HAVE_MATCH_KERNELS
+        if (best == &afis_match_ops_avx512) {
+            same_bits(&afis_match_ops_avx2, &t, &u);
+        }
+#endif
+    }
+}
+END_TEST
+
+START_TEST(packed_and_template_give_the_same_score)
+{
+    for (unsigned k = 0; k < 10; k++) {
+        const struct afis_template t = minutiae_template(800 + k, 30 + 10 * k);
+        const struct afis_template u = moved(&t, 10, 5, 5, 1);
+        uint8_t bytes[AFIS_PACKED_MAX];
+        size_t len;
+        float direct = compare(&t, &u);
+        ck_assert_int_eq(afis_template_pack(&u, bytes, sizeof bytes, &len), AFIS_OK);
+        ck_assert_int_eq(afis_finger_prepare_packed(bytes, len, &gallery), AFIS_OK);
+        float packed = afis_compare(&matcher, &probe, &gallery);
+        ck_assert_mem_eq(&direct, &packed, sizeof direct);
+        bytes[len / 2] ^= 1;
+        ck_assert_int_eq(afis_finger_prepare_packed(bytes, len, &gallery), AFIS_BAD_FORMAT);
+    }
+}
+END_TEST
+
+START_TEST(what_was_compared_before_leaves_no_trace_in_a_score)
+{
+    const struct afis_template t = minutiae_template(900, 50), u = moved(&t, 30, 0, 0, 1);
+    const struct afis_template other = minutiae_template(901, 64);
+    float first = compare(&t, &u);
+    for (unsigned k = 0; k < 5; k++) {
+        compare(&other, &t);
+        float again = compare(&t, &u);
+        ck_assert_mem_eq(&first, &again, sizeof first);
+    }
+}
+END_TEST
+
+START_TEST(hostile_templates_score_without_harm)
+{
+    struct afis_template t[5] = {minutiae_template(1000, 0), minutiae_template(1001, 1),
+                                 minutiae_template(1002, 2), minutiae_template(1003, 255),
+                                 minutiae_template(1004, 255)};
+    for (unsigned i = 0; i < t[4].count; i++) {
+        t[4].minutiae[i] = t[4].minutiae[0]; /* all in one place */
+    }
+    for (unsigned a = 0; a < 5; a++) {
+        for (unsigned b = 0; b < 5; b++) {
+            float score = compare(&t[a], &t[b]);
+            ck_assert(isfinite(score) && score >= 0);
+        }
+    }
+    t[1].minutiae[0].type = 7;
+    ck_assert_int_eq(afis_finger_prepare(&t[1], &probe), AFIS_BAD_FORMAT);
+}
+END_TEST
+
+START_TEST(scores_of_impostors_hardly_ever_tie)
+{
+    float scores[200];
+    unsigned ties = 0;
+    const struct afis_template t = minutiae_template(1100, 40);
+    for (unsigned k = 0; k < 200; k++) {
+        const struct afis_template u = minutiae_template(1200 + k, 40);
+        scores[k] = compare(&t, &u);
+        for (unsigned l = 0; l < k; l++) {
+            ties += scores[k] == scores[l];
+        }
+    }
+    ck_assert_uint_lt(ties, 20); /* of 19,900 */
+}
+END_TEST
+
+START_TEST(fusing_keeps_the_unit_and_the_order)
+{
+    const float one[] = {17}, zeros[] = {0, 0, 0};
+    ck_assert_float_eq_tol(afis_fuse(one, 1), 17, 1e-4f);
+    ck_assert_float_eq_tol(afis_fuse(zeros, 3), 0, 1e-4f);
+    ck_assert_float_eq(afis_fuse(one, 0), 0);
+    float last = -1;
+    for (unsigned k = 0; k <= 100; k++) {
+        const float scores[] = {20, (float)k};
+        float fused = afis_fuse(scores, 2);
+        ck_assert_float_gt(fused, last);
+        ck_assert_float_le(fused, 20 + (float)k);
+        last = fused;
+    }
+    /* Two rates of one in a hundred: p (1 - ln p) of their product, 1.02e-3. */
+    const float two[] = {20, 20};
+    ck_assert_float_eq_tol(afis_fuse(two, 2), 29.91f, 0.01f);
+}
+END_TEST
+
+START_TEST(thresholds_grow_with_the_gallery_and_with_caution)
+{
+    ck_assert_float_eq_tol(afis_threshold(0.01, 1), 20, 1e-3f);
+    ck_assert_float_eq_tol(afis_threshold(0.001, 9e6), 99.54f, 0.01f);
+    ck_assert_float_gt(afis_threshold(0.01, 20), afis_threshold(0.01, 10));
+    ck_assert_float_gt(afis_threshold(0.001, 10), afis_threshold(0.01, 10));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("match");
+    TCase *tests = tcase_create("match");
+    tcase_add_test(tests, a_finger_matches_itself_wherever_it_lies);
+    tcase_add_test(tests, other_fingers_score_far_less_than_the_same);
+    tcase_add_test(tests, scores_hardly_depend_on_which_is_the_probe);
+    tcase_add_test(tests, every_variant_of_the_kernel_returns_the_same_bits);
+    tcase_add_test(tests, packed_and_template_give_the_same_score);
+    tcase_add_test(tests, what_was_compared_before_leaves_no_trace_in_a_score);
+    tcase_add_test(tests, hostile_templates_score_without_harm);
+    tcase_add_test(tests, scores_of_impostors_hardly_ever_tie);
+    tcase_add_test(tests, fusing_keeps_the_unit_and_the_order);
+    tcase_add_test(tests, thresholds_grow_with_the_gallery_and_with_caution);
+    tcase_set_timeout(tests, 240);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
