@@ -32,8 +32,9 @@ struct options {
 static error_t parse_expires(const char *arg, struct argp_state *state, struct options *o)
 {
     o->never = strcmp(arg, "never") == 0;
-    if (!o->never && !read_day(arg, &o->expires))
+    if (!o->never && !read_day(arg, &o->expires)) {
         argp_error(state, "--expires: expected a date as YYYY-MM-DD or never, found \"%s\"", arg);
+    }
     return 0;
 }
 
@@ -48,8 +49,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->duplicates = true;
         return 0;
     case OPT_SOURCE:
-        if (!*arg || strlen(arg) > GALLERY_TEXT_MAX || !whorl_text_is_clean(arg, strlen(arg)))
+        if (!*arg || strlen(arg) > GALLERY_TEXT_MAX || !whorl_text_is_clean(arg, strlen(arg))) {
             argp_error(state, "--source: expected a text of 1 to %u bytes", GALLERY_TEXT_MAX);
+        }
         o->lawful_source = arg;
         return 0;
     case OPT_EXPIRES:

@@ -330,8 +330,9 @@ static void *writer(void *arg)
 /* What the operator says of people whose manifest doesn't. */
 static void fill_in(const struct enrol_options *options, struct manifest_person *person)
 {
-    if (!person->person.source[0] && options->source)
+    if (!person->person.source[0] && options->source) {
         person->person.source = options->source;
+    }
     if (person->person.expires == 0 && !person->never) {
         person->person.expires = options->expires;
         person->never = options->never;

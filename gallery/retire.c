@@ -5,11 +5,13 @@ bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, boo
                       struct whorl_fault *fault)
 {
     struct gallery_person *person;
-    if (!gallery_get(gallery, id, true, &person, fault))
+    if (!gallery_get(gallery, id, true, &person, fault)) {
         return false;
+    }
     *found = person != NULL;
-    if (person == NULL)
+    if (person == NULL) {
         return true;
+    }
     struct gallery_person changed = *person;
     changed.expires = when;
     bool ok = gallery_put(gallery, &changed, 1, NULL, fault);

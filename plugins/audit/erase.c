@@ -22,13 +22,16 @@ static int erase_one(MDB_txn *txn, struct erasing *erasing, uint64_t position)
     uint8_t rest[AUDIT_ENTRY_FIXED];
     MDB_val key = {.mv_size = sizeof(position), .mv_data = &position}, value;
     int rc = mdb_get(txn, erasing->entries, &key, &value);
-    if (rc != 0)
+    if (rc != 0) {
         return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
-    if (!audit_entry_read(value.mv_data, value.mv_size, &entry))
+    }
+    if (!audit_entry_read(value.mv_data, value.mv_size, &entry)) {
         return MDB_CORRUPTED;
+    }
     struct audit_record record = {.bytes = entry.record, .len = entry.record_len};
-    if (entry.form == AUDIT_ERASED || !erasing->due(erasing->ctx, position, &record))
+    if (entry.form == AUDIT_ERASED || !erasing->due(erasing->ctx, position, &record)) {
         return 0;
+    }
     memcpy(rest, value.mv_data, sizeof(rest));
     rest[0] = AUDIT_ERASED;
     value = (MDB_val){.mv_size = sizeof(rest), .mv_data = rest};
@@ -45,8 +48,9 @@ static int erase_batch(MDB_txn *txn, void *arg)
     erasing->erased = 0;
     int rc = audit_head_get(txn, erasing->state, &head);
     erasing->count = rc == 0 ? head.count : 0;
-    for (uint64_t i = erasing->from; rc == 0 && i < head.count && i - erasing->from < BATCH; i++)
+    for (uint64_t i = erasing->from; rc == 0 && i < head.count && i - erasing->from < BATCH; i++) {
         rc = erase_one(txn, erasing, i);
+    }
     return rc;
 }
 
@@ -55,8 +59,9 @@ static bool erase_all(struct whorl_store *store, struct erasing *erasing, uint64
 {
     struct whorl_store_erased wiped;
     do {
-        if (!whorl_store_write(store, erase_batch, erasing, fault))
+        if (!whorl_store_write(store, erase_batch, erasing, fault)) {
             return false;
+        }
         *erased += erasing->erased;
         erasing->from += BATCH;
     } while (erasing->from < erasing->count);

@@ -5,7 +5,6 @@
  * place, while the writer's lock is held, so that the file's layout stands still; readers never
  * look there. The layout is that of LMDB's data format 1. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -41,12 +40,17 @@ struct erasing {
     struct whorl_store_erased *done;
 };
 
+/* A line of LMDB's table of readers: process, thread (hexadecimal), snapshot or "-". */
 static int oldest_reader(const char *line, void *arg)
 {
     struct erasing *erasing = arg;
-    unsigned long pid, thread, txn;
-    if (sscanf(line, "%lu %lx %lu", &pid, &thread, &txn) == 3 && txn < erasing->oldest)
+    char *at, *end;
+    strtoul(line, &at, 10);
+    strtoul(at, &at, 16);
+    size_t txn = strtoul(at, &end, 10);
+    if (end != at && txn < erasing->oldest) {
         erasing->oldest = txn;
+    }
     return 0;
 }
 
@@ -56,24 +60,28 @@ static int read_free_list(struct erasing *erasing, MDB_txn *txn)
     MDB_cursor *cursor;
     MDB_val key, value;
     int rc = mdb_cursor_open(txn, FREE_DBI, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
         size_t freed_in, count = 0;
         memcpy(&freed_in, key.mv_data, sizeof(freed_in));
         memcpy(&count, value.mv_data, sizeof(count));
-        if (key.mv_size != sizeof(freed_in) || count > value.mv_size / sizeof(count) - 1)
+        if (key.mv_size != sizeof(freed_in) || count > value.mv_size / sizeof(count) - 1) {
             rc = MDB_CORRUPTED;
+        }
         for (size_t i = 1; rc == 0 && i <= count; i++) {
             size_t number;
             memcpy(&number, (const uint8_t *)value.mv_data + i * sizeof(number), sizeof(number));
-            if (number < META_PAGES || number >= erasing->pages)
+            if (number < META_PAGES || number >= erasing->pages) {
                 rc = MDB_CORRUPTED;
-            else
+            } else {
                 erasing->state[number] = freed_in <= erasing->oldest ? FREE : FREED_LATER;
+            }
         }
-        if (rc != 0)
+        if (rc != 0) {
             break;
+        }
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -83,8 +91,9 @@ static int read_free_list(struct erasing *erasing, MDB_txn *txn)
 static int wipe(struct erasing *erasing, size_t number, size_t from, size_t to)
 {
     size_t len = to - from;
-    if (memcmp(erasing->buffer + from, erasing->zeros, len) == 0)
+    if (memcmp(erasing->buffer + from, erasing->zeros, len) == 0) {
         return 0;
+    }
     ssize_t wrote =
         pwrite(erasing->fd, erasing->zeros, len, (off_t)(number * erasing->page + from));
     erasing->done->bytes += len;
@@ -104,15 +113,17 @@ static int wipe_gap(struct erasing *erasing, size_t number, size_t *span)
     memcpy(&upper, page + AT_UPPER, sizeof(upper));
     memcpy(&overflow, page + AT_LOWER, sizeof(overflow));
     *span = 1;
-    if (own != number)
+    if (own != number) {
         return MDB_CORRUPTED;
+    }
     if ((flags & OVERFLOW) != 0) {
         *span = overflow;
         return overflow > 0 && overflow <= erasing->pages - number ? 0 : MDB_CORRUPTED;
     }
     if ((flags & (BRANCH | LEAF)) == 0 || lower < PAGE_HEADER || lower > upper ||
-        upper > erasing->page)
+        upper > erasing->page) {
         return MDB_CORRUPTED;
+    }
     return wipe(erasing, number, lower, upper);
 }
 
@@ -123,18 +134,22 @@ static int walk(struct erasing *erasing)
         size_t span = 1;
         ssize_t got =
             pread(erasing->fd, erasing->buffer, erasing->page, (off_t)(number * erasing->page));
-        if (got == 0)
+        if (got == 0) {
             break; /* pages that were never written */
-        if (got != (ssize_t)erasing->page)
+        }
+        if (got != (ssize_t)erasing->page) {
             return got < 0 ? errno : EIO;
-        if (erasing->state[number] == FREE)
+        }
+        if (erasing->state[number] == FREE) {
             rc = wipe(erasing, number, 0, erasing->page);
-        else if (erasing->state[number] == IN_USE)
+        } else if (erasing->state[number] == IN_USE) {
             rc = wipe_gap(erasing, number, &span);
+        }
         number += span;
     }
-    if (rc == 0 && fdatasync(erasing->fd) != 0)
+    if (rc == 0 && fdatasync(erasing->fd) != 0) {
         rc = errno;
+    }
     return rc;
 }
 
@@ -150,10 +165,12 @@ static int erase_at(struct erasing *erasing, MDB_txn *snapshot)
     erasing->buffer = malloc(erasing->page);
     erasing->zeros = calloc(1, erasing->page);
     int rc = ENOMEM;
-    if (erasing->state != NULL && erasing->buffer != NULL && erasing->zeros != NULL)
+    if (erasing->state != NULL && erasing->buffer != NULL && erasing->zeros != NULL) {
         rc = read_free_list(erasing, snapshot);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = walk(erasing);
+    }
     free(erasing->state);
     free(erasing->buffer);
     free(erasing->zeros);
@@ -169,15 +186,19 @@ static int erase(MDB_txn *txn, void *arg)
     erasing->env = mdb_txn_env(txn);
     erasing->oldest = SIZE_MAX;
     int rc = mdb_env_get_fd(erasing->env, &erasing->fd);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_reader_check(erasing->env, &dead);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_txn_begin(erasing->env, NULL, MDB_RDONLY, &snapshot);
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return rc;
+    }
     mdb_reader_list(erasing->env, oldest_reader, erasing); /* this snapshot among them */
-    if (erasing->target == 0)
+    if (erasing->target == 0) {
         erasing->target = mdb_txn_id(snapshot);
+    }
     rc = erasing->oldest < erasing->target ? EBUSY : erase_at(erasing, snapshot);
     mdb_txn_abort(snapshot);
     return rc;
@@ -190,10 +211,12 @@ bool whorl_store_erase(struct whorl_store *store, struct whorl_store_erased *don
     const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
     *done = (struct whorl_store_erased){0};
     for (unsigned waited = 0; waited < WAIT_MS; waited += LOOK_MS) {
-        if (whorl_store_write(store, erase, &erasing, fault))
+        if (whorl_store_write(store, erase, &erasing, fault)) {
             return true;
-        if (erasing.oldest >= erasing.target)
+        }
+        if (erasing.oldest >= erasing.target) {
             return false;
+        }
         nanosleep(&pause, NULL);
     }
     return whorl_fail(fault, "", "somebody still reads an older state of the store: run it again");
