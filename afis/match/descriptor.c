@@ -15,6 +15,7 @@
 #define SIGMA_SPACE (9.3f * AFIS_SUBPIXEL) /* of a neighbour's influence */
 #define SIGMA_ANGLE (40.0f / 360.0f)       /* turns */
 #define CELL (2 * RADIUS / CYLINDER_SIDE)
+#define NEGLIGIBLE 1e-4f
 #define REACH (RADIUS * 1.4143f + 3 * SIGMA_SPACE)
 
 /* exp(-d^2/2) of the distances from `at` to `n` points that start at first and stand `step`
@@ -39,9 +40,9 @@ static void add_neighbour(float u, float v, float turn, float cells[CYLINDER_CEL
     bell(v, -RADIUS + CELL / 2, CELL, 0, SIGMA_SPACE, CYLINDER_SIDE, wv);
     bell(turn, 0, 1.0f / CYLINDER_SECTIONS, 1, SIGMA_ANGLE, CYLINDER_SECTIONS, wa);
     for (unsigned a = 0; a < CYLINDER_SIDE; a++) {
-        for (unsigned b = 0; b < CYLINDER_SIDE; b++) {
+        for (unsigned b = 0; wu[a] >= NEGLIGIBLE && b < CYLINDER_SIDE; b++) {
             float w = wu[a] * wv[b];
-            if (w < 1e-4f) {
+            if (w < NEGLIGIBLE) {
                 continue;
             }
             float *cell = cells + (size_t)(a * CYLINDER_SIDE + b) * CYLINDER_SECTIONS;
@@ -80,6 +81,9 @@ void afis_describe(struct afis_finger *finger)
             sum[b] = -projection_threshold[b];
         }
         for (unsigned k = 0; k < CYLINDER_CELLS; k++) {
+            if (cells[k] == 0) {
+                continue; /* most are: far from any minutia */
+            }
             for (unsigned b = 0; b < 64; b++) {
                 sum[b] += cells[k] * projection[k][b];
             }
