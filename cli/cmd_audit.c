@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "common.h"
+#include "erasure.h"
 #include "plugin_dir.h"
 #include "plugins/audit/proof.h"
 #include "screen.h"
 
-enum { OPT_TRANSACTION = 0x100, OPT_JSON, OPT_KEY };
+enum { OPT_TRANSACTION = 0x100, OPT_JSON, OPT_KEY, OPT_BEFORE };
 
 static const struct argp_option options_list[] = {
     {"conf", 'c', "DIR", 0, "The server's configuration", 0},
@@ -23,12 +25,13 @@ static const struct argp_option options_list[] = {
      "which "
      "whoever can write there could have replaced",
      0},
+    {"before", OPT_BEFORE, "DATE", 0, "erase: records of days before this one (UTC)", 0},
     {"json", OPT_JSON, NULL, 0, "list: whole records, as JSON lines", 0},
     {0},
 };
 
 struct options {
-    const char *action, *conf, *transaction, *key;
+    const char *action, *conf, *transaction, *key, *before;
     const char *arguments[2]; /* of the action */
     unsigned argument_count;
     bool json;
@@ -221,9 +224,64 @@ static int consistency(const char *dir, const struct options *o)
     return finish();
 }
 
+/* ------------------------------------------------------------------ erase */
+
+/* Whether a record is of a day before the one given. Its time begins with the day. */
+static bool is_due(void *ctx, uint64_t position, const struct audit_record *record)
+{
+    const struct options *o = ctx;
+    struct whorl_fault fault;
+    struct whorl_msg msg;
+    char time[64] = "";
+    (void)position;
+    if (!whorl_msg_parse(record->bytes, record->len, &msg, &fault))
+        return false;
+    bool dated = whorl_str_copy(whorl_map_get(&msg.root, "time"), time, sizeof(time)) &&
+                 strlen(time) > strlen(o->before);
+    whorl_msg_release(&msg);
+    return dated && strncmp(time, o->before, strlen(o->before)) < 0;
+}
+
+/* Writes one record of what is done, with a log of its own: LMDB uses the memory of pages again as
+ * it is, so writing on with the one that erased would put pieces of what it erased into the file.
+ */
+static bool record_erasure(const struct conf *conf, const struct options *o, const char *event,
+                           uint64_t count, struct whorl_fault *fault)
+{
+    struct erasure_log *log = erasure_log_open(conf, fault);
+    if (log == NULL)
+        return false;
+    const struct erasure erasure = {.event = event,
+                                    .store = erasure_log_name(log),
+                                    .count = (int64_t)count,
+                                    .before = o->before};
+    bool ok = erasure_record(log, &erasure, fault);
+    erasure_log_close(log);
+    return ok;
+}
+
+static int erase(const char *dir, const struct options *o)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    uint64_t erased = 0;
+    struct conf *conf = read_conf(o->conf);
+    if (conf == NULL)
+        return 3;
+    /* The visitor only reads the options. */
+    bool ok = record_erasure(conf, o, "erasing", 0, &fault) &&
+              audit_erase(dir, is_due, (void *)(uintptr_t)o, &erased, &fault) &&
+              record_erasure(conf, o, "erased", erased, &fault);
+    conf_unref(conf);
+    if (!ok)
+        return complain(&fault);
+    printf("%" PRIu64 " records from before %s erased\n", erased, o->before);
+    return finish();
+}
+
 static const struct action actions[] = {
-    {"verify", 0, verify},           {"list", 0, list}, {"export", 1, export}, {"prove", 1, prove},
-    {"consistency", 2, consistency}, {NULL, 0, NULL},
+    {"verify", 0, verify}, {"list", 0, list},   {"export", 1, export},
+    {"prove", 1, prove},   {"erase", 0, erase}, {"consistency", 2, consistency},
+    {NULL, 0, NULL},
 };
 
 /* ------------------------------------------------------------------ the command line */
@@ -240,13 +298,15 @@ static void check_usage(struct argp_state *state, const struct options *o)
 {
     const struct action *action = o->action != NULL ? find_action(o->action) : NULL;
     if (action == NULL)
-        argp_error(state, "expected verify, list, export, prove or consistency");
+        argp_error(state, "expected verify, list, export, prove, consistency or erase");
     else if (o->argument_count != action->arguments)
         argp_error(state, "%s takes %u arguments", action->name, action->arguments);
     else if (o->conf == NULL)
         argp_error(state, "-c is missing");
     else if (strcmp(action->name, "list") != 0 && (o->transaction != NULL || o->json))
         argp_error(state, "--transaction and --json go with list");
+    else if ((strcmp(action->name, "erase") == 0) != (o->before != NULL))
+        argp_error(state, "erase takes --before DATE, nothing else does");
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -261,6 +321,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_JSON:
         o->json = true;
+        return 0;
+    case OPT_BEFORE:
+        if (!read_day(arg, &(int64_t){0}))
+            argp_error(state, "--before: expected a date as YYYY-MM-DD, found \"%s\"", arg);
+        o->before = arg;
         return 0;
     case OPT_KEY:
         o->key = arg;
@@ -286,7 +351,7 @@ int cmd_audit(int argc, char **argv)
     static const struct argp argp = {
         .options = options_list,
         .parser = parse,
-        .args_doc = "verify\nlist\nexport OUT\nprove N\nconsistency M N",
+        .args_doc = "verify\nlist\nexport OUT\nprove N\nconsistency M N\nerase --before DATE",
         .doc =
             "Reads the audit log, also beside a running server. verify reads all of it and says "
             "whether it is intact, or which record is the first bad one and what is wrong with it. "
@@ -294,7 +359,8 @@ int cmd_audit(int argc, char **argv)
             "Merkle tree to the directory OUT, in tlog-tiles layout: others can verify the log "
             "with it and learn nothing of its records. prove prints the proof that record N is in "
             "the checkpoint's tree, consistency the proof that the first M records are the "
-            "beginning of the first N.\v"
+            "beginning of the first N. erase removes records and their salts for good; the log "
+            "stays intact without them, and records the erasure.\v"
             "Exit status: 0 intact or done, 1 not intact, 2 wrong usage, 3 failure.",
     };
     struct options o = {0};

@@ -12,18 +12,30 @@
 #include "common.h"
 #include "enrol.h"
 #include "gallery_dir.h"
+#include "whorl/msg.h"
 
 #define BAR_WIDTH 30
 #define PLAIN_EVERY 10 /* seconds between lines where there is no terminal */
 
-enum { OPT_GALLERY = 0x100, OPT_DUPLICATES };
+enum { OPT_GALLERY = 0x100, OPT_DUPLICATES, OPT_SOURCE, OPT_EXPIRES };
 
 struct options {
     const char *dir, *gallery;
     char **sources;
     int source_count;
     bool duplicates;
+    const char *lawful_source;
+    int64_t expires;
+    bool never;
 };
+
+static error_t parse_expires(const char *arg, struct argp_state *state, struct options *o)
+{
+    o->never = strcmp(arg, "never") == 0;
+    if (!o->never && !read_day(arg, &o->expires))
+        argp_error(state, "--expires: expected a date as YYYY-MM-DD or never, found \"%s\"", arg);
+    return 0;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -35,6 +47,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_DUPLICATES:
         o->duplicates = true;
         return 0;
+    case OPT_SOURCE:
+        if (!*arg || strlen(arg) > GALLERY_TEXT_MAX || !whorl_text_is_clean(arg, strlen(arg)))
+            argp_error(state, "--source: expected a text of 1 to %u bytes", GALLERY_TEXT_MAX);
+        o->lawful_source = arg;
+        return 0;
+    case OPT_EXPIRES:
+        return parse_expires(arg, state, o);
     case ARGP_KEY_ARG:
         return ARGP_ERR_UNKNOWN; /* have them all at once */
     case ARGP_KEY_ARGS:
@@ -117,7 +136,10 @@ static bool run(struct gallery *gallery, const struct options *o, const char *so
     struct whorl_fault fault = {{0}, {0}};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const struct enrol_options options = {.threads = cores > 0 ? (unsigned)cores : 1,
-                                          .find_duplicates = o->duplicates};
+                                          .find_duplicates = o->duplicates,
+                                          .source = o->lawful_source,
+                                          .expires = o->expires,
+                                          .never = o->never};
     struct manifest *manifest = manifest_open(source, &fault);
     screen->source = source;
     bool ok = manifest && enrol_run(gallery, manifest, &options, say, show, screen, totals, &fault);
@@ -154,6 +176,13 @@ int cmd_enrol(int argc, char **argv)
     static const struct argp_option options_list[] = {
         CONF_DIR_OPTION,
         {"gallery", OPT_GALLERY, "NAME", 0, "The plugin whose gallery it is: ident1, immigration",
+         0},
+        {"source", OPT_SOURCE, "TEXT", 0,
+         "The lawful source of prints whose manifest states none: without one, nobody is enrolled",
+         0},
+        {"expires", OPT_EXPIRES, "DATE", 0,
+         "When the enrolment of people ends whose manifest does not state it: a day (UTC), or "
+         "never",
          0},
         {"find-duplicates", OPT_DUPLICATES, 0, 0,
          "Search the gallery for every new person and name who has the same fingers", 0},

@@ -8,6 +8,7 @@
 #include "common.h"
 #include "gallery/decode.h"
 #include "gallery_dir.h"
+#include "gallery_retire.h"
 
 enum { OPT_GALLERY = 0x100 };
 
@@ -45,8 +46,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     return parse_conf_dir(key, arg, state, &o->dir);
 }
 
-static struct gallery *open_for(int argc, char **argv, const char *args_doc, const char *doc,
-                                enum whorl_store_mode mode, struct options *o)
+static void read_options(int argc, char **argv, const char *args_doc, const char *doc,
+                         struct options *o)
 {
     static const struct argp_option options_list[] = {
         CONF_DIR_OPTION,
@@ -58,7 +59,13 @@ static struct gallery *open_for(int argc, char **argv, const char *args_doc, con
         .options = options_list, .parser = parse, .args_doc = args_doc, .doc = doc};
     o->wants_ids = args_doc != NULL;
     argp_parse(&argp, argc, argv, 0, NULL, o);
-    return gallery_dir_open(o->dir, o->gallery, mode);
+}
+
+static struct gallery *open_for(int argc, char **argv, const char *args_doc, const char *doc,
+                                struct options *o)
+{
+    read_options(argc, argv, args_doc, doc, o);
+    return gallery_dir_open(o->dir, o->gallery, WHORL_STORE_READ);
 }
 
 static void print_problem(void *ctx, const char *text)
@@ -77,7 +84,7 @@ static int run_check(int argc, char **argv)
         open_for(argc, argv, NULL,
                  "Reads the whole gallery and verifies checksums, templates, records and counts.\v"
                  "Exit status: 0 it is sound, 1 it is damaged, 2 wrong usage, 3 failure.",
-                 WHORL_STORE_READ, &o);
+                 &o);
     if (!gallery) {
         return EXIT_FAILED;
     }
@@ -115,8 +122,8 @@ static int run_list(int argc, char **argv)
 {
     struct options o = {0};
     struct whorl_fault fault = {{0}, {0}};
-    struct gallery *gallery = open_for(
-        argc, argv, NULL, "Lists everyone in the gallery, a line each.", WHORL_STORE_READ, &o);
+    struct gallery *gallery =
+        open_for(argc, argv, NULL, "Lists everyone in the gallery, a line each.", &o);
     if (!gallery) {
         return EXIT_FAILED;
     }
@@ -170,7 +177,7 @@ static int run_show(int argc, char **argv)
     struct gallery *gallery = open_for(argc, argv, "ID…",
                                        "Shows people of the gallery.\vExit status: 1 if one is not "
                                        "in it.",
-                                       WHORL_STORE_READ, &o);
+                                       &o);
     if (!gallery) {
         return EXIT_FAILED;
     }
@@ -190,27 +197,29 @@ static int run_show(int argc, char **argv)
     return code;
 }
 
-static int run_remove(int argc, char **argv)
+static int run_withdraw(int argc, char **argv)
 {
     struct options o = {0};
-    struct whorl_fault fault = {{0}, {0}};
-    size_t removed;
-    struct gallery *gallery =
-        open_for(argc, argv, "ID…",
-                 "Removes people and their prints; the next search does not find them.\v"
-                 "Exit status: 1 if one was not in it.",
-                 WHORL_STORE_WRITE, &o);
-    if (!gallery) {
-        return EXIT_FAILED;
-    }
-    bool ok =
-        gallery_remove(gallery, (const char *const *)o.ids, (size_t)o.id_count, &removed, &fault);
-    gallery_close(gallery);
-    if (!ok) {
-        return print_fault(&fault);
-    }
-    printf("%zu of %d people removed\n", removed, o.id_count);
-    return removed == (size_t)o.id_count ? EXIT_DONE : EXIT_NEGATIVE;
+    read_options(
+        argc, argv, "ID…",
+        "Ends the enrolment of people: from now on no search finds them, and purge removes "
+        "them. Recorded in the audit log. Take them out of the manifest, too: enrolling "
+        "it again enrols them again.\v"
+        "Exit status: 0 done, 1 one was not in it, 2 wrong usage, 3 failure.",
+        &o);
+    return gallery_withdraw_people(o.dir, o.gallery, o.ids, o.id_count);
+}
+
+static int run_purge(int argc, char **argv)
+{
+    struct options o = {0};
+    read_options(argc, argv, NULL,
+                 "Removes everyone whose enrolment has expired or was withdrawn, overwrites what "
+                 "the file held of them, reads back that they are gone and the gallery is sound, "
+                 "and records it in the audit log. Also beside a running server.\v"
+                 "Exit status: 0 done, 2 wrong usage, 3 failure.",
+                 &o);
+    return gallery_purge(o.dir, o.gallery);
 }
 
 int cmd_gallery(int argc, char **argv)
@@ -219,7 +228,8 @@ int cmd_gallery(int argc, char **argv)
         {"check", run_check, "verify all of it"},
         {"list", run_list, "list everyone"},
         {"show", run_show, "show people"},
-        {"remove", run_remove, "remove people and their prints"},
+        {"withdraw", run_withdraw, "end the enrolment of people"},
+        {"purge", run_purge, "remove who has expired or was withdrawn"},
         {NULL, NULL, NULL},
     };
     return subcommand_run("gallery", commands, argc, argv);

@@ -18,6 +18,7 @@ int cmd_keys(int argc, char **argv);
 int cmd_officer(int argc, char **argv);
 int cmd_outcome(int argc, char **argv);
 int cmd_pnc(int argc, char **argv);
+int cmd_policy(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_synth(int argc, char **argv);
 

@@ -327,6 +327,17 @@ static void *writer(void *arg)
 
 /* ------------------------------------------------------------------ the reader */
 
+/* What the operator says of people whose manifest doesn't. */
+static void fill_in(const struct enrol_options *options, struct manifest_person *person)
+{
+    if (!person->person.source[0] && options->source)
+        person->person.source = options->source;
+    if (person->person.expires == 0 && !person->never) {
+        person->person.expires = options->expires;
+        person->never = options->never;
+    }
+}
+
 static bool hand_out(struct enrol *enrol, struct manifest_person *person)
 {
     struct work *work = calloc(1, sizeof *work);
@@ -339,6 +350,7 @@ static bool hand_out(struct enrol *enrol, struct manifest_person *person)
         return false;
     }
     work->source = person;
+    fill_in(enrol->options, person);
     manifest_progress(enrol->manifest, &read, &of);
     pthread_mutex_lock(&enrol->mutex);
     while (enrol->in_flight >= IN_FLIGHT && !enrol->failed) {

@@ -25,6 +25,9 @@ struct enrol_totals {
 struct enrol_options {
     unsigned threads;     /* >= 1 */
     bool find_duplicates; /* search the gallery for each person that is new */
+    const char *source;   /* of people whose manifest states none; NULL: they are passed over */
+    int64_t expires;      /* likewise, Unix seconds; 0 = none stated here */
+    bool never;           /* likewise: they do not expire */
 };
 
 /* One line about something wrong or noteworthy; called from one thread at a time. */

@@ -345,7 +345,8 @@ static bool same_details(const struct gallery_person *a, const struct gallery_pe
 }
 
 /* Fills in from the old person what the new one leaves open. */
-static void keep_details(struct gallery_person *person, const struct gallery_person *old)
+static void keep_details(struct gallery_person *person, const struct gallery_person *old,
+                         bool never)
 {
     if (person->identifier_count == 0) {
         person->identifiers = old->identifiers;
@@ -368,7 +369,7 @@ static void keep_details(struct gallery_person *person, const struct gallery_per
     if (!person->source[0]) {
         person->source = old->source;
     }
-    if (person->expires == 0) {
+    if (person->expires == 0 && !never) {
         person->expires = old->expires;
     }
     person->enrolled = old->enrolled;
@@ -411,7 +412,7 @@ bool enrol_person_merge(const struct manifest_person *source, const struct enrol
     if (old) {
         memcpy(out->prints, old->prints, old->print_count * sizeof *old->prints);
         out->person.print_count = old->print_count;
-        keep_details(&out->person, old);
+        keep_details(&out->person, old, source->never);
     }
     for (size_t i = 0; i < prints->count; i++) {
         if (prints->list[i].state == ENROL_PRINT_NEW && !put_print(out, &prints->list[i], fault)) {
@@ -420,6 +421,16 @@ bool enrol_person_merge(const struct manifest_person *source, const struct enrol
     }
     if (out->person.print_count == 0) {
         return whorl_fail(fault, "", "has no print that could be used");
+    }
+    if (!out->person.source[0]) {
+        return whorl_fail(fault, "",
+                          "states no lawful source of the prints: the column source, or "
+                          "--source for all");
+    }
+    if (out->person.expires == 0 && !source->never && !old) {
+        return whorl_fail(fault, "",
+                          "states no end: the column expires, a date or never, or "
+                          "--expires for all");
     }
     out->changed = !old || out->added > 0 || out->replaced > 0 || !same_details(&out->person, old);
     return true;

@@ -250,11 +250,15 @@ bool manifest_set_expires(struct manifest_person *person, const char *date,
                           struct whorl_fault *fault)
 {
     struct tm tm = {0};
+    if (strcmp(date, "never") == 0) {
+        person->never = true;
+        return true;
+    }
     const char *end = strptime(date, "%Y-%m-%d", &tm);
     struct tm copy = tm;
     int64_t seconds = timegm(&copy);
     if (!end || *end || strlen(date) != 10 || copy.tm_mday != tm.tm_mday || seconds <= 0) {
-        return whorl_fail(fault, "expires", "must be a date, YYYY-MM-DD");
+        return whorl_fail(fault, "expires", "must be a date, YYYY-MM-DD, or never");
     }
     person->person.expires = seconds;
     return true;

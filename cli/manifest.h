@@ -13,7 +13,8 @@
  * position the fingers of that position. The transaction itself may stand in a manifest's place:
  * one person, whose id is the file's name without its ending.
  *
- * Everything is checked here; a line that is wrong is reported and passed over. */
+ * expires is a date, YYYY-MM-DD, or "never". Everything is checked here; a line that is wrong is
+ * reported and passed over. */
 #ifndef CLI_MANIFEST_H
 #define CLI_MANIFEST_H
 
@@ -43,6 +44,7 @@ struct manifest_person {
     struct gallery_detail details[32];
     struct manifest_print prints[GALLERY_PRINTS_MAX];
     size_t print_count;
+    bool never;   /* the manifest says that the enrolment does not expire */
     char *text;   /* the CSV row that introduced the person, cut up */
     char *source; /* and as it was, to compare others with */
     json_t *json;

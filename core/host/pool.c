@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "whorl/secret.h"
+
 /* Workers compute for long, the loop for microseconds: when both want a processor, the loop is
  * to have it. */
 enum { WORKER_NICENESS = 5 };
@@ -56,6 +58,7 @@ static void *work(void *arg)
         struct pool_job *job = take(pool, &queue);
         pthread_mutex_unlock(&pool->lock);
         job->run(job->arg);
+        whorl_secret_forget();
         free(job);
         pthread_mutex_lock(&pool->lock);
         if (--queue->jobs == 0 && queue->closed) {

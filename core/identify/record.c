@@ -1,7 +1,9 @@
 /* Audit records, in the form of docs/plugins.md. Every field is always there, nil where there is
  * nothing to say. Nothing biometric: of a sample its kind and size, of a candidate its id. */
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/identify/internal.h"
 
@@ -194,9 +196,12 @@ void record_server(const char *event, const struct conf *conf, const uint8_t *be
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 7);
+    const struct passwd *account = getpwuid(getuid());
+    msgpack_pack_map(&pk, 9);
     put_head(&pk, "server", NULL);
     whorl_put_str(&pk, "event", event);
+    whorl_put_int(&pk, "uid", (int64_t)getuid());
+    whorl_put_str(&pk, "user", account != NULL ? account->pw_name : NULL);
     put_hex(&pk, "policy", conf->digest);
     if (before != NULL) {
         put_hex(&pk, "policy_before", before);

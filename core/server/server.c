@@ -11,6 +11,7 @@
 #include "core/identify/identify.h"
 #include "core/net/rpc.h"
 #include "core/server/process.h"
+#include "whorl/secret.h"
 
 #define DRAIN_LOOK_MS 10u     /* how often a draining server looks whether it is empty */
 #define DRAIN_GRACE_MS 10000u /* past the last call's own deadline */
@@ -21,6 +22,7 @@ struct server {
     uv_loop_t loop;
     uv_signal_t signals[3];
     uv_timer_t drain;
+    uv_prepare_t forget;
     const char *conf_dir;
     struct log *log;
     struct host *host;
@@ -114,6 +116,7 @@ static void leave(struct server *server)
     for (size_t i = 0; i < 3; i++) {
         close_handle((uv_handle_t *)&server->signals[i]);
     }
+    close_handle((uv_handle_t *)&server->forget);
     if (server->identify != NULL) {
         identify_close(server->identify);
         server->identify = NULL;
@@ -346,6 +349,13 @@ static bool make_parts(struct server *server, struct conf *conf, struct whorl_fa
     return server->rpc != NULL || whorl_fail(fault, "", "out of memory");
 }
 
+/* Before the loop thread sleeps, it forgets what it copied. */
+static void before_sleep(uv_prepare_t *prepare)
+{
+    (void)prepare;
+    whorl_secret_forget();
+}
+
 static void watch_signals(struct server *server)
 {
     static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
@@ -356,6 +366,8 @@ static void watch_signals(struct server *server)
     }
     uv_timer_init(&server->loop, &server->drain);
     server->drain.data = server;
+    uv_prepare_init(&server->loop, &server->forget);
+    uv_prepare_start(&server->forget, before_sleep);
 }
 
 static bool make_host(struct server *server, struct conf *conf, struct whorl_fault *fault)

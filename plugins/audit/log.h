@@ -93,4 +93,13 @@ bool audit_each(const char *dir,
                 bool (*each)(void *ctx, uint64_t position, const struct audit_record *record),
                 void *ctx, struct whorl_fault *fault);
 
+/* Erases the records for which due(ctx, position, record) says so, with their salts: commitments
+ * and chain stay, so the log and every proof of it still hold. Then overwrites what the file no
+ * longer uses (whorl_store_erase). due may be asked about a record again. *erased: how many were.
+ * May run beside a process that appends, which waits meanwhile. On false with *fault some may have
+ * been erased; calling it again goes on. Blocks. Any thread. */
+bool audit_erase(const char *dir,
+                 bool (*due)(void *ctx, uint64_t position, const struct audit_record *record),
+                 void *ctx, uint64_t *erased, struct whorl_fault *fault);
+
 #endif

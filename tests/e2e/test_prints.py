@@ -18,9 +18,9 @@ class RealPrints(unittest.TestCase):
         manifest = world.path("fvc.csv")
         folder = os.path.join(FVC, name)
         with open(manifest, "w", encoding="utf-8") as file:
-            file.write("person,position,impression,file,dpi,source\n")
+            file.write("person,position,impression,file,dpi,source,expires\n")
             for finger in range(101, 111):
-                file.write(f"F{finger},2,1,{folder}/{finger}_1.png,{dpi},research\n")
+                file.write(f"F{finger},2,1,{folder}/{finger}_1.png,{dpi},research,never\n")
         whorl("enrol", "-c", world.conf, "--gallery", "ident1", manifest)
         server = Server(world)
         right = total = wrong = 0

@@ -422,6 +422,64 @@ START_TEST(a_full_disk_loses_nothing_and_is_survived)
 }
 END_TEST
 
+static int delete_some(MDB_txn *txn, void *arg)
+{
+    const struct put *put = arg;
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < put->count; i++) {
+        unsigned id = put->first + i;
+        MDB_val key = {.mv_size = sizeof(id), .mv_data = &id};
+        rc = mdb_del(txn, put->dbi, &key, NULL);
+    }
+    return rc;
+}
+
+/* Whether the data file has 32 bytes in a row of the thing whose bytes are all `byte`. */
+static bool in_file(uint8_t byte)
+{
+    char path[128];
+    uint8_t run[32];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/data.mdb", dir);
+    FILE *file = fopen(path, "rb");
+    ck_assert(file != NULL && fstat(fileno(file), &st) == 0);
+    uint8_t *bytes = malloc((size_t)st.st_size);
+    ck_assert_uint_eq(fread(bytes, 1, (size_t)st.st_size, file), (size_t)st.st_size);
+    fclose(file);
+    memset(run, byte, sizeof(run));
+    bool found = memmem(bytes, (size_t)st.st_size, run, sizeof(run)) != NULL;
+    free(bytes);
+    return found;
+}
+
+/* Small things share pages, which split and leave copies behind; large ones have pages of their
+ * own. */
+START_TEST(what_was_deleted_is_in_the_file_until_it_is_erased)
+{
+    static const size_t sizes[] = {300, 1500, 5000, 40000};
+    struct whorl_store_erased erased;
+    struct whorl_store *store = open_or_fail(WHORL_STORE_WRITE);
+    size_t size = sizes[_i];
+    for (unsigned id = 0; id < 250; id += 25)
+        ck_assert_msg(write_some(store, id, 25, size, 0), "%s", fault.text);
+    struct put gone = {.dbi = db_of(store), .first = 100, .count = 150};
+    ck_assert_msg(whorl_store_write(store, delete_some, &gone, &fault), "%s", fault.text);
+    ck_assert(in_file(100));
+    ck_assert_msg(whorl_store_erase(store, &erased, &fault), "%s", fault.text);
+    ck_assert_uint_ge(erased.bytes, 150 * size);
+    for (unsigned id = 1; id < 250; id++)
+        ck_assert_msg(in_file((uint8_t)id) == (id < 100), "thing %u", id);
+    ck_assert_uint_eq(count_things(store), 100);
+    ck_assert_msg(write_some(store, 100, 100, size, 0), "%s", fault.text);
+    ck_assert_uint_eq(count_things(store), 200);
+    whorl_store_close(store);
+    store = open_or_fail(WHORL_STORE_READ);
+    ck_assert(!whorl_store_erase(store, &erased, &fault));
+    ck_assert_uint_eq(count_things(store), 200);
+    whorl_store_close(store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store");
@@ -443,6 +501,7 @@ int main(void)
     tcase_add_test(tests, a_map_grown_by_another_process_is_followed);
     tcase_add_test(tests, readers_that_died_are_cleared_away);
     tcase_add_test(tests, a_full_disk_loses_nothing_and_is_survived);
+    tcase_add_loop_test(tests, what_was_deleted_is_in_the_file_until_it_is_erased, 0, 4);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

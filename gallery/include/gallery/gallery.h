@@ -94,6 +94,17 @@ bool gallery_put(struct gallery *gallery, const struct gallery_person *people, s
 bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t count, size_t *removed,
                     struct whorl_fault *fault);
 
+/* Ends a person's enrolment at `when` (Unix seconds): from then on no search finds the person. A
+ * person that is changed by somebody else meanwhile may be left as that one put him. *found:
+ * whether there is such a person. Blocks (fsync). */
+bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, bool *found,
+                      struct whorl_fault *fault);
+
+/* Overwrites what the data file no longer uses, so that it holds nothing of who was removed before:
+ * see whorl_store_erase. Blocks; other writers wait. */
+bool gallery_erase(struct gallery *gallery, struct whorl_store_erased *done,
+                   struct whorl_fault *fault);
+
 /* Whether a person is one that gallery_put takes; *fault names the field that is not. */
 bool gallery_person_valid(const struct gallery_person *person, struct whorl_fault *fault);
 

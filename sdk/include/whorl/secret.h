@@ -34,4 +34,9 @@ WHORL_API void whorl_secret_consume(struct whorl_secret *secret, size_t n);
 /* Wipes and releases all; leaves a valid empty buffer. */
 WHORL_API void whorl_secret_release(struct whorl_secret *secret);
 
+/* Clears the calling thread's vector registers: copying leaves pieces of what it copied there, and
+ * a thread that then sleeps keeps them, for a core dump to show. To be called when work on a secret
+ * has ended. Does nothing on processors other than x86-64 and AArch64. Any thread. */
+WHORL_API void whorl_secret_forget(void);
+
 #endif

@@ -46,4 +46,17 @@ WHORL_API void whorl_store_done(struct whorl_store *store, MDB_txn *txn);
 WHORL_API bool whorl_store_write(struct whorl_store *store, int (*write)(MDB_txn *txn, void *arg),
                                  void *arg, struct whorl_fault *fault);
 
+struct whorl_store_erased {
+    uint64_t bytes; /* that were not zero before */
+};
+
+/* Overwrites with zeros, in place and durably, every byte of the data file that holds nothing any
+ * more: free pages and the gaps in those in use. What was deleted in transactions that ended before
+ * the call is then no longer in the file, as far as file system and disk overwrite in place.
+ * Writers, of other processes too, wait meanwhile (the file is read once); readers do not. Blocks.
+ * Any thread but the loop's. false with *fault, also when somebody reads a state from before the
+ * call for longer than 10 s. */
+WHORL_API bool whorl_store_erase(struct whorl_store *store, struct whorl_store_erased *done,
+                                 struct whorl_fault *fault);
+
 #endif
