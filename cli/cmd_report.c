@@ -1,0 +1,12 @@
+/* whorl report: what the audit log says, for those who have to know. */
+#include "commands.h"
+#include "common.h"
+#include "report/report.h"
+
+int cmd_report(int argc, char **argv)
+{
+    static const struct subcommand commands[] = {
+        {"month", report_month, "a force's month, for those who supervise it"}, {NULL, NULL, NULL}};
+    period_use_uk_time();
+    return subcommand_run("report", commands, argc, argv);
+}
