@@ -6,7 +6,10 @@
 int cmd_report(int argc, char **argv)
 {
     static const struct subcommand commands[] = {
-        {"month", report_month, "a force's month, for those who supervise it"}, {NULL, NULL, NULL}};
+        {"month", report_month, "a force's month, for those who supervise it"},
+        {"public", report_public, "the same for publication, small numbers suppressed"},
+        {NULL, NULL, NULL},
+    };
     period_use_uk_time();
     return subcommand_run("report", commands, argc, argv);
 }

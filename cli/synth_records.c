@@ -124,7 +124,7 @@ static void put_subject(msgpack_packer *pk, const struct scene *s)
     bool named = !s->refused && draw_below(&person, 100) < 90;
     const char *family = families[draw_below(&person, COUNT(families))];
     const char *given = givens[draw_below(&person, COUNT(givens))];
-    char born[16];
+    char born[32];
     static const int youngest[] = {0, 10, 18, 25, 35, 50, 65};
     snprintf(born, sizeof born, "%04d-%02u-%02u",
              period_local(s->use->time_ms).year - youngest[age] - 2, 1 + draw_below(&person, 12),

@@ -21,9 +21,10 @@ static const char style[] =
     "th,td{padding:3px 8px 3px 0;text-align:left;border-bottom:1px solid #e3e9ef;"
     "vertical-align:top}th{font-size:12px;color:#51606e;vertical-align:bottom}"
     "td.n,th.n{text-align:right;width:10.5%}td.n{white-space:nowrap}"
-    "td.bar{width:27%;padding-left:8px}"
+    "td.bar{width:22%;padding-left:8px}"
     "td.l{overflow-wrap:anywhere;min-width:9em}"
-    "td.code{white-space:nowrap;color:#51606e;font-size:12.5px;width:9em;max-width:12em;overflow:"
+    "td.code{white-space:nowrap;color:#51606e;font-size:12px;width:4em;max-width:13em;padding-"
+    "right:12px;overflow:"
     "hidden;"
     "text-overflow:ellipsis}"
     "thead{display:table-header-group}tr{break-inside:avoid}h2{break-after:avoid}"
@@ -124,13 +125,18 @@ static int64_t highest(const struct table *table, unsigned first, unsigned last)
     return most;
 }
 
-/* One row's bar: the first measure pale, and in it the third (identifications) dark. */
+/* A row's identifications, which are its last measure where they are counted. */
+static int64_t identified(const struct table *table, const struct doc_row *row)
+{
+    unsigned last = table->column_count - 1;
+    return strcmp(table->columns[last].id, "identifications") == 0 ? known(&row->cells[last]) : 0;
+}
+
+/* One row's bar: the first measure pale, and in it the identifications dark. */
 static void bar(const struct table *table, const struct doc_row *row, int64_t most, FILE *out)
 {
     double whole = 200.0 * (double)known(&row->cells[0]) / (double)most;
-    double part = table->column_count > 2
-                      ? 200.0 * (double)known(&row->cells[table->column_count - 1]) / (double)most
-                      : 0;
+    double part = 200.0 * (double)identified(table, row) / (double)most;
     fprintf(out,
             "<td class=bar><svg role=img aria-hidden=true width=\"100%%\" height=14 "
             "viewBox=\"0 0 200 14\" preserveAspectRatio=none><rect y=2 width=\"%.1f\" height=10 "
@@ -147,7 +153,7 @@ static void hours_chart(const struct table *table, FILE *out)
     for (size_t r = 0; r < table->row_count && r < 24; r++) {
         const struct cell *cells = table->rows[r].cells;
         double whole = 120.0 * (double)known(&cells[0]) / (double)most;
-        double part = 120.0 * (double)known(&cells[table->column_count - 1]) / (double)most;
+        double part = 120.0 * (double)identified(table, &table->rows[r]) / (double)most;
         double x = 30.0 * (double)r;
         fprintf(out,
                 "<rect x=\"%.0f\" y=\"%.1f\" width=24 height=\"%.1f\" fill=\"#9dbbe0\"/>"
@@ -283,7 +289,7 @@ static void lines(const struct table *table, FILE *out)
 
 static void section(const struct table *table, FILE *out)
 {
-    fprintf(out, "<section%s>\n", table->row_count <= 30 ? " class=short" : "");
+    fprintf(out, "<section%s>\n", table->row_count <= 14 ? " class=short" : "");
     element("h2", table->title, out);
     if (table->note[0] != '\0') {
         element("p class=note", table->note, out);

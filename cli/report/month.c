@@ -232,10 +232,9 @@ static void answers(struct document *doc, const struct facts *facts)
     table_column(table, "not_configured", "Not configured");
     for (uint32_t b = 0; b < facts->backends.count; b++) {
         int64_t counts[7];
-        struct doc_row *row =
-            document_row(doc, table, facts->backends.texts[b],
-                         facts_is_search(facts, b) ? "search by fingerprint" : "look-up", "");
         month_class_counts(facts, b, counts);
+        struct doc_row *row =
+            document_row(doc, table, facts->backends.texts[b], backend_kind(facts, b, counts), "");
         for (unsigned c = 0; row != NULL && c < 7; c++) {
             cell_count(&row->cells[c], counts[c]);
         }
