@@ -27,6 +27,8 @@ static const char style[] =
     "right:12px;overflow:"
     "hidden;"
     "text-overflow:ellipsis}"
+    ".wide,.wide th,.wide td.code{font-size:10px}.wide td,.wide th{padding-right:4px}"
+    ".wide th.n,.wide td.n{width:auto}.wide th{overflow-wrap:anywhere}"
     "thead{display:table-header-group}tr{break-inside:avoid}h2{break-after:avoid}"
     "section.short{break-inside:avoid}svg{display:block}svg text{font-size:10px;fill:#51606e}"
     "dl{margin:0 0 14px;border-top:1px solid #e3e9ef}dt{font-weight:600;margin-top:8px}"
@@ -243,7 +245,8 @@ static bool has_codes(const struct table *table)
 
 static void head_line(const struct table *table, bool codes, FILE *out)
 {
-    fprintf(out, "<table><thead><tr>%s<th></th>", codes ? "<th>Code</th>" : "");
+    fprintf(out, "<table%s><thead><tr>%s<th></th>", table->column_count > 8 ? " class=wide" : "",
+            codes ? "<th>Code</th>" : "");
     for (unsigned c = 0; c < table->column_count; c++) {
         fputs("<th class=n>", out);
         escaped(table->columns[c].title, out);

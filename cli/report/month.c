@@ -221,7 +221,7 @@ static const char *backend_kind(const struct facts *facts, uint32_t backend,
     return !facts_is_search(facts, backend) ? "Look-up" : asked ? "Search" : "Never asked";
 }
 
-static void answers(struct document *doc, const struct facts *facts)
+void month_answers(struct document *doc, const struct facts *facts)
 {
     struct table *table = document_table(
         doc, "answers", "Answers of each database",
@@ -241,7 +241,7 @@ static void answers(struct document *doc, const struct facts *facts)
     }
 }
 
-static void grouped(struct document *doc, const struct facts *facts, enum dimension dimension)
+void month_group(struct document *doc, const struct facts *facts, enum dimension dimension)
 {
     struct group group;
     if (!group_by(facts, dimension, &group)) {
@@ -300,7 +300,7 @@ static void weekday_by_hour(struct document *doc, const struct facts *facts)
     }
 }
 
-static void refused(struct document *doc, const struct facts *facts)
+void month_refused(struct document *doc, const struct facts *facts)
 {
     struct table *table = document_table(
         doc, "refused", "Requests turned away",
@@ -345,14 +345,14 @@ bool month_build(const struct facts *facts, const struct scan *scan,
     summary_counts(doc, summary, &totals);
     summary_devices(doc, summary, &totals, options);
     summary_custody(doc, summary, &totals, &options->rates);
-    answers(doc, facts);
+    month_answers(doc, facts);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
-        grouped(doc, facts, order[i]);
+        month_group(doc, facts, order[i]);
     }
     weekday_by_hour(doc, facts);
-    grouped(doc, facts, BY_OFFICER);
-    grouped(doc, facts, BY_DEVICE);
-    refused(doc, facts);
+    month_group(doc, facts, BY_OFFICER);
+    month_group(doc, facts, BY_DEVICE);
+    month_refused(doc, facts);
     month_definitions(doc);
     month_source(doc, scan);
     return !doc->failed;

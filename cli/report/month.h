@@ -5,6 +5,7 @@
 
 #include "report/document.h"
 #include "report/facts.h"
+#include "report/group.h"
 #include "report/scan.h"
 
 /* What a trip to custody would have cost. */
@@ -37,6 +38,9 @@ bool month_build(const struct facts *facts, const struct scan *scan,
 /* Parts: how things are counted, and what was read of the log. */
 void month_definitions(struct document *doc);
 void month_source(struct document *doc, const struct scan *scan);
+void month_answers(struct document *doc, const struct facts *facts);
+void month_group(struct document *doc, const struct facts *facts, enum dimension dimension);
+void month_refused(struct document *doc, const struct facts *facts);
 /* backend × answer class over all transactions that are uses. */
 void month_class_counts(const struct facts *facts, uint32_t backend, int64_t counts[7]);
 

@@ -40,25 +40,38 @@ static bool grow(struct names *names)
     return true;
 }
 
-uint32_t names_add(struct names *names, const char *text, size_t len)
+/* The slot of a text, or the empty one where it would go. */
+static uint32_t slot_of(const struct names *names, const char *text, size_t len)
 {
-    if (names->count == names->cap && !grow(names)) {
-        return NAMES_NONE;
-    }
     uint32_t at = hash_of(text, len) & (names->slot_count - 1);
     for (; names->slots[at] != 0; at = (at + 1) & (names->slot_count - 1)) {
         const char *known = names->texts[names->slots[at] - 1];
         if (strncmp(known, text, len) == 0 && known[len] == '\0') {
-            return names->slots[at] - 1;
+            break;
         }
+    }
+    return at;
+}
+
+uint32_t names_find(const struct names *names, const char *text, size_t len)
+{
+    /* An empty slot holds 0, and NAMES_NONE is 0 - 1. */
+    return names->slot_count == 0 ? NAMES_NONE : names->slots[slot_of(names, text, len)] - 1;
+}
+
+uint32_t names_add(struct names *names, const char *text, size_t len)
+{
+    uint32_t number = names_find(names, text, len);
+    if (number != NAMES_NONE || (names->count == names->cap && !grow(names))) {
+        return number;
     }
     char *copy = names->count < names->most ? strndup(text, len) : NULL;
     if (copy == NULL) {
         return NAMES_NONE;
     }
+    names->slots[slot_of(names, text, len)] = names->count + 1;
     names->texts[names->count] = copy;
-    names->slots[at] = ++names->count;
-    return names->count - 1;
+    return names->count++;
 }
 
 void names_release(struct names *names)

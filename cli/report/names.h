@@ -20,6 +20,9 @@ struct names {
  * no memory. A zeroed struct with `most` set is an empty one. */
 uint32_t names_add(struct names *names, const char *text, size_t len);
 
+/* The number of a text that is there; NAMES_NONE if it is not. */
+uint32_t names_find(const struct names *names, const char *text, size_t len);
+
 void names_release(struct names *names);
 
 #endif

@@ -34,6 +34,10 @@ int report_read_facts(const struct report_source *source, const struct period *p
 /* Writes OUT.csv, OUT.json and, if html, OUT.html; prints their names. The exit code. */
 int report_write_files(const struct document *doc, const char *out, bool html);
 
+/* Prints it as "text", "csv", "json" or "html". The exit code. */
+int report_print(const struct document *doc, const char *format);
+bool report_format_known(const char *format);
+
 /* Says on standard error what the scan could not read; code, or 1 in its place of 0. */
 int report_warn(const struct scan *scan, int code);
 

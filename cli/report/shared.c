@@ -59,16 +59,44 @@ int report_read_facts(const struct report_source *source, const struct period *p
     return EXIT_DONE;
 }
 
+static const struct {
+    const char *name;
+    bool (*write)(const struct document *doc, FILE *out);
+} forms[] = {{"csv", document_csv},
+             {"json", document_json},
+             {"html", document_html},
+             {"text", document_plain}};
+
+#define FORMS (sizeof forms / sizeof *forms)
+
+bool report_format_known(const char *format)
+{
+    size_t i = 0;
+    while (i < FORMS && strcmp(forms[i].name, format) != 0) {
+        i++;
+    }
+    return i < FORMS;
+}
+
+int report_print(const struct document *doc, const char *format)
+{
+    size_t i = 0;
+    while (i + 1 < FORMS && strcmp(forms[i].name, format) != 0) {
+        i++;
+    }
+    if (doc->failed) {
+        fputs("whorl report: out of memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    return forms[i].write(doc, stdout) ? EXIT_DONE : EXIT_FAILED;
+}
+
 int report_write_files(const struct document *doc, const char *out, bool html)
 {
-    static const struct {
-        const char *extension;
-        bool (*write)(const struct document *doc, FILE *out);
-    } forms[] = {{"csv", document_csv}, {"json", document_json}, {"html", document_html}};
     for (size_t i = 0; i < (html ? 3u : 2u); i++) {
         char path[PATH_MAX];
         struct whorl_fault fault = {0};
-        if ((size_t)snprintf(path, sizeof path, "%s.%s", out, forms[i].extension) >= sizeof path) {
+        if ((size_t)snprintf(path, sizeof path, "%s.%s", out, forms[i].name) >= sizeof path) {
             fprintf(stderr, "whorl report: %s is too long\n", out);
             return EXIT_FAILED;
         }
