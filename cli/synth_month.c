@@ -68,8 +68,13 @@ static uint32_t pick_officer(const struct synth_month *month, struct draw *draw)
 
 /* ------------------------------------------------------------------ when */
 
+/* How busy the hours of the day are, in 1000 of the busiest. */
+static const uint16_t busy_hours[24] = {620, 500, 380, 250, 160, 130,  170, 280,
+                                        420, 500, 560, 600, 640, 660,  700, 760,
+                                        820, 870, 900, 940, 980, 1000, 960, 820};
+
 /* A moment on shift: two earlies (07-15), two lates (15-23), two nights (23-07), two days off. One
- * in fifty is overtime. Fridays and Saturdays are busier. */
+ * in fifty is overtime. Evenings, Fridays and Saturdays are busier. */
 static int64_t pick_time(const struct synth_month *month, const struct synth_officer *officer,
                          struct draw *draw)
 {
@@ -86,7 +91,8 @@ static int64_t pick_time(const struct synth_month *month, const struct synth_off
             start + (int64_t)((double)length * (double)(draw_bits(draw) >> 11) * 0x1p-53);
         unsigned weekday = (unsigned)period_local(start).weekday;
         bool busy = weekday == 4 || weekday == 5;
-        if (time < month->period.until && (busy || draw_chance(draw, 750))) {
+        if (time < month->period.until && (busy || draw_chance(draw, 750)) &&
+            draw_chance(draw, busy_hours[period_local(time).hour])) {
             return time;
         }
     }

@@ -35,7 +35,8 @@ static const char style[] =
     "dd{margin:0 0 2px 18px;overflow-wrap:anywhere}dd i{color:#51606e;font-style:normal}"
     "@media print{body{padding:0;font-size:10.5pt;max-width:none}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}"
-    "@media(max-width:640px){.cards{grid-template-columns:1fr}td.bar{display:none}}";
+    "@media(max-width:640px){.cards{grid-template-columns:1fr}td.bar{display:none}"
+    "section{overflow-x:auto}}";
 
 static void escaped(const char *text, FILE *out)
 {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plugins/audit/log.h"
 #include "report/codes.h"
 #include "report/group.h"
 #include "report/month.h"
@@ -301,6 +302,61 @@ START_TEST(records_without_the_form_of_their_kind_are_refused)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ the log */
+
+static bool count_record(void *ctx, uint64_t position, const struct record *record,
+                         const msgpack_object *root)
+{
+    (void)record;
+    ck_assert_int_eq(root->type, MSGPACK_OBJECT_MAP);
+    *(uint64_t *)ctx = 10 * *(uint64_t *)ctx + position + 1;
+    return true;
+}
+
+static msgpack_sbuffer packed_spec(const struct spec *s)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    pack_identify(&pk, s);
+    return out;
+}
+
+START_TEST(a_scan_skips_malformed_records_and_says_which)
+{
+    char dir[] = "/tmp/whorl-report-XXXXXX", command[64];
+    static const uint8_t empty_map[] = {0x80};
+    struct whorl_fault fault = {0};
+    struct audit_head heads[4];
+    struct scan scan;
+    uint64_t seen = 0;
+    msgpack_sbuffer good = packed_spec(&(struct spec){.transaction = 1});
+    msgpack_sbuffer bad = packed_spec(&(struct spec){.transaction = 2, .class = "perhaps"});
+    const struct audit_record records[] = {{(const uint8_t *)good.data, good.size},
+                                           {(const uint8_t *)bad.data, bad.size},
+                                           {empty_map, sizeof empty_map},
+                                           {(const uint8_t *)good.data, good.size}};
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    struct audit_log *log = audit_log_open(dir, "test.example/log", NULL, &fault);
+    ck_assert_msg(log != NULL, "%s", fault.text);
+    ck_assert(audit_log_append(log, records, 4, heads, &fault));
+    audit_log_close(log);
+    ck_assert(scan_log(dir, count_record, &seen, &scan, &fault));
+    ck_assert_uint_eq(seen, 14);
+    ck_assert_uint_eq(scan.records, 4);
+    ck_assert_uint_eq(scan.malformed, 2);
+    ck_assert_uint_eq(scan.first_malformed, 1);
+    ck_assert_ptr_nonnull(strstr(scan.why, "answers.class"));
+    ck_assert_str_eq(scan.last_time, "2026-11-10T12:00:00.000Z");
+    msgpack_sbuffer_destroy(&good);
+    msgpack_sbuffer_destroy(&bad);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert(!scan_log("/nowhere", count_record, &seen, &scan, &fault));
+}
+END_TEST
+
 /* ------------------------------------------------------------------ files */
 
 static char *written(const struct document *doc, bool (*write)(const struct document *, FILE *))
@@ -439,6 +495,7 @@ int main(void)
     tcase_add_test(tcase, only_a_search_identifies_and_the_last_outcome_counts);
     tcase_add_test(tcase, the_95th_percentile_is_the_nearest_rank);
     tcase_add_test(tcase, records_without_the_form_of_their_kind_are_refused);
+    tcase_add_test(tcase, a_scan_skips_malformed_records_and_says_which);
     tcase_add_test(tcase, hostile_texts_stay_texts_in_every_file);
     tcase_add_test(tcase, the_public_report_names_no_officer_device_or_rare_text);
     tcase_add_test(tcase, a_month_of_few_uses_publishes_nothing_but_that);
