@@ -213,19 +213,22 @@ static int write_month(const struct conf *conf, const struct options *o)
     struct whorl_fault fault = {0};
     struct synth_month month = {0};
     struct group *group = calloc(1, sizeof *group);
-    bool ok = group != NULL || whorl_fail(&fault, "", "out of memory");
-    ok = ok && (group->log = open_log(conf, &fault)) != NULL &&
-         synth_month_make(conf, &o->period, (uint32_t)o->transactions, o->seed, &month, &fault) &&
-         write_events(&month, group, &fault);
+    if (group == NULL) {
+        whorl_fail(&fault, "", "out of memory");
+        return print_fault(&fault);
+    }
+    group->log = open_log(conf, &fault);
+    bool ok =
+        group->log != NULL &&
+        synth_month_make(conf, &o->period, (uint32_t)o->transactions, o->seed, &month, &fault) &&
+        write_events(&month, group, &fault);
     if (ok) {
         printf("%" PRIu64 " transactions of %u officers, %" PRIu64 " records\n", o->transactions,
                month.officer_count, group->written);
     }
     synth_month_release(&month);
-    if (group != NULL) {
-        audit_log_close(group->log);
-        free(group->bytes);
-    }
+    audit_log_close(group->log);
+    free(group->bytes);
     free(group);
     return ok ? EXIT_DONE : print_fault(&fault);
 }

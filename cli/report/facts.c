@@ -189,9 +189,9 @@ static bool add_identify(struct facts *facts, const struct record *record)
 
 static bool add_lookup(struct facts *facts, const struct record *record)
 {
-    bool full = false;
-    uint32_t backend = number_of(&facts->backends, &record->answers[0].backend, &full);
-    if (full) {
+    const struct record_text *name = &record->answers[0].backend;
+    uint32_t backend = names_add(&facts->backends, name->at, name->len);
+    if (backend >= FACTS_BACKENDS_MAX) {
         return give_up(facts, "more than 16 backends");
     }
     facts->lookup_backends |= (uint16_t)(1u << backend);

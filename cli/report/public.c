@@ -110,7 +110,7 @@ static void custody(const struct publishing *p)
  * published together. Not recorded stays apart. */
 static void merge_small(struct group *group, int64_t threshold)
 {
-    struct group_row other = {.code = "other", .label = "Other, with few uses each"};
+    struct group_row other = {.code = "(other)", .label = "Other, with few uses each"};
     uint32_t kept = 0;
     for (uint32_t i = 0; i < group->count; i++) {
         const struct group_row *row = &group->rows[i];

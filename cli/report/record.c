@@ -9,16 +9,17 @@
 
 #define STR(field, needed, most)                                                                   \
     {                                                                                              \
-        .name = field, .type = WHORL_FIELD_STR, .required = needed, .min = needed ? 1 : 0,         \
-        .max = most                                                                                \
+        .name = (field), .type = WHORL_FIELD_STR, .required = (needed), .min = (needed) ? 1 : 0,   \
+        .max = (most)                                                                              \
     }
 #define INT(field, needed, least, most)                                                            \
     {                                                                                              \
-        .name = field, .type = WHORL_FIELD_INT, .required = needed, .min = least, .max = most      \
+        .name = (field), .type = WHORL_FIELD_INT, .required = (needed), .min = (least),            \
+        .max = (most)                                                                              \
     }
 #define ARRAY(field, most)                                                                         \
     {                                                                                              \
-        .name = field, .type = WHORL_FIELD_ARRAY, .required = true, .min = 0, .max = most          \
+        .name = (field), .type = WHORL_FIELD_ARRAY, .required = true, .min = 0, .max = (most)      \
     }
 #define COUNT(fields) (sizeof(fields) / sizeof(*(fields)))
 
