@@ -8,8 +8,6 @@
 #include "report/report.h"
 #include "report/subject.h"
 
-#define PASSES_MAX 16
-
 enum { OPT_TRANSACTION = 0x100, OPT_FAMILY, OPT_GIVEN, OPT_BORN, OPT_REF, OPT_FORMAT };
 
 struct options {
@@ -88,7 +86,6 @@ static bool see(void *ctx, uint64_t position, const struct record *record,
 static int look(const char *log_dir, struct pass *pass, struct scan *scan)
 {
     struct whorl_fault fault = {0};
-    int passes = 0;
     do {
         if (!scan_log(log_dir, see, pass, scan, &fault)) {
             return print_fault(&fault);
@@ -99,7 +96,7 @@ static int look(const char *log_dir, struct pass *pass, struct scan *scan)
                   stderr);
             return EXIT_FAILED;
         }
-    } while (subject_grew(pass->subject) && ++passes < PASSES_MAX);
+    } while (subject_grew(pass->subject));
     return EXIT_DONE;
 }
 
