@@ -10,6 +10,7 @@
 #include "afis/image.h"
 #include "afis/memory.h"
 #include "afis/synth.h"
+#include "commands.h"
 
 #define MAX_COUNT 10000000u
 #define POSITIONS 10u
@@ -279,8 +280,6 @@ static int make_people(const struct settings *s)
     return result;
 }
 
-int cmd_synth(int argc, char **argv);
-
 int cmd_synth(int argc, char **argv)
 {
     static const struct argp parser = {
@@ -290,7 +289,7 @@ int cmd_synth(int argc, char **argv)
         "Makes synthetic fingerprints: N fingers, M impressions of each, as 8-bit grey PNG of 500 "
         "dpi.\vThe same seed gives the same files, and finger k is the same however many are "
         "made. No living person has these fingers. They flatter a search engine: measure accuracy "
-        "on real prints.",
+        "on real prints.\n\n`whorl synth month` makes a simulated month of transactions instead.",
         NULL,
         NULL,
         NULL};

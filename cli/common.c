@@ -10,7 +10,7 @@ static void print_subcommands(const char *group, const struct subcommand *comman
 {
     fprintf(out, "Usage: whorl %s COMMAND [OPTION...]\n\n", group);
     for (; commands->name != NULL; commands++) {
-        fprintf(out, "  %-10s %s\n", commands->name, commands->about);
+        fprintf(out, "  %-14s %s\n", commands->name, commands->about);
     }
     fprintf(out, "\n`whorl %s COMMAND --help` says more.\n", group);
 }

@@ -6,6 +6,17 @@
 #include "commands.h"
 #include "common.h"
 
+/* `whorl synth month` is a command of its own in all but its name. */
+static int run_synth(int argc, char **argv)
+{
+    static char name[] = "whorl synth month";
+    if (argc < 2 || strcmp(argv[1], "month") != 0) {
+        return cmd_synth(argc, argv);
+    }
+    argv[1] = name;
+    return cmd_synth_month(argc - 1, argv + 1);
+}
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -24,10 +35,11 @@ static const struct {
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
     {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
     {"outcome", cmd_outcome, "record what happened after an identification"},
+    {"report", cmd_report, "reports from the audit log: month, public, subject access, FOI"},
     {"extract", cmd_extract, "images in, minutiae records out"},
     {"compare", cmd_compare, "compare two fingerprints, or a list of pairs"},
     {"convert", cmd_convert, "fingerprints from one format into another"},
-    {"synth", cmd_synth, "make artificial fingerprints"},
+    {"synth", run_synth, "make artificial fingerprints, or a simulated month (synth month)"},
 };
 
 static void print_help(FILE *out)

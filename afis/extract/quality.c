@@ -122,7 +122,7 @@ static void measure_pixels(const struct work *work, struct print *f)
 {
     struct counts counts = {0};
     for (int y = 2; y < work->height - 1; y += 2) {
-        const uint8_t *mask = work->mask + y / CELL * work->cols;
+        const uint8_t *mask = work->mask + (ptrdiff_t)(y / CELL) * work->cols;
         for (int x = CELL; x + CELL < work->width; x += CELL) {
             if (mask[x / CELL] != 0) {
                 count_pixels(work, x, y, &counts);
@@ -137,8 +137,11 @@ static void measure_pixels(const struct work *work, struct print *f)
 /* The bounds here and below lie outside all prints tried, however degraded, that matched mates. */
 static bool cells_of_finger(const struct print *f)
 {
-    /* Gratings, rings and halftones: one period everywhere. */
-    bool even = f->period_change < 0.002f || f->period_spread < 0.012f;
+    /* Gratings, rings and halftones: one period everywhere. Near the shortest one the fine ridges
+     * of a child, or of a resolution misstated, all read alike, and only perfection gives it away.
+     */
+    bool telling = f->period > 1.12f * PERIOD_MIN || f->coherence > 0.985f || f->agreement > 0.95f;
+    bool even = telling && (f->period_change < 0.002f || f->period_spread < 0.012f);
     /* Noise and photographs: no direction that lasts, and what is smoother than ridges. */
     float certainty = f->coherence + 0.3f * f->agreement;
     bool smooth = f->period > 13.2f && certainty < 1.13f;

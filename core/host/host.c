@@ -18,8 +18,8 @@ void host_check_thread(const struct host *host, const char *function)
 static void on_wake(uv_async_t *async)
 {
     struct host *host = async->data;
+    call_flush_progress(host); /* first: a call that has ended reports nothing more */
     call_drain(host);
-    call_flush_progress(host);
     for (struct backend *backend = host->backends; backend; backend = backend->next) {
         backend_stop_if_idle(backend);
     }

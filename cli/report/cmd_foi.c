@@ -1,0 +1,230 @@
+/* whorl report foi, and whorl report open: lists for a period. */
+#include <argp.h>
+#include <stdlib.h>
+
+#include "commands.h"
+#include "common.h"
+#include "core/identify/stamp.h"
+#include "report/codes.h"
+#include "report/foi.h"
+#include "report/report.h"
+
+#define DAY_MS INT64_C(86400000)
+
+enum { OPT_FORCE = 0x100, OPT_FROM, OPT_TO, OPT_FORMAT, OPT_DAYS };
+
+struct options {
+    const char *dir, *force, *from, *to, *format;
+    double days;
+    struct period period;
+};
+
+static error_t parse_common(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case OPT_FORCE:
+        o->force = arg;
+        return 0;
+    case OPT_FORMAT:
+        if (!report_format_known(arg)) {
+            argp_error(state, "--format is text, csv, json or html");
+        }
+        o->format = arg;
+        return 0;
+    default:
+        return parse_conf_dir(key, arg, state, &o->dir);
+    }
+}
+
+#define FORCE_OPTION                                                                               \
+    {                                                                                              \
+        "force", OPT_FORCE, "CODE", 0, "The officers' force; left out: all together", 2            \
+    }
+#define FORMAT_OPTION                                                                              \
+    {                                                                                              \
+        "format", OPT_FORMAT, "FORM", 0, "text (default), csv, json or html", 3                    \
+    }
+
+/* ------------------------------------------------------------------ foi */
+
+static error_t parse_foi(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case OPT_FROM:
+        o->from = arg;
+        return 0;
+    case OPT_TO:
+        o->to = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (o->from == NULL || o->to == NULL) {
+            argp_error(state, "%s is missing", o->from == NULL ? "--from" : "--to");
+        } else if (!period_of_days(o->from, o->to, &o->period)) {
+            argp_error(state, "expected two dates as YYYY-MM-DD, the earlier one first");
+        }
+        break;
+    default:
+        break;
+    }
+    return parse_common(key, arg, state);
+}
+
+static int make_foi(const struct report_source *source, const struct options *o)
+{
+    struct facts facts;
+    struct scan scan;
+    struct document doc = {0};
+    int code = report_read_facts(source, &o->period, &facts, &scan);
+    if (code == EXIT_DONE) {
+        foi_build(&facts, &scan, source->force != NULL ? source->force->code : "all",
+                  source->force != NULL ? source->force->title : "all forces", &doc);
+        code = report_warn(&scan, report_print(&doc, o->format));
+    }
+    document_release(&doc);
+    facts_release(&facts);
+    return code;
+}
+
+int report_foi(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        CONF_DIR_OPTION,
+        {"from", OPT_FROM, "DATE", 0, "First day, YYYY-MM-DD, UK local time", 2},
+        {"to", OPT_TO, "DATE", 0, "Last day", 2},
+        FORCE_OPTION,
+        FORMAT_OPTION,
+        {0}};
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse_foi,
+        .doc = "Answers what forces are asked under the Freedom of Information Act, for a period: "
+               "how often the service was used and for how many persons, which databases were "
+               "searched and what they answered, on which basis and for which reason, ethnicity, "
+               "gender and age, refusals, whether Command and Control was contacted, and what "
+               "happened next. Counts are exact, small ones too: consider exemptions before "
+               "disclosure.\v"
+               "Exit status: 0 done, 1 done, but some records of the log are malformed and not "
+               "counted, 2 wrong usage, 3 failure.",
+    };
+    struct options o = {.format = "text"};
+    struct report_source source = {0};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    int code = report_open_source(o.dir, o.force, &source);
+    if (code == EXIT_DONE) {
+        code = make_foi(&source, &o);
+    }
+    report_close_source(&source);
+    return code;
+}
+
+/* ------------------------------------------------------------------ open */
+
+static error_t parse_open(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    if (key == OPT_DAYS) {
+        o->days = report_parse_number(state, "days", arg, 0, 36500);
+        return 0;
+    }
+    return parse_common(key, arg, state);
+}
+
+static void name_uuid(const uint8_t id[16], char text[STAMP_UUID_LEN + 1])
+{
+    char *at = text;
+    for (int i = 0; i < 16; i++) {
+        at += sprintf(at, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", id[i]);
+    }
+}
+
+static void list_use(struct document *doc, struct table *table, const struct facts *facts,
+                     const struct transaction *row)
+{
+    char id[STAMP_UUID_LEN + 1], time[STAMP_TIME_LEN + 1];
+    name_uuid(row->id, id);
+    stamp_time(row->time_ms, time);
+    struct doc_row *line = document_row(doc, table, id, id, "");
+    if (line != NULL) {
+        document_text(doc, &line->cells[0], time);
+        document_text(doc, &line->cells[1], facts->officers.texts[row->officer]);
+        document_text(doc, &line->cells[2], facts->devices.texts[row->device]);
+        document_text(doc, &line->cells[3], facts->bases.texts[row->basis]);
+        document_text(doc, &line->cells[4], row->identified ? "yes" : "no");
+    }
+}
+
+/* An outcome for one scan of a chain is one for the person. *found: whether any is open. */
+static void list_open(const struct facts *facts, int64_t before, struct document *doc, bool *found)
+{
+    bool *closed = calloc(facts->count + 1u, sizeof *closed);
+    struct table *table = document_table(doc, "open", "Uses without an outcome", "");
+    table_column(table, "time", "Time (UTC)");
+    table_column(table, "officer", "Officer");
+    table_column(table, "device", "Device");
+    table_column(table, "basis", "Basis");
+    table_column(table, "identified", "Identified");
+    doc->failed |= closed == NULL;
+    for (uint32_t i = 0; closed != NULL && i < facts->count; i++) {
+        closed[facts->rows[i].chain] |= facts->rows[i].outcome < codes_outcome.count;
+    }
+    for (uint32_t i = 0; closed != NULL && i < facts->count; i++) {
+        const struct transaction *row = &facts->rows[i];
+        if (!row->refusal && row->time_ms <= before && !closed[row->chain]) {
+            list_use(doc, table, facts, row);
+            *found = true;
+        }
+    }
+    free(closed);
+}
+
+static int make_open(const struct report_source *source, const struct options *o)
+{
+    struct period always = {.from = INT64_MIN, .until = INT64_MAX};
+    struct facts facts;
+    struct scan scan;
+    struct document doc = {0};
+    char subtitle[128];
+    bool found = false;
+    int code = report_read_facts(source, &always, &facts, &scan);
+    if (code == EXIT_DONE) {
+        snprintf(subtitle, sizeof subtitle, "Older than %g days, as of the last record at %s.",
+                 o->days, scan.last_time);
+        document_begin(&doc, "open", "Uses whose outcome nobody has recorded", subtitle);
+        document_scope(&doc, source->force != NULL ? source->force->code : "all", "", "");
+        list_open(&facts, stamp_now() - (int64_t)(o->days * (double)DAY_MS), &doc, &found);
+        code = report_warn(&scan, report_print(&doc, o->format));
+        code = code == EXIT_DONE && found ? EXIT_NEGATIVE : code;
+    }
+    document_release(&doc);
+    facts_release(&facts);
+    return code;
+}
+
+int report_open(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        CONF_DIR_OPTION,
+        {"days", OPT_DAYS, "N", 0, "Only those at least so many days old (default 7)", 2},
+        FORCE_OPTION,
+        FORMAT_OPTION,
+        {0}};
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse_open,
+        .doc = "Lists uses after which nobody has recorded an outcome (whorl outcome). Of scans "
+               "that continue one another, one outcome is enough. Refusals need none.\v"
+               "Exit status: 0 none is open, 1 some are, or some records of the log are "
+               "malformed, 2 wrong usage, 3 failure.",
+    };
+    struct options o = {.format = "text", .days = 7};
+    struct report_source source = {0};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    int code = report_open_source(o.dir, o.force, &source);
+    if (code == EXIT_DONE) {
+        code = make_open(&source, &o);
+    }
+    report_close_source(&source);
+    return code;
+}

@@ -1,0 +1,163 @@
+/* whorl report subject-access. */
+#include <argp.h>
+
+#include "commands.h"
+#include "common.h"
+#include "core/identify/stamp.h"
+#include "report/month.h"
+#include "report/report.h"
+#include "report/subject.h"
+
+enum { OPT_TRANSACTION = 0x100, OPT_FAMILY, OPT_GIVEN, OPT_BORN, OPT_REF, OPT_FORMAT };
+
+struct options {
+    const char *dir, *format;
+    struct subject_query query;
+};
+
+static void check(const struct options *o, struct argp_state *state)
+{
+    const struct subject_query *q = &o->query;
+    uint8_t uuid[16];
+    if ((q->transaction != NULL) + (q->family != NULL) + (q->ref != NULL) != 1) {
+        argp_error(state, "expected one of --transaction, --family and --ref");
+    } else if ((q->given != NULL || q->born != NULL) && q->family == NULL) {
+        argp_error(state, "--given and --born go with --family");
+    } else if (q->transaction != NULL && !stamp_uuid_bytes(q->transaction, uuid)) {
+        argp_error(state, "\"%s\" is no transaction", q->transaction);
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    switch (key) {
+    case OPT_TRANSACTION:
+        o->query.transaction = arg;
+        return 0;
+    case OPT_FAMILY:
+        o->query.family = arg;
+        return 0;
+    case OPT_GIVEN:
+        o->query.given = arg;
+        return 0;
+    case OPT_BORN:
+        o->query.born = arg;
+        return 0;
+    case OPT_REF:
+        o->query.ref = arg;
+        return 0;
+    case OPT_FORMAT:
+        if (!report_format_known(arg)) {
+            argp_error(state, "--format is text, csv, json or html");
+        }
+        o->format = arg;
+        return 0;
+    case ARGP_KEY_END:
+        check(o, state);
+        break;
+    default:
+        break;
+    }
+    return parse_conf_dir(key, arg, state, &o->dir);
+}
+
+struct pass {
+    struct subject *subject;
+    struct document *doc; /* NULL: still looking */
+    bool full;
+};
+
+static bool see(void *ctx, uint64_t position, const struct record *record,
+                const msgpack_object *root)
+{
+    struct pass *pass = ctx;
+    (void)position;
+    (void)root;
+    if (pass->doc != NULL) {
+        subject_add(pass->subject, record, pass->doc);
+        return true;
+    }
+    pass->full = !subject_find(pass->subject, record);
+    return !pass->full;
+}
+
+/* 0 when all of the person's transactions are known. */
+static int look(const char *log_dir, struct pass *pass, struct scan *scan)
+{
+    struct whorl_fault fault = {0};
+    do {
+        if (!scan_log(log_dir, see, pass, scan, &fault)) {
+            return print_fault(&fault);
+        }
+        if (pass->full) {
+            fputs("whorl report: more than 10,000 transactions, or out of memory: say more of the "
+                  "person\n",
+                  stderr);
+            return EXIT_FAILED;
+        }
+    } while (subject_grew(pass->subject));
+    return EXIT_DONE;
+}
+
+static int make(const struct report_source *source, const struct options *o)
+{
+    struct pass pass = {.subject = subject_new(&o->query)};
+    struct document doc = {0};
+    struct scan scan = {0};
+    struct whorl_fault fault = {0};
+    if (pass.subject == NULL) {
+        fputs("whorl report: out of memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    int code = look(source->log_dir, &pass, &scan);
+    if (code == EXIT_DONE) {
+        subject_begin(pass.subject, &doc);
+        pass.doc = &doc;
+        if (!scan_log(source->log_dir, see, &pass, &scan, &fault)) {
+            code = print_fault(&fault);
+        }
+    }
+    if (code == EXIT_DONE) {
+        bool found = doc.table_count > 0 && doc.tables[0].row_count > 0;
+        month_source(&doc, &scan);
+        code = report_warn(&scan, report_print(&doc, o->format));
+        code = code == EXIT_DONE && !found ? EXIT_NEGATIVE : code;
+    }
+    document_release(&doc);
+    subject_free(pass.subject);
+    return code;
+}
+
+int report_subject_access(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        CONF_DIR_OPTION,
+        {"transaction", OPT_TRANSACTION, "ID", 0, "The transaction that the person was told", 2},
+        {"family", OPT_FAMILY, "NAME", 0, "The family name that the person claimed", 2},
+        {"given", OPT_GIVEN, "NAME", 0, "With --family: the given name", 2},
+        {"born", OPT_BORN, "DATE", 0, "With --family: the birth date, YYYY-MM-DD", 2},
+        {"ref", OPT_REF, "REF", 0, "A database's reference of the person", 2},
+        {"format", OPT_FORMAT, "FORM", 0, "text (default), csv, json or html", 3},
+        {0}};
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .doc = "Prints what is recorded of a person, with all transactions that continue one "
+               "another: when, why, on which basis, which databases were searched, what they "
+               "answered, and what happened next. Officers, devices and candidates who may be "
+               "other people are left out. Two people may have claimed the same name: whoever "
+               "answers the request must make sure of the person.\v"
+               "Exit status: 0 something is recorded, 1 nothing is, or some records of the log are "
+               "malformed, 2 wrong usage, 3 failure.",
+    };
+    struct options o = {.format = "text"};
+    struct report_source source = {0};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    int code = report_open_source(o.dir, NULL, &source);
+    if (code == EXIT_DONE) {
+        code = make(&source, &o);
+    }
+    report_close_source(&source);
+    return code;
+}

@@ -1,0 +1,39 @@
+/* What is recorded of one person (right of access, Data Protection Act 2018 section 45).
+ *
+ * Whose records they are can't be proved from the log, which holds nothing biometric: whoever asks
+ * says by what the person is known. Other people are kept out: officers and devices are not named,
+ * and of the candidates of an answer only those that are the person's own. */
+#ifndef CLI_REPORT_SUBJECT_H
+#define CLI_REPORT_SUBJECT_H
+
+#include "report/document.h"
+#include "report/record.h"
+
+/* By what the person is known; NULL: by nothing of that kind. One of transaction, family and ref is
+ * there. */
+struct subject_query {
+    const char *transaction;           /* and those that it continues or that continue it */
+    const char *family, *given, *born; /* as claimed: each that is there must be the same; names
+                                          without regard to ASCII case */
+    const char *ref;                   /* a backend's id of the person, as a candidate */
+};
+
+struct subject;
+
+/* NULL without memory. */
+struct subject *subject_new(const struct subject_query *query);
+void subject_free(struct subject *subject);
+
+/* First, all records in order; again until subject_grew is false: a later record may tell that an
+ * earlier one is theirs. false: too many transactions, or out of memory. */
+bool subject_find(struct subject *subject, const struct record *record);
+bool subject_grew(struct subject *subject);
+
+/* Then all of them once more, for the report. */
+void subject_begin(struct subject *subject, struct document *doc);
+void subject_add(struct subject *subject, const struct record *record, struct document *doc);
+
+/* How many transactions are theirs. */
+uint32_t subject_count(const struct subject *subject);
+
+#endif

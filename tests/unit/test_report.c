@@ -1,0 +1,509 @@
+/* What reports count, and that nothing of it can break out of the files that it is written to. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plugins/audit/log.h"
+#include "report/codes.h"
+#include "report/group.h"
+#include "report/month.h"
+#include "report/public.h"
+#include "report/subject.h"
+#include "whorl/msg.h"
+
+/* What a record says; what is left out is ordinary. */
+struct spec {
+    const char *kind, *time, *force, *continues, *class, *lookup_class, *consent, *outcome;
+    const char *stop_power, *reason, *family;
+    int transaction; /* the last byte of its id */
+    int samples, elapsed;
+    bool control;
+};
+
+static struct facts facts;
+
+static const char *otherwise(const char *text, const char *usual)
+{
+    return text != NULL ? text : usual;
+}
+
+static const char *uuid(int n)
+{
+    static char text[2][40];
+    static int turn;
+    turn = !turn;
+    snprintf(text[turn], sizeof text[turn], "01a19611-c902-7f67-9fab-2d10518400%02x", n);
+    return text[turn];
+}
+
+static void pack_head(msgpack_packer *pk, const struct spec *s, const char *kind)
+{
+    whorl_put_int(pk, "v", 1);
+    whorl_put_str(pk, "kind", kind);
+    whorl_put_str(pk, "time", otherwise(s->time, "2026-11-10T12:00:00.000Z"));
+    whorl_put_str(pk, "transaction", uuid(s->transaction));
+    whorl_put_str(pk, "device", "phone-1");
+    whorl_put_str(pk, "officer", "WMP1");
+    whorl_put_str(pk, "force", otherwise(s->force, "WMP"));
+}
+
+static void pack_answer(msgpack_packer *pk, const char *backend, const char *class)
+{
+    bool found = strcmp(class, "match") == 0;
+    msgpack_pack_map(pk, 6);
+    whorl_put_str(pk, "backend", backend);
+    whorl_put_bool(pk, "permitted", true);
+    whorl_put_str(pk, "class", class);
+    whorl_put_str(pk, "reason", NULL);
+    whorl_put_key(pk, "candidates");
+    msgpack_pack_array(pk, found);
+    if (found) {
+        msgpack_pack_str_with_body(pk, "K1", 2);
+    }
+    whorl_put_int(pk, "elapsed_ms", 5);
+}
+
+static void pack_identify(msgpack_packer *pk, const struct spec *s)
+{
+    msgpack_pack_map(pk, 17);
+    pack_head(pk, s, "identify");
+    whorl_put_str(pk, "basis", "consent");
+    whorl_put_str(pk, "stop_power", s->stop_power);
+    whorl_put_str(pk, "reason", s->reason);
+    whorl_put_int(pk, "reason_code", 1);
+    whorl_put_str(pk, "consent", otherwise(s->consent, "given"));
+    whorl_put_key(pk, "subject");
+    msgpack_pack_map(pk, 2);
+    whorl_put_str(pk, "condition", "adult");
+    whorl_put_str(pk, "family", s->family);
+    whorl_put_str(pk, "continues", s->continues);
+    whorl_put_key(pk, "samples");
+    msgpack_pack_array(pk, (size_t)s->samples);
+    for (int i = 0; i < s->samples; i++) {
+        msgpack_pack_map(pk, 0);
+    }
+    whorl_put_key(pk, "answers");
+    msgpack_pack_array(pk, 2);
+    pack_answer(pk, "ident1", otherwise(s->class, "no_match"));
+    pack_answer(pk, "pnc", otherwise(s->lookup_class, "not_searched"));
+    whorl_put_int(pk, "elapsed_ms", s->elapsed);
+}
+
+static void pack_lookup(msgpack_packer *pk, const struct spec *s)
+{
+    msgpack_pack_map(pk, 12);
+    pack_head(pk, s, "lookup");
+    whorl_put_str(pk, "basis", "consent");
+    whorl_put_str(pk, "backend", "pnc");
+    whorl_put_key(pk, "asked");
+    msgpack_pack_array(pk, 0);
+    whorl_put_str(pk, "class", "match");
+    whorl_put_key(pk, "candidates");
+    msgpack_pack_array(pk, 0);
+}
+
+static void pack_outcome(msgpack_packer *pk, const struct spec *s)
+{
+    msgpack_pack_map(pk, 10);
+    pack_head(pk, s, "outcome");
+    whorl_put_str(pk, "outcome", s->outcome);
+    whorl_put_bool(pk, "contacted_control", s->control);
+    whorl_put_str(pk, "note", NULL);
+}
+
+/* Packs, parses and hands it to use; returns what that says, or false for a malformed one. */
+static bool with_record(const struct spec *s, bool (*use)(void *ctx, const struct record *record),
+                        void *ctx)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    struct whorl_msg msg;
+    struct record record;
+    struct whorl_fault fault;
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    const char *kind = otherwise(s->kind, "identify");
+    if (strcmp(kind, "identify") == 0) {
+        pack_identify(&pk, s);
+    } else if (strcmp(kind, "lookup") == 0) {
+        pack_lookup(&pk, s);
+    } else {
+        pack_outcome(&pk, s);
+    }
+    ck_assert(whorl_msg_parse((const uint8_t *)out.data, out.size, &msg, &fault));
+    bool ok = record_read(&msg.root, &record, &fault) && use(ctx, &record);
+    whorl_msg_release(&msg);
+    msgpack_sbuffer_destroy(&out);
+    return ok;
+}
+
+static bool to_facts(void *ctx, const struct record *record)
+{
+    return facts_add(ctx, record);
+}
+
+static bool add(const struct spec *s)
+{
+    return with_record(s, to_facts, &facts);
+}
+
+static void begin(const char *month)
+{
+    struct period period;
+    ck_assert(period_of_month(month, &period));
+    facts_begin(&facts, &period, "WMP");
+}
+
+static struct totals finish(void)
+{
+    struct totals totals;
+    facts_finish(&facts);
+    ck_assert(month_totals(&facts, &totals));
+    return totals;
+}
+
+static void end(void)
+{
+    facts_release(&facts);
+}
+
+START_TEST(scans_that_continue_one_another_are_one_person)
+{
+    begin("2026-11");
+    add(&(struct spec){.transaction = 1, .samples = 2, .class = "poor_quality"});
+    add(&(struct spec){.transaction = 2, .samples = 2, .continues = uuid(1)});
+    add(&(struct spec){.transaction = 3, .samples = 2, .continues = uuid(2), .class = "match"});
+    add(&(struct spec){.transaction = 4, .samples = 1});
+    struct totals totals = finish();
+    ck_assert_int_eq(totals.uses, 4);
+    ck_assert_int_eq(totals.persons, 2);
+    ck_assert_int_eq(totals.identifications, 1);
+    end();
+}
+END_TEST
+
+START_TEST(a_refusal_is_no_use_but_may_begin_a_chain)
+{
+    begin("2026-11");
+    add(&(struct spec){.transaction = 1, .consent = "refused"});
+    add(&(struct spec){.transaction = 2, .consent = "refused"});
+    add(&(struct spec){.transaction = 3, .samples = 2, .continues = uuid(2)});
+    struct totals totals = finish();
+    ck_assert_int_eq(totals.transactions, 3);
+    ck_assert_int_eq(totals.refusals, 2);
+    ck_assert_int_eq(totals.uses, 1);
+    ck_assert_int_eq(totals.persons, 1);
+    end();
+}
+END_TEST
+
+START_TEST(a_chain_counts_in_the_month_in_which_it_began)
+{
+    begin("2026-11");
+    add(&(struct spec){.transaction = 1, .samples = 2, .time = "2026-10-31T23:59:59.999Z"});
+    add(&(struct spec){
+        .transaction = 2, .samples = 2, .continues = uuid(1), .time = "2026-11-01T00:00:00.000Z"});
+    struct totals totals = finish();
+    ck_assert_int_eq(totals.uses, 1);
+    ck_assert_int_eq(totals.persons, 0);
+    end();
+}
+END_TEST
+
+START_TEST(months_begin_and_end_at_local_midnight)
+{
+    begin("2026-07");
+    add(&(struct spec){.transaction = 1, .time = "2026-06-30T22:59:59.999Z"});
+    add(&(struct spec){.transaction = 2, .time = "2026-06-30T23:00:00.000Z"});
+    add(&(struct spec){.transaction = 3, .time = "2026-07-31T22:59:59.999Z"});
+    add(&(struct spec){.transaction = 4, .time = "2026-07-31T23:00:00.000Z"});
+    ck_assert_int_eq(finish().uses, 2);
+    ck_assert_int_eq(facts.rows[0].hour, 0);
+    ck_assert_int_eq(facts.rows[1].hour, 23);
+    end();
+    /* The hour that comes twice, and the one before it. */
+    struct local_time before = period_local(INT64_C(1792884600000)); /* 2026-10-24T23:30Z */
+    ck_assert_int_eq(before.hour, 0);
+    ck_assert_int_eq(period_local(INT64_C(1792884600000) + 3600000).hour, 1);
+    ck_assert_int_eq(period_local(INT64_C(1792884600000) + 2 * 3600000).hour, 1);
+    ck_assert_int_eq(before.weekday, 6);
+}
+END_TEST
+
+START_TEST(days_and_months_that_the_calendar_has_not_are_refused)
+{
+    static const char *const months[] = {"2026-13", "2026-00",    "2026-1", "26-11",
+                                         "2026/11", "2026-11-01", "",       "+026-11"};
+    struct period period;
+    for (size_t i = 0; i < sizeof months / sizeof *months; i++) {
+        ck_assert_msg(!period_of_month(months[i], &period), "%s", months[i]);
+    }
+    ck_assert(!period_of_days("2026-02-29", "2026-03-01", &period));
+    ck_assert(!period_of_days("2026-03-02", "2026-03-01", &period));
+    ck_assert(period_of_days("2028-02-29", "2028-02-29", &period));
+    ck_assert_int_eq(period.until - period.from, 86400000);
+    ck_assert(period_of_days("2026-03-29", "2026-03-29", &period));
+    ck_assert_int_eq(period.until - period.from, 23 * 3600000);
+}
+END_TEST
+
+START_TEST(only_a_search_identifies_and_the_last_outcome_counts)
+{
+    begin("2026-11");
+    add(&(struct spec){.transaction = 1, .samples = 2, .class = "match"});
+    add(&(struct spec){.transaction = 2, .samples = 0, .lookup_class = "match"});
+    add(&(struct spec){.transaction = 2, .kind = "lookup"});
+    add(&(struct spec){.transaction = 3, .samples = 1, .class = "possible"});
+    add(&(struct spec){
+        .transaction = 1, .kind = "outcome", .outcome = "arrested_crime", .control = true});
+    add(&(struct spec){.transaction = 1,
+                       .kind = "outcome",
+                       .outcome = "released",
+                       .time = "2027-01-01T00:00:00.000Z"});
+    add(&(struct spec){.transaction = 9, .kind = "outcome", .outcome = "released"});
+    add(&(struct spec){.transaction = 5, .samples = 1, .class = "match", .force = "MPS"});
+    struct totals totals = finish();
+    ck_assert_int_eq(totals.uses, 3);
+    ck_assert_int_eq(totals.identifications, 1);
+    ck_assert_int_eq(totals.without_outcome, 2);
+    ck_assert_int_eq(totals.contacted_control, 1);
+    ck_assert_int_eq(totals.custody_avoided, 1);
+    end();
+}
+END_TEST
+
+START_TEST(the_95th_percentile_is_the_nearest_rank)
+{
+    begin("2026-11");
+    for (int i = 1; i <= 40; i++) {
+        add(&(struct spec){.transaction = i, .samples = 1, .elapsed = 1000 * i});
+    }
+    struct totals totals = finish();
+    ck_assert_int_eq(totals.elapsed_p95_ms, 38000);
+    ck_assert_int_eq(totals.elapsed_mean_ms, 20500);
+    end();
+}
+END_TEST
+
+START_TEST(records_without_the_form_of_their_kind_are_refused)
+{
+    begin("2026-11");
+    ck_assert(!add(&(struct spec){.transaction = 1, .class = "perhaps"}));
+    ck_assert(!add(&(struct spec){.transaction = 1, .consent = "maybe"}));
+    ck_assert(!add(&(struct spec){.transaction = 1, .time = "2026-11-10 12:00:00.000Z"}));
+    ck_assert(!add(&(struct spec){.transaction = 1, .time = "2026-02-30T12:00:00.000Z"}));
+    ck_assert(!add(&(struct spec){.transaction = 1, .kind = "outcome", .outcome = "escaped"}));
+    ck_assert(!add(&(struct spec){.transaction = 1, .elapsed = -1}));
+    ck_assert(!add(&(struct spec){.transaction = 1, .reason = "bell\a"}));
+    ck_assert_int_eq(facts.count, 0);
+    ck_assert(add(&(struct spec){.transaction = 1}));
+    ck_assert(!add(&(struct spec){.transaction = 1})); /* twice in the log */
+    end();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ the log */
+
+static bool count_record(void *ctx, uint64_t position, const struct record *record,
+                         const msgpack_object *root)
+{
+    (void)record;
+    ck_assert_int_eq(root->type, MSGPACK_OBJECT_MAP);
+    *(uint64_t *)ctx = 10 * *(uint64_t *)ctx + position + 1;
+    return true;
+}
+
+static msgpack_sbuffer packed_spec(const struct spec *s)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    pack_identify(&pk, s);
+    return out;
+}
+
+START_TEST(a_scan_skips_malformed_records_and_says_which)
+{
+    char dir[] = "/tmp/whorl-report-XXXXXX", command[64];
+    static const uint8_t empty_map[] = {0x80};
+    struct whorl_fault fault = {0};
+    struct audit_head heads[4];
+    struct scan scan;
+    uint64_t seen = 0;
+    msgpack_sbuffer good = packed_spec(&(struct spec){.transaction = 1});
+    msgpack_sbuffer bad = packed_spec(&(struct spec){.transaction = 2, .class = "perhaps"});
+    const struct audit_record records[] = {{(const uint8_t *)good.data, good.size},
+                                           {(const uint8_t *)bad.data, bad.size},
+                                           {empty_map, sizeof empty_map},
+                                           {(const uint8_t *)good.data, good.size}};
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    struct audit_log *log = audit_log_open(dir, "test.example/log", NULL, &fault);
+    ck_assert_msg(log != NULL, "%s", fault.text);
+    ck_assert(audit_log_append(log, records, 4, heads, &fault));
+    audit_log_close(log);
+    ck_assert(scan_log(dir, count_record, &seen, &scan, &fault));
+    ck_assert_uint_eq(seen, 14);
+    ck_assert_uint_eq(scan.records, 4);
+    ck_assert_uint_eq(scan.malformed, 2);
+    ck_assert_uint_eq(scan.first_malformed, 1);
+    ck_assert_ptr_nonnull(strstr(scan.why, "answers.class"));
+    ck_assert_str_eq(scan.last_time, "2026-11-10T12:00:00.000Z");
+    msgpack_sbuffer_destroy(&good);
+    msgpack_sbuffer_destroy(&bad);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert(!scan_log("/nowhere", count_record, &seen, &scan, &fault));
+}
+END_TEST
+
+/* ------------------------------------------------------------------ files */
+
+static char *written(const struct document *doc, bool (*write)(const struct document *, FILE *))
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    ck_assert(write(doc, out));
+    fclose(out);
+    return text;
+}
+
+#define HOSTILE "=1+1,\"<script>alert('x')</script>&"
+
+START_TEST(hostile_texts_stay_texts_in_every_file)
+{
+    struct document doc;
+    struct scan scan = {0};
+    struct month_options options = {.force = "WMP", .force_title = "<b>WMP"};
+    begin("2026-11");
+    add(&(struct spec){.transaction = 1, .samples = 1, .stop_power = HOSTILE});
+    finish();
+    ck_assert(month_build(&facts, &scan, &options, &doc));
+    char *html = written(&doc, document_html), *csv = written(&doc, document_csv);
+    ck_assert_ptr_null(strstr(html, "<script"));
+    ck_assert_ptr_null(strstr(html, "<b>WMP"));
+    ck_assert_ptr_nonnull(strstr(html, "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;"));
+    ck_assert_ptr_nonnull(
+        strstr(csv, ",stop_power,\"'=1+1,\"\"<script>alert('x')</script>&\",\"'=1+1,"));
+    free(html);
+    free(csv);
+    document_release(&doc);
+    end();
+}
+END_TEST
+
+START_TEST(the_public_report_names_no_officer_device_or_rare_text)
+{
+    struct document doc;
+    struct public_options options = {
+        .force = "WMP", .force_title = "WMP", .threshold = 5, .rates = {14, 30}};
+    begin("2026-11");
+    for (int i = 1; i <= 60; i++) {
+        add(&(struct spec){.transaction = i,
+                           .samples = 1,
+                           .class = i % 2 ? "match" : "no_match",
+                           .stop_power = i == 7 ? "John Smith" : "rta-163"});
+    }
+    finish();
+    ck_assert(public_build(&facts, &options, &doc));
+    char *json = written(&doc, document_json);
+    ck_assert_ptr_null(strstr(json, "WMP1"));
+    ck_assert_ptr_null(strstr(json, "phone-1"));
+    ck_assert_ptr_null(strstr(json, "John"));
+    ck_assert_ptr_nonnull(strstr(json, "[c]"));
+    free(json);
+    document_release(&doc);
+    end();
+}
+END_TEST
+
+START_TEST(a_month_of_few_uses_publishes_nothing_but_that)
+{
+    struct document doc;
+    struct public_options options = {
+        .force = "WMP", .force_title = "WMP", .threshold = 5, .rates = {14, 30}};
+    begin("2026-11");
+    for (int i = 1; i <= 4; i++) {
+        add(&(struct spec){.transaction = i, .samples = 1, .class = "match"});
+    }
+    finish();
+    ck_assert(public_build(&facts, &options, &doc));
+    ck_assert_uint_eq(doc.table_count, 2); /* the summary and the definitions */
+    for (size_t r = 0; r < doc.tables[0].row_count; r++) {
+        const struct doc_row *row = &doc.tables[0].rows[r];
+        bool refusals = strcmp(row->code, "refusals") == 0;
+        ck_assert_int_eq(row->cells[0].kind, refusals ? CELL_COUNT : CELL_SUPPRESSED);
+    }
+    document_release(&doc);
+    end();
+}
+END_TEST
+
+/* ------------------------------------------------------------------ subject access */
+
+static bool to_subject(void *ctx, const struct record *record)
+{
+    return subject_find(ctx, record);
+}
+
+static uint32_t theirs(const struct subject_query *query, const struct spec *records, size_t count)
+{
+    struct subject *subject = subject_new(query);
+    do {
+        for (size_t i = 0; i < count; i++) {
+            ck_assert(with_record(&records[i], to_subject, subject));
+        }
+    } while (subject_grew(subject));
+    uint32_t found = subject_count(subject);
+    subject_free(subject);
+    return found;
+}
+
+START_TEST(a_persons_transactions_are_found_by_number_name_and_reference)
+{
+    char first[40], second[40], third[40];
+    snprintf(first, sizeof first, "%s", uuid(1));
+    snprintf(second, sizeof second, "%s", uuid(2));
+    snprintf(third, sizeof third, "%s", uuid(3));
+    const struct spec records[] = {
+        {.transaction = 1, .family = "Fox"},
+        {.transaction = 2, .continues = first},
+        {.transaction = 3, .continues = second, .class = "match"},
+        {.transaction = 4, .family = "Foxe"},
+        {.transaction = 5},
+    };
+    const struct subject_query by_number = {.transaction = third}, by_name = {.family = "FOX"},
+                               by_ref = {.ref = "K1"}, nobody = {.ref = "K2"};
+    ck_assert_uint_eq(theirs(&by_number, records, 5), 3);
+    ck_assert_uint_eq(theirs(&by_name, records, 5), 3);
+    ck_assert_uint_eq(theirs(&by_ref, records, 5), 3);
+    ck_assert_uint_eq(theirs(&nobody, records, 5), 0);
+}
+END_TEST
+
+int main(void)
+{
+    period_use_uk_time();
+    Suite *suite = suite_create("report");
+    TCase *tcase = tcase_create("report");
+    tcase_add_test(tcase, scans_that_continue_one_another_are_one_person);
+    tcase_add_test(tcase, a_refusal_is_no_use_but_may_begin_a_chain);
+    tcase_add_test(tcase, a_chain_counts_in_the_month_in_which_it_began);
+    tcase_add_test(tcase, months_begin_and_end_at_local_midnight);
+    tcase_add_test(tcase, days_and_months_that_the_calendar_has_not_are_refused);
+    tcase_add_test(tcase, only_a_search_identifies_and_the_last_outcome_counts);
+    tcase_add_test(tcase, the_95th_percentile_is_the_nearest_rank);
+    tcase_add_test(tcase, records_without_the_form_of_their_kind_are_refused);
+    tcase_add_test(tcase, a_scan_skips_malformed_records_and_says_which);
+    tcase_add_test(tcase, hostile_texts_stay_texts_in_every_file);
+    tcase_add_test(tcase, the_public_report_names_no_officer_device_or_rare_text);
+    tcase_add_test(tcase, a_month_of_few_uses_publishes_nothing_but_that);
+    tcase_add_test(tcase, a_persons_transactions_are_found_by_number_name_and_reference);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
