@@ -97,16 +97,17 @@ void audit_vkey_write(const struct audit_signer *signer, char text[AUDIT_VKEY_CA
              id[3], (const char *)coded);
 }
 
-/* Decodes exactly len bytes of base64. */
+/* Decodes exactly len bytes of base64, in the one form that encoding gives (RFC 4648, 3.5: bits
+ * that a decoder would leave unread must not make two texts of one signature). */
 static bool decode(const char *text, size_t text_len, uint8_t *bytes, size_t len)
 {
-    uint8_t out[192];
-    size_t padding = (3 - len % 3) % 3;
-    if (text_len != (len + 2) / 3 * 4 || text_len / 4 * 3 > sizeof(out) ||
-        (text_len > 0 &&
-         EVP_DecodeBlock(out, (const uint8_t *)text, (int)text_len) != (int)(len + padding)) ||
-        strcspn(text, "=") < text_len - padding)
+    uint8_t out[192], again[260];
+    if (text_len == 0 || text_len != (len + 2) / 3 * 4 || text_len / 4 * 3 > sizeof(out) ||
+        EVP_DecodeBlock(out, (const uint8_t *)text, (int)text_len) < 0 ||
+        EVP_EncodeBlock(again, out, (int)len) != (int)text_len ||
+        memcmp(again, text, text_len) != 0) {
         return false;
+    }
     memcpy(bytes, out, len);
     return true;
 }
