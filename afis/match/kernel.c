@@ -575,15 +575,17 @@ static void measure(const struct alignment *t, const struct afis_finger *p,
  * alignment; PAIRS_MAX when none is left. */
 static unsigned next_anchor(const struct pairs *q, uint64_t *tried)
 {
+    const unsigned count =
+        q->count < PAIRS_MAX ? q->count : PAIRS_MAX; /* so that a compiler sees it */
     unsigned anchor = PAIRS_MAX;
-    for (unsigned a = 0; a < q->count; a++) {
+    for (unsigned a = 0; a < count; a++) {
         if (!(*tried >> a & 1) && (anchor == PAIRS_MAX || q->support[a] > q->support[anchor])) {
             anchor = a;
         }
     }
     if (anchor != PAIRS_MAX) {
         *tried |= (uint64_t)1 << anchor;
-        for (unsigned b = 0; b < q->count; b++) {
+        for (unsigned b = 0; b < count; b++) {
             *tried |= (uint64_t)(q->compatible[anchor][b] > 0.5f) << b;
         }
     }
