@@ -9,10 +9,11 @@
 #include "whorl/store.h"
 
 #define AUDIT_KIND "whorl-audit"
-#define AUDIT_VERSION 1u
+#define AUDIT_VERSION 2u
 #define AUDIT_DBS 3u
 #define AUDIT_ENTRIES "entries" /* MDB_INTEGERKEY: position -> entry */
-#define AUDIT_STATE "state"     /* "head" -> count (8, little-endian) | chain hash */
+#define AUDIT_STATE "state"     /* "head" -> count (8, little-endian) | chain hash; "note" */
+#define AUDIT_NOTE_CAP 1024u    /* room for a signed note and its NUL */
 #define AUDIT_ENTRY_FIXED (1u + 2u * AUDIT_HASH)
 #define AUDIT_HEAD_BYTES (8u + AUDIT_HASH)
 
@@ -39,6 +40,11 @@ bool audit_chain(EVP_MD_CTX *ctx, const uint8_t before[AUDIT_HASH],
  */
 int audit_head_get(MDB_txn *txn, MDB_dbi state, struct audit_head *head);
 int audit_head_put(MDB_txn *txn, MDB_dbi state, const struct audit_head *head);
+
+/* The signed note (note.h) over the log as far as the head, as the same transaction left it.
+ * MDB_NOTFOUND when there is none, MDB_CORRUPTED when it is no text of that size. */
+int audit_note_get(MDB_txn *txn, MDB_dbi state, char note[AUDIT_NOTE_CAP]);
+int audit_note_put(MDB_txn *txn, MDB_dbi state, const char *note);
 
 /* Begins a SHA-256; a context that is used again costs no look-up of the algorithm. */
 bool audit_digest_begin(EVP_MD_CTX *ctx);

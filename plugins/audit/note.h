@@ -8,12 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "plugins/audit/log.h"
+#include "plugins/audit/entry.h"
 #include "whorl/plugin.h"
 
 #define AUDIT_ORIGIN_MAX 128u /* bytes of an origin, which is the signing key's name too */
 #define AUDIT_VKEY_CAP 256u
-#define AUDIT_NOTE_CAP 1024u
 
 /* Who signs, or whose signature is believed. */
 struct audit_signer {

@@ -18,6 +18,8 @@ struct verifying {
     bool filed;             /* whether there is a checkpoint, and what it says: */
     uint64_t filed_count;
     uint8_t filed_root[AUDIT_HASH];
+    struct audit_signer signer;
+    char note[AUDIT_NOTE_CAP];         /* of the head's own transaction; "" = none */
     uint8_t peaks[LEVELS][AUDIT_HASH]; /* the tree so far: complete subtrees, by level */
     struct audit_report *report;
     uint64_t next;              /* the position that comes next */
@@ -208,6 +210,8 @@ static bool read_head(const struct audit_reader *reader, struct verifying *v,
         return false;
     int rc = audit_head_get(txn, reader->state, &v->head);
     bool none = rc == MDB_NOTFOUND || rc == MDB_CORRUPTED;
+    if (rc == 0 && audit_note_get(txn, reader->state, v->note) != 0)
+        v->note[0] = '\0';
     if (rc == 0)
         rc = mdb_cursor_open(txn, reader->entries, &cursor);
     if (rc == 0)
@@ -227,6 +231,24 @@ static bool read_head(const struct audit_reader *reader, struct verifying *v,
                       mdb_strerror(rc));
 }
 
+/* The note of the head's own transaction: signed, and over all records there are. */
+static void check_note(struct verifying *v)
+{
+    struct whorl_fault bad = {{0}, {0}};
+    uint64_t count;
+    uint8_t root[AUDIT_HASH];
+    char what[sizeof(v->report->what)];
+    if (!audit_note_verify(&v->signer, v->note, &count, root, &bad)) {
+        snprintf(what, sizeof(what), "forged: the head's signature: %.100s", bad.text);
+        broken(v, v->head.count > 0 ? v->head.count - 1 : 0, what);
+    } else if (count > v->head.count) {
+        broken(v, v->head.count, "removed: the head's signature knows it");
+    } else if (count != v->head.count || memcmp(root, v->report->root, AUDIT_HASH) != 0) {
+        broken(v, v->head.count > 0 ? v->head.count - 1 : 0,
+               "rewritten: the head's signature is over other records");
+    }
+}
+
 static void check_end(struct verifying *v)
 {
     if (v->next < v->head.count)
@@ -239,6 +261,8 @@ static void check_end(struct verifying *v)
         broken(v, v->head.count, "removed: the checkpoint knows it; rolled back or cut short");
     else if (!root_so_far(v, v->report->root))
         broken(v, 0, "the root can't be computed");
+    else
+        check_note(v);
 }
 
 /* Reads the checkpoint and verifies its signature. A bad one is a flaw of the log. */
@@ -246,21 +270,19 @@ static bool read_checkpoint(const char *dir, const char *vkey, struct verifying 
                             struct whorl_fault *fault)
 {
     char note[AUDIT_NOTE_CAP], text[AUDIT_VKEY_CAP + 1], what[sizeof(v->report->what)];
-    struct audit_signer signer;
     struct whorl_fault bad = {{0}, {0}};
     int there = audit_file_read(dir, "checkpoint", note, sizeof(note), &bad);
-    if (there == 0)
-        return true;
     if (vkey == NULL && audit_file_read(dir, "checkpoint.vkey", text, sizeof(text), fault) == 1) {
         text[strcspn(text, "\n")] = '\0';
         vkey = text;
     }
     if (vkey == NULL)
         return whorl_fail(fault, "", "%s/checkpoint.vkey can't be read: name a verifier key", dir);
-    if (!audit_vkey_read(vkey, &signer, fault))
+    if (!audit_vkey_read(vkey, &v->signer, fault))
         return false;
-    v->filed = there == 1 && audit_note_verify(&signer, note, &v->filed_count, v->filed_root, &bad);
-    if (!v->filed) {
+    v->filed =
+        there == 1 && audit_note_verify(&v->signer, note, &v->filed_count, v->filed_root, &bad);
+    if (there != 0 && !v->filed) {
         snprintf(what, sizeof(what), "forged: %.140s", bad.text);
         broken(v, 0, what);
     }
