@@ -126,7 +126,7 @@ int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
                     struct whorl_fault *fault)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    snprintf(path, sizeof(path), "%s%s%s", dir != NULL ? dir : "", dir != NULL ? "/" : "", name);
     FILE *file = fopen(path, "re");
     if (file == NULL && errno == ENOENT)
         return 0;

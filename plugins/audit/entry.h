@@ -49,8 +49,11 @@ int audit_note_put(MDB_txn *txn, MDB_dbi state, const char *note);
 /* Begins a SHA-256; a context that is used again costs no look-up of the algorithm. */
 bool audit_digest_begin(EVP_MD_CTX *ctx);
 
-/* Reads the small text file `name` of directory dir: 1 read, 0 none there, -1 unreadable or longer
- * than cap - 1 (*fault). */
+/* Beside the database: the last checkpoint that a witness cosigned, with its cosignature. */
+#define AUDIT_COSIGNED "checkpoint.cosigned"
+
+/* Reads the small text file `name` of directory dir (NULL: name is its path): 1 read, 0 none there,
+ * -1 unreadable or longer than cap - 1 (*fault). */
 int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
                     struct whorl_fault *fault);
 /* Replaces it: a temporary file is fsynced, renamed over it, and the directory fsynced. The caller

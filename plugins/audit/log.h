@@ -78,13 +78,21 @@ struct audit_report {
     uint64_t erased;          /* entries whose record was erased; their commitments still hold */
     uint64_t position;        /* AUDIT_BROKEN: the first bad record */
     char what[160];           /* AUDIT_BROKEN: what is wrong with it */
+    uint64_t cosigned;        /* with a witness: the first so many records are cosigned, */
+    uint64_t cosigned_time;   /* as of then, in seconds since 1970 */
+};
+
+/* Whose word counts. All may be NULL. */
+struct audit_trust {
+    const char *vkey;    /* the verifier key that the checkpoint must be signed by; NULL: the one in
+                          * checkpoint.vkey, which is worth as much as the folder's own safety */
+    const char *witness; /* a witness's verifier key: its cosigned checkpoint must be there */
+    const char *cosigned; /* and is read from this file; NULL: the one beside the log */
 };
 
 /* Reads the whole log, in short transactions, as it was when the call began; may run beside a
- * process that appends. vkey: the verifier key that the checkpoint must be signed by; NULL: the one
- * in checkpoint.vkey, which is worth as much as the folder's own safety. progress (or NULL) is
- * called now and then. Any thread. */
-enum audit_verdict audit_verify(const char *dir, const char *vkey,
+ * process that appends. progress (or NULL) is called now and then. Any thread. */
+enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust,
                                 void (*progress)(void *ctx, uint64_t done, uint64_t of), void *ctx,
                                 struct audit_report *report, struct whorl_fault *fault);
 

@@ -567,8 +567,10 @@ START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
     fclose(file);
     tamper_with(sign_head_again, 30, 0, 0);
     EVP_PKEY_free(forger.key);
-    ck_assert_int_eq(audit_verify(dir, vkey, NULL, NULL, &report, &fault), AUDIT_INTACT);
-    ck_assert_int_eq(audit_verify(dir, checkpoint.vkey, NULL, NULL, &report, &fault), AUDIT_BROKEN);
+    struct audit_trust trust = {.vkey = vkey};
+    ck_assert_int_eq(audit_verify(dir, &trust, NULL, NULL, &report, &fault), AUDIT_INTACT);
+    trust.vkey = checkpoint.vkey;
+    ck_assert_int_eq(audit_verify(dir, &trust, NULL, NULL, &report, &fault), AUDIT_BROKEN);
     ck_assert_ptr_nonnull(strstr(report.what, "not signed by"));
 }
 END_TEST
