@@ -31,7 +31,7 @@ static const struct {
     {"gallery", cmd_gallery, "check, list, show, withdraw and purge what is in a gallery"},
     {"pnc", cmd_pnc, "load and show PNC records"},
     {"policy", cmd_policy, "explain what a policy allows, and by which rule"},
-    {"audit", cmd_audit, "list, verify, prove and erase the audit log"},
+    {"audit", cmd_audit, "list, verify, prove, witness and erase the audit log"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
     {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
     {"outcome", cmd_outcome, "record what happened after an identification"},
