@@ -92,8 +92,9 @@ struct conf_plugin {
     unsigned breaker_max_wait_ms;          /* the wait is doubled up to this, default 60000 */
     const struct whorl_plugin *descriptor; /* loaded for its schema and check; NULL if disabled */
     const struct whorl_settings *settings; /* NULL if disabled */
-    /* SHA-256 over all of this, the settings and where its data is: same = unchanged. Not over the
-     * module's content. */
+    uint8_t content[32];                   /* SHA-256 of the module's file; zero if disabled */
+    /* SHA-256 over all of this, the settings, where its data is and the module's content: same =
+     * unchanged. */
     uint8_t digest[32];
 };
 

@@ -3,6 +3,7 @@
 
 #include "core/conf/sections.h"
 #include "core/conf/settings.h"
+#include "core/module/identity.h"
 #include "core/module/module.h"
 
 enum {
@@ -37,7 +38,8 @@ static void load(struct reading *reading, struct conf_plugin *plugin,
 {
     struct whorl_fault fault = {"", ""};
     plugin->descriptor = module_load(plugin->module, &fault);
-    if (!plugin->descriptor) {
+    if (!plugin->descriptor || !module_digest(plugin->module, plugin->content, &fault)) {
+        plugin->descriptor = NULL;
         mistake_at(reading->mistakes, module, "plugin %s: %s", plugin->name, fault.text);
         return;
     }

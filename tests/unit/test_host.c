@@ -483,6 +483,64 @@ START_TEST(a_file_that_is_no_module_is_refused)
 }
 END_TEST
 
+/* Puts a copy of a module in the place of whatever file has that name. */
+static void put_module(const char *from, const char *path)
+{
+    static char bytes[8 << 20];
+    char other[300];
+    FILE *in = fopen(from, "r");
+    ck_assert_ptr_nonnull(in);
+    size_t len = fread(bytes, 1, sizeof bytes, in);
+    ck_assert_int_eq(fclose(in), 0);
+    snprintf(other, sizeof other, "%s.new", path);
+    FILE *out = fopen(other, "w");
+    ck_assert_ptr_nonnull(out);
+    ck_assert_uint_eq(fwrite(bytes, 1, len, out), len);
+    ck_assert_int_eq(fclose(out), 0);
+    ck_assert_int_eq(rename(other, path), 0);
+}
+
+START_TEST(a_file_put_in_a_modules_place_is_loaded_beside_it)
+{
+    struct conf_folder other;
+    char path[256];
+    conf_folder_make(&other);
+    snprintf(path, sizeof path, "%s/x.so", other.dir);
+    put_module(TEST_PLUGINS "/test-acts.so", path);
+    const struct whorl_plugin *first = module_load(path, &fault);
+    ck_assert_msg(first != NULL, "%s", fault.text);
+    ck_assert_uint_eq(first->role, WHORL_ROLE_SEARCH);
+    ck_assert_ptr_eq(module_load(path, &fault), first);
+    put_module(TEST_PLUGINS "/test-acts.so", path); /* the same again: it is known */
+    ck_assert_ptr_eq(module_load(path, &fault), first);
+    put_module(TEST_PLUGINS "/test-sink.so", path);
+    const struct whorl_plugin *second = module_load(path, &fault);
+    ck_assert_msg(second != NULL, "%s", fault.text);
+    ck_assert_uint_eq(second->role, WHORL_ROLE_SINK);
+    ck_assert_uint_eq(first->role, WHORL_ROLE_SEARCH); /* and is still there */
+    put_module(TEST_PLUGINS "/test-acts.so", path);
+    ck_assert_ptr_eq(module_load(path, &fault), first);
+    conf_folder_remove(&other);
+}
+END_TEST
+
+START_TEST(a_module_that_was_written_over_while_in_use_is_refused)
+{
+    struct conf_folder other;
+    char path[256];
+    conf_folder_make(&other);
+    snprintf(path, sizeof path, "%s/x.so", other.dir);
+    put_module(TEST_PLUGINS "/test-acts.so", path);
+    ck_assert_ptr_nonnull(module_load(path, &fault));
+    FILE *file = fopen(path, "a"); /* the end of the file is no code that runs */
+    fputc('x', file);
+    fclose(file);
+    ck_assert_ptr_null(module_load(path, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "was written over while it is in use"));
+    conf_folder_remove(&other);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("host");
@@ -512,6 +570,8 @@ int main(void)
     tcase_add_loop_test(modules, a_broken_descriptor_is_refused_naming_the_field, 0,
                         sizeof refusals / sizeof refusals[0]);
     tcase_add_test(modules, a_file_that_is_no_module_is_refused);
+    tcase_add_test(modules, a_file_put_in_a_modules_place_is_loaded_beside_it);
+    tcase_add_test(modules, a_module_that_was_written_over_while_in_use_is_refused);
     suite_add_tcase(suite, modules);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
