@@ -663,6 +663,11 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
     return rpc;
 }
 
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name)
+{
+    return listeners_inherit(&rpc->listeners, fd, name);
+}
+
 bool rpc_listen(struct rpc *rpc, struct conf *conf, struct whorl_fault *fault)
 {
     if (!listeners_match(&rpc->listeners, conf, fault)) {

@@ -59,6 +59,9 @@ struct rpc_handler {
 struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler *handler,
                     struct log *log);
 
+/* As listeners_inherit: before the first rpc_listen. */
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name);
+
 /* Makes the listening sockets match conf: opens new ones, replaces certificates (for new
  * connections), closes those that are gone, leaves the rest alone, takes the new limits. On a
  * failure nothing changes: false with *fault. Plain TCP on anything but a loopback address is

@@ -848,6 +848,84 @@ START_TEST(listening_again_opens_keeps_and_closes)
 }
 END_TEST
 
+START_TEST(a_listener_may_change_its_address_and_keep_its_port)
+{
+    struct whorl_fault fault;
+    begin();
+    server.listeners[0].port = server_port(&server, "plain");
+    server.listeners[0].address = "127.0.0.2";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    server.listeners[0].address = "127.0.0.1";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    server.listeners[0].address = "::1";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    server.listeners[0].address = "127.0.0.1";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    struct client again = client_connect(server_port(&server, "plain"));
+    client_ping(&again);
+    client_ping(&client);
+    client_close(&again);
+    end();
+}
+END_TEST
+
+/* A listening socket of somebody else, who has bound it to loopback. */
+static int listening_socket(uint16_t *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 10), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static void inherit(struct server *at, void *arg)
+{
+    const char *name = at->listeners[1].name;
+    ck_assert(rpc_inherit(at->rpc, *(int *)arg, name));
+    ck_assert(!rpc_inherit(at->rpc, STDIN_FILENO, name)); /* no listening socket */
+}
+
+START_TEST(a_socket_that_was_handed_over_is_used)
+{
+    struct whorl_fault fault;
+    uint16_t ports[3];
+    int fds[3];
+    begin();
+    for (int i = 0; i < 3; i++) {
+        fds[i] = listening_socket(&ports[i]);
+        server.listeners[1].name = i == 1 ? "named" : "some";
+        server_do(&server, inherit, &fds[i]);
+    }
+    struct client early = client_connect(ports[0]); /* waits in the socket's queue */
+    for (int i = 1; i < 3; i++) {
+        server.listeners[i] = server.listeners[0];
+        server.listeners[i].name = i == 1 ? "by-port" : "named";
+        server.listeners[i].port = i == 1 ? ports[0] : 0;
+    }
+    server.conf.listener_count = 3;
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    ck_assert_uint_eq(server_port(&server, "by-port"), ports[0]);
+    ck_assert_uint_eq(server_port(&server, "named"), ports[1]);
+    client_ping(&early);
+    struct client late = client_connect(ports[1]);
+    client_ping(&late);
+    client_close(&early);
+    client_close(&late);
+    /* The one that nobody wanted is closed. */
+    struct client none = {socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(ports[2]),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    ck_assert_int_eq(connect(none.fd, (struct sockaddr *)&address, sizeof address), -1);
+    client_close(&none);
+    end();
+}
+END_TEST
+
 static void drain(struct server *at, void *arg)
 {
     (void)arg;
@@ -917,6 +995,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, plain_tcp_is_refused_off_loopback);
     tcase_add_test(tc, ipv6_loopback_serves_too);
     tcase_add_test(tc, listening_again_opens_keeps_and_closes);
+    tcase_add_test(tc, a_listener_may_change_its_address_and_keep_its_port);
+    tcase_add_test(tc, a_socket_that_was_handed_over_is_used);
     tcase_add_test(tc, draining_closes_the_door_and_goes_on_with_those_inside);
     tcase_add_test(tc, closing_sends_what_is_queued_first);
 }
