@@ -28,7 +28,8 @@
 #define SIGMA_ANGLE (40.0f / 360 * 65536)  /* binary angle */
 #define CELL (2 * RADIUS / CYLINDER_SIDE)
 #define NEGLIGIBLE 1e-4f
-#define REACH (RADIUS - CELL / 2 + 4.3f * SIGMA_SPACE) /* beyond it along or across, no cell */
+#define INFLUENCE (4.3f * SIGMA_SPACE) /* further away it is negligible */
+#define REACH (RADIUS - CELL / 2 + INFLUENCE)
 
 enum {
     ROW = CYLINDER_SIDE * CYLINDER_SECTIONS, /* cells at one distance along the direction */
@@ -138,6 +139,19 @@ static inline void fan_out(const float along[16], const float across[16], lanes 
 
 #endif
 
+/* The first and the last coordinate of the grid on which a neighbour at `at` acts. */
+static inline unsigned below(float at)
+{
+    int k = (int)((at - CELL / 2 + RADIUS - INFLUENCE) / CELL + 1); /* towards 0: upwards */
+    return k > 0 ? (unsigned)k : 0;
+}
+
+static inline unsigned above(float at)
+{
+    int k = (int)((at - CELL / 2 + RADIUS + INFLUENCE) / CELL);
+    return k < CYLINDER_SIDE ? (unsigned)k : CYLINDER_SIDE - 1;
+}
+
 /* Adds a neighbour at (u, v) of relative direction `turn`. */
 static inline void add_neighbour(float u, float v, uint16_t turn, lanes cells[CYLINDER_SIDE][PARTS])
 {
@@ -156,11 +170,13 @@ static inline void add_neighbour(float u, float v, uint16_t turn, lanes cells[CY
     bells(y, across);
     lanes spread[PARTS], section[PARTS];
     fan_out(along, across, spread, section);
-    for (unsigned k = 0; k < CYLINDER_SIDE; k++) {
+    const unsigned last = above(u);
+    const unsigned part_last = (above(v) * CYLINDER_SECTIONS + CYLINDER_SECTIONS - 1) / LANES;
+    for (unsigned k = below(u); k <= last; k++) {
         if (along[k] < NEGLIGIBLE) {
             continue;
         }
-        for (unsigned q = 0; q < PARTS; q++) {
+        for (unsigned q = below(v) * CYLINDER_SECTIONS / LANES; q <= part_last; q++) {
             lanes both = along[k] * spread[q];
             cells[k][q] += where(both >= NEGLIGIBLE, both * section[q]);
         }
