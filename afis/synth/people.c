@@ -11,7 +11,7 @@ enum {
     FALSE_MAX = 120, /* clusters that an impression adds, and their size */
     CLUSTER_MAX = 8,
     PAIRED = 7, /* minutiae of 100 that have another a ridge away */
-    WAVES = 4
+    WAVES = 2
 };
 
 /* What was fitted for each sensor. Pairs are mean and deviation between prints. Lengths in pixels
@@ -38,14 +38,14 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.8f,
      0.50f,
-     {1.83f, 0.30f},
+     {1.80f, 0.30f},
      {115, 14},
      {122, 25},
      {235, 35},
      {160, 25},
      22,
      0.10f,
-     {2.2f, 0.4f},
+     {2.7f, 0.7f},
      {-1.0f, 0.6f},
      {1.9f, 0.30f}},
     {260,
@@ -54,14 +54,14 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.8f,
      0.55f,
-     {1.90f, 0.22f},
+     {1.86f, 0.22f},
      {122, 12},
      {140, 25},
      {250, 40},
-     {230, 60},
+     {230, 50},
      15,
      0.10f,
-     {2.4f, 0.4f},
+     {3.4f, 1.0f},
      {-0.6f, 0.6f},
      {2.0f, 0.35f}},
     {300,
@@ -70,7 +70,7 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.6f,
      0.65f,
-     {1.70f, 0.25f},
+     {1.66f, 0.25f},
      {117, 18},
      {115, 18},
      {190, 25},
@@ -78,22 +78,22 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      13,
      0.10f,
      {2.2f, 0.5f},
-     {-0.4f, 1.0f},
-     {2.0f, 0.70f}},
+     {-0.3f, 1.0f},
+     {1.9f, 0.70f}},
     {288,
      384,
      1.7f,
      999,
      1.2f,
      0.65f,
-     {1.93f, 0.15f},
+     {1.84f, 0.15f},
      {110, 14},
      {115, 15},
      {185, 20},
-     {165, 35},
+     {165, 30},
      35,
      0.15f,
-     {2.0f, 0.3f},
+     {2.5f, 0.7f},
      {-0.5f, 0.4f},
      {1.7f, 0.35f}},
 };
@@ -147,8 +147,7 @@ static float spreading(const struct finger *f, float x, float y, float theta)
 {
     float s, c;
     synth_sincos(theta, &s, &c);
-    float a = direction_at(f, x - 4 * s, y + 4 * c), b = direction_at(f, x + 4 * s, y - 4 * c);
-    return fold(a - b) / 8;
+    return fold(direction_at(f, x - 6 * s, y + 6 * c) - theta) / 6;
 }
 
 /* How much less likely a minutia is than it would be without its neighbours. */
@@ -157,7 +156,9 @@ static float room_for(const struct finger *f, float x, float y)
     float room = 1;
     for (unsigned i = 0; i < f->count; i++) {
         float dx = x - f->spots[i].x, dy = y - f->spots[i].y, d2 = dx * dx + dy * dy;
-        room *= d2 < 36 ? 0.05f : d2 < 81 ? 0.5f : d2 < 144 ? 0.85f : 1;
+        if (d2 < 144) {
+            room *= d2 < 36 ? 0.05f : d2 < 81 ? 0.5f : 0.85f;
+        }
     }
     return room;
 }
@@ -219,16 +220,19 @@ static void draw_spot(struct synth_rng *rng, const struct sensor *sensor, struct
         if (extent > 1) {
             continue;
         }
+        if (synth_uniform(rng, 0, 1) > room_for(f, x, y)) {
+            continue;
+        }
         float theta = direction_at(f, x, y), spread = spreading(f, x, y, theta);
         float lines = fabsf(spread) / 0.008f;
-        float wanted = (0.45f + 0.4f * (lines < 1.5f ? lines : 1.5f)) * room_for(f, x, y);
+        float wanted = 0.5f + 0.33f * (lines < 1.5f ? lines : 1.5f);
         if (synth_uniform(rng, 0, 1) > wanted) {
             continue;
         }
         if (synth_uniform(rng, 0, 1) > logistic(sense_of(sensor, f, x, y, theta, spread))) {
             theta += SYNTH_PI;
         }
-        float off = synth_normal(rng, 0, synth_below(rng, 12) ? 0.11f : 0.45f);
+        float off = synth_normal(rng, 0, synth_below(rng, 16) ? 0.06f : 0.35f);
         float s, c, clear = synth_normal(rng, 0, 1);
         synth_sincos(theta, &s, &c);
         f->spots[f->count++] = (struct spot){x,
@@ -258,8 +262,8 @@ static void draw_finger(struct synth_rng *rng, unsigned position, uint64_t seed,
     f->size = synth_normal(rng, 1, 0.06f);
     f->count = 0;
     float log_density = synth_normal(rng, sensor->density[0], sensor->density[1]);
-    float wanted = expf(log_density) * 1e-4f * (SYNTH_PI * 150 * 220);
-    for (unsigned i = 0; (float)i < wanted && f->count < TRUE_MAX; i++) {
+    float wanted = synth_exp(log_density - 5) * 148.41f * 1e-4f * (SYNTH_PI * 150 * 220);
+    while ((float)f->count < wanted && f->count < TRUE_MAX) {
         draw_spot(rng, sensor, f);
     }
 }
@@ -269,24 +273,24 @@ static float draw_of(struct synth_rng *rng, const float of[2])
     return synth_normal(rng, of[0], of[1]);
 }
 
-static void draw_impression(struct synth_rng *rng, const struct sensor *sensor, bool enrolled,
+static void draw_impression(struct synth_rng *rng, const struct sensor *sensor,
                             struct impression *im)
 {
+    float awkward = synth_below(rng, 16) != 0 ? 1 : 2.5f; /* now and then a finger is ill placed */
     im->sensor = sensor;
     im->side = draw_of(rng, sensor->side);
     im->up = draw_of(rng, sensor->up);
     im->down = draw_of(rng, sensor->down);
-    im->lean = synth_normal(rng, 0, 12);
-    im->u = synth_normal(rng, sensor->width / 2, sensor->shift_x);
-    im->v = draw_of(rng, sensor->centre_y);
-    synth_sincos(synth_normal(rng, 0, sensor->turn), &im->s, &im->c);
+    im->lean = synth_normal(rng, 0, 12 * awkward);
+    im->u = synth_normal(rng, sensor->width / 2, sensor->shift_x * awkward);
+    im->v = synth_normal(rng, sensor->centre_y[0], sensor->centre_y[1] * awkward);
+    synth_sincos(synth_normal(rng, 0, sensor->turn * awkward), &im->s, &im->c);
     for (unsigned k = 0; k < 6; k++) {
         im->bend[k] = synth_normal(rng, 0, 2.0f);
     }
     im->kept = draw_of(rng, sensor->kept);
-    im->false_rate = 1 / synth_exp(-(draw_of(rng, sensor->false_rate) + 6)) * (1 / 403.43f);
+    im->false_rate = synth_exp(draw_of(rng, sensor->false_rate) - 5) * 148.41f; /* e^5 */
     im->quality = draw_of(rng, sensor->quality);
-    (void)enrolled;
 }
 
 /* How deep inside the contact area a place of the finger is: 1 its middle, 0 its outline. */
@@ -305,8 +309,8 @@ static void lay(struct synth_rng *rng, const struct impression *im, const struct
         spot->x + im->bend[0] * x + im->bend[1] * y + im->bend[2] * x * y + im->bend[3] * y * y;
     float py =
         spot->y + im->bend[1] * x - im->bend[0] * y + im->bend[4] * x * y + im->bend[5] * x * x;
-    px += synth_normal(rng, 0, 1.2f);
-    py += synth_normal(rng, 0, 1.2f);
+    px += synth_normal(rng, 0, 0.9f);
+    py += synth_normal(rng, 0, 0.9f);
     float u = im->u + im->c * px - im->s * py, v = im->v - (im->s * px + im->c * py);
     if (u < 10 || v < 10 || u >= im->sensor->width - 10 || v >= im->sensor->height - 10 ||
         out->count == AFIS_MINUTIAE_MAX) {
@@ -340,10 +344,10 @@ static void add_true(struct synth_rng *rng, const struct finger *f, const struct
             spot.type = (uint8_t)(3 - spot.type);
         }
         lay(rng, im, &spot, quality, out);
-        if (synth_below(rng, 100) < 4) { /* found twice */
+        if (synth_below(rng, 100) < 3) { /* found twice */
             spot.x += synth_normal(rng, 0, 2.5f);
             spot.y += synth_normal(rng, 0, 2.5f);
-            spot.direction += synth_normal(rng, 0, 0.4f);
+            spot.direction += synth_normal(rng, 0, 0.15f);
             lay(rng, im, &spot, quality - 0.8f, out);
         }
     }
@@ -360,12 +364,12 @@ static void add_cluster(struct synth_rng *rng, const struct finger *f, const str
     float more = 0;
     for (unsigned k = 0; k < CLUSTER_MAX && more < im->sensor->together; k++) {
         more = synth_uniform(rng, 0, 1);
-        spot.direction = theta + sense + synth_normal(rng, 0, 0.3f);
+        spot.direction = theta + sense + synth_normal(rng, 0, 0.1f);
         spot.type = synth_below(rng, 5) < 2 ? AFIS_MINUTIA_BIFURCATION : AFIS_MINUTIA_ENDING;
         lay(rng, im, &spot, synth_normal(rng, -0.9f, 0.7f), out);
         bool across = synth_below(rng, 3) != 0;
         float side = synth_below(rng, 2) ? 1 : -1;
-        float over = synth_normal(rng, 10, 2.5f), beside = synth_normal(rng, 0, 4);
+        float over = synth_normal(rng, 14, 4), beside = synth_normal(rng, 0, 4);
         float a = across ? beside : side * over, b = across ? side * over : 0.3f * beside;
         spot.x += a * c - b * s;
         spot.y += a * s + b * c;
@@ -405,7 +409,7 @@ void afis_synth_template(uint64_t seed, unsigned position, enum afis_synth_senso
     synth_rng_seed(&rng, seed);
     draw_finger(&rng, position, seed, how, &finger);
     synth_rng_seed(&rng, afis_synth_seed(seed, 0, impression + 1));
-    draw_impression(&rng, how, impression == 0, &im);
+    draw_impression(&rng, how, &im);
     memset(out, 0, sizeof *out);
     out->width = (uint16_t)how->width;
     out->height = (uint16_t)how->height;
