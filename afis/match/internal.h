@@ -57,6 +57,18 @@ void afis_cylinder(const struct afis_finger *finger, unsigned centre, float out[
 /* Fills finger->descriptor from its minutiae. */
 void afis_describe(struct afis_finger *finger);
 
+/* describe.c, compiled once per instruction set: what the two above do. */
+struct describe_ops {
+    void (*cylinder)(const struct afis_finger *finger, unsigned centre, float out[CYLINDER_CELLS]);
+    void (*describe)(struct afis_finger *finger);
+};
+
+extern const struct describe_ops afis_describe_ops_portable;
+#ifdef AFIS_HAVE_MATCH_KERNELS
+extern const struct describe_ops afis_describe_ops_avx2;
+extern const struct describe_ops afis_describe_ops_avx512;
+#endif
+
 /* --- kernel.c, compiled once per instruction set --- */
 
 /* What is known of the best alignment of two fingers. All but the last three are sums over matched
