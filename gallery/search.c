@@ -78,6 +78,14 @@ static void drop_stale_hits(struct gallery_search *search)
     search->hit_count = kept;
 }
 
+static void count_again(struct gallery_search *search)
+{
+    memset(search->counts, 0, RANK_LEVELS * sizeof *search->counts);
+    for (size_t i = 0; i < search->view->count; i++) {
+        search_count(search, i);
+    }
+}
+
 /* Makes `view` (whose reference it takes) what the search reads. */
 static bool follow(struct gallery_search *search, struct view *view, struct whorl_fault *fault)
 {
@@ -101,6 +109,7 @@ static bool follow(struct gallery_search *search, struct view *view, struct whor
     search->ranks = ranks;
     search->impressions = impressions;
     drop_stale_hits(search);
+    count_again(search);
     return true;
 }
 
@@ -180,14 +189,17 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
     }
     struct gallery_search *search = calloc(1, sizeof *search);
     struct hit *hits = calloc(HITS_MAX, sizeof *hits);
-    if (!search || !hits) {
+    uint32_t *counts = calloc(RANK_LEVELS, sizeof *counts);
+    if (!search || !hits || !counts) {
         free(search);
         free(hits);
+        free(counts);
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
     pthread_mutex_init(&search->mutex, NULL);
     search->hits = hits;
+    search->counts = counts;
     search->gallery = gallery;
     search->params = *params;
     score_probe_init(&search->probe, params->probes, params->probe_count);
@@ -210,6 +222,7 @@ void gallery_search_free(struct gallery_search *search)
     free(search->ranks);
     free(search->impressions);
     free(search->hits);
+    free(search->counts);
     free(search);
 }
 
@@ -244,27 +257,14 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
 /* ------------------------------------------------------------------ how deep */
 
 /* The level at or above which there are as many people as the quota wants. */
-static uint32_t cut_of(const struct gallery_search *search, const uint16_t *levels,
-                       const struct quota *quota)
+static uint32_t cut_of(const struct gallery_search *search, const struct quota *quota)
 {
-    uint64_t people = search->view->people, above = 0;
-    uint64_t wanted = (uint64_t)(quota->share * (double)people);
-    wanted = wanted < quota->least ? quota->least : wanted;
-    uint32_t *with = calloc(RANK_LEVELS, sizeof *with);
+    uint64_t above = 0, wanted = (uint64_t)(quota->share * (double)search->view->people);
     uint32_t level = RANK_LEVELS;
-    if (!with) {
-        return RANK_ALL; /* slow, but right */
-    }
-    for (size_t i = 0; i < search->view->count; i++) {
-        const struct view_chunk *chunk = &search->view->chunks[i];
-        for (uint32_t k = 0; search->states[i].stage >= STAGE_RANK && k < chunk->people; k++) {
-            with[levels[chunk->before + k]]++;
-        }
-    }
+    wanted = wanted < quota->least ? quota->least : wanted;
     while (level > RANK_ALL && above < wanted) {
-        above += with[--level];
+        above += search->counts[--level];
     }
-    free(with);
     return level;
 }
 
@@ -285,18 +285,14 @@ static bool deepen(struct gallery_search *search)
         (search->stage == STAGE_BEST && has_match(search) && !search->params.thorough)) {
         return false;
     }
-    switch (search->stage) {
-    case STAGE_RANK:
-        search->best_cut = cut_of(search, search->ranks, &best_quota);
-        break;
-    case STAGE_BEST:
-        search->glance_cut = cut_of(search, search->ranks, &glance_quota);
-        break;
-    default:
-        search->compare_cut = cut_of(search, search->impressions, &compare_quota);
-        break;
+    if (search->stage == STAGE_RANK) {
+        search->best_cut = cut_of(search, &best_quota);
+        search->glance_cut = cut_of(search, &glance_quota);
+    } else if (search->stage == STAGE_GLANCE) {
+        search->compare_cut = cut_of(search, &compare_quota);
     }
     search->stage++;
+    count_again(search);
     return true;
 }
 

@@ -500,6 +500,18 @@ static bool claim(struct gallery_search *search, size_t *from, size_t *to)
     return *from < *to;
 }
 
+void search_count(struct gallery_search *search, size_t chunk)
+{
+    const struct view_chunk *known = &search->view->chunks[chunk];
+    const uint16_t *levels =
+        (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
+    bool counts = (search->stage == STAGE_RANK || search->stage == STAGE_GLANCE) &&
+                  search->states[chunk].stage == search->stage;
+    for (uint32_t i = 0; counts && i < known->people; i++) {
+        search->counts[levels[i]]++;
+    }
+}
+
 int64_t search_now_ns(void)
 {
     struct timespec t;
@@ -527,6 +539,9 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
             search->states[i] = state; /* claimed: nobody else looks at it */
         }
         pthread_mutex_lock(&search->mutex);
+        for (size_t i = from; i < to; i++) {
+            search_count(search, i);
+        }
         search->people_read += people;
         pthread_mutex_unlock(&search->mutex);
         if (until && search_now_ns() >= until) {

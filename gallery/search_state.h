@@ -55,8 +55,11 @@ struct gallery_search {
     uint16_t *ranks;            /* of the view's people */
     uint16_t *impressions;      /* likewise; RANK_NOBODY: not glanced at */
 
-    pthread_mutex_t mutex; /* guards all below while threads step, and states when they end */
-    size_t next;           /* the chunk to be claimed next */
+    uint32_t *counts; /* how many people have each level of what the stage finds out */
+
+    pthread_mutex_t
+        mutex;   /* guards counts and all below while threads step, and states when they end */
+    size_t next; /* the chunk to be claimed next */
     uint64_t people_read;
     struct hit *hits;
     size_t hit_count;
@@ -76,6 +79,9 @@ bool search_chunk_done(const struct gallery_search *search, const struct chunk_s
 enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *scratch,
                               int64_t until);
 int64_t search_now_ns(void);
+
+/* Counts the levels that the search's stage has given to a chunk's people. */
+void search_count(struct gallery_search *search, size_t chunk);
 
 /* Best first. */
 void search_sort_hits(struct gallery_search *search);
