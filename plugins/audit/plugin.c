@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "plugins/audit/note.h"
+#include "whorl/answer.h"
 #include "whorl/msg.h"
 
 #define CALL_RECORDS_MAX 1000u
@@ -31,8 +32,8 @@ struct group {
     struct audit_record *records;
     struct audit_head *heads;
     size_t count, cap, bytes;
-    msgpack_zone *zone;     /* of the message that is being parsed */
-    msgpack_sbuffer answer; /* that is being written */
+    msgpack_zone *zone;         /* of the message that is being parsed */
+    struct whorl_answer answer; /* that is being written */
 };
 
 struct instance {
@@ -52,26 +53,12 @@ struct instance {
 static void answer_stored(const struct whorl_host *host, struct group *group, uint64_t call,
                           const struct audit_head *head)
 {
-    msgpack_packer pk;
-    msgpack_sbuffer_clear(&group->answer);
-    msgpack_packer_init(&pk, &group->answer, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 3);
-    whorl_put_bool(&pk, "stored", true);
-    whorl_put_int(&pk, "position", (int64_t)(head->count - 1));
-    whorl_put_bin(&pk, "hash", head->hash, AUDIT_HASH);
-    host->complete(host, call, (const uint8_t *)group->answer.data, group->answer.size);
-}
-
-static void answer_refused(const struct whorl_host *host, struct group *group, uint64_t call,
-                           const char *reason)
-{
-    msgpack_packer pk;
-    msgpack_sbuffer_clear(&group->answer);
-    msgpack_packer_init(&pk, &group->answer, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 2);
-    whorl_put_bool(&pk, "stored", false);
-    whorl_put_str(&pk, "reason", reason);
-    host->complete(host, call, (const uint8_t *)group->answer.data, group->answer.size);
+    msgpack_packer *pk = &group->answer.pk;
+    msgpack_pack_map(pk, 3);
+    whorl_put_bool(pk, "stored", true);
+    whorl_put_int(pk, "position", (int64_t)(head->count - 1));
+    whorl_put_bin(pk, "hash", head->hash, AUDIT_HASH);
+    whorl_answer_give(&group->answer, host, call, WHORL_ROLE_SINK);
 }
 
 /* ------------------------------------------------------------------ one group */
@@ -146,7 +133,7 @@ static void join(struct instance *instance, struct group *group, struct waiting 
         char reason[REASON_MAX];
         snprintf(reason, sizeof(reason), "%s%s%s", fault.where, fault.where[0] != '\0' ? ": " : "",
                  fault.text);
-        answer_refused(instance->host, group, waiting->call, reason);
+        whorl_answer_refuse(instance->host, waiting->call, WHORL_ROLE_SINK, reason);
         free(waiting);
         return;
     }
@@ -188,7 +175,7 @@ static void write_group(struct instance *instance, struct group *group)
         if (ok)
             answer_stored(instance->host, group, waiting->call, &group->heads[waiting->last]);
         else
-            answer_refused(instance->host, group, waiting->call, fault.text);
+            whorl_answer_refuse(instance->host, waiting->call, WHORL_ROLE_SINK, fault.text);
         free(waiting);
     }
     group->end = &group->first;
@@ -283,7 +270,7 @@ static void release(struct instance *instance)
     audit_log_close(instance->log);
     if (instance->group.zone != NULL)
         msgpack_zone_free(instance->group.zone);
-    msgpack_sbuffer_destroy(&instance->group.answer);
+    whorl_answer_drop(&instance->group.answer);
     free(instance->group.records);
     free(instance->group.heads);
     pthread_cond_destroy(&instance->moved);
@@ -301,6 +288,7 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     instance->host = host;
     instance->end = &instance->first;
     instance->group.end = &instance->group.first;
+    whorl_answer_begin(&instance->group.answer);
     pthread_mutex_init(&instance->mutex, NULL);
     pthread_cond_init(&instance->moved, NULL);
     const struct whorl_settings *settings = host->settings;
@@ -328,10 +316,7 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     struct instance *instance = arg;
     struct waiting *waiting = calloc(1, sizeof(*waiting));
     if (waiting == NULL) {
-        /* {"stored": false, "reason": "out of memory"}, for which no memory is needed */
-        static const uint8_t answer[] = "\x82\xa6stored\xc2\xa6reason\xad"
-                                        "out of memory";
-        instance->host->complete(instance->host, id, answer, sizeof(answer) - 1);
+        whorl_answer_refuse(instance->host, id, WHORL_ROLE_SINK, "out of memory");
         return;
     }
     waiting->call = id;

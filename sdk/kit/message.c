@@ -210,8 +210,9 @@ static bool replaced(const struct whorl_secret *good, size_t index, struct whorl
              s.field ? s.field : "", s.spoil);
     whorl_msg_release(&msg);
     /* Which other fields a plugin needs is its own business; these it can't do without. Broken
-     * msgpack (7 is no text, 8 claims what is not there) can't be understood at all. */
-    asked->intelligible = !s.top && s.spoil != 8;
+     * msgpack (8 claims what is not there) can't be understood at all; any bytes are data (7). */
+    bool text = s.spoil == 7 && s.field_len == 4 && memcmp(s.field, "data", 4) == 0;
+    asked->intelligible = (!s.top && s.spoil != 8) || text;
     return s.at > s.node;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "whorl/answer.h"
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
@@ -40,49 +41,43 @@ static void stop(void *instance)
 }
 
 /* Ends the call with the answer and forgets it. */
-static void finish(struct search *search, const msgpack_sbuffer *answer)
+static void finish(struct search *search, struct whorl_answer *answer)
 {
-    const struct whorl_host *host = search->instance->host;
-    host->complete(host, search->call, (const uint8_t *)answer->data, answer->size);
+    whorl_answer_give(answer, search->instance->host, search->call, WHORL_ROLE_SEARCH);
+    whorl_answer_drop(answer);
     free(search);
 }
 
 /* An answer without candidates; `unavailable`, `poor_quality` and `not_searched` say why. */
 static void finish_without(struct search *search, const char *class, const char *reason)
 {
-    msgpack_sbuffer answer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 2);
-    whorl_put_str(&pk, "class", class);
-    whorl_put_str(&pk, "reason", reason);
+    struct whorl_answer answer;
+    whorl_answer_begin(&answer);
+    msgpack_pack_map(&answer.pk, 2);
+    whorl_put_str(&answer.pk, "class", class);
+    whorl_put_str(&answer.pk, "reason", reason);
     finish(search, &answer);
-    msgpack_sbuffer_destroy(&answer);
 }
 
 /* A search says how many of how many it compared; only a whole one may be a no_match. */
 static void finish_found(struct search *search, const char *word, size_t known)
 {
-    msgpack_sbuffer answer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, word ? 3 : 2);
-    whorl_put_str(&pk, "class", word ? "match" : "no_match");
+    struct whorl_answer answer;
+    whorl_answer_begin(&answer);
+    msgpack_pack_map(&answer.pk, word ? 3 : 2);
+    whorl_put_str(&answer.pk, "class", word ? "match" : "no_match");
     if (word) {
-        whorl_put_key(&pk, "candidates");
-        msgpack_pack_array(&pk, 1);
-        msgpack_pack_map(&pk, 2);
-        whorl_put_str(&pk, "ref", word);
-        whorl_put_real(&pk, "score", 60.0);
+        whorl_put_key(&answer.pk, "candidates");
+        msgpack_pack_array(&answer.pk, 1);
+        msgpack_pack_map(&answer.pk, 2);
+        whorl_put_str(&answer.pk, "ref", word);
+        whorl_put_real(&answer.pk, "score", 60.0);
     }
-    whorl_put_key(&pk, "searched");
-    msgpack_pack_map(&pk, 2);
-    whorl_put_int(&pk, "people", (int64_t)known);
-    whorl_put_int(&pk, "of", (int64_t)known);
+    whorl_put_key(&answer.pk, "searched");
+    msgpack_pack_map(&answer.pk, 2);
+    whorl_put_int(&answer.pk, "people", (int64_t)known);
+    whorl_put_int(&answer.pk, "of", (int64_t)known);
     finish(search, &answer);
-    msgpack_sbuffer_destroy(&answer);
 }
 
 /* Compares one sample with every word. false: the host gave the call up meanwhile. */
@@ -151,13 +146,7 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     struct instance *instance = arg;
     struct search *search = malloc(sizeof *search);
     if (!search) {
-        /* {"class": "unavailable", "reason": "out of memory"}, for which no memory is needed */
-        static const uint8_t answer[] = "\x82\xa5"
-                                        "class\xab"
-                                        "unavailable\xa6"
-                                        "reason\xad"
-                                        "out of memory";
-        instance->host->complete(instance->host, id, answer, sizeof answer - 1);
+        whorl_answer_refuse(instance->host, id, WHORL_ROLE_SEARCH, "out of memory");
         return;
     }
     *search = (struct search){instance, id, message, len};
