@@ -59,12 +59,9 @@ void kit_found(const char *format, ...)
     pthread_mutex_unlock(&state.lock);
 }
 
-bool kit_any_found(void)
+void kit_finding_end(void)
 {
-    pthread_mutex_lock(&state.lock);
-    bool any = state.count > 0;
-    pthread_mutex_unlock(&state.lock);
-    return any;
+    say("");
 }
 
 /* The process is lost; what it says has to do without locks. */

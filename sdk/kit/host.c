@@ -16,7 +16,7 @@ enum {
     LOG_MAX = 4096,
     ANSWER_MAX = 4 << 20,
     AFTER_STOP_MS = 50,
-    HOSTS_MAX = 64,
+    HOSTS_MAX = 4, /* at a time; no trial has more */
 };
 
 /* For kit_host_at: a crash handler has no other way to them. */
@@ -28,6 +28,15 @@ static struct {
 struct kit_host *kit_host_at(size_t index)
 {
     return index < process.count ? process.hosts[index] : NULL;
+}
+
+static void forget(const struct kit_host *host)
+{
+    for (size_t i = 0; i < process.count; i++) {
+        if (process.hosts[i] == host) {
+            process.hosts[i] = process.hosts[--process.count];
+        }
+    }
 }
 
 static uint64_t now_ns(void)
@@ -312,8 +321,9 @@ bool kit_host_start(struct kit_host *host, const struct kit_subject *subject, co
     pthread_mutex_init(&host->lock, NULL);
     pthread_cond_init(&host->changed, NULL);
     (void)mkdir(data_dir, 0700);
-    process.hosts[process.count % HOSTS_MAX] = host;
-    process.count = process.count < HOSTS_MAX ? process.count + 1 : process.count;
+    if (process.count < HOSTS_MAX) {
+        process.hosts[process.count++] = host;
+    }
     for (size_t i = 0; i < KIT_WORKERS; i++) {
         if (pthread_create(&host->workers[i], NULL, work, host) != 0) {
             kit_found("the kit has no thread left");
@@ -333,6 +343,7 @@ bool kit_host_start(struct kit_host *host, const struct kit_subject *subject, co
     }
     end_workers(host);
     host->stopped = true;
+    forget(host);
     return false;
 }
 
@@ -505,6 +516,7 @@ void kit_host_stop(struct kit_host *host)
     }
     host->call_count = 0;
     whorl_secret_release(&host->said);
+    forget(host);
 }
 
 bool kit_host_explains(const struct kit_host *host, const void *address, const char **what)

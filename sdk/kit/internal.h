@@ -17,10 +17,10 @@
 void kit_doing(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says that a rule was broken. Any thread. The same sentence is said once. */
 void kit_found(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Whether anything was found in this process. */
-bool kit_any_found(void);
 /* In a trial's process: findings go to fd from now on; crashes become findings. */
 void kit_finding_begin(int fd);
+/* The trial came to its end: an empty finding says so. */
+void kit_finding_end(void);
 
 /* host.c */
 

@@ -20,6 +20,7 @@ enum { FINDINGS_MAX = 8, TRIAL_SECONDS = 300 };
 struct outcome {
     char findings[FINDINGS_MAX + 1][KIT_FINDING_MAX];
     size_t count;
+    bool whole; /* it came to its end, or to a finding that ends it */
 };
 
 static _Noreturn void trial_process(const struct kit_trial *trial,
@@ -29,6 +30,7 @@ static _Noreturn void trial_process(const struct kit_trial *trial,
     (void)alarm(TRIAL_SECONDS); /* ends the process: a trial that hangs says so by its signal */
     kit_finding_begin(fd);
     trial->run(subject, scratch);
+    kit_finding_end();
     /* Through exit, so that a sanitizer can look for leaks. */
     exit(EXIT_SUCCESS);
 }
@@ -45,7 +47,8 @@ static void read_findings(int fd, struct outcome *outcome)
             return;
         }
         text[KIT_FINDING_MAX - 1] = '\0';
-        outcome->count++;
+        outcome->whole = true;
+        outcome->count += text[0] != '\0';
     }
 }
 
@@ -64,6 +67,8 @@ static void judge_end(pid_t child, struct outcome *outcome)
                  "ended the process with exit status %d (a sanitizer's report is above, if there "
                  "is one)",
                  WEXITSTATUS(status));
+    } else if (!outcome->whole) {
+        snprintf(text, KIT_FINDING_MAX, "ended the process");
     } else {
         return;
     }
