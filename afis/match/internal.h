@@ -13,7 +13,7 @@
 #define FINGER_MINUTIAE 64u /* compared; one bit each in a 64-bit word */
 #define COVER_SIDE 32u      /* cells of a finger's coverage map, each way */
 #define PAIRS_MAX 48u       /* minutia pairs that propose alignments */
-#define ANCHORS 3u          /* alignments tried in a comparison */
+#define ANCHORS_MAX 6u      /* alignments tried in a comparison */
 #define OPTIONS_MAX 512u    /* pairs within tolerance of one alignment */
 
 /* Every field within the bounds that template.h states. */
@@ -34,6 +34,7 @@ struct afis_finger {
     float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE];       /* pixels, y up */
     float cosine[FINGER_MINUTIAE], sine[FINGER_MINUTIAE]; /* of the angle */
     float trust[FINGER_MINUTIAE];                         /* quality as 0..1 */
+    bool bare;                           /* of half its minutiae or more no quality is known */
     float cover_x, cover_y, cover_scale; /* cell = (p - (cover_x, cover_y)) * cover_scale */
     float cover[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
 };
@@ -107,7 +108,7 @@ struct afis_matcher {
     struct pairs pairs;
     uint32_t candidate[FINGER_MINUTIAE * FINGER_MINUTIAE]; /* distance, then indices */
     uint32_t option[OPTIONS_MAX];
-    struct alignment trial[ANCHORS], *best; /* best is one of trial */
+    struct alignment trial[ANCHORS_MAX], *best; /* best is one of trial */
     float features[FEATURE_COUNT];
 };
 
@@ -135,7 +136,11 @@ const struct match_ops *afis_match_ops_best(void);
 
 /* --- score.c --- */
 
-/* The score in dB of what ops->compare found. */
-float afis_score(const float features[FEATURE_COUNT], bool aligned);
+/* How many of the two fingers lack the quality of their minutiae. */
+unsigned afis_bare_sides(const struct afis_finger *probe, const struct afis_finger *gallery);
+
+/* The score in dB of what ops->compare found. Without qualities the same evidence is reached by
+ * chance more often: each number of bare sides has a calibration of its own. */
+float afis_score(const float features[FEATURE_COUNT], bool aligned, unsigned bare);
 
 #endif

@@ -30,7 +30,6 @@
 #define SUPPORT_GROWTH 0.635f  /* chance support grows with this power of the pairs possible */
 
 /* Second stage. */
-#define REFINED 2u
 #define LEVER2 400.0f         /* directions bear on the rotation like a lever of 20 pixels */
 #define STRAIN_FIRST 20000.0f /* squared pixels: how much evidence the rigid form is worth */
 #define STRAIN_LAST 6000.0f
@@ -38,6 +37,20 @@
 #define NEAR2 (100.0f * 100.0f)
 
 /* --- preparation --- */
+
+/* How long to search for the best alignment, and how much the rigid form is worth. Our extractor
+ * knows a print's resolution. A record of another system may have been made from a picture that was
+ * stretched on the way, and says nothing of it: a turned finger then looks sheared, and the
+ * anchors' support, counted by a rigid form, ranks them less well. */
+static const struct effort {
+    unsigned anchors, refined;
+    float strain;
+} effort_rated = {3, 2, 1}, effort_bare = {ANCHORS_MAX, 4, 0.2f};
+
+static const struct effort *effort(const struct afis_finger *p, const struct afis_finger *g)
+{
+    return p->bare || g->bare ? &effort_bare : &effort_rated;
+}
 
 static unsigned padded(unsigned n)
 {
@@ -96,6 +109,7 @@ static void cover(struct afis_finger *f)
 
 static void derive(struct afis_finger *f)
 {
+    unsigned unrated = 0;
     for (unsigned i = 0; i < FINGER_MINUTIAE; i++) {
         bool used = i < f->count;
         f->px[i] = used ? (float)f->x[i] / AFIS_SUBPIXEL : FAR_AWAY;
@@ -104,7 +118,9 @@ static void derive(struct afis_finger *f)
         f->sine[i] = sine_of((int16_t)f->angle[i]);
         /* Records that report no quality are worth those of middling quality. */
         f->trust[i] = f->quality[i] != 0 ? (float)f->quality[i] / 100 : 0.55f;
+        unrated += used && f->quality[i] == 0;
     }
+    f->bare = f->count != 0 && 2 * unrated >= f->count;
     memset(f->cover, 0, sizeof f->cover);
     if (f->count != 0) {
         cover(f);
@@ -421,7 +437,7 @@ static void start(struct afis_matcher *m, struct alignment *t, const struct afis
             weight[n++] = c * q->weight[b];
         }
     }
-    fit(t, p, g, n, i, j, weight, STRAIN_FIRST);
+    fit(t, p, g, n, i, j, weight, STRAIN_FIRST * effort(p, g)->strain);
     t->refined = false;
     coincide(m, t, p, g, 9, 0.07f, 0.883f); /* 28 degrees */
 }
@@ -468,7 +484,7 @@ static void refine(struct afis_matcher *m, struct alignment *t, const struct afi
         weight[k] = 1;
     }
     for (unsigned round = 0; round < 2 && t->matched > 1; round++) {
-        fit(t, p, g, t->matched, t->i, t->j, weight, STRAIN_LAST);
+        fit(t, p, g, t->matched, t->i, t->j, weight, STRAIN_LAST * effort(p, g)->strain);
         coincide(m, t, p, g, round == 0 ? 9 : 8, 0.04f, 0.906f); /* 25 degrees */
     }
     t->refined = true;
@@ -605,17 +621,18 @@ static bool promising(const struct afis_matcher *m, float pairs_log)
 static bool align(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g,
                   float pairs_log)
 {
+    const struct effort *most = effort(p, g);
     uint64_t tried = 0;
     unsigned n = 0;
     start(m, &m->trial[n++], p, g, next_anchor(&m->pairs, &tried));
     if (!promising(m, pairs_log)) {
         return false;
     }
-    for (unsigned a; n < ANCHORS && (a = next_anchor(&m->pairs, &tried)) != PAIRS_MAX; n++) {
+    for (unsigned a; n < most->anchors && (a = next_anchor(&m->pairs, &tried)) != PAIRS_MAX; n++) {
         start(m, &m->trial[n], p, g, a);
     }
     m->best = &m->trial[0];
-    for (unsigned k = 0; k < REFINED && k < n; k++) {
+    for (unsigned k = 0; k < most->refined && k < n; k++) {
         struct alignment *t = NULL; /* the most promising not yet refined */
         for (unsigned b = 0; b < n; b++) {
             if (!m->trial[b].refined && (t == NULL || m->trial[b].gain > t->gain)) {
