@@ -378,17 +378,17 @@ static unsigned list_options(struct afis_matcher *m, const struct alignment *t,
 {
     unsigned n = 0;
     for (unsigned i = 0; i < p->count && n < OPTIONS_MAX - FINGER_MINUTIAE; i++) {
-        const float x = t->qx[i], y = t->qy[i], c = t->qc[i], s = t->qs[i], limit = tolerance2[i];
-        uint64_t near = near_mask(g, x, y, c, s, limit, cos_turn);
-        const unsigned end = list_bits(m->option, n, i, near, LIST_SLACK / 2);
-        for (; n < end; n++) {
-            unsigned j = OPTION_J(m->option[n]);
-            float dx = g->px[j] - x, dy = g->py[j] - y;
-            float parallel = g->cosine[j] * c + g->sine[j] * s;
-            float h = (float)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
-            float gain = 9 - 2 * (dx * dx + dy * dy) / limit - 33 * (1 - parallel) - 0.22f * h;
-            m->option[n] = OPTION(gain, i, j);
-        }
+        uint64_t near =
+            near_mask(g, t->qx[i], t->qy[i], t->qc[i], t->qs[i], tolerance2[i], cos_turn);
+        n = list_bits(m->option, n, i, near, LIST_SLACK / 2);
+    }
+    for (unsigned k = 0; k < n; k++) {
+        const unsigned i = OPTION_I(m->option[k]), j = OPTION_J(m->option[k]);
+        float dx = g->px[j] - t->qx[i], dy = g->py[j] - t->qy[i];
+        float parallel = g->cosine[j] * t->qc[i] + g->sine[j] * t->qs[i];
+        float h = (float)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
+        float gain = 9 - 2 * (dx * dx + dy * dy) / tolerance2[i] - 33 * (1 - parallel) - 0.22f * h;
+        m->option[k] = OPTION(gain, i, j);
     }
     return n;
 }
