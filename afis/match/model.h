@@ -3,22 +3,22 @@
 /* Log-odds, where a side knows the quality of its minutiae and where none does: of each
  * feature, and the constant. */
 static const float model_weight[2][19] = {
-    {0.271566f, -0.0344194f, -0.0218888f, -0.0362437f, 0.0285836f, 0.0069134f,
-     0.501799f, 0.00634968f, 0.24018f, 0.532778f, 0.0935363f, -0.253435f,
-     0.0703726f, 0.108093f, -0.279299f, -0.39433f, 1.13201f, -0.0831935f,
-     2.22358f},
+    {0.266252f, -0.0370731f, -0.0201235f, -0.0378298f, 0.0273786f, 0.00699336f,
+     0.534965f, 0.0103693f, 0.241531f, 0.537281f, 0.0928965f, -0.266034f,
+     0.131939f, 0.115108f, -0.281199f, -0.525699f, 1.1367f, -0.0872599f,
+     2.01054f},
     {0.215382f, -0.0486076f, -0.0271161f, -0.0248631f, 0.0241577f, -0.00284785f,
      0.391604f, 0.391604f, 0.252882f, 0.484433f, -0.0161804f, -0.0294247f,
      -0.323637f, -0.0285658f, -0.0519426f, -0.571359f, 1.37036f, -0.224224f,
      1.45358f}};
-static const float model_bias[2] = {-1.87779f, -0.201389f};
+static const float model_bias[2] = {-1.91282f, -0.201389f};
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned[2] = {-13.7038f, -8.43771f};
+static const float model_unaligned[2] = {-12.0094f, -8.43771f};
 /* The calibration, for pairs of which 0, 1 or 2 sides lack the quality of minutiae:
  * log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[3][4] = {
-    {-12.9242f, -4.53659f, -2.99555f, -1.61497f},
-    {-13.0924f, -4.56727f, -3.00756f, -1.61431f},
+    {-11.5413f, -4.75649f, -3.14762f, -1.74911f},
+    {-11.4822f, -4.76171f, -3.1619f, -1.75542f},
     {-7.52622f, -3.91657f, -2.47266f, -1.09601f}};
 static const float calibration_db[4] = {3.0103f, 6.9897f, 11.549f, 16.9897f};
-static const float calibration_slope[3] = {4.42576f, 4.06206f, 3.83937f};
+static const float calibration_slope[3] = {4.36446f, 4.0147f, 3.83937f};
