@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAPER 245.0f
 #define BUMPS 6
 #define TAPS_MAX 512
 
@@ -13,6 +12,8 @@ struct plane {
     int width, height;
     float scale; /* pixels here for one at 500 dpi */
     float *grey;
+    float paper;    /* grey of what the finger does not touch */
+    float contrast; /* mean deviation from the surroundings, grey levels */
     uint64_t state; /* of the random numbers */
 };
 
@@ -111,18 +112,46 @@ static float *random_field(struct plane *p, float grain)
     return field;
 }
 
+/* What the print is like before it is spoilt. */
+static void look(struct plane *p)
+{
+    size_t histogram[256] = {0};
+    float *around = must_have(size_of(p));
+    double squares = 0;
+    memcpy(around, p->grey, size_of(p) * sizeof *around);
+    blur(p, around, 4);
+    for (size_t i = 0; i < size_of(p); i++) {
+        double v = (double)(p->grey[i] - around[i]);
+        squares += v * v / (double)size_of(p);
+        histogram[(int)p->grey[i]]++;
+    }
+    size_t left = size_of(p) * 9 / 10;
+    int level = 0;
+    while (level < 255 && left > histogram[level]) {
+        left -= histogram[level++];
+    }
+    p->paper = (float)level;
+    p->contrast = (float)sqrt(squares);
+    free(around);
+}
+
 /* Light spots of two grains, with soft edges. */
 static void dry(struct plane *p, float threshold)
 {
     float *fine = random_field(p, 1.6f);
     float *broad = random_field(p, 12);
+    float *around = must_have(size_of(p));
+    memcpy(around, p->grey, size_of(p) * sizeof *around);
+    blur(p, around, 5);
     for (size_t i = 0; i < size_of(p); i++) {
+        float valley = fminf(p->paper, around[i] + p->contrast);
         float v = 4 * (fine[i] + 0.5f * broad[i] - threshold);
         float spot = 1 / (1 + expf(-v));
-        p->grey[i] += 0.95f * spot * fmaxf(0, PAPER - p->grey[i]);
+        p->grey[i] += 0.95f * spot * fmaxf(0, valley - p->grey[i]);
     }
     free(fine);
     free(broad);
+    free(around);
 }
 
 /* The darkest within a radius that varies over the print, then blurred. */
@@ -198,7 +227,7 @@ static void leave_residue(struct plane *p)
         for (int x = 0; x < p->width; x++) {
             float ghost = old[within(y + down, p->height) * p->width + p->width - 1 - x];
             float *v = &p->grey[y * p->width + x];
-            *v = fmaxf(0, *v - share * fmaxf(0, PAPER - ghost));
+            *v = fmaxf(0, *v - share * fmaxf(0, p->paper - ghost));
         }
     }
     free(old);
@@ -207,7 +236,7 @@ static void leave_residue(struct plane *p)
 static float bilinear(const struct plane *p, const float *grey, float x, float y)
 {
     if (x < 0 || y < 0 || x > (float)(p->width - 1) || y > (float)(p->height - 1)) {
-        return PAPER;
+        return p->paper;
     }
     int c = (int)x;
     int r = (int)y;
@@ -248,7 +277,7 @@ static void crop(struct plane *p, float width, float height)
         float x = (float)(i % (size_t)p->width) - cx;
         float y = (float)(i / (size_t)p->width) - cy;
         if (fabsf(x) > width / 2 * p->scale || fabsf(y) > height / 2 * p->scale) {
-            p->grey[i] = PAPER;
+            p->grey[i] = p->paper;
         }
     }
 }
@@ -349,9 +378,9 @@ static void spoil_plane(struct plane *p, enum spoil_kind kind)
 {
     switch (kind) {
     case SPOIL_DRY:
-        return dry(p, 1.1f);
+        return dry(p, 0.1f);
     case SPOIL_DRIER:
-        return dry(p, 0.75f);
+        return dry(p, -0.4f);
     case SPOIL_WET:
         return wet(p, 1.1f);
     case SPOIL_WETTER:
@@ -359,9 +388,9 @@ static void spoil_plane(struct plane *p, enum spoil_kind kind)
     case SPOIL_BLUR:
         return blur(p, p->grey, 1.6f);
     case SPOIL_SLIDE:
-        return smooth(p, p->grey, 1, uniform(p) < 0.5f ? 1 : -1, 1.4f);
+        return smooth(p, p->grey, 1, uniform(p) < 0.5f ? 1 : -1, 1.1f);
     case SPOIL_NOISE:
-        return add_noise(p, 45);
+        return add_noise(p, 1.2f * p->contrast);
     case SPOIL_FAINT:
         return fade(p, 0.12f, 1.5f, 0);
     case SPOIL_COLUMNS:
@@ -419,6 +448,7 @@ void spoil(struct afis_image *image, enum spoil_kind kind, uint64_t seed)
     for (size_t i = 0; i < size_of(&p); i++) {
         p.grey[i] = image->pixels[i];
     }
+    look(&p);
     spoil_plane(&p, kind);
     uint32_t dpi = kind == SPOIL_COARSE ? 250 : kind == SPOIL_FINE ? 1000 : image->dpi;
     afis_image_release(image, heap);

@@ -9,13 +9,13 @@
 
 enum spoil_kind {
     SPOIL_NOTHING,  /* the print as it is */
-    SPOIL_DRY,      /* ridges broken by light spots, a sixth of them gone */
-    SPOIL_DRIER,    /* a quarter of them */
+    SPOIL_DRY,      /* ridges broken by light spots, nearly half of them gone */
+    SPOIL_DRIER,    /* nearly two thirds of them */
     SPOIL_WET,      /* valleys filled and running */
     SPOIL_WETTER,   /* half as far again */
     SPOIL_BLUR,     /* 1.6 pixels */
-    SPOIL_SLIDE,    /* the finger moved by some 5 pixels */
-    SPOIL_NOISE,    /* 45 grey levels */
+    SPOIL_SLIDE,    /* the finger moved by some 4 pixels */
+    SPOIL_NOISE,    /* with 1.2 times the deviation of the ridges */
     SPOIL_FAINT,    /* an eighth of the contrast, little noise */
     SPOIL_COLUMNS,  /* a quarter of the contrast, every column with an offset of its own */
     SPOIL_COLUMNS2, /* an eighth of the contrast with the same offsets */
