@@ -46,6 +46,7 @@ struct table {
     size_t shown; /* so many rows stand in HTML at most; 0: all */
     enum chart chart;
     bool long_form; /* HTML: each row is a heading and its texts, not a line */
+    bool data_only; /* HTML leaves it out */
 };
 
 struct document {

@@ -343,7 +343,9 @@ bool document_html(const struct document *doc, FILE *out)
                 out);
     }
     for (size_t t = 0; t < doc->table_count; t++) {
-        section(&doc->tables[t], out);
+        if (!doc->tables[t].data_only) {
+            section(&doc->tables[t], out);
+        }
     }
     fputs("</body></html>\n", out);
     return fflush(out) == 0 && !ferror(out);
