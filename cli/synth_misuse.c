@@ -54,7 +54,7 @@ static void seed_hours(struct seeding *s, uint32_t officer)
 {
     uint32_t wanted = 3 + draw_below(&s->draw, 5), first = draw_below(&s->draw, s->month->days);
     for (uint32_t i = 0; i < s->month->days && wanted > 0; i++) {
-        uint32_t day = (first + 3 * i) % s->month->days;
+        uint32_t day = (first + 11 * i) % s->month->days; /* no month has a multiple of 11 days */
         struct synth_duty duty, next;
         bool works = synth_duty(s->month, officer, day, &duty);
         int64_t time = s->month->period.from + day * 24 * HOUR_MS;

@@ -294,7 +294,7 @@ static void explain_repeat(struct unusual *unusual, void *ctx, uint32_t officer,
     const struct encounter *encounters = unusual_of(unusual, officer, &uses);
     snprintf(flag->why, sizeof flag->why,
              "%u of the officer's %u uses are of the same person, by %s; all others together met "
-             "that person %u times. After a first meeting with such a person %.2f more are usual, "
+             "that person %u times. After a first meeting with such a person %.1g more are usual, "
              "and the limit is %u.",
              pair->meetings, uses,
              strchr(name, '|') != NULL ? "the name and birth date claimed"

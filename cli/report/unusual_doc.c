@@ -103,13 +103,19 @@ static void summary(struct document *doc, const struct unusual *unusual)
 
 static void kinds(struct document *doc, const struct unusual *unusual)
 {
-    struct table *table = document_table(
-        doc, "kinds", "What was looked for",
-        "An officer is flagged at or below p. What is usual was fitted to this period.");
+    char note[160];
+    snprintf(note, sizeof note,
+             "A test flags an officer at p = %.2g or below. What is usual was fitted to this "
+             "period.",
+             unusual->limit);
+    struct table *table = document_table(doc, "kinds", "What was looked for", note);
     table_column(table, "tested", "Officers");
     table_column(table, "flags", "Flags");
     table_column(table, "p", "p");
     table_column(table, "usual", "What is usual");
+    if (table != NULL) {
+        table->hidden = 1u << 2;
+    }
     for (unsigned k = 0; k < UNUSUAL_KINDS; k++) {
         const struct family *family = &unusual->families[k];
         struct doc_row *row = document_row(doc, table, unusual_ids[k], unusual_titles[k], "");
@@ -137,12 +143,16 @@ static void uuid_text(const uint8_t id[16], char text[40])
     }
 }
 
-/* "17 (transaction), 23 (…) and 5 more". */
+/* "7 records, p = …, q = …: 17 (transaction), 23 (…), …". */
 static void list_records(const struct unusual *unusual, const struct flag *flag, char *out,
                          size_t cap)
 {
-    size_t at = 0;
     char id[40];
+    size_t at = (size_t)snprintf(out, cap, "%u record%s", flag->count, flag->count == 1 ? "" : "s");
+    if (flag->kind >= UNUSUAL_HOURS) {
+        at += (size_t)snprintf(out + at, cap - at, ", p = %.2g, q = %.2g", flag->p, flag->q);
+    }
+    at += (size_t)snprintf(out + at, cap - at, ": ");
     for (uint32_t i = 0; i < flag->count && i < SHOWN; i++) {
         uint32_t row = unusual->evidence[flag->first + i];
         uuid_text(unusual->activity->facts.rows[row].id, id);
@@ -161,13 +171,9 @@ static void flag_code(size_t number, char code[16])
 
 static void flags(struct document *doc, const struct unusual *unusual)
 {
-    static const char *const ids[][2] = {{"kind", "Kind"},
-                                         {"officer", "Officer"},
-                                         {"why", "Why"},
-                                         {"p", "p"},
-                                         {"q", "q"},
-                                         {"count", "Records"},
-                                         {"records", "Record (transaction)"}};
+    static const char *const ids[][2] = {
+        {"kind", "Kind"}, {"officer", "Officer"}, {"why", "Why"},         {"p", "p"},
+        {"q", "q"},       {"count", "Records"},   {"records", "Rests on"}};
     struct table *table = document_table(
         doc, "flags", "Flags",
         "In the order in which to look at them: rules, then the tests by q. Open a case with "
@@ -177,6 +183,7 @@ static void flags(struct document *doc, const struct unusual *unusual)
     }
     if (table != NULL) {
         table->long_form = true;
+        table->hidden = ~(1u << 2 | 1u << 6); /* a reader has the others in heading and list */
     }
     for (uint32_t i = 0; i < unusual->flag_count; i++) {
         const struct flag *flag = &unusual->flags[i];
@@ -204,22 +211,20 @@ static void flags(struct document *doc, const struct unusual *unusual)
     }
 }
 
-static void put_use(struct document *doc, struct doc_row *row, const struct unusual *unusual,
+static void put_use(struct document *doc, struct cell cells[3], const struct unusual *unusual,
                     uint32_t use)
 {
     const struct facts *facts = &unusual->activity->facts;
     const struct transaction *from = &facts->rows[use];
     char time[32];
     unusual_time(from->time_ms, time);
-    cell_count(&row->cells[0], (int64_t)unusual->activity->positions[use]);
-    text_cell(doc, &row->cells[1], time);
-    text_cell(doc, &row->cells[2], facts->officers.texts[from->officer]);
-    text_cell(doc, &row->cells[3], facts->devices.texts[from->device]);
+    text_cell(doc, &cells[0], time);
+    text_cell(doc, &cells[1], facts->officers.texts[from->officer]);
+    text_cell(doc, &cells[2], facts->devices.texts[from->device]);
 }
 
 static void use_columns(struct table *table)
 {
-    table_column(table, "record", "Record");
     table_column(table, "time", "Time");
     table_column(table, "officer", "Officer");
     table_column(table, "device", "Device");
@@ -231,6 +236,7 @@ static void evidence(struct document *doc, const struct unusual *unusual)
     struct table *table =
         document_table(doc, "evidence", "Records that the flags rest on",
                        "code: the flag and a running number; label: the transaction");
+    table_column(table, "record", "Record");
     use_columns(table);
     if (table != NULL) {
         table->data_only = true;
@@ -247,7 +253,8 @@ static void evidence(struct document *doc, const struct unusual *unusual)
             if (row == NULL) {
                 return;
             }
-            put_use(doc, row, unusual, use);
+            cell_count(&row->cells[0], (int64_t)unusual->activity->positions[use]);
+            put_use(doc, &row->cells[1], unusual, use);
         }
     }
 }
@@ -256,8 +263,8 @@ static void sample(struct document *doc, const struct unusual *unusual)
 {
     char note[400];
     snprintf(note, sizeof note,
-             "%g %% of the uses, scans again too, whatever else is known of them; in the order of "
-             "the draw. Seed: %.200s",
+             "%g %% of all uses, scans again too, whatever else is known of them; in the order of "
+             "the draw; code: the record. Seed: %.200s",
              unusual->options->percent, unusual->options->seed);
     struct table *table = document_table(doc, "sample", "Random sample", note);
     use_columns(table);
@@ -265,13 +272,15 @@ static void sample(struct document *doc, const struct unusual *unusual)
         table->shown = SAMPLE_SHOWN;
     }
     for (uint32_t i = 0; i < unusual->sample_count; i++) {
-        char id[40];
+        char id[40], number[32];
         uuid_text(unusual->activity->facts.rows[unusual->sample[i]].id, id);
-        struct doc_row *row = document_row(doc, table, id, id, "");
+        snprintf(number, sizeof number, "%" PRIu64,
+                 unusual->activity->positions[unusual->sample[i]]);
+        struct doc_row *row = document_row(doc, table, number, id, "");
         if (row == NULL) {
             return;
         }
-        put_use(doc, row, unusual, unusual->sample[i]);
+        put_use(doc, row->cells, unusual, unusual->sample[i]);
     }
 }
 

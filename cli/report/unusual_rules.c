@@ -188,10 +188,10 @@ static void flag_trips(struct unusual *unusual, uint32_t officer)
         unusual_time(fastest.to->time_ms, at);
         snprintf(
             flag->why, sizeof flag->why,
-            "%u time(s) the officer's number was used on two devices further apart than one "
+            "%u %s the officer's number was used on two devices further apart than one "
             "can travel: on %s device %s, %.0f km from %s, which was used %.0f minutes before.",
-            trips, at, devices[fastest.to->device], fastest.km, devices[fastest.from->device],
-            fastest.minutes);
+            trips, trips == 1 ? "time" : "times", at, devices[fastest.to->device], fastest.km,
+            devices[fastest.from->device], fastest.minutes);
     }
 }
 

@@ -47,7 +47,7 @@ struct volume {
     struct tally by_hour[24], by_weekday[7], *by_label;
     struct stats_count *totals; /* of each officer's hours on duty */
     struct stats_nb
-        fits[LEVELS]; /* of months: the rate, and the shape of what officers differ by */
+        fits[LEVELS + 1]; /* of months: the rate, and the shape of what officers differ by */
     struct stats_count *counts[LEVELS + 1];
     size_t count[LEVELS + 1], cap[LEVELS + 1];
     uint32_t *tests[LEVELS]; /* of each officer */
