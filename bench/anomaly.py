@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--dir", required=True)
     parser.add_argument("--force", action="append", required=True)
     parser.add_argument("--transactions", type=int, default=100000)
-    parser.add_argument("--misuse", default="4")
+    parser.add_argument("--misuse", default="6")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("seeds", nargs="+", type=int)
     args = parser.parse_args()

@@ -139,6 +139,16 @@ static void seed_travel(struct seeding *s, uint32_t officer)
     }
 }
 
+/* Somebody whom the first database knows. */
+static uint32_t victim(struct seeding *s)
+{
+    uint32_t person = 0;
+    do {
+        person = synth_stranger(s->month, &s->draw, true);
+    } while (!synth_known(s->month, person, 0));
+    return person;
+}
+
 /* What the officer does in the uses that are there anyway. */
 static void seed_habit(struct seeding *s, enum synth_misuse kind, uint32_t officer)
 {
@@ -157,9 +167,10 @@ static void seed_habit(struct seeding *s, enum synth_misuse kind, uint32_t offic
         } else if (kind == MISUSE_REASON) {
             use->reason = draw_chance(&s->draw, same) ? reason : use->reason;
         } else {
-            use->person = use->continues >= 0
-                              ? month->uses[use->continues].person
-                              : synth_stranger(month, &s->draw, draw_chance(&s->draw, hits));
+            bool hit = draw_chance(&s->draw, hits);
+            use->person = use->continues >= 0 ? month->uses[use->continues].person
+                          : hit               ? victim(s)
+                                              : synth_stranger(month, &s->draw, false);
         }
         label(s, kind, i);
     }
@@ -186,16 +197,6 @@ static uint32_t colleague(struct seeding *s, uint32_t officer)
         }
     }
     return officer;
-}
-
-/* Somebody who can be seen to be the same: a database knows them. */
-static uint32_t victim(struct seeding *s)
-{
-    uint32_t person = 0;
-    do {
-        person = synth_stranger(s->month, &s->draw, true);
-    } while (!synth_known(s->month, person, 0));
-    return person;
 }
 
 static void seed(struct seeding *s, enum synth_misuse kind, uint32_t officer)

@@ -229,18 +229,26 @@ static int ascending(const void *a, const void *b)
  * a tenth may well have a trade of their own, so it is half a per cent here, and one at least.
  * Divided by what that leaves of a
  * standard normal's variance, so that it is 1 where there is no more than chance. */
-static double dispersion(double *z, size_t n)
+static double dispersion(const double *z, size_t n, bool below, bool above)
 {
     static const double left = 0.982;
-    double sum = 0;
-    qsort(z, n, sizeof *z, ascending);
-    size_t off = n >= 2 * WINSOR ? n / WINSOR : n > 2;
-    double low = z[off], high = z[n - 1 - off];
+    size_t off = n >= 2 * WINSOR ? n / WINSOR : n > 2, count = 0;
+    double low = z[off], high = z[n - 1 - off], sum = 0;
     for (size_t i = 0; i < n; i++) {
         double value = fmin(fmax(z[i], low), high);
-        sum += value * value;
+        if (z[i] > 0 ? above : below) {
+            sum += value * value;
+            count++;
+        }
     }
-    return sum / (double)n / left;
+    return count > 0 ? sum / (double)count / left : 1;
+}
+
+/* tau^2 of the random effect, in the unit of mean (1 - mean). */
+static double excess(double phi, double n, double of, double squares)
+{
+    double weights = of - squares / of;
+    return phi > 1 && n > 1 && weights > 0 ? fmin((n * phi - (n - 1)) / weights, 0.9) : 0;
 }
 
 bool stats_funnel_fit(const struct stats_share *shares, size_t n, uint32_t least,
@@ -248,7 +256,7 @@ bool stats_funnel_fit(const struct stats_share *shares, size_t n, uint32_t least
 {
     double *z = calloc(n + 1, sizeof *z), hits = 0, of = 0, squares = 0;
     size_t used = 0;
-    *funnel = (struct stats_funnel){0, 0};
+    *funnel = (struct stats_funnel){0};
     if (z == NULL) {
         return false;
     }
@@ -268,25 +276,25 @@ bool stats_funnel_fit(const struct stats_share *shares, size_t n, uint32_t least
                 z[used++] = (shares[i].hits / here - mean) / sqrt(spread / here);
             }
         }
-        double phi = dispersion(z, used), weights = of - squares / of;
-        if (phi > 1 && used > 1 && weights > 0) {
-            /* tau^2 with weights of / spread; rho is it in the unit of spread. */
-            double rho = ((double)used * phi - ((double)used - 1)) / weights;
-            funnel->rho = fmin(rho, 0.9);
-        }
+        qsort(z, used, sizeof *z, ascending);
+        double all = excess(dispersion(z, used, true, true), (double)used, of, squares);
+        double low = excess(dispersion(z, used, true, false), (double)used, of, squares);
+        double high = excess(dispersion(z, used, false, true), (double)used, of, squares);
+        funnel->below = fmin(all, low);
+        funnel->above = fmin(all, high);
     }
     free(z);
     return true;
 }
 
-static double share_log(uint32_t hits, uint32_t of, const struct stats_funnel *f)
+static double share_log(uint32_t hits, uint32_t of, double mean, double rho)
 {
     double x = hits, n = of;
     double ways = lgamma(n + 1) - lgamma(x + 1) - lgamma(n - x + 1);
-    if (f->rho < 1e-9) {
-        return ways + x * log(f->mean) + (n - x) * log1p(-f->mean);
+    if (rho < 1e-9) {
+        return ways + x * log(mean) + (n - x) * log1p(-mean);
     }
-    double strength = 1 / f->rho - 1, a = f->mean * strength, b = (1 - f->mean) * strength;
+    double strength = 1 / rho - 1, a = mean * strength, b = (1 - mean) * strength;
     return ways + lgamma(x + a) + lgamma(n - x + b) - lgamma(n + a + b) - lgamma(a) - lgamma(b) +
            lgamma(a + b);
 }
@@ -300,7 +308,7 @@ double stats_share_tail(const struct stats_share *share, const struct stats_funn
     }
     uint32_t from = upper ? share->hits : 0, to = upper ? share->of : share->hits;
     for (uint32_t x = from; x <= to; x++) {
-        sum += exp(share_log(x, share->of, funnel));
+        sum += exp(share_log(x, share->of, funnel->mean, upper ? funnel->above : funnel->below));
     }
     return fmin(sum, 1);
 }
@@ -315,14 +323,14 @@ void stats_share_limits(uint32_t of, const struct stats_funnel *funnel, double p
         return;
     }
     for (uint32_t x = 0; x <= of; x++) {
-        low += exp(share_log(x, of, funnel));
+        low += exp(share_log(x, of, funnel->mean, funnel->below));
         if (low > p) {
             break;
         }
         *below = (double)x / of;
     }
     for (uint32_t x = of + 1; x-- > 0;) {
-        high += exp(share_log(x, of, funnel));
+        high += exp(share_log(x, of, funnel->mean, funnel->above));
         if (high > p) {
             break;
         }

@@ -40,9 +40,11 @@ struct stats_share {
     uint32_t hits, of;
 };
 
-/* Shares scatter around mean with variance mean (1 - mean) (1 + (of - 1) rho) / of. */
+/* Shares scatter around mean with variance mean (1 - mean) (1 + (of - 1) rho) / of. Trades make
+ * them lopsided (whoever executes warrants finds more, nobody finds much less): a side that
+ * scatters less than the whole has a rho of its own. */
 struct stats_funnel {
-    double mean, rho;
+    double mean, below, above; /* rho on either side */
 };
 
 /* Fits it to those of at least `least`; a mean of 0 or 1 if there is nothing to fit. false: out

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Half of the budget is for what chance does to the tests; the other half for the rules, and for
- * where the models are wrong. */
-#define TESTS_SHARE 0.5
+/* Four fifths of the budget are for what chance does to the tests; the rest is for the rules,
+ * and for where the models are wrong. */
+#define TESTS_SHARE 0.8
 
 const char *const unusual_ids[UNUSUAL_KINDS] = {
     "self", "colleague", "travel", "hours", "volume", "repeat", "outcome", "hit-rate", "reason"};

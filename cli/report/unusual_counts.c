@@ -64,18 +64,19 @@ static void count_occasions(const struct unusual *unusual, uint32_t officer, uin
     }
 }
 
+/* Both distances together, as Fisher combines p values (Statistical Methods for Research Workers,
+ * 4th edition, 1932). */
 static double hours_p(const struct hours *h, uint32_t at)
 {
-    double least = 1;
+    double product = 1;
     if (h->counts[NEAR][at].count + h->counts[FAR][at].count < LEAST_OCCASIONS) {
         return 1;
     }
     for (unsigned d = NEAR; d < DISTANCES; d++) {
         const struct stats_count *count = &h->counts[d][at];
-        least = fmin(
-            least, stats_nb_tail(count->count, h->fits[d].rate * count->expected, h->fits[d].size));
+        product *= stats_nb_tail(count->count, h->fits[d].rate * count->expected, h->fits[d].size);
     }
-    return fmin(1, DISTANCES * least);
+    return product > 0 ? fmin(1, product * (1 - log(product))) : 0;
 }
 
 static void explain_hours(struct unusual *unusual, void *ctx, uint32_t officer, struct flag *flag)

@@ -19,9 +19,9 @@ static const struct {
                              "was found."},
     {"The budget", "The tests are set so that chance alone flags no more officers than the budget "
                    "says, counting all tests together (the mean number of false discoveries is "
-                   "controlled: Gordon et al., Ann. Appl. Stat. 1 (2007) 179). Half of the budget "
-                   "is spent so; the other half is left to the rules, and to where the models are "
-                   "wrong."},
+                   "controlled: Gordon et al., Ann. Appl. Stat. 1 (2007) 179). Four fifths "
+                   "of the budget are spent so; the rest is left to the rules, and to where the "
+                   "models are wrong."},
     {"p and q", "p: how often an officer like the others would be so far out, with everything that "
                 "was tried of this officer counted. q: if all flags of this kind down to this one "
                 "are taken, no more than this part of them is false on average (Benjamini and "
@@ -35,9 +35,9 @@ static const struct {
                           "in its place a device was."},
     {"Out of rostered hours", "More than 15 minutes from any duty of the roster. Uses within six "
                               "hours are one occasion; occasions within four hours of a duty "
-                              "(overtime that nobody entered) and those further away are limited "
-                              "apart, at least two."},
-    {"Volume", "Uses in an hour of duty (at least eight) and in a shift (at least twelve), against "
+                              "(overtime that nobody entered) and those further away are tested "
+                              "apart and taken together, at least two."},
+    {"Volume", "Uses in an hour of duty (at least seven) and in a shift (at least twelve), against "
                "what all officers do at that hour, weekday and posting, and this officer "
                "otherwise. Negative binomial limits."},
     {"The same person", "Met at least four times by one officer, by the reference found, or else "
@@ -45,9 +45,9 @@ static const struct {
                         "other officers met. Somebody without both can't be recognised: no probe "
                         "is kept."},
     {"No follow-up, hit rate, one reason",
-     "The officer's share, of at least ten uses, against a funnel with over-dispersion "
-     "(Spiegelhalter 2005). Capitals and blanks make no other reason of one. Uses of the last "
-     "week are not asked for an outcome."},
+     "The officer's share, of at least eight uses, against a funnel with over-dispersion "
+     "(Spiegelhalter 2005). Capitals and blanks make no other reason of one. An outcome may "
+     "take three days."},
     {"The random sample", "The uses with the smallest SHA-256 of seed, a zero byte, and the 16 "
                           "bytes of the transaction's number. Draw the seed in public after the "
                           "period's end, a lottery's numbers for one: then nobody can steer "

@@ -7,9 +7,9 @@
 #include "report/codes.h"
 #include "report/unusual.h"
 
-#define LEAST_USES 10u                     /* fewer tell nothing */
+#define LEAST_USES 8u                      /* fewer tell nothing */
 #define LEAST_OPEN 5u                      /* uses without an outcome */
-#define SETTLED_MS (7 * INT64_C(86400000)) /* an outcome may take a week */
+#define SETTLED_MS (3 * INT64_C(86400000)) /* an outcome may take so long */
 
 struct shares {
     enum unusual_kind kind;
@@ -28,7 +28,7 @@ static void count_shares(const struct unusual *unusual, struct shares *s)
 {
     uint32_t *times = calloc(unusual->activity->texts.count + 1u, sizeof *times);
     if (times == NULL) {
-        s->funnel.rho = -1;
+        s->funnel.mean = -1;
         return;
     }
     for (uint32_t officer = 0; officer < unusual_officers(unusual); officer++) {
@@ -85,10 +85,11 @@ static void explain(struct unusual *unusual, void *ctx, uint32_t officer, struct
                        s->kind == UNUSUAL_HITS ? unusual->limit / 2 : unusual->limit, &below,
                        &above);
     if (s->kind == UNUSUAL_OUTCOME) {
-        snprintf(flag->why, sizeof flag->why,
-                 "%u of %u uses (%.0f %%) have no outcome a week later; on average %.1f %% have "
-                 "none, and the limit for so many uses is %.0f %%.",
-                 share->hits, share->of, here, usual, 100 * above);
+        snprintf(
+            flag->why, sizeof flag->why,
+            "%u of %u uses (%.0f %%) have no outcome three days later; on average %.1f %% have "
+            "none, and the limit for so many uses is %.0f %%.",
+            share->hits, share->of, here, usual, 100 * above);
     } else if (s->kind == UNUSUAL_HITS) {
         snprintf(flag->why, sizeof flag->why,
                  "%u of %u uses (%.0f %%) identified somebody, far %s than usual: on average "
@@ -134,14 +135,16 @@ static void find_kind(struct unusual *unusual, enum unusual_kind kind, const cha
     if (s.of != NULL && s.reason != NULL && p != NULL) {
         count_shares(unusual, &s);
         unusual->failed |=
-            s.funnel.rho < 0 || !stats_funnel_fit(s.of, officers, LEAST_USES, &s.funnel);
+            s.funnel.mean < 0 || !stats_funnel_fit(s.of, officers, LEAST_USES, &s.funnel);
         for (uint32_t i = 0; i < officers; i++) {
             p[i] = p_of(&s, &s.of[i]);
         }
+        double spread = s.funnel.mean * (1 - s.funnel.mean);
         snprintf(unusual->families[kind].usual, sizeof unusual->families[kind].usual,
-                 "%.1f %% %s; officers differ by %.1f points (standard deviation) beyond chance",
-                 100 * s.funnel.mean, what,
-                 100 * sqrt(s.funnel.rho * s.funnel.mean * (1 - s.funnel.mean)));
+                 "%.1f %% %s; officers differ beyond chance by %.1f points below it and %.1f above "
+                 "(standard deviations)",
+                 100 * s.funnel.mean, what, 100 * sqrt(s.funnel.below * spread),
+                 100 * sqrt(s.funnel.above * spread));
         unusual_conclude(unusual, kind, p, explain, &s);
     } else {
         unusual->failed = true;
@@ -153,7 +156,7 @@ static void find_kind(struct unusual *unusual, enum unusual_kind kind, const cha
 
 void unusual_shares(struct unusual *unusual)
 {
-    find_kind(unusual, UNUSUAL_OUTCOME, "of uses have no outcome after a week");
+    find_kind(unusual, UNUSUAL_OUTCOME, "of uses have no outcome after three days");
     find_kind(unusual, UNUSUAL_HITS, "of uses identify somebody");
     find_kind(unusual, UNUSUAL_REASON, "of uses have the officer's most frequent reason");
 }

@@ -20,8 +20,8 @@
 /* Months are only for what officers differ by. */
 enum level { HOURS, SHIFTS, LEVELS, MONTHS = LEVELS };
 
-/* As many take no misuse: a road check has one every eight minutes. */
-static const uint32_t least_uses[LEVELS] = {8, 12};
+/* As many take no misuse: a road check has one every ten minutes. */
+static const uint32_t least_uses[LEVELS] = {7, 12};
 
 /* One officer's hour of duty, shift or month. */
 struct span {

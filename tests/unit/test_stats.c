@@ -137,7 +137,7 @@ END_TEST
 
 START_TEST(shares_without_dispersion_are_binomial)
 {
-    struct stats_funnel funnel = {.mean = 0.5, .rho = 0};
+    struct stats_funnel funnel = {.mean = 0.5};
     expect_near(stats_share_tail(&(struct stats_share){10, 10}, &funnel, true), 1.0 / 1024);
     expect_near(stats_share_tail(&(struct stats_share){8, 10}, &funnel, true), 56.0 / 1024);
     expect_near(stats_share_tail(&(struct stats_share){2, 10}, &funnel, false), 56.0 / 1024);
@@ -147,8 +147,8 @@ END_TEST
 START_TEST(shares_with_dispersion_are_beta_binomial)
 {
     /* a = b = 1: every number of hits is as likely; a = 2, b = 3: P(0 of 10) = 12 / 182 */
-    struct stats_funnel flat = {.mean = 0.5, .rho = 1.0 / 3},
-                        skewed = {.mean = 0.4, .rho = 1.0 / 6};
+    struct stats_funnel flat = {.mean = 0.5, .below = 1.0 / 3, .above = 1.0 / 3},
+                        skewed = {.mean = 0.4, .below = 1.0 / 6};
     for (uint32_t hits = 0; hits <= 10; hits++) {
         expect_near(stats_share_tail(&(struct stats_share){hits, 10}, &flat, true),
                     (11 - hits) / 11.0);
@@ -183,10 +183,11 @@ START_TEST(a_funnel_finds_how_much_officers_differ)
     draw_shares(shares, 4000, 0, 0);
     ck_assert(stats_funnel_fit(shares, 4000, 10, &funnel));
     ck_assert_double_lt(fabs(funnel.mean - 0.4), 0.005);
-    ck_assert_double_lt(funnel.rho, 0.002);
+    ck_assert_double_lt(funnel.above, 0.002);
+    ck_assert_double_lt(funnel.below, 0.002);
     draw_shares(shares, 4000, 0.1, 400); /* with some whose every use hits */
     ck_assert(stats_funnel_fit(shares, 4000, 10, &funnel));
-    ck_assert_double_lt(fabs(sqrt(funnel.rho * 0.24) - 0.1), 0.015);
+    ck_assert_double_lt(fabs(sqrt(funnel.above * 0.24) - 0.1), 0.015);
     ck_assert_double_lt(stats_share_tail(&(struct stats_share){60, 60}, &funnel, true), 1e-5);
     ck_assert_double_gt(stats_share_tail(&(struct stats_share){36, 60}, &funnel, true), 0.01);
 }
