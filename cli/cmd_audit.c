@@ -275,15 +275,15 @@ static bool is_due(void *ctx, uint64_t position, const struct audit_record *reco
 static bool record_erasure(const struct conf *conf, const struct options *o, const char *event,
                            uint64_t count, struct whorl_fault *fault)
 {
-    struct erasure_log *log = erasure_log_open(conf, fault);
+    struct audit_writer *log = audit_writer_open(conf, fault);
     if (log == NULL)
         return false;
     const struct erasure erasure = {.event = event,
-                                    .store = erasure_log_name(log),
+                                    .store = audit_writer_name(log),
                                     .count = (int64_t)count,
                                     .before = o->before};
     bool ok = erasure_record(log, &erasure, fault);
-    erasure_log_close(log);
+    audit_writer_close(log);
     return ok;
 }
 
