@@ -210,11 +210,15 @@ static bool read_line(const struct audit_signer *signer, const char *line, size_
     return memcmp(id, bytes, KEY_ID) == 0;
 }
 
-/* The length of a note's text, with its last newline; 0: it is no note. */
+/* The length of a note's text, with its last newline; 0: it is no note. Its last line ends too, so
+ * that another signature can follow. */
 static size_t text_of(const char *note)
 {
     const char *blank = strstr(note, "\n\n");
-    return strlen(note) < AUDIT_NOTE_CAP && blank != NULL ? (size_t)(blank + 1 - note) : 0;
+    size_t len = strlen(note);
+    return blank != NULL && len < AUDIT_NOTE_CAP && note[len - 1] == '\n'
+               ? (size_t)(blank + 1 - note)
+               : 0;
 }
 
 /* The bytes that a cosignature is made over. */

@@ -130,18 +130,11 @@ bool audit_witness_request(const char *dir, const struct audit_checkpoint *check
     return audit_file_replace(dir, ASKED, checkpoint->note, fault);
 }
 
-/* A request taken apart. */
-struct asked {
-    uint64_t old;
-    struct audit_proof proof;
-    const char *note;
-};
-
-static bool read_request(const char *request, struct asked *asked, struct whorl_fault *fault)
+bool audit_request_read(const char *text, struct audit_request *asked, struct whorl_fault *fault)
 {
-    const char *at = request + 4;
+    const char *at = text + 4;
     asked->proof.count = 0;
-    if (strncmp(request, "old ", 4) != 0 || !read_size(&at, '\n', &asked->old))
+    if (strncmp(text, "old ", 4) != 0 || !read_size(&at, '\n', &asked->old))
         return whorl_fail(fault, "", "line 1 of the request: expected \"old\" and a size");
     for (; *at != '\n'; at += 45) {
         size_t n = asked->proof.count;
@@ -311,7 +304,7 @@ static enum audit_witnessed contrary(const struct witness *w, const char *note)
 }
 
 /* Whether the checkpoint of count and root continues what was cosigned. */
-static enum audit_witnessed judge(const struct witness *w, const struct asked *asked,
+static enum audit_witnessed judge(const struct witness *w, const struct audit_request *asked,
                                   uint64_t count, const uint8_t root[AUDIT_HASH],
                                   char reply[AUDIT_LINE_CAP], struct whorl_fault *fault)
 {
@@ -365,7 +358,7 @@ enum audit_witnessed audit_witness_answer(const char *dir, const char *request, 
                                           char reply[AUDIT_LINE_CAP], struct whorl_fault *fault)
 {
     struct witness w;
-    struct asked asked;
+    struct audit_request asked;
     uint64_t count;
     uint8_t root[AUDIT_HASH];
     enum audit_witnessed how = AUDIT_BROKEN_WITNESS;
@@ -373,7 +366,7 @@ enum audit_witnessed audit_witness_answer(const char *dir, const char *request, 
     *fault = (struct whorl_fault){{0}, {0}};
     if (open_witness(&w, dir, fault)) {
         how = AUDIT_REFUSED;
-        if (read_request(request, &asked, fault) &&
+        if (audit_request_read(request, &asked, fault) &&
             audit_note_verify(&w.log, asked.note, &count, root, fault))
             how = judge(&w, &asked, count, root, reply, fault);
         if (how == AUDIT_WITNESSED)
