@@ -6,15 +6,19 @@
 #include "commands.h"
 #include "common.h"
 
-/* `whorl synth month` is a command of its own in all but its name. */
+/* `whorl synth month` and `whorl synth templates` are commands of their own in all but name. */
 static int run_synth(int argc, char **argv)
 {
-    static char name[] = "whorl synth month";
-    if (argc < 2 || strcmp(argv[1], "month") != 0) {
-        return cmd_synth(argc, argv);
+    static char month[] = "whorl synth month", templates[] = "whorl synth templates";
+    if (argc >= 2 && strcmp(argv[1], "month") == 0) {
+        argv[1] = month;
+        return cmd_synth_month(argc - 1, argv + 1);
     }
-    argv[1] = name;
-    return cmd_synth_month(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "templates") == 0) {
+        argv[1] = templates;
+        return cmd_synth_templates(argc - 1, argv + 1);
+    }
+    return cmd_synth(argc, argv);
 }
 
 static const struct {
@@ -39,7 +43,8 @@ static const struct {
     {"extract", cmd_extract, "images in, minutiae records out"},
     {"compare", cmd_compare, "compare two fingerprints, or a list of pairs"},
     {"convert", cmd_convert, "fingerprints from one format into another"},
-    {"synth", run_synth, "make artificial fingerprints, or a simulated month (synth month)"},
+    {"synth", run_synth,
+     "make artificial fingerprints, a gallery (templates) or transactions (month)"},
 };
 
 static void print_help(FILE *out)

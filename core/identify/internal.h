@@ -10,6 +10,7 @@
 #include "core/identify/repeat.h"
 #include "core/identify/sink.h"
 #include "core/identify/stamp.h"
+#include "core/limit/quota.h"
 #include "core/policy/policy.h"
 
 #define FLOW_WAITERS_MAX 8u       /* calls that may join one transaction */
@@ -29,8 +30,10 @@ struct identify {
     struct repeats *repeats;
     uint8_t key[32]; /* of the digests; of this process, never written anywhere */
     bool draining;
-    struct flow *flows; /* in flight */
-    size_t open;        /* flows, and records on their way */
+    struct flow *flows;     /* in flight */
+    struct quotas officers; /* by id */
+    struct identify_stats stats;
+    size_t open; /* flows, and records on their way */
 };
 
 /* Device and officer, found to be who may call. */
@@ -46,6 +49,7 @@ struct refusal {
     const char *code;
     char where[96];
     char message[256];
+    unsigned retry_ms; /* with `busy`; 0: the usual time */
 };
 
 /* A backend in a transaction. */
@@ -73,6 +77,7 @@ struct flow {
     char transaction[STAMP_UUID_LEN + 1];
     int64_t accepted;           /* ms since 1970 */
     uint64_t started, deadline; /* ms, flow_now's clock */
+    uint64_t began;             /* the request, in uv_hrtime's nanoseconds */
     struct repeat *repeat;
     struct {
         uint64_t connection, call;
@@ -96,6 +101,7 @@ uint64_t flow_now(void);
 /* Whether answers and capabilities mention the plugin: searches and look-ups do; of one that is
  * disabled the role isn't known, so there a force's list of backends has to name it. */
 bool service_lists(const struct setup *setup, const struct setup_plugin *plugin);
+void service_count_error(struct identify *identify, const char *code);
 
 /* flow.c */
 
@@ -158,6 +164,9 @@ bool access_device(struct identify *identify, const struct identify_caller *call
 /* Whether the officer may use it; then all of *who is set. */
 bool access_officer(struct identify *identify, const char *officer, struct identity *who,
                     struct refusal *refusal);
+
+/* Forgets of officers what need not be remembered. */
+void access_forget(struct identify *identify);
 
 /* Fills a refusal in; returns false. */
 bool refuse(struct refusal *refusal, const char *code, const char *where, const char *format, ...)

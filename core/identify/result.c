@@ -194,11 +194,17 @@ static void put_backends(msgpack_packer *pk, const struct setup *setup, const st
             continue;
         }
         struct policy_decision decision;
+        uint64_t wait_ms = 0;
+        bool cut_off = plugin->backend != NULL && backend_is_cut_off(plugin->backend, &wait_ms);
         policy_standing(who->force, who->entitlements, plugin->conf, &decision);
-        msgpack_pack_map(pk, plugin_fields(plugin) + 5);
+        msgpack_pack_map(pk, plugin_fields(plugin) + 6 + (cut_off ? 1u : 0u));
         put_plugin(pk, "name", plugin);
         whorl_put_bool(pk, "allowed", decision.allowed);
         whorl_put_str(pk, "reason", or_nil(decision.reason));
+        whorl_put_bool(pk, "available", plugin->backend != NULL && !cut_off);
+        if (cut_off) {
+            whorl_put_int(pk, "retry_ms", (int64_t)wait_ms);
+        }
         put_list(pk, "modalities", descriptor != NULL ? descriptor->modalities : NULL);
         put_list(pk, "formats", descriptor != NULL ? descriptor->formats : NULL);
         put_list(pk, "keys", descriptor != NULL ? descriptor->keys : NULL);

@@ -20,6 +20,7 @@ enum { REPLIES_MAX = 64 };
 struct reply {
     bool done;
     char code[32], where[96], message[256];
+    unsigned retry_ms;
     uint8_t *bytes;
     size_t len;
     struct whorl_msg msg;
@@ -35,6 +36,7 @@ static struct identify *identify;
 static struct reply replies[REPLIES_MAX];
 static unsigned notified;
 static struct whorl_fault fault;
+static int finder_calls = 64;
 
 static void on_result(void *ctx, uint64_t call, const uint8_t *result, size_t len)
 {
@@ -49,7 +51,7 @@ static void on_result(void *ctx, uint64_t call, const uint8_t *result, size_t le
 }
 
 static void on_error(void *ctx, uint64_t call, const char *code, const char *where,
-                     const char *message)
+                     const char *message, unsigned retry_ms)
 {
     (void)ctx;
     struct reply *reply = &replies[call];
@@ -58,6 +60,7 @@ static void on_error(void *ctx, uint64_t call, const char *code, const char *whe
     strcpy(reply->code, code);
     strcpy(reply->where, where);
     strcpy(reply->message, message);
+    reply->retry_ms = retry_ms;
 }
 
 static void on_notify(void *ctx, uint64_t connection, const char *method, const uint8_t *argument,
@@ -79,19 +82,21 @@ static void on_notify(void *ctx, uint64_t connection, const char *method, const 
 static void write_plugins(bool second, bool failing)
 {
     conf_folder_write(&folder, "plugins.conf",
-                      "plugin \"finder\" { module = %s deadline = 1 }\n"
+                      "plugin \"finder\" { module = %s deadline = 1 max_calls = %d\n"
+                      " breaker_failures = 3 breaker_wait = 0.05 breaker_max_wait = 0.1 }\n"
                       "plugin \"second\" { module = %s enabled = %s }\n"
                       "plugin \"records\" { module = %s }\n"
                       "plugin \"keeper\" { module = %s max_calls = 1 settings { fail = %s } }\n",
-                      MODULE("search"), MODULE("search2"), second ? "yes" : "no", MODULE("lookup"),
-                      MODULE("keep"), failing ? "yes" : "no");
+                      MODULE("search"), finder_calls, MODULE("search2"), second ? "yes" : "no",
+                      MODULE("lookup"), MODULE("keep"), failing ? "yes" : "no");
 }
 
 static void write_folder(void)
 {
     conf_folder_make(&folder);
     conf_folder_write(&folder, "core.conf",
-                      "core {\n data_dir = \"var\"\n workers = 4\n deadline = 5\n}\n");
+                      "core {\n data_dir = \"var\"\n workers = 4\n deadline = 5\n"
+                      " officer_rate = 0.001 officer_burst = 40\n}\n");
     conf_folder_write(&folder, "policy.conf",
                       "policy \"p\" {\n"
                       " rule \"a\" { basis = \"consent\" consent = {\"given\"}\n"
@@ -739,6 +744,94 @@ START_TEST(capabilities_are_those_of_device_and_officer)
 }
 END_TEST
 
+START_TEST(an_officer_who_calls_too_often_is_told_when_to_come_again)
+{
+    for (uint64_t call = 1; call <= 40; call++) {
+        send_as(1, call, "capabilities", "{'officer':'full'}");
+        ck_assert_str_eq(await(call)->code, "");
+    }
+    ask(41, "request-1", SAMPLE("match"));
+    ck_assert(replies[41].done); /* at once: nothing is searched and nothing recorded */
+    assert_refused(&replies[41], "busy", "officer");
+    ck_assert_uint_gt(replies[41].retry_ms, 100000);
+    ck_assert_uint_eq(records_of("refused", NULL, NULL), 0);
+    send_as(1, 42, "capabilities", "{'officer':'plain'}");
+    ck_assert_str_eq(await(42)->code, "");
+    struct identify_stats stats;
+    identify_stats(identify, &stats);
+    ck_assert_uint_eq(stats.requests[IDENTIFY_CAPABILITIES], 41);
+    ck_assert_uint_eq(stats.officers, 2);
+    for (size_t i = 0; identify_code_name(i) != NULL; i++) {
+        ck_assert_uint_eq(stats.errors[i], strcmp(identify_code_name(i), "busy") == 0);
+    }
+}
+END_TEST
+
+START_TEST(when_every_search_is_full_the_request_is_told_to_come_again)
+{
+    char id[16];
+    finder_calls = 4;
+    write_plugins(true, false);
+    struct setup *old = setup;
+    setup = start_setup();
+    identify_use(identify, setup);
+    setup_unref(old);
+    for (uint64_t call = 1; call <= 4; call++) {
+        snprintf(id, sizeof id, "request-%d", (int)call);
+        ask(call, id, SAMPLE("slow"));
+        ck_assert(!replies[call].done);
+    }
+    ask(5, "request-5", SAMPLE("match"));
+    ck_assert(replies[5].done);
+    assert_refused(&replies[5], "busy", "");
+    for (uint64_t call = 1; call <= 4; call++) {
+        await(call);
+    }
+    ask(6, "request-5", SAMPLE("match")); /* the same, later: it was never begun */
+    assert_class(await(6), "finder", "match", "");
+}
+END_TEST
+
+/* Whether capabilities say that the finder can be asked now. */
+static bool finder_available(uint64_t call)
+{
+    send_as(1, call, "capabilities", "{'officer':'full'}");
+    const msgpack_object *backends = whorl_map_get(&await(call)->msg.root, "backends");
+    const msgpack_object *finder = &backends->via.array.ptr[0];
+    ck_assert(whorl_str_is(whorl_map_get(finder, "name"), "finder"));
+    bool available = whorl_map_get(finder, "available")->via.boolean;
+    ck_assert_int_eq(whorl_map_get(finder, "retry_ms") == NULL, available);
+    return available;
+}
+
+START_TEST(a_backend_that_keeps_failing_is_cut_off_and_let_in_again)
+{
+    uint64_t call = 1;
+    char id[16];
+    ck_assert(finder_available(call++));
+    for (; call <= 4; call++) {
+        snprintf(id, sizeof id, "request-%d", (int)call);
+        ask(call, id, SAMPLE("odd")); /* a malformed answer: only the flow can tell */
+        assert_class(await(call), "finder", "unavailable", "malformed");
+    }
+    ck_assert(!finder_available(call++));
+    ask(call, "request-cut", SAMPLES("match", "none"));
+    assert_class(await(call), "finder", "unavailable", "cut off");
+    assert_class(&replies[call], "second", "no_match", ""); /* the others go on */
+    for (bool again = false; !again && call < REPLIES_MAX - 2;) {
+        uint64_t until = uv_hrtime() + UINT64_C(60000000);
+        while (uv_hrtime() < until) {
+            uv_run(&loop, UV_RUN_ONCE);
+        }
+        snprintf(id, sizeof id, "request-%d", (int)++call);
+        ask(call, id, SAMPLE("match"));
+        const msgpack_object *answer = answer_of(await(call), "finder");
+        again = whorl_str_is(whorl_map_get(answer, "class"), "match");
+    }
+    ck_assert(finder_available(call + 1));
+}
+END_TEST
+
 static void event_done(void *ctx, bool stored)
 {
     *(int *)ctx = stored ? 1 : -1;
@@ -790,6 +883,9 @@ int main(void)
     tcase_add_test(cases, a_draining_server_finishes_what_it_has_and_takes_nothing_new);
     tcase_add_test(cases, the_whole_deadline_bounds_the_searches);
     tcase_add_test(cases, capabilities_are_those_of_device_and_officer);
+    tcase_add_test(cases, an_officer_who_calls_too_often_is_told_when_to_come_again);
+    tcase_add_test(cases, when_every_search_is_full_the_request_is_told_to_come_again);
+    tcase_add_test(cases, a_backend_that_keeps_failing_is_cut_off_and_let_in_again);
     tcase_add_test(cases, events_of_the_server_are_recorded_with_both_configurations);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
