@@ -21,7 +21,8 @@ static void fail(struct identify *identify, uint64_t call, const char *transacti
 {
     log_line(identify->log, WHORL_LOG_ERROR, "no answer", "code", code, "why", why, "transaction",
              transaction, NULL);
-    identify->replies.error(identify->replies.ctx, call, code, "", why);
+    service_count_error(identify, code);
+    identify->replies.error(identify->replies.ctx, call, code, "", why, 0);
 }
 
 static void written(void *ctx, bool stored, const struct sink_receipt *receipts, size_t count)
