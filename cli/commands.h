@@ -19,8 +19,10 @@ int cmd_officer(int argc, char **argv);
 int cmd_outcome(int argc, char **argv);
 int cmd_pnc(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
+int cmd_reload(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 int cmd_synth(int argc, char **argv);
 int cmd_synth_month(int argc, char **argv);
 

@@ -61,6 +61,11 @@ void sink_queue_unref(struct sink_queue *queue)
     }
 }
 
+size_t sink_queue_waiting(const struct sink_queue *queue)
+{
+    return queue->waiting;
+}
+
 static uint64_t now_ms(void)
 {
     return uv_hrtime() / 1000000u;
