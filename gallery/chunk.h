@@ -3,7 +3,7 @@
  *
  *     header   number, people, stamp, block's checksum, prints, size, checksum, groups    64 bytes
  *     words    192 bytes a print (afis/sieve.h)
- *     prints   person u16, place in the block u16, of each print
+ *     prints   person u16, place in the block u16, template's checksum u32, of each print
  *     people   expires i64 of each person, then place of the entry in the block u16 of each
  *
  * Little-endian; the size is a multiple of 64. Prints are grouped by position, 0 to 10: a search of
@@ -36,9 +36,11 @@ struct chunk {
 uint32_t chunk_size(uint32_t people, uint32_t prints);
 
 /* Makes the chunk of a block that block_open passed, in memory from aligned_alloc(64) that the
- * caller frees. NULL with *why (static text) when an entry or a template is damaged, or when memory
- * is short. */
-uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const char **why);
+ * caller frees. before: the chunk of an earlier version of the block, of which the words of prints
+ * that are the same are taken, or NULL. NULL with *why (static text) when an entry or a template is
+ * damaged, or when memory is short. */
+uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
+                    const char **why);
 
 /* Reads the parts of a chunk of which nothing is known but that `room` bytes can be read, 64-byte
  * aligned. Header and lengths are verified, with `deep` the checksum and every reference. *why:
