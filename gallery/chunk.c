@@ -4,11 +4,8 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "bytes.h"
-
 #define MAGIC 0x43474857u /* "WHGC" */
 #define ALIGN 64u
-#define PRINT_ROW 8u
 #define PERSON_ROW 10u    /* in two tables */
 #define PACKED_HEADER 16u /* of a packed template; descriptors follow */
 #define PACKED_CHECKSUM 12u
@@ -36,7 +33,7 @@ static uint32_t checksum(const uint8_t *bytes, uint32_t size)
 
 uint32_t chunk_size(uint32_t people, uint32_t prints)
 {
-    uint32_t size = CHUNK_HEADER + prints * (CHUNK_PRINT + PRINT_ROW) + people * PERSON_ROW;
+    uint32_t size = CHUNK_HEADER + prints * (CHUNK_PRINT + CHUNK_PRINT_ROW) + people * PERSON_ROW;
     return (size + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -45,28 +42,8 @@ static void place_parts(const uint8_t *bytes, struct chunk *chunk)
 {
     chunk->words = (const uint64_t *)(const void *)(bytes + CHUNK_HEADER);
     chunk->print_rows = bytes + CHUNK_HEADER + (size_t)chunk->prints * CHUNK_PRINT;
-    chunk->expiries = chunk->print_rows + (size_t)chunk->prints * PRINT_ROW;
+    chunk->expiries = chunk->print_rows + (size_t)chunk->prints * CHUNK_PRINT_ROW;
     chunk->entries = chunk->expiries + (size_t)chunk->people * 8;
-}
-
-uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)
-{
-    return get16(chunk->print_rows + (size_t)i * PRINT_ROW);
-}
-
-uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i)
-{
-    return get16(chunk->print_rows + (size_t)i * PRINT_ROW + 2);
-}
-
-int64_t chunk_expires(const struct chunk *chunk, uint32_t person)
-{
-    return (int64_t)get64(chunk->expiries + (size_t)person * 8);
-}
-
-uint32_t chunk_entry(const struct chunk *chunk, uint32_t person)
-{
-    return get16(chunk->entries + (size_t)person * 2);
 }
 
 /* ------------------------------------------------------------------ making */
@@ -122,7 +99,7 @@ static const uint64_t *known_words(const struct chunk *before, const struct gall
     const uint32_t tag = tag_of(print);
     for (uint16_t row = *at; row < before->first[print->position + 1]; row++) {
         const uint64_t *words = before->words + (size_t)row * AFIS_SIEVE_WORDS;
-        if (get32(before->print_rows + (size_t)row * PRINT_ROW + 4) == tag &&
+        if (get32(before->print_rows + (size_t)row * CHUNK_PRINT_ROW + 4) == tag &&
             has_word(print, le64toh(words[0]))) {
             *at = (uint16_t)(row + 1);
             return words;
@@ -143,7 +120,7 @@ static bool fill_print(struct making *m, const struct gallery_print *print, uint
 {
     const uint16_t row = m->next[print->position]++;
     uint8_t *words = m->bytes + CHUNK_HEADER + (size_t)row * CHUNK_PRINT;
-    uint8_t *to = m->bytes + (m->chunk->print_rows - m->bytes) + (size_t)row * PRINT_ROW;
+    uint8_t *to = m->bytes + (m->chunk->print_rows - m->bytes) + (size_t)row * CHUNK_PRINT_ROW;
     const uint64_t *known =
         m->before ? known_words(m->before, print, &m->next_before[print->position]) : NULL;
     if (known) {

@@ -14,10 +14,12 @@
 
 #include "afis/sieve.h"
 #include "block.h"
+#include "bytes.h"
 
 #define CHUNK_HEADER 64u
 #define CHUNK_PRINT (AFIS_SIEVE_WORDS * 8u)
 #define CHUNK_POSITIONS 11u
+#define CHUNK_PRINT_ROW 8u
 
 #define CHUNK_VOID UINT64_MAX /* the stamp of a chunk whose content was erased: zeros */
 
@@ -52,10 +54,25 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
 void chunk_void(uint8_t *bytes);
 
 /* Of print row i: whose it is, and where its packed template begins in the block. */
-uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i);
-uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i);
+static inline uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)
+{
+    return get16(chunk->print_rows + (size_t)i * CHUNK_PRINT_ROW);
+}
+
+static inline uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i)
+{
+    return get16(chunk->print_rows + (size_t)i * CHUNK_PRINT_ROW + 2);
+}
+
 /* Of a person: seconds from 1970, 0 = never; where the entry begins in the block. */
-int64_t chunk_expires(const struct chunk *chunk, uint32_t person);
-uint32_t chunk_entry(const struct chunk *chunk, uint32_t person);
+static inline int64_t chunk_expires(const struct chunk *chunk, uint32_t person)
+{
+    return (int64_t)get64(chunk->expiries + (size_t)person * 8);
+}
+
+static inline uint32_t chunk_entry(const struct chunk *chunk, uint32_t person)
+{
+    return get16(chunk->entries + (size_t)person * 2);
+}
 
 #endif
