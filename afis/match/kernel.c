@@ -44,10 +44,10 @@
 static const struct effort {
     unsigned anchors, refined;
     float strain;
-    /* Gates, log-odds and constants: FEATURE_SUPPORT from which an alignment is tried, its promise
-     * from which others are and the best is refined, its worth from which it is measured. Of our
-     * sets' mates that would reach 12 dB, 3,337 with distorted ones, those of rated pairs keep all;
-     * of impostors 59 %, 78 % and 29 % pass. */
+    /* Gates: FEATURE_SUPPORT from which an alignment is tried, its promise from which others are
+     * and the best is refined, its worth from which it is measured. No mate of our sets that would
+     * reach 12 dB is lost to those of rated pairs, of 3,337 with distorted ones (docs/accuracy.md).
+     */
     float support_least, promise_least, worth_least;
 } effort_rated = {3, 2, 1, -4.0f, -18.3f, -12.8f},
   effort_bare = {ANCHORS_MAX, 4, 0.2f, SUPPORT_LEAST, -18.8f, -INFINITY};
