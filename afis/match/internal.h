@@ -136,8 +136,14 @@ struct afis_matcher {
 #define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which an alignment is never tried */
 
 struct match_ops {
-    /* Fills in what is computed from a finger's packed fields. */
+    /* Fills in coordinates, directions and trust. */
+    void (*place)(struct afis_finger *finger);
+    /* Fills in all that is computed from a finger's packed fields. */
     void (*derive)(struct afis_finger *finger);
+    /* The first step of a comparison alone, FEATURE_SUPPORT: of the gallery's finger only place is
+     * needed. */
+    float (*glance)(struct afis_matcher *matcher, const struct afis_finger *probe,
+                    const struct afis_finger *gallery);
     /* Compares; false when the pairs or the first alignments promised so little that none was
      * measured: features then hold FEATURE_SUPPORT alone. */
     bool (*compare)(struct afis_matcher *matcher, const struct afis_finger *probe,

@@ -25,6 +25,8 @@
 #define COS_20_DEGREES 0.9397f
 #define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
 #define EDGE_STRETCH2 0.01f
+#define GLANCE_DISTANCE 22 /* for the first impression alone */
+#define GLANCE_PAIRS 32u
 #define SUPPORT_OF_ALL 0.001f
 #define SUPPORT_GROWTH 0.635f /* chance support grows with this power of the pairs possible */
 
@@ -112,7 +114,7 @@ static void cover(struct afis_finger *f)
     }
 }
 
-static void derive(struct afis_finger *f)
+static void place(struct afis_finger *f)
 {
     unsigned unrated = 0;
     for (unsigned i = 0; i < FINGER_MINUTIAE; i++) {
@@ -126,6 +128,11 @@ static void derive(struct afis_finger *f)
         unrated += used && f->quality[i] == 0;
     }
     f->bare = f->count != 0 && 2 * unrated >= f->count;
+}
+
+static void derive(struct afis_finger *f)
+{
+    place(f);
     memset(f->cover, 0, sizeof f->cover);
     if (f->count != 0) {
         cover(f);
@@ -162,14 +169,16 @@ static inline unsigned list_bits(uint32_t *list, unsigned n, unsigned row, uint6
     }
 }
 
-/* Lists the pairs of similar descriptors, and counts them by distance; returns how many. */
+/* Lists the pairs whose descriptors differ in at most `farthest` bits, and counts them by distance;
+ * returns how many. */
 static unsigned list_candidates(struct afis_matcher *m, const struct afis_finger *p,
-                                const struct afis_finger *g, unsigned histogram[DISTANCE_MAX + 1])
+                                const struct afis_finger *g, unsigned farthest,
+                                unsigned histogram[DISTANCE_MAX + 1])
 {
     unsigned n = 0;
     const uint64_t used = g->count == 64 ? UINT64_MAX : ((uint64_t)1 << g->count) - 1;
     for (unsigned i = 0; i < p->count; i++) {
-        uint64_t alike = alike_mask(g, p->descriptor[i], p->angle[i], DISTANCE_MAX) & used;
+        uint64_t alike = alike_mask(g, p->descriptor[i], p->angle[i], farthest) & used;
         n = list_bits(m->candidate, n, i, alike, LIST_SLACK);
     }
     for (unsigned k = 0; k < n; k++) {
@@ -197,18 +206,18 @@ static void add_pair(struct pairs *q, const struct afis_finger *p, const struct 
     q->weight[a] = (float)(32 - (int)distance) / 20;
 }
 
-/* The PAIRS_MAX pairs of most similar descriptors. */
+/* The `most` pairs of most similar descriptors. */
 static void propose(struct afis_matcher *m, const struct afis_finger *p,
-                    const struct afis_finger *g)
+                    const struct afis_finger *g, unsigned farthest, unsigned most)
 {
     struct pairs *q = &m->pairs;
     unsigned histogram[DISTANCE_MAX + 1] = {0};
-    const unsigned n = list_candidates(m, p, g, histogram);
+    const unsigned n = list_candidates(m, p, g, farthest, histogram);
     unsigned limit = 0, sum = 0; /* all below the limit fit, and some at it */
-    while (limit <= DISTANCE_MAX && sum + histogram[limit] <= PAIRS_MAX) {
+    while (limit <= farthest && sum + histogram[limit] <= most) {
         sum += histogram[limit++];
     }
-    const unsigned spare = PAIRS_MAX - sum;
+    const unsigned spare = most - sum;
     unsigned chosen = 0, last = 0;
     for (unsigned k = 0; k < n; k++) { /* in place, without branches */
         const uint32_t c = m->candidate[k];
@@ -674,23 +683,43 @@ static bool align(struct afis_matcher *m, const struct afis_finger *p, const str
     return true;
 }
 
+/* The log of how well the proposed pairs support one another, beyond what so many minutiae would by
+ * chance. */
+static float supported(struct afis_matcher *m, const struct afis_finger *p,
+                       const struct afis_finger *g, unsigned farthest, unsigned most,
+                       float pairs_log)
+{
+    propose(m, p, g, farthest, most);
+    if (m->pairs.count == 0) {
+        return -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
+    }
+    return log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
+}
+
+static float pairs_log_of(const struct afis_finger *p, const struct afis_finger *g)
+{
+    return logf((float)(p->count * g->count));
+}
+
+static float glance(struct afis_matcher *m, const struct afis_finger *p,
+                    const struct afis_finger *g)
+{
+    return supported(m, p, g, GLANCE_DISTANCE, GLANCE_PAIRS, pairs_log_of(p, g));
+}
+
 static bool compare(struct afis_matcher *m, const struct afis_finger *p,
                     const struct afis_finger *g)
 {
+    const float pairs_log = pairs_log_of(p, g);
     memset(m->features, 0, sizeof m->features);
-    propose(m, p, g);
-    if (m->pairs.count == 0) {
-        m->features[FEATURE_SUPPORT] = -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
-        return false;
-    }
-    const float pairs_log = logf((float)(p->count * g->count));
-    m->features[FEATURE_SUPPORT] = log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
+    m->features[FEATURE_SUPPORT] = supported(m, p, g, DISTANCE_MAX, PAIRS_MAX, pairs_log);
     const struct effort *most = effort(p, g);
-    if (m->features[FEATURE_SUPPORT] < most->support_least || !align(m, p, g, pairs_log, most)) {
+    if (m->features[FEATURE_SUPPORT] < most->support_least || m->pairs.count == 0 ||
+        !align(m, p, g, pairs_log, most)) {
         return false;
     }
     measure(m->best, p, g, m->features);
     return true;
 }
 
-const struct match_ops MATCH_OPS = {derive, compare};
+const struct match_ops MATCH_OPS = {place, derive, glance, compare};
