@@ -17,6 +17,7 @@
 #include "afis/image.h"
 #include "afis/match.h"
 #include "afis/template.h"
+#include "calibration.h"
 #include "det.h"
 #include "quality_table.h"
 #include "spoil.h"
@@ -50,7 +51,7 @@ struct resolution {
 };
 
 struct options {
-    const char *folder, *det, *scores;
+    const char *folder, *det, *calibration, *scores;
     bool quality, spoil;
     struct resolution given[SETS_MAX];
     size_t given_count;
@@ -414,6 +415,20 @@ static void print_costs(const struct set *sets, size_t count)
     }
 }
 
+static void report_calibration(const struct set *sets, size_t count, const struct scores *cross,
+                               const char *folder)
+{
+    struct calibration_curve curves[SETS_MAX + 1];
+    for (size_t s = 0; s < count; s++) {
+        curves[s] = (struct calibration_curve){sets[s].name, &sets[s].cross};
+    }
+    curves[count] = (struct calibration_curve){"pooled", cross};
+    calibration_table(curves, count + 1);
+    if (!calibration_write(folder, curves, count + 1)) {
+        die(strerror(errno), folder);
+    }
+}
+
 static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
                    const struct options *options)
 {
@@ -448,6 +463,9 @@ static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
         if (!det_write(options->det, "pooled", &genuine, &cross)) {
             die(strerror(errno), options->det);
         }
+    }
+    if (options->calibration != NULL) {
+        report_calibration(sets, count, &cross, options->calibration);
     }
     scores_release(&genuine);
     scores_release(&fvc);
@@ -511,6 +529,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         r->dpi = (uint32_t)strtoul(equals + 1, NULL, 10);
         return 0;
     }
+    case 'c':
+        options->calibration = argument;
+        return 0;
     case 'D':
         options->det = argument;
         return 0;
@@ -542,6 +563,8 @@ static const struct argp_option option_table[] = {
      "Resolution of a set; may be repeated. Default 500, and 569 for DB2 of a folder named "
      "fvc2002, 512 for DB3 of one named fvc2004",
      0},
+    {"calibration", 'c', "FOLDER", 0,
+     "Print how many impostors reach scores against what the scores mean, and draw it as SVG", 0},
     {"det", 'D', "FOLDER", 0, "Write DET curves as SVG, one a set and one pooled", 0},
     {"quality", 'q', NULL, 0, "Also print how well quality predicts recognition", 0},
     {"spoil", 'S', NULL, 0,

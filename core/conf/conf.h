@@ -32,9 +32,13 @@ struct conf_core {
     unsigned deadline_ms;   /* of a whole call, default 60000 */
     unsigned repeat_s;      /* for how long an answer is kept for repeated requests, default 600 */
     size_t max_frame;       /* bytes, default 8 MiB */
-    unsigned max_connections, max_calls_per_connection;
-    size_t max_write_queue; /* bytes waiting to be sent, per connection */
-    unsigned idle_timeout_s, handshake_timeout_s;
+    unsigned max_connections, max_connections_per_device;
+    unsigned max_calls, max_calls_per_connection; /* in flight */
+    size_t max_write_queue;                       /* bytes waiting to be sent, per connection */
+    size_t max_buffered;              /* bytes waiting to be sent, or for a message's end, in all */
+    double device_rate, officer_rate; /* calls a second; 0: any */
+    unsigned device_burst, officer_burst;
+    unsigned idle_timeout_s, handshake_timeout_s, message_timeout_s, stall_timeout_s;
     enum whorl_log_level log_level;
 };
 
@@ -83,10 +87,14 @@ struct conf_plugin {
     bool enabled;
     unsigned deadline_ms;                  /* of one call, default 20000 */
     unsigned max_calls;                    /* in flight at once, default 64 */
+    unsigned breaker_failures;             /* in a row that cut it off, default 5; 0: never */
+    unsigned breaker_wait_ms;              /* before it is tried again, default 1000 */
+    unsigned breaker_max_wait_ms;          /* the wait is doubled up to this, default 60000 */
     const struct whorl_plugin *descriptor; /* loaded for its schema and check; NULL if disabled */
     const struct whorl_settings *settings; /* NULL if disabled */
-    /* SHA-256 over all of this, the settings and where its data is: same = unchanged. Not over the
-     * module's content. */
+    uint8_t content[32];                   /* SHA-256 of the module's file; zero if disabled */
+    /* SHA-256 over all of this, the settings, where its data is and the module's content: same =
+     * unchanged. */
     uint8_t digest[32];
 };
 
@@ -111,6 +119,14 @@ typedef void conf_complaint(void *ctx, const char *file, int line, const char *t
  * started). Reports every mistake that it can find and returns NULL if there was one. Release with
  * conf_unref. Loop thread or a tool. */
 struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx);
+
+/* For tools that judge one plugin: a configuration that holds nothing but it. file: a *.conf file
+ * with its one section; NULL: every setting has its default. module: the absolute path of the
+ * shared object, whatever the file says. Relative paths in settings count from the root. Otherwise
+ * as conf_read. */
+struct conf *conf_read_plugin(const char *file, const char *module, conf_complaint *complain,
+                              void *ctx);
+
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 
