@@ -38,7 +38,7 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.8f,
      0.50f,
-     {1.80f, 0.30f},
+     {1.95f, 0.30f},
      {115, 14},
      {122, 25},
      {235, 35},
@@ -54,7 +54,7 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.8f,
      0.55f,
-     {1.86f, 0.22f},
+     {1.95f, 0.20f},
      {122, 12},
      {140, 25},
      {250, 40},
@@ -70,7 +70,7 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.6f,
      0.65f,
-     {1.66f, 0.25f},
+     {1.76f, 0.25f},
      {117, 18},
      {115, 18},
      {190, 25},
@@ -86,7 +86,7 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      999,
      1.2f,
      0.65f,
-     {1.84f, 0.15f},
+     {1.92f, 0.13f},
      {110, 14},
      {115, 15},
      {185, 20},
@@ -147,7 +147,7 @@ static float spreading(const struct finger *f, float x, float y, float theta)
 {
     float s, c;
     synth_sincos(theta, &s, &c);
-    return fold(direction_at(f, x - 6 * s, y + 6 * c) - theta) / 6;
+    return fold(direction_at(f, x - 30 * s, y + 30 * c) - direction_at(f, x + 30 * s, y - 30 * c)) / 60;
 }
 
 /* How much less likely a minutia is than it would be without its neighbours. */
@@ -175,7 +175,7 @@ static float sense_of(const struct sensor *sensor, const struct finger *f, float
     float s, c;
     synth_sincos(theta, &s, &c);
     float below = 1 - synth_step(sensor->sense_top - 40, sensor->sense_top + 40, y);
-    float odds = 1.6f * synth_sigmoid(spread / 0.006f) - sensor->sense * s * below;
+    float odds = 2.5f * synth_sigmoid(spread / 0.006f) - 0.6f * sensor->sense * s * below;
     for (unsigned i = 0; i < f->count; i++) {
         const struct spot *other = &f->spots[i];
         float dx = other->x - x, dy = other->y - y, d2 = dx * dx + dy * dy;
