@@ -38,6 +38,11 @@ struct afis_finger {
     float cover[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
 };
 
+/* --- finger.c --- */
+
+/* A packed template's fields, without what match_ops.derive adds. */
+enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out);
+
 /* --- descriptor.c --- */
 
 enum {
