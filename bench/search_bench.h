@@ -15,8 +15,9 @@
 
 _Noreturn void die(const char *what, const char *name);
 _Noreturn void die_fault(const char *what, const struct whorl_fault *fault);
-void *must_alloc(size_t size); /* zeroed, 64-byte aligned */
-double wall_seconds(void);     /* monotonic */
+void *must_alloc(size_t size);  /* zeroed, 64-byte aligned */
+double wall_seconds(void);      /* monotonic */
+double processor_seconds(void); /* of all threads of this process */
 
 /* --- numbers: search_numbers.c --- */
 
@@ -28,6 +29,10 @@ struct numbers {
 void numbers_add(struct numbers *numbers, double value);
 double numbers_at(struct numbers *numbers, double share); /* sorts; 0.5 = median; NaN: none */
 void numbers_free(struct numbers *numbers);
+
+struct timing {
+    struct numbers wall, processor; /* seconds */
+};
 
 /* Lines in a log-log diagram. */
 struct plot_line {
@@ -74,7 +79,7 @@ struct engine {
 };
 
 struct outcome {
-    double seconds;
+    double seconds, processor;
     struct gallery_result result; /* of one search */
 };
 

@@ -65,7 +65,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void run_team(struct team *team, struct member *members, unsigned threads)
+static void run_team(struct member *members, unsigned threads)
 {
     pthread_t started[THREADS_MAX];
     for (unsigned i = 1; i < threads; i++) {
@@ -112,7 +112,7 @@ static void run(const struct engine *engine, struct gallery_search **searches, s
             (struct member){&team, i * count / threads, must_alloc(gallery_search_scratch_size())};
     }
     for (bool more = true; more;) {
-        run_team(&team, members, threads);
+        run_team(members, threads);
         finish_all(&team, members, results);
         more = false;
         for (size_t k = 0; k < count; k++) {
@@ -127,10 +127,11 @@ static void run(const struct engine *engine, struct gallery_search **searches, s
 void engine_search(const struct engine *engine, const struct gallery_probe *probes, size_t count,
                    struct outcome *out)
 {
-    const double start = wall_seconds();
+    const double start = wall_seconds(), processor = processor_seconds();
     struct gallery_search *search = begin(engine, probes, count);
     run(engine, &search, 1, &out->result);
     out->seconds = wall_seconds() - start;
+    out->processor = processor_seconds() - processor;
     if (!out->result.complete) {
         die_fault("a search was not complete", &out->result.trouble);
     }

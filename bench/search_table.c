@@ -83,7 +83,7 @@ static bool is_first(const struct gallery_result *result, const char *id)
 void bench_start(struct bench *b)
 {
     struct whorl_fault fault;
-    struct probe_pair pair = {{NULL}};
+    struct probe_pair pair = {0};
     struct outcome out;
     const double start = wall_seconds();
     b->engine.gallery = gallery_open(b->dir, WHORL_STORE_WRITE, &fault);
@@ -97,6 +97,12 @@ void bench_start(struct bench *b)
     gallery_result_release(&out.result);
 }
 
+static void timed(struct timing *timing, const struct outcome *out)
+{
+    numbers_add(&timing->wall, out->seconds);
+    numbers_add(&timing->processor, out->processor);
+}
+
 /* The k-th of the people that are looked for. */
 static uint32_t person_at(const struct bench *b, uint32_t k)
 {
@@ -105,21 +111,21 @@ static uint32_t person_at(const struct bench *b, uint32_t k)
 
 void bench_searches(struct bench *b)
 {
-    struct probe_pair pair = {{NULL}};
+    struct probe_pair pair = {0};
     for (uint32_t k = 0; k < b->probes; k++) {
         struct outcome out;
         char id[16];
         snprintf(id, sizeof id, "syn%09" PRIu32, person_at(b, k));
         pair_capture(&pair, &b->population, person_at(b, k), 1);
         engine_search(&b->engine, pair.probes, 2, &out);
-        numbers_add(&b->mated, out.seconds);
+        timed(&b->mated, &out);
         b->mated_all++;
         b->mated_first += is_first(&out.result, id);
         gallery_result_release(&out.result);
 
         pair_capture(&pair, &b->population, b->people + 1 + k, 1);
         engine_search(&b->engine, pair.probes, 2, &out);
-        numbers_add(&b->non_mated, out.seconds);
+        timed(&b->non_mated, &out);
         b->wrong += out.result.above_match > 0;
         gallery_result_release(&out.result);
     }
@@ -128,7 +134,7 @@ void bench_searches(struct bench *b)
         pair_capture(&pair, &b->population, b->people + 1 + k, 1);
         pair.probes[0].position = pair.probes[1].position = 0;
         engine_search(&b->engine, pair.probes, 2, &out);
-        numbers_add(&b->unknown, out.seconds);
+        timed(&b->unknown, &out);
         gallery_result_release(&out.result);
     }
 }
@@ -155,7 +161,7 @@ static void look_for(struct bench *b, unsigned person, unsigned enrolled, unsign
     hidden_id(person, id);
     engine_search(&b->engine, probes, count, &out);
     if (count == 2) {
-        numbers_add(&b->hidden, out.seconds);
+        timed(&b->hidden, &out);
     }
     bool found = false;
     for (size_t i = 0; i < out.result.candidate_count; i++) {
@@ -199,15 +205,18 @@ void bench_waiting(struct bench *b)
         pair_capture(&pairs[k], &b->population, k % 2 ? b->people + 1 + k : 1 + k, 2);
         memcpy(probes[k], pairs[k].probes, sizeof probes[k]);
     }
-    const double start = wall_seconds();
+    const double start = wall_seconds(), processor = processor_seconds();
     for (uint32_t k = 0; k < 2 * WAITING; k++) {
         struct outcome out;
         engine_search(&b->engine, probes[k], 2, &out);
         gallery_result_release(&out.result);
     }
     b->alone = (wall_seconds() - start) / (2 * WAITING);
+    b->alone_processor = (processor_seconds() - processor) / (2 * WAITING);
+    const double before = processor_seconds();
     b->waiting = engine_flood(&b->engine, (const struct gallery_probe(*)[2])probes, 2 * WAITING) /
                  (2 * WAITING);
+    b->waiting_processor = (processor_seconds() - before) / (2 * WAITING);
 }
 
 /* ------------------------------------------------------------------ updates */
@@ -247,7 +256,7 @@ static void *update(void *arg)
 /* The mean time of searches of people who are not there, for some seconds. */
 static double search_for(struct bench *b, double seconds)
 {
-    struct probe_pair pair = {{NULL}};
+    struct probe_pair pair = {0};
     const double start = wall_seconds();
     double spent = 0;
     uint32_t count = 0;
@@ -287,7 +296,7 @@ void bench_false_matches(struct bench *b)
 {
     struct engine engine = b->engine;
     engine.possible_fpir = 0.05;
-    struct probe_pair pair = {{NULL}};
+    struct probe_pair pair = {0};
     for (uint32_t k = 0; k < b->false_matches; k++) {
         struct outcome out;
         pair_capture(&pair, &b->population, b->people + 1000000 + k, 1);
@@ -303,11 +312,13 @@ void bench_false_matches(struct bench *b)
 
 /* ------------------------------------------------------------------ the report */
 
-static void row_ms(const char *name, struct numbers *numbers)
+static void row_ms(const char *name, struct timing *timing)
 {
-    printf("| %s (%zu) | median %.1f ms, 95 %% %.1f, 99 %% %.1f |\n", name, numbers->count,
-           1e3 * numbers_at(numbers, 0.5), 1e3 * numbers_at(numbers, 0.95),
-           1e3 * numbers_at(numbers, 0.99));
+    printf("| %s (%zu) | median %.1f ms, 95 %% %.1f, 99 %% %.1f; processor %.1f, %.1f, %.1f |\n",
+           name, timing->wall.count, 1e3 * numbers_at(&timing->wall, 0.5),
+           1e3 * numbers_at(&timing->wall, 0.95), 1e3 * numbers_at(&timing->wall, 0.99),
+           1e3 * numbers_at(&timing->processor, 0.5), 1e3 * numbers_at(&timing->processor, 0.95),
+           1e3 * numbers_at(&timing->processor, 0.99));
 }
 
 static void row_loss(const char *name, const struct loss_count losses[SETS])
@@ -333,12 +344,15 @@ static void report_speed(struct bench *b)
     row_ms("search, the person is there (real prints)", &b->hidden);
     row_ms("search, the person is not there", &b->non_mated);
     row_ms("the same, fingers of unknown position", &b->unknown);
-    printf("| unknown position against known | %.1f times |\n",
-           numbers_at(&b->unknown, 0.5) / numbers_at(&b->non_mated, 0.5));
+    printf("| unknown position against known, processor | %.1f times |\n",
+           numbers_at(&b->unknown.processor, 0.5) / numbers_at(&b->non_mated.processor, 0.5));
     printf("| read by the sieve | at least %.1f GB/s in the fastest search, of %.1f GB/s |\n",
-           bytes / numbers_at(&b->mated, 0) * 1e-9, b->bandwidth * 1e-9);
-    printf("| %u searches waiting, each | %.1f ms, against %.1f ms one at a time: %.2f times |\n",
-           WAITING, 1e3 * b->waiting, 1e3 * b->alone, b->alone / b->waiting);
+           bytes / numbers_at(&b->mated.wall, 0) * 1e-9, b->bandwidth * 1e-9);
+    printf("| %u searches waiting, each | %.1f ms, against %.1f ms one at a time: %.2f times; "
+           "processor %.1f and %.1f: %.2f times |\n",
+           WAITING, 1e3 * b->waiting, 1e3 * b->alone, b->alone / b->waiting,
+           1e3 * b->waiting_processor, 1e3 * b->alone_processor,
+           b->alone_processor / b->waiting_processor);
 }
 
 void bench_report(struct bench *b)
@@ -361,7 +375,7 @@ void bench_report(struct bench *b)
            (double)b->rss / b->people, (double)b->rss_anonymous / b->people);
     if (b->built > 0) {
         printf("| building | %" PRIu32 " people in %.0f s, %.0f us of processor a finger |\n",
-               b->built, b->build_seconds, 1e6 * b->build_cpu / (2.0 * b->built));
+               b->built, b->build_seconds, 1e6 * b->build_processor / (2.0 * b->built));
     }
     printf("| writing the index | %.1f s |\n", b->index_seconds);
     if (b->false_searches > 0) {

@@ -19,14 +19,15 @@ struct bench {
     /* the gallery */
     char dir[4096];
     uint32_t people, built;
-    double build_seconds, build_cpu, index_seconds;
+    double build_seconds, build_processor, index_seconds;
 
     /* what was measured; seconds */
     double bandwidth, open_seconds, first_answer;
-    struct numbers mated, non_mated, unknown, hidden;
+    struct timing mated, non_mated, unknown, hidden;
     struct loss_count two[SETS], one[SETS];
     unsigned mated_first, mated_all, wrong;
     double alone, waiting; /* seconds a search */
+    double alone_processor, waiting_processor;
     double updates, updates_slow;
     uint64_t false_searches, false_match, false_possible;
     double false_expected[2];
