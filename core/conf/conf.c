@@ -8,6 +8,7 @@
 
 #include "core/conf/digest.h"
 #include "core/conf/sections.h"
+#include "whorl/msg.h"
 
 enum {
     FILES_MAX = 256,
@@ -147,7 +148,8 @@ static void read_files(struct reading *reading, struct files *files)
 
 static void check_outermost(struct reading *reading, const struct tree_section *root)
 {
-    static const char *const known[] = {"core", "listener", "policy", "force", "plugin", NULL};
+    static const char *const known[] = {"core",   "listener", "policy", "force",
+                                        "plugin", "monitor",  NULL};
     for (const struct tree_option *option = root->options; option; option = option->next) {
         mistake_at(reading->mistakes, (struct conf_place){root->place.file, option->line},
                    "the option \"%.60s\" stands outside of every section", option->name);
@@ -164,6 +166,7 @@ static void read_sections(struct reading *reading, struct conf *conf, const stru
 {
     struct arena *arena = reading->arena;
     struct sources cores = gather_all(arena, files->roots, files->count, "core");
+    struct sources monitors = gather_all(arena, files->roots, files->count, "monitor");
     struct sources listeners = gather_all(arena, files->roots, files->count, "listener");
     struct sources policies = gather_all(arena, files->roots, files->count, "policy");
     struct sources forces = gather_all(arena, files->roots, files->count, "force");
@@ -172,10 +175,36 @@ static void read_sections(struct reading *reading, struct conf *conf, const stru
         check_outermost(reading, files->roots[i]);
     }
     core_read(reading, conf, &cores);
+    monitor_read(reading, conf, &monitors);
     listeners_read(reading, conf, &listeners);
     plugins_read(reading, conf, &plugins, &forces);
     policies_read(reading, conf, &policies);
     forces_read(reading, conf, &forces);
+}
+
+bool conf_runtime_dir(const char *dir, char *path, size_t cap, struct whorl_fault *fault)
+{
+    struct arena arena;
+    char absolute[PATH_MAX];
+    if (dir[0] == '\0' || !realpath(dir, absolute)) {
+        return whorl_fail(fault, "", "%s: %s", dir, strerror(dir[0] == '\0' ? ENOENT : errno));
+    }
+    if (!arena_init(&arena, ARENA_SIZE)) {
+        return whorl_fail(fault, "", "out of memory");
+    }
+    struct mistakes *mistakes = arena_alloc(&arena, sizeof *mistakes);
+    struct files *files = arena_alloc(&arena, sizeof *files);
+    struct conf conf = {.dir = absolute};
+    mistakes->arena = &arena;
+    struct reading reading = {
+        .arena = &arena, .mistakes = mistakes, .dir = absolute, .name = dir, .whole = true};
+    read_files(&reading, files);
+    struct sources cores = gather_all(&arena, files->roots, files->count, "core");
+    core_read(&reading, &conf, &cores);
+    int len = snprintf(path, cap, "%s", conf.core.runtime_dir);
+    bool good = conf.core.data_dir[0] != '\0' && len > 0 && (size_t)len < cap;
+    arena_free(&arena);
+    return good || whorl_fail(fault, "", "%s: core { } does not say where data_dir is", dir);
 }
 
 /* Reads into book; its mistakes have been reported when it returns false. */
@@ -217,6 +246,76 @@ struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx)
     }
     book->references = 1;
     if (!read_book(book, dir, complain, ctx)) {
+        conf_unref(&book->conf);
+        return NULL;
+    }
+    arena_seal(&book->arena);
+    return &book->conf;
+}
+
+/* Puts the module that the caller means in the place of what the file says. */
+static void set_module(struct arena *arena, struct tree_section *plugin, const char *module)
+{
+    struct tree_option *option = arena_alloc(arena, sizeof *option);
+    struct tree_value *value = arena_alloc(arena, sizeof *value);
+    struct tree_option **at = &plugin->options;
+    while (*at && strcmp((*at)->name, "module") != 0) {
+        at = &(*at)->next;
+    }
+    *value = (struct tree_value){.text = arena_copy(arena, module), .line = plugin->place.line};
+    *option =
+        (struct tree_option){"module", value->line, 1, value, value, *at ? (*at)->next : NULL};
+    *at = option;
+}
+
+/* A file without the plugin section that is needed is answered by NULL. */
+static struct tree_section *only_plugin(struct reading *reading, const char *file)
+{
+    static const char none[] = "plugin \"subject\" { }";
+    size_t total = 0;
+    char *text = arena_copy(reading->arena, none);
+    struct tree_section *root =
+        file ? tree_read(reading->arena, reading->mistakes, file, &total)
+             : tree_parse(reading->arena, reading->mistakes, reading->name, text, sizeof none - 1);
+    struct tree_section *section = root ? root->sections : NULL;
+    if (root && (!section || section->next || strcmp(section->name, "plugin") != 0)) {
+        mistake_at(reading->mistakes, (struct conf_place){file, 0},
+                   "must hold one section, of kind \"plugin\"");
+        return NULL;
+    }
+    return section;
+}
+
+static bool read_plugin(struct book *book, const char *file, const char *module,
+                        conf_complaint *complain, void *ctx)
+{
+    struct mistakes *mistakes = arena_alloc(&book->arena, sizeof *mistakes);
+    mistakes->arena = &book->arena;
+    struct reading reading = {
+        .arena = &book->arena, .mistakes = mistakes, .dir = "/", .name = "settings"};
+    struct tree_section *section = only_plugin(&reading, file);
+    if (section) {
+        struct sources sources = {arena_alloc(&book->arena, sizeof section), 1};
+        struct sources forces = {NULL, 0};
+        sources.sections[0] = section;
+        set_module(&book->arena, section, module);
+        plugins_read(&reading, &book->conf, &sources, &forces);
+    }
+    mistakes_report(mistakes, complain, ctx);
+    return section && mistakes->count == 0;
+}
+
+struct conf *conf_read_plugin(const char *file, const char *module, conf_complaint *complain,
+                              void *ctx)
+{
+    struct book *book = calloc(1, sizeof *book);
+    if (!book || !arena_init(&book->arena, ARENA_SIZE)) {
+        free(book);
+        complain(ctx, file ? file : module, 0, "out of memory");
+        return NULL;
+    }
+    book->references = 1;
+    if (!read_plugin(book, file, module, complain, ctx)) {
         conf_unref(&book->conf);
         return NULL;
     }

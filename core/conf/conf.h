@@ -1,7 +1,7 @@
 /* The configuration: every file `*.conf` of one directory, read in order of their names.
  *
  *     core { }  listener "name" { }  policy "name" { rule "name" { } }  force "CODE" { }
- *     plugin "name" { module = …  settings { }  }
+ *     plugin "name" { module = …  settings { }  }  monitor { }
  *
  * A configuration is read-only after conf_read and reference-counted: calls in flight keep the one
  * that they started under while a reload puts another in its place. */
@@ -26,15 +26,20 @@ struct conf_place {
 };
 
 struct conf_core {
-    const char *data_dir;   /* absolute */
-    const char *plugin_dir; /* absolute; where a module without a slash is looked for */
-    unsigned workers;       /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
-    unsigned deadline_ms;   /* of a whole call, default 60000 */
-    unsigned repeat_s;      /* for how long an answer is kept for repeated requests, default 600 */
-    size_t max_frame;       /* bytes, default 8 MiB */
-    unsigned max_connections, max_calls_per_connection;
-    size_t max_write_queue; /* bytes waiting to be sent, per connection */
-    unsigned idle_timeout_s, handshake_timeout_s;
+    const char *data_dir;    /* absolute */
+    const char *runtime_dir; /* absolute; of the control socket */
+    const char *plugin_dir;  /* absolute; where a module without a slash is looked for */
+    unsigned workers;        /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
+    unsigned deadline_ms;    /* of a whole call, default 60000 */
+    unsigned repeat_s;       /* for how long an answer is kept for repeated requests, default 600 */
+    size_t max_frame;        /* bytes, default 8 MiB */
+    unsigned max_connections, max_connections_per_device;
+    unsigned max_calls, max_calls_per_connection; /* in flight */
+    size_t max_write_queue;                       /* bytes waiting to be sent, per connection */
+    size_t max_buffered;              /* bytes waiting to be sent, or for a message's end, in all */
+    double device_rate, officer_rate; /* calls a second; 0: any */
+    unsigned device_burst, officer_burst;
+    unsigned idle_timeout_s, handshake_timeout_s, message_timeout_s, stall_timeout_s;
     enum whorl_log_level log_level;
 };
 
@@ -45,7 +50,15 @@ struct conf_listener {
     uint16_t port;       /* 0: the system's choice, written to the log */
     bool tls;
     const char *certificate, *key, *client_ca, *crl; /* absolute paths; crl "" = none */
-    const char *device; /* the registered device id that plain connections count as (tls = off) */
+    const char *device;  /* the registered device id that plain connections count as (tls = off) */
+    uint8_t content[32]; /* SHA-256 of certificate, client_ca and crl; zero without TLS */
+};
+
+/* Where figures are read over HTTP; on loopback. */
+struct conf_monitor {
+    bool on;
+    const char *address; /* numeric */
+    uint16_t port;       /* 0: the system's choice, written to the log */
 };
 
 /* One row of a policy: the first that fits basis, condition and consent decides. No row: deny. */
@@ -83,16 +96,21 @@ struct conf_plugin {
     bool enabled;
     unsigned deadline_ms;                  /* of one call, default 20000 */
     unsigned max_calls;                    /* in flight at once, default 64 */
+    unsigned breaker_failures;             /* in a row that cut it off, default 5; 0: never */
+    unsigned breaker_wait_ms;              /* before it is tried again, default 1000 */
+    unsigned breaker_max_wait_ms;          /* the wait is doubled up to this, default 60000 */
     const struct whorl_plugin *descriptor; /* loaded for its schema and check; NULL if disabled */
     const struct whorl_settings *settings; /* NULL if disabled */
-    /* SHA-256 over all of this, the settings and where its data is: same = unchanged. Not over the
-     * module's content. */
+    uint8_t content[32];                   /* SHA-256 of the module's file; zero if disabled */
+    /* SHA-256 over all of this, the settings, where its data is and the module's content: same =
+     * unchanged. */
     uint8_t digest[32];
 };
 
 struct conf {
     const char *dir; /* absolute */
     struct conf_core core;
+    struct conf_monitor monitor;
     const struct conf_listener *listeners;
     size_t listener_count;
     const struct conf_policy *policies;
@@ -111,8 +129,24 @@ typedef void conf_complaint(void *ctx, const char *file, int line, const char *t
  * started). Reports every mistake that it can find and returns NULL if there was one. Release with
  * conf_unref. Loop thread or a tool. */
 struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx);
+
+/* For tools that judge one plugin: a configuration that holds nothing but it. file: a *.conf file
+ * with its one section; NULL: every setting has its default. module: the absolute path of the
+ * shared object, whatever the file says. Relative paths in settings count from the root. Otherwise
+ * as conf_read. */
+struct conf *conf_read_plugin(const char *file, const char *module, conf_complaint *complain,
+                              void *ctx);
+
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
+
+/* The runtime_dir of the configuration in dir, whatever mistakes there are in the rest of it: for
+ * commands to a running server. false with *fault when it can't be told. */
+bool conf_runtime_dir(const char *dir, char *path, size_t cap, struct whorl_fault *fault);
+
+/* Tells, in words, each difference between two configurations. */
+void conf_changes(const struct conf *before, const struct conf *after,
+                  void (*change)(void *ctx, const char *text), void *ctx);
 
 const struct conf_force *conf_find_force(const struct conf *conf, const char *code);
 const struct conf_plugin *conf_find_plugin(const struct conf *conf, const char *name);

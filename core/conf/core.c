@@ -2,6 +2,8 @@
 #include <arpa/inet.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,16 +14,26 @@
 
 enum {
     CORE_DATA_DIR,
+    CORE_RUNTIME_DIR,
     CORE_PLUGIN_DIR,
     CORE_WORKERS,
     CORE_DEADLINE,
     CORE_REPEAT,
     CORE_MAX_FRAME,
     CORE_MAX_CONNECTIONS,
+    CORE_MAX_CONNECTIONS_PER_DEVICE,
     CORE_MAX_CALLS,
+    CORE_MAX_CALLS_PER_CONNECTION,
     CORE_MAX_WRITE_QUEUE,
+    CORE_MAX_BUFFERED,
+    CORE_DEVICE_RATE,
+    CORE_DEVICE_BURST,
+    CORE_OFFICER_RATE,
+    CORE_OFFICER_BURST,
     CORE_IDLE_TIMEOUT,
     CORE_HANDSHAKE_TIMEOUT,
+    CORE_MESSAGE_TIMEOUT,
+    CORE_STALL_TIMEOUT,
     CORE_LOG_LEVEL,
     CORE_COUNT,
 };
@@ -30,6 +42,8 @@ static const struct whorl_setting core_settings[CORE_COUNT] = {
     [CORE_DATA_DIR] = {"data_dir", WHORL_SETTING_STRING,
                        WHORL_SETTING_REQUIRED | WHORL_SETTING_PATH, NULL, 1, 1024,
                        "where everything is kept, a folder per plugin"},
+    [CORE_RUNTIME_DIR] = {"runtime_dir", WHORL_SETTING_STRING, WHORL_SETTING_PATH, NULL, 0, 1024,
+                          "where the control socket of the running server is"},
     [CORE_PLUGIN_DIR] = {"plugin_dir", WHORL_SETTING_STRING, WHORL_SETTING_PATH, NULL, 0, 1024,
                          "where modules without a slash in their name are"},
     [CORE_WORKERS] = {"workers", WHORL_SETTING_INTEGER, 0, "0", 0, 1024,
@@ -41,14 +55,34 @@ static const struct whorl_setting core_settings[CORE_COUNT] = {
                         "bytes of one message"},
     [CORE_MAX_CONNECTIONS] = {"max_connections", WHORL_SETTING_INTEGER, 0, "10000", 1, 1000000,
                               "devices connected at once"},
-    [CORE_MAX_CALLS] = {"max_calls_per_connection", WHORL_SETTING_INTEGER, 0, "64", 1, 65536,
-                        "calls of one connection in flight at once"},
-    [CORE_MAX_WRITE_QUEUE] = {"max_write_queue", WHORL_SETTING_INTEGER, 0, "16777216", 65536,
+    [CORE_MAX_CONNECTIONS_PER_DEVICE] = {"max_connections_per_device", WHORL_SETTING_INTEGER, 0,
+                                         "64", 1, 1000000, "connections of one device at once"},
+    [CORE_MAX_CALLS] = {"max_calls", WHORL_SETTING_INTEGER, 0, "4096", 1, 65536,
+                        "calls in flight at once, of all connections"},
+    [CORE_MAX_CALLS_PER_CONNECTION] = {"max_calls_per_connection", WHORL_SETTING_INTEGER, 0, "64",
+                                       1, 65536, "calls of one connection in flight at once"},
+    [CORE_MAX_WRITE_QUEUE] = {"max_write_queue", WHORL_SETTING_INTEGER, 0, "4194304", 65536,
                               1073741824, "bytes waiting to be sent on one connection"},
+    [CORE_MAX_BUFFERED] = {"max_buffered", WHORL_SETTING_INTEGER, 0, "1073741824", 1048576,
+                           1099511627776,
+                           "bytes of all connections waiting to be sent, or for "
+                           "the end of their message"},
+    [CORE_DEVICE_RATE] = {"device_rate", WHORL_SETTING_REAL, 0, "200", 0, 1e6,
+                          "calls a second of one device; 0: any number"},
+    [CORE_DEVICE_BURST] = {"device_burst", WHORL_SETTING_INTEGER, 0, "2000", 1, 10000000,
+                           "calls that a device may save up"},
+    [CORE_OFFICER_RATE] = {"officer_rate", WHORL_SETTING_REAL, 0, "50", 0, 1e6,
+                           "calls a second of one officer; 0: any number"},
+    [CORE_OFFICER_BURST] = {"officer_burst", WHORL_SETTING_INTEGER, 0, "500", 1, 10000000,
+                            "calls that an officer may save up"},
     [CORE_IDLE_TIMEOUT] = {"idle_timeout", WHORL_SETTING_INTEGER, 0, "300", 1, 86400,
                            "seconds of silence after which a connection is closed"},
     [CORE_HANDSHAKE_TIMEOUT] = {"handshake_timeout", WHORL_SETTING_INTEGER, 0, "10", 1, 600,
                                 "seconds that a TLS handshake may take"},
+    [CORE_MESSAGE_TIMEOUT] = {"message_timeout", WHORL_SETTING_INTEGER, 0, "120", 1, 86400,
+                              "seconds from the first byte of a message to its last"},
+    [CORE_STALL_TIMEOUT] = {"stall_timeout", WHORL_SETTING_INTEGER, 0, "30", 1, 86400,
+                            "seconds for which a peer may take nothing of what is sent"},
     [CORE_LOG_LEVEL] = {"log_level", WHORL_SETTING_STRING, 0, "info", 1, 16,
                         "debug, info, warning or error"},
 };
@@ -78,20 +112,33 @@ static unsigned processors(void)
 
 static void core_fill(struct reading *reading, struct conf_core *core, const struct field *fields)
 {
+    const char *runtime_dir = fields[CORE_RUNTIME_DIR].string;
     const char *plugin_dir = fields[CORE_PLUGIN_DIR].string;
+    const char *data_dir = fields[CORE_DATA_DIR].string;
     unsigned workers = (unsigned)fields[CORE_WORKERS].integer;
     *core = (struct conf_core){
-        .data_dir = fields[CORE_DATA_DIR].string,
+        .data_dir = data_dir,
+        .runtime_dir =
+            runtime_dir[0] != '\0' ? runtime_dir : fields_path(reading->arena, data_dir, "run"),
         .plugin_dir = plugin_dir[0] != '\0' ? plugin_dir : default_plugin_dir(reading->arena),
         .workers = workers > 0 ? workers : processors(),
         .deadline_ms = (unsigned)(fields[CORE_DEADLINE].real * 1000),
         .repeat_s = (unsigned)fields[CORE_REPEAT].integer,
         .max_frame = (size_t)fields[CORE_MAX_FRAME].integer,
         .max_connections = (unsigned)fields[CORE_MAX_CONNECTIONS].integer,
-        .max_calls_per_connection = (unsigned)fields[CORE_MAX_CALLS].integer,
+        .max_connections_per_device = (unsigned)fields[CORE_MAX_CONNECTIONS_PER_DEVICE].integer,
+        .max_calls = (unsigned)fields[CORE_MAX_CALLS].integer,
+        .max_calls_per_connection = (unsigned)fields[CORE_MAX_CALLS_PER_CONNECTION].integer,
         .max_write_queue = (size_t)fields[CORE_MAX_WRITE_QUEUE].integer,
+        .max_buffered = (size_t)fields[CORE_MAX_BUFFERED].integer,
+        .device_rate = fields[CORE_DEVICE_RATE].real,
+        .device_burst = (unsigned)fields[CORE_DEVICE_BURST].integer,
+        .officer_rate = fields[CORE_OFFICER_RATE].real,
+        .officer_burst = (unsigned)fields[CORE_OFFICER_BURST].integer,
         .idle_timeout_s = (unsigned)fields[CORE_IDLE_TIMEOUT].integer,
         .handshake_timeout_s = (unsigned)fields[CORE_HANDSHAKE_TIMEOUT].integer,
+        .message_timeout_s = (unsigned)fields[CORE_MESSAGE_TIMEOUT].integer,
+        .stall_timeout_s = (unsigned)fields[CORE_STALL_TIMEOUT].integer,
         .log_level = WHORL_LOG_INFO,
     };
 }
@@ -164,6 +211,33 @@ static bool is_address(const char *text, bool *loopback)
     }
     *loopback = inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
     return inet_pton(AF_INET6, text, &v6) == 1;
+}
+
+static void digest_file(EVP_MD_CTX *ctx, const char *path)
+{
+    uint8_t piece[4096];
+    FILE *in = path[0] != '\0' ? fopen(path, "re") : NULL;
+    for (size_t n; in != NULL && (n = fread(piece, 1, sizeof piece, in)) > 0;) {
+        EVP_DigestUpdate(ctx, piece, n);
+    }
+    EVP_DigestUpdate(ctx, "", 1); /* what one file loses another can't gain */
+    if (in != NULL) {
+        (void)fclose(in);
+    }
+}
+
+/* So that a reload can say whether certificates have changed. Files that can't be read are mistakes
+ * elsewhere. */
+static void listener_digest(struct conf_listener *listener)
+{
+    EVP_MD_CTX *ctx = listener->tls ? EVP_MD_CTX_new() : NULL;
+    if (ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1) {
+        digest_file(ctx, listener->certificate);
+        digest_file(ctx, listener->client_ca);
+        digest_file(ctx, listener->crl);
+        EVP_DigestFinal_ex(ctx, listener->content, NULL);
+    }
+    EVP_MD_CTX_free(ctx);
 }
 
 static void listener_check_address(struct reading *reading, const struct conf_listener *listener,
@@ -241,6 +315,7 @@ static void listener_read(struct reading *reading, const struct tree_section *se
     };
     listener_check_address(reading, listener, fields);
     listener_check_security(reading, listener, section, fields);
+    listener_digest(listener);
 }
 
 void listeners_read(struct reading *reading, struct conf *conf, const struct sources *sources)
@@ -260,4 +335,39 @@ void listeners_read(struct reading *reading, struct conf *conf, const struct sou
     }
     conf->listeners = list;
     conf->listener_count = sources->count;
+}
+
+enum { MONITOR_ADDRESS, MONITOR_PORT, MONITOR_COUNT };
+
+static const struct whorl_setting monitor_settings[MONITOR_COUNT] = {
+    [MONITOR_ADDRESS] = {"address", WHORL_SETTING_STRING, 0, "\"127.0.0.1\"", 2, 64,
+                         "the numeric loopback address to listen on"},
+    [MONITOR_PORT] = {"port", WHORL_SETTING_INTEGER, WHORL_SETTING_REQUIRED, NULL, 0, 65535,
+                      "the TCP port; 0: one that the system chooses"},
+};
+
+void monitor_read(struct reading *reading, struct conf *conf, const struct sources *monitors)
+{
+    conf->monitor = (struct conf_monitor){.on = monitors->count > 0, .address = ""};
+    for (size_t i = 0; i < monitors->count; i++) {
+        const struct tree_section *section = monitors->sections[i];
+        bool loopback = false;
+        if (i > 0) {
+            mistake_at(reading->mistakes, section->place,
+                       "monitor { } is there twice, first in %s:%d",
+                       monitors->sections[0]->place.file, monitors->sections[0]->place.line);
+            continue;
+        }
+        sections_refuse_inner(reading, section, NULL);
+        struct field *fields =
+            fields_read(reading, SCHEMA(monitor_settings), section, section->place, "monitor");
+        conf->monitor.address = fields[MONITOR_ADDRESS].string;
+        conf->monitor.port = (uint16_t)fields[MONITOR_PORT].integer;
+        if (!is_address(conf->monitor.address, &loopback) || !loopback) {
+            mistake_at(reading->mistakes, field_place(&fields[MONITOR_ADDRESS], section->place),
+                       "address must be a loopback address, not \"%.60s\": whoever may read it "
+                       "is not asked who they are",
+                       conf->monitor.address);
+        }
+    }
 }

@@ -3,9 +3,19 @@
 
 #include "core/conf/sections.h"
 #include "core/conf/settings.h"
+#include "core/module/identity.h"
 #include "core/module/module.h"
 
-enum { PLUGIN_ENABLED, PLUGIN_MODULE, PLUGIN_DEADLINE, PLUGIN_MAX_CALLS, PLUGIN_COUNT };
+enum {
+    PLUGIN_ENABLED,
+    PLUGIN_MODULE,
+    PLUGIN_DEADLINE,
+    PLUGIN_MAX_CALLS,
+    PLUGIN_BREAKER_FAILURES,
+    PLUGIN_BREAKER_WAIT,
+    PLUGIN_BREAKER_MAX_WAIT,
+    PLUGIN_COUNT,
+};
 
 static const struct whorl_setting plugin_settings[PLUGIN_COUNT] = {
     [PLUGIN_ENABLED] = {"enabled", WHORL_SETTING_BOOLEAN, 0, "yes", 0, 0, "whether it is loaded"},
@@ -14,6 +24,12 @@ static const struct whorl_setting plugin_settings[PLUGIN_COUNT] = {
     [PLUGIN_DEADLINE] = {"deadline", WHORL_SETTING_REAL, 0, "20", 0.1, 600, "seconds for one call"},
     [PLUGIN_MAX_CALLS] = {"max_calls", WHORL_SETTING_INTEGER, 0, "64", 1, 4096,
                           "calls in flight at once"},
+    [PLUGIN_BREAKER_FAILURES] = {"breaker_failures", WHORL_SETTING_INTEGER, 0, "5", 0, 1000,
+                                 "failed calls in a row that cut it off; 0: never"},
+    [PLUGIN_BREAKER_WAIT] = {"breaker_wait", WHORL_SETTING_REAL, 0, "1", 0.01, 3600,
+                             "seconds until it is tried again; doubled by each try that fails"},
+    [PLUGIN_BREAKER_MAX_WAIT] = {"breaker_max_wait", WHORL_SETTING_REAL, 0, "60", 0.01, 3600,
+                                 "seconds that this wait becomes at most"},
 };
 
 static void load(struct reading *reading, struct conf_plugin *plugin,
@@ -22,7 +38,8 @@ static void load(struct reading *reading, struct conf_plugin *plugin,
 {
     struct whorl_fault fault = {"", ""};
     plugin->descriptor = module_load(plugin->module, &fault);
-    if (!plugin->descriptor) {
+    if (!plugin->descriptor || !module_digest(plugin->module, plugin->content, &fault)) {
+        plugin->descriptor = NULL;
         mistake_at(reading->mistakes, module, "plugin %s: %s", plugin->name, fault.text);
         return;
     }
@@ -54,7 +71,14 @@ static void plugin_read(struct reading *reading, const struct conf *conf,
         .enabled = fields[PLUGIN_ENABLED].boolean,
         .deadline_ms = (unsigned)(fields[PLUGIN_DEADLINE].real * 1000),
         .max_calls = (unsigned)fields[PLUGIN_MAX_CALLS].integer,
+        .breaker_failures = (unsigned)fields[PLUGIN_BREAKER_FAILURES].integer,
+        .breaker_wait_ms = (unsigned)(fields[PLUGIN_BREAKER_WAIT].real * 1000),
+        .breaker_max_wait_ms = (unsigned)(fields[PLUGIN_BREAKER_MAX_WAIT].real * 1000),
     };
+    if (plugin->breaker_max_wait_ms < plugin->breaker_wait_ms) {
+        mistake_at(reading->mistakes, field_place(&fields[PLUGIN_BREAKER_MAX_WAIT], section->place),
+                   "breaker_max_wait must not be below breaker_wait");
+    }
     if (plugin->enabled && module[0] != '\0') {
         load(reading, plugin, section, field_place(&fields[PLUGIN_MODULE], section->place), forces);
     }

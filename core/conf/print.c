@@ -34,26 +34,45 @@ static void print_list(FILE *out, const char *indent, const char *name, conf_lis
     fputs("}\n", out);
 }
 
-static void print_core(const struct conf_core *core, FILE *out)
+void print_core(const struct conf_core *core, FILE *out)
 {
     static const char *const levels[] = {"debug", "info", "warning", "error"};
     const char *in = "    ";
     fputs("core {\n", out);
     print_string(out, in, "data_dir", core->data_dir);
+    print_string(out, in, "runtime_dir", core->runtime_dir);
     print_string(out, in, "plugin_dir", core->plugin_dir);
     fprintf(out, "    workers = %u\n", core->workers);
     fprintf(out, "    deadline = %g\n", core->deadline_ms / 1000.0);
     fprintf(out, "    repeat = %u\n", core->repeat_s);
     fprintf(out, "    max_frame = %zu\n", core->max_frame);
     fprintf(out, "    max_connections = %u\n", core->max_connections);
+    fprintf(out, "    max_connections_per_device = %u\n", core->max_connections_per_device);
+    fprintf(out, "    max_calls = %u\n", core->max_calls);
     fprintf(out, "    max_calls_per_connection = %u\n", core->max_calls_per_connection);
     fprintf(out, "    max_write_queue = %zu\n", core->max_write_queue);
+    fprintf(out, "    max_buffered = %zu\n", core->max_buffered);
+    fprintf(out, "    device_rate = %g\n", core->device_rate);
+    fprintf(out, "    device_burst = %u\n", core->device_burst);
+    fprintf(out, "    officer_rate = %g\n", core->officer_rate);
+    fprintf(out, "    officer_burst = %u\n", core->officer_burst);
     fprintf(out, "    idle_timeout = %u\n", core->idle_timeout_s);
     fprintf(out, "    handshake_timeout = %u\n", core->handshake_timeout_s);
+    fprintf(out, "    message_timeout = %u\n", core->message_timeout_s);
+    fprintf(out, "    stall_timeout = %u\n", core->stall_timeout_s);
     fprintf(out, "    log_level = %s\n}\n", levels[core->log_level]);
 }
 
-static void print_listener(const struct conf_listener *listener, FILE *out)
+void print_monitor(const struct conf_monitor *monitor, FILE *out)
+{
+    if (monitor->on) {
+        fputs("monitor {\n", out);
+        print_string(out, "    ", "address", monitor->address);
+        fprintf(out, "    port = %u\n}\n", monitor->port);
+    }
+}
+
+void print_listener(const struct conf_listener *listener, FILE *out)
 {
     const char *in = "    ";
     fprintf(out, "listener \"%s\" {\n", listener->name);
@@ -70,7 +89,7 @@ static void print_listener(const struct conf_listener *listener, FILE *out)
     fputs("}\n", out);
 }
 
-static void print_policy(const struct conf_policy *policy, FILE *out)
+void print_policy(const struct conf_policy *policy, FILE *out)
 {
     const char *in = "        ";
     fprintf(out, "policy \"%s\" {\n", policy->name);
@@ -88,7 +107,7 @@ static void print_policy(const struct conf_policy *policy, FILE *out)
     fputs("}\n", out);
 }
 
-static void print_force(const struct conf_force *force, FILE *out)
+void print_force(const struct conf_force *force, FILE *out)
 {
     const char *in = "    ";
     fprintf(out, "force \"%s\" {\n", force->code);
@@ -156,6 +175,9 @@ void print_plugin(const struct conf_plugin *plugin, FILE *out)
     print_string(out, "    ", "module", plugin->module);
     fprintf(out, "    deadline = %g\n    max_calls = %u\n", plugin->deadline_ms / 1000.0,
             plugin->max_calls);
+    fprintf(out, "    breaker_failures = %u\n    breaker_wait = %g\n    breaker_max_wait = %g\n",
+            plugin->breaker_failures, plugin->breaker_wait_ms / 1000.0,
+            plugin->breaker_max_wait_ms / 1000.0);
     if (plugin->settings) {
         print_settings(settings_inside(plugin->settings), out);
     }
@@ -165,6 +187,7 @@ void print_plugin(const struct conf_plugin *plugin, FILE *out)
 void print_effective(const struct conf *conf, FILE *out)
 {
     print_core(&conf->core, out);
+    print_monitor(&conf->monitor, out);
     for (size_t i = 0; i < conf->listener_count; i++) {
         print_listener(&conf->listeners[i], out);
     }
