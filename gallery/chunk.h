@@ -19,6 +19,8 @@
 #define CHUNK_PRINT (AFIS_SIEVE_WORDS * 8u)
 #define CHUNK_POSITIONS 11u
 
+#define CHUNK_VOID UINT64_MAX /* the stamp of a chunk whose content was erased: zeros */
+
 /* A chunk's parts; pointers into its bytes. */
 struct chunk {
     uint32_t number; /* of the block */
@@ -43,6 +45,9 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const c
  * what is wrong, static text. */
 bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chunk,
                 const char **why);
+
+/* Marks a chunk, of which all but the header is zero already, as erased. */
+void chunk_void(uint8_t *bytes);
 
 /* Of print row i: whose it is, and where its packed template begins in the block. */
 uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i);

@@ -16,12 +16,12 @@ struct view_own {
 };
 
 struct view_keeper {
-    pthread_mutex_t mutex;   /* guards all below */
-    struct view *newest;     /* NULL: none yet */
-    struct segment *segment; /* wholly verified */
-    struct segment *opening; /* being verified */
-    bool segment_sought;     /* whether one was looked for */
-    struct view *draft;      /* being read by view_prepare */
+    pthread_mutex_t mutex;          /* guards all below */
+    struct view *newest;            /* NULL: none yet */
+    struct segment *segment;        /* wholly verified */
+    struct segment *opening;        /* being verified */
+    struct segment_identity sought; /* the file that was last looked at */
+    struct view *draft;             /* being read by view_prepare */
     size_t draft_at;
     uint64_t draft_people; /* ready in it */
 };
@@ -248,7 +248,8 @@ static struct view *get(struct gallery *gallery, MDB_txn *txn, size_t most, size
         whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
         return NULL;
     }
-    if (keeper->newest && keeper->newest->stamp == meta.stamp) {
+    if (keeper->newest && keeper->newest->stamp == meta.stamp &&
+        keeper->newest->segment == keeper->segment) {
         return view_ref(keeper->newest);
     }
     struct view *view = list_view(gallery, txn, meta.stamp, pending, fault);
@@ -266,7 +267,7 @@ static struct view *get(struct gallery *gallery, MDB_txn *txn, size_t most, size
     }
     *pending = 0;
     if (!keeper->newest || keeper->newest->stamp == NO_STAMP ||
-        keeper->newest->stamp < view->stamp) {
+        keeper->newest->stamp <= view->stamp) {
         view_unref(keeper->newest);
         keeper->newest = view_ref(view);
     }
@@ -285,20 +286,20 @@ struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t
 
 /* ------------------------------------------------------------------ preparing */
 
-/* Goes on verifying the segment. false: there is none, or it is done. */
+/* Goes on verifying the segment. false: there is none, or it is done, or it is damaged: *fault. */
 static bool verify_segment(struct gallery *gallery, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
-    bool missing;
-    if (!keeper->opening && keeper->segment_sought &&
-        !segment_replaced(keeper->segment, gallery->dir)) {
-        return false;
-    }
     if (!keeper->opening) {
-        keeper->segment_sought = true;
+        struct segment_identity now = segment_identify(gallery->dir);
+        bool missing;
+        if (segment_same(&now, &keeper->sought)) {
+            return false;
+        }
+        keeper->sought = now;
         keeper->opening = segment_open(gallery->dir, &missing, fault);
         if (!keeper->opening) {
-            return false; /* missing or damaged: chunks are made from blocks */
+            return false;
         }
     }
     if (!segment_verify(keeper->opening, VERIFY_CHUNKS, fault)) {
@@ -341,10 +342,9 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_
                                   uint64_t *of, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
-    struct whorl_fault damaged;
     size_t pending = 0;
-    if (!keeper->draft && verify_segment(gallery, &damaged)) {
-        return GALLERY_PREPARING;
+    if (!keeper->draft && (verify_segment(gallery, fault) || fault->text[0])) {
+        return GALLERY_PREPARING; /* without a segment, chunks are made from blocks */
     }
     if (!keeper->draft) {
         struct view *view = get(gallery, txn, PREPARE_BLOCKS, &pending, fault);
@@ -373,6 +373,7 @@ enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint6
                                 struct whorl_fault *fault)
 {
     *people = *of = 0;
+    *fault = (struct whorl_fault){{0}, {0}};
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
     if (!txn) {
         return GALLERY_PREPARE_FAILED;

@@ -65,7 +65,9 @@ struct gallery_search;
  * for others. Any thread. */
 bool gallery_prepare(struct gallery *gallery, struct whorl_fault *fault);
 
-/* The same in pieces of about 10 ms. *people of *of are done; *of 0: not known yet. */
+/* The same in pieces of about 10 ms. *people of *of are done; *of 0: not known yet. Where the file
+ * is damaged, fault->text says so once, beside GALLERY_PREPARING: what it held is then made anew.
+ */
 enum gallery_ready { GALLERY_READY, GALLERY_PREPARING, GALLERY_PREPARE_FAILED };
 enum gallery_ready gallery_prepare_step(struct gallery *gallery, uint64_t *people, uint64_t *of,
                                         struct whorl_fault *fault);
