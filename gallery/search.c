@@ -9,7 +9,7 @@
 
 #define STEP_NS 8000000LL
 #define ROUNDS_MAX 4u      /* after these, finish reads what still changes itself */
-#define BEGIN_BLOCKS 2048u /* changed ones that begin reads itself */
+#define BEGIN_BLOCKS 8192u /* changed ones that begin reads itself: half a second at most */
 #define PEOPLE_ALL 500u    /* of a gallery this small everyone is compared */
 
 /* How many people a stage looks at: that share of the gallery, at least so many. The shares are

@@ -21,7 +21,8 @@ struct view_keeper {
     struct segment *segment;        /* wholly verified */
     struct segment *opening;        /* being verified */
     struct segment_identity sought; /* the file that was last looked at */
-    struct view *draft;             /* being read by view_prepare */
+    struct view *draft;             /* being read by view_prepare ... */
+    struct view *draft_base;        /* ... since this one */
     size_t draft_at;
     uint64_t draft_people; /* ready in it */
 };
@@ -70,6 +71,7 @@ void view_keeper_free(struct view_keeper *keeper)
     }
     view_unref(keeper->newest);
     view_unref(keeper->draft);
+    view_unref(keeper->draft_base);
     segment_unref(keeper->segment);
     segment_unref(keeper->opening);
     pthread_mutex_destroy(&keeper->mutex);
@@ -96,11 +98,15 @@ static bool take_known(const struct view *known, size_t *at, const struct segmen
         return false;
     }
     const struct view_chunk *chunk = &known->chunks[*at];
+    if (chunk->number == to->number) {
+        to->earlier = chunk->bytes; /* the keeper keeps that view until this one is made */
+    }
     if (chunk->number != to->number || !same_version(chunk, to->stamp, to->checksum) ||
         (!chunk->bytes && !chunk->why) ||
         (chunk->bytes && !chunk->own && known->segment != segment)) {
         return false;
     }
+    to->earlier = NULL;
     to->bytes = chunk->bytes;
     to->why = chunk->why;
     to->own = chunk->own;
@@ -126,6 +132,7 @@ static bool take_stored(const struct segment *segment, uint32_t *at, struct view
         (to->checksum != 0 && chunk.block_checksum != to->checksum)) {
         return false;
     }
+    to->earlier = NULL;
     to->bytes = segment->bytes + segment->offset[*at];
     return true;
 }
@@ -204,6 +211,8 @@ static void read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_
     const char *why;
     MDB_val key = {sizeof chunk->number, &chunk->number}, value;
     struct index_entry entry;
+    const uint8_t *earlier = chunk->earlier;
+    chunk->earlier = NULL;
     int rc = mdb_get(txn, gallery->index, &key, &value);
     if (rc == 0) {
         rc = index_decode(&key, &value, &entry);
@@ -217,7 +226,10 @@ static void read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_
     } else if (rc != 0 && !why) {
         why = mdb_strerror(rc);
     }
-    uint8_t *made = why ? NULL : chunk_make(bytes, &info, &why);
+    struct chunk before;
+    const char *ignored;
+    bool known = earlier && chunk_open(earlier, SIZE_MAX, false, &before, &ignored);
+    uint8_t *made = why ? NULL : chunk_make(bytes, &info, known ? &before : NULL, &why);
     struct view_own *own = made ? calloc(1, sizeof *own) : NULL;
     if (!own) {
         free(made);
@@ -332,8 +344,9 @@ static void read_draft(const struct gallery *gallery, MDB_txn *txn)
     if (keeper->draft_at == draft->count) {
         view_unref(keeper->newest);
         draft->stamp = NO_STAMP;
+        view_unref(keeper->draft_base);
         keeper->newest = draft;
-        keeper->draft = NULL;
+        keeper->draft = keeper->draft_base = NULL;
     }
 }
 
@@ -357,6 +370,7 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_
             return GALLERY_PREPARE_FAILED;
         }
         keeper->draft = list_view(gallery, txn, NO_STAMP, &pending, fault);
+        keeper->draft_base = keeper->draft && keeper->newest ? view_ref(keeper->newest) : NULL;
         keeper->draft_at = 0;
         keeper->draft_people = 0;
     }
