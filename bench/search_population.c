@@ -17,8 +17,8 @@ enum { FINGERS = 2 * PEOPLE_A_SET, PRINTS = FINGERS * IMPRESSIONS, RESAMPLES = 1
 
 static const double thresholds[THRESHOLDS] = {5, 10, 20}; /* dB */
 
-/* What the sieve keeps at its deepest, of a gallery of how many people. */
-#define KEPT 0.005
+/* What the sieve keeps (gallery/search.c), of a gallery of how many people. */
+#define KEPT 0.02
 #define NATIONAL 9e6
 
 /* Where the sieve's cut lies for a share of the made-up people, and where for the same share of

@@ -28,7 +28,7 @@ struct bench {
     unsigned mated_first, mated_all, wrong;
     double alone, waiting; /* seconds a search */
     double alone_processor, waiting_processor;
-    double updates, updates_slow;
+    double updates, updates_slow, updates_most; /* people a second, and a ratio */
     uint64_t false_searches, false_match, false_possible;
     double false_expected[2];
     uint64_t rss, rss_anonymous, disk;
