@@ -9,7 +9,7 @@
  * matcher (afis/match.h): a few at first, more as long as none of them is a match, a fixed share of
  * the gallery in the end. In a small gallery everyone is compared. Only who was compared can be a
  * candidate: the share is chosen so that hardly anyone is lost whom the matcher would have found
- * (docs/scale.md has the figures). Nothing of the gallery is left out of the ranking, and the
+ * (docs/search.md has the figures). Nothing of the gallery is left out of the ranking, and the
  * same gallery and probe always end in the same result, however many threads step.
  *
  * Consistency. Steps read in short transactions of their own, so people may be added, replaced or
