@@ -71,7 +71,8 @@ static uint64_t audit_reserve(const struct flow *flow)
     return tenth > RECORD_DEADLINE_MS ? RECORD_DEADLINE_MS : tenth;
 }
 
-/* Replies to everybody who waits, and keeps the reply for repeats. */
+/* Replies to everybody who waits, and keeps the reply for repeats. The transaction's record is of
+ * the answer to the first; those who joined get it as any repeat does. */
 static void flow_reply(struct flow *flow, struct repeat_reply *reply)
 {
     struct identify *identify = flow->identify;
@@ -79,7 +80,10 @@ static void flow_reply(struct flow *flow, struct repeat_reply *reply)
     flow->replied = true;
     for (size_t i = 0; i < flow->waiter_count; i++) {
         uint64_t call = flow->waiters[i].call;
-        if (reply->result != NULL) {
+        if (reply->result != NULL && i > 0) {
+            disclose(identify, flow->setup, &flow->who, flow->request.request_id, flow->transaction,
+                     call, reply->result, reply->len);
+        } else if (reply->result != NULL) {
             replies->result(replies->ctx, call, reply->result, reply->len);
         } else {
             replies->error(replies->ctx, call, reply->code, reply->where, reply->message, 0);

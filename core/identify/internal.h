@@ -114,6 +114,14 @@ void flow_tick(struct flow *flow);
 struct flow *flow_new(struct identify *identify);
 void flow_free(struct flow *flow);
 
+/* disclose.c */
+
+/* Answers the call with a result that has gone out before, once a record of that is durable; or
+ * with an error. who: of the call. The result is copied. */
+void disclose(struct identify *identify, struct setup *setup, const struct identity *who,
+              const char *request_id, const char *transaction, uint64_t call, const uint8_t *result,
+              size_t len);
+
 /* message.c: what goes to a backend. false: out of (locked) memory. */
 bool message_search(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message);
 bool message_lookup(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message);
@@ -131,9 +139,11 @@ void message_person(msgpack_packer *pk, const struct person *person, const char 
 void record_identify(const struct flow *flow, msgpack_sbuffer *out);
 void record_lookup(const struct check *check, msgpack_sbuffer *out);
 void record_refused(const struct identity *who, const char *request_id,
-                    const struct refusal *refusal, msgpack_sbuffer *out);
+                    const struct refusal *refusal, const struct conf *conf, msgpack_sbuffer *out);
 void record_outcome(const struct identity *who, const struct decoded_outcome *outcome,
-                    msgpack_sbuffer *out);
+                    const struct conf *conf, msgpack_sbuffer *out);
+void record_disclosure(const struct identity *who, const char *request_id, const char *transaction,
+                       const struct conf *conf, msgpack_sbuffer *out);
 void record_server(const char *event, const struct conf *conf, const uint8_t *before,
                    msgpack_sbuffer *out);
 

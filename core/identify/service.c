@@ -224,7 +224,7 @@ static void turn_away(struct identify *identify, const struct identify_caller *c
     }
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    record_refused(who, request_id, refusal, &packed);
+    record_refused(who, request_id, refusal, identify->setup->conf, &packed);
     const char *force = who->officer.force[0] != '\0' ? who->officer.force : who->device.force;
     send_record(errand, NULL, force, &packed, refused_written);
 }
@@ -345,7 +345,7 @@ static bool outcome(struct identify *identify, const struct identify_caller *cal
     memcpy(errand->transaction, decoded.transaction, sizeof errand->transaction);
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    record_outcome(who, &decoded, &packed);
+    record_outcome(who, &decoded, identify->setup->conf, &packed);
     send_record(errand, errand->transaction, who->force->code, &packed, outcome_written);
     return true;
 }
@@ -390,7 +390,8 @@ static bool repeated(struct flow *flow, const struct identify_caller *caller,
         }
         flow_join(running, caller->connection, caller->call);
     } else if (entry->reply.result != NULL) {
-        replies->result(replies->ctx, caller->call, entry->reply.result, entry->reply.len);
+        disclose(identify, flow->setup, &flow->who, flow->request.request_id, entry->transaction,
+                 caller->call, entry->reply.result, entry->reply.len);
     } else {
         replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
                        entry->reply.message, 0);

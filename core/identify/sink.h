@@ -15,6 +15,9 @@ void sink_queue_unref(struct sink_queue *queue);
 /* Messages that wait. */
 size_t sink_queue_waiting(const struct sink_queue *queue);
 
+/* Whether the sink could not store the last records that it was given. */
+bool sink_failing(const struct sink_queue *queue);
+
 /* One audit record: a packed map. */
 struct sink_record {
     const uint8_t *bytes;
@@ -27,6 +30,12 @@ struct sink_receipt {
     bool stored;
     int64_t position; /* log index of the last record, if stored */
 };
+
+/* Reads what a sink answers: {stored: true, position, hash}, or {stored: false, reason}, whose
+ * reason goes to fault->text. Leaves receipt->sink alone. false with *fault if it is neither.
+ * Pure function. */
+bool sink_receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *receipt,
+                       struct whorl_fault *fault);
 
 /* stored: there is at least one sink and every one of them has stored all the records. The
  * receipts live until the return. */

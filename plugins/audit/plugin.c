@@ -5,14 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "plugins/audit/note.h"
+#include "whorl/answer.h"
 #include "whorl/msg.h"
 
 #define CALL_RECORDS_MAX 1000u
 #define GROUP_RECORDS 1024u            /* records that share a transaction, the last call's extra */
 #define GROUP_BYTES ((size_t)16 << 20) /* the same for their bytes */
 #define REASON_MAX 400u
+#define CHECKPOINT_MS 750 /* under load; with the time that it takes, less than a second */
 
 /* A call that waits for its turn. */
 struct waiting {
@@ -20,9 +23,17 @@ struct waiting {
     uint64_t call;
     const uint8_t *message; /* the host's, until the call is completed */
     size_t len;
-    struct whorl_msg msg; /* parsed by the writer thread */
-    const msgpack_object_array *records;
     size_t last; /* index in the group of its last record */
+};
+
+/* Records of several calls that go into one transaction. Writer thread only. */
+struct group {
+    struct waiting *first, **end;
+    struct audit_record *records;
+    struct audit_head *heads;
+    size_t count, cap, bytes;
+    msgpack_zone *zone;         /* of the message that is being parsed */
+    struct whorl_answer answer; /* that is being written */
 };
 
 struct instance {
@@ -33,116 +44,114 @@ struct instance {
     pthread_cond_t moved;
     struct waiting *first, **end;
     bool stopping;
+    struct group group;
     bool failing; /* the last transaction failed; writer thread only */
-};
-
-/* Records of several calls that go into one transaction. Writer thread only. */
-struct group {
-    struct waiting *first, **end;
-    struct audit_record *records;
-    struct audit_head *heads;
-    size_t count, cap, bytes;
 };
 
 /* ------------------------------------------------------------------ answers */
 
-static void answer_stored(const struct whorl_host *host, uint64_t call,
+static void answer_stored(const struct whorl_host *host, struct group *group, uint64_t call,
                           const struct audit_head *head)
 {
-    msgpack_sbuffer out;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 3);
-    whorl_put_bool(&pk, "stored", true);
-    whorl_put_int(&pk, "position", (int64_t)(head->count - 1));
-    whorl_put_bin(&pk, "hash", head->hash, AUDIT_HASH);
-    host->complete(host, call, (const uint8_t *)out.data, out.size);
-    msgpack_sbuffer_destroy(&out);
-}
-
-static void answer_refused(const struct whorl_host *host, uint64_t call, const char *reason)
-{
-    msgpack_sbuffer out;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 2);
-    whorl_put_bool(&pk, "stored", false);
-    whorl_put_str(&pk, "reason", reason);
-    host->complete(host, call, (const uint8_t *)out.data, out.size);
-    msgpack_sbuffer_destroy(&out);
-}
-
-static void drop(struct waiting *waiting)
-{
-    whorl_msg_release(&waiting->msg);
-    free(waiting);
+    msgpack_packer *pk = &group->answer.pk;
+    msgpack_pack_map(pk, 3);
+    whorl_put_bool(pk, "stored", true);
+    whorl_put_int(pk, "position", (int64_t)(head->count - 1));
+    whorl_put_bin(pk, "hash", head->hash, AUDIT_HASH);
+    whorl_answer_give(&group->answer, host, call, WHORL_ROLE_SINK);
 }
 
 /* ------------------------------------------------------------------ one group */
 
-/* Parses a call's message and checks every record in it. */
-static bool parse(struct waiting *waiting, struct whorl_fault *fault)
+static bool check_records(const msgpack_object_array *records, struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; i < records->size; i++) {
+        const msgpack_object *record = &records->ptr[i];
+        struct whorl_fault bad = {{0}, "must be a bin"};
+        if (record->type == MSGPACK_OBJECT_BIN &&
+            audit_record_check((const uint8_t *)record->via.bin.ptr, record->via.bin.size, &bad)) {
+            continue;
+        }
+        char where[32];
+        snprintf(where, sizeof(where), "records[%u]", i);
+        return whorl_fail(fault, where, "%s", bad.text);
+    }
+    return true;
+}
+
+/* Parses a call's message, into the zone, and checks every record in it. NULL with *fault. */
+static const msgpack_object_array *parse(const struct waiting *waiting, msgpack_zone *zone,
+                                         struct whorl_fault *fault)
 {
     struct whorl_field fields[] = {
         {"op", WHORL_FIELD_STR, true, 1, 16, NULL},
         {"records", WHORL_FIELD_ARRAY, true, 1, CALL_RECORDS_MAX, NULL},
     };
-    if (!whorl_msg_parse(waiting->message, waiting->len, &waiting->msg, fault) ||
-        !whorl_fields_read_lenient(&waiting->msg.root, "", fields, 2, fault))
-        return false;
-    if (!whorl_str_is(fields[0].value, "record"))
-        return whorl_fail(fault, "op", "a sink takes \"record\" only");
-    waiting->records = &fields[1].value->via.array;
-    for (uint32_t i = 0; i < waiting->records->size; i++) {
-        const msgpack_object *record = &waiting->records->ptr[i];
-        char where[32];
-        struct whorl_fault bad;
-        snprintf(where, sizeof(where), "records[%u]", i);
-        if (record->type != MSGPACK_OBJECT_BIN)
-            return whorl_fail(fault, where, "must be a bin");
-        if (!audit_record_check((const uint8_t *)record->via.bin.ptr, record->via.bin.size, &bad))
-            return whorl_fail(fault, where, "%s", bad.text);
+    msgpack_object root;
+    size_t used = 0;
+    msgpack_zone_clear(zone);
+    if (whorl_msg_walk(waiting->message, waiting->len, waiting->len, &used, fault) !=
+        WHORL_MSG_WHOLE) {
+        return NULL;
     }
-    return true;
+    if (used != waiting->len) {
+        whorl_fail(fault, "", "byte %zu: bytes are left over after the message", used);
+        return NULL;
+    }
+    if (!whorl_msg_build(waiting->message, used, zone, &root, fault) ||
+        !whorl_fields_read_lenient(&root, "", fields, 2, fault)) {
+        return NULL;
+    }
+    if (!whorl_str_is(fields[0].value, "record")) {
+        whorl_fail(fault, "op", "a sink takes \"record\" only");
+        return NULL;
+    }
+    const msgpack_object_array *records = &fields[1].value->via.array;
+    return check_records(records, fault) ? records : NULL;
 }
 
 static bool make_room(struct group *group, size_t count)
 {
-    if (count <= group->cap)
+    if (count <= group->cap) {
         return true;
+    }
     size_t cap = group->cap == 0 ? GROUP_RECORDS : group->cap;
-    while (cap < count)
+    while (cap < count) {
         cap *= 2;
+    }
     struct audit_record *records = realloc(group->records, cap * sizeof(*records));
-    if (records != NULL)
+    if (records != NULL) {
         group->records = records;
+    }
     struct audit_head *heads = realloc(group->heads, cap * sizeof(*heads));
-    if (heads != NULL)
+    if (heads != NULL) {
         group->heads = heads;
-    if (records != NULL && heads != NULL)
+    }
+    if (records != NULL && heads != NULL) {
         group->cap = cap;
+    }
     return group->cap >= count;
 }
 
 /* Puts a call's records into the group, or answers it at once when that can't be. */
 static void join(struct instance *instance, struct group *group, struct waiting *waiting)
 {
-    struct whorl_fault fault;
-    bool ok = parse(waiting, &fault);
-    if (ok && !make_room(group, group->count + waiting->records->size))
-        ok = whorl_fail(&fault, "", "out of memory");
-    if (!ok) {
+    struct whorl_fault fault = {{0}, {0}};
+    const msgpack_object_array *records = parse(waiting, group->zone, &fault);
+    if (records != NULL && !make_room(group, group->count + records->size)) {
+        whorl_fail(&fault, "", "out of memory");
+        records = NULL;
+    }
+    if (records == NULL) {
         char reason[REASON_MAX];
         snprintf(reason, sizeof(reason), "%s%s%s", fault.where, fault.where[0] != '\0' ? ": " : "",
                  fault.text);
-        answer_refused(instance->host, waiting->call, reason);
-        drop(waiting);
+        whorl_answer_refuse(instance->host, waiting->call, WHORL_ROLE_SINK, reason);
+        free(waiting);
         return;
     }
-    for (uint32_t i = 0; i < waiting->records->size; i++) {
-        const msgpack_object_bin *bin = &waiting->records->ptr[i].via.bin;
+    for (uint32_t i = 0; i < records->size; i++) {
+        const msgpack_object_bin *bin = &records->ptr[i].via.bin;
         group->records[group->count++] =
             (struct audit_record){.bytes = (const uint8_t *)bin->ptr, .len = bin->size};
         group->bytes += bin->size;
@@ -156,8 +165,9 @@ static void join(struct instance *instance, struct group *group, struct waiting 
 static void tell(struct instance *instance, bool ok, const char *why)
 {
     char text[REASON_MAX];
-    if (instance->failing == !ok)
+    if (instance->failing == !ok) {
         return;
+    }
     instance->failing = !ok;
     snprintf(text, sizeof(text),
              ok ? "audit records are stored again"
@@ -171,16 +181,18 @@ static void write_group(struct instance *instance, struct group *group)
     struct whorl_fault fault = {{0}, {0}};
     bool ok = group->count == 0 ||
               audit_log_append(instance->log, group->records, group->count, group->heads, &fault);
-    if (group->count > 0)
+    if (group->count > 0) {
         tell(instance, ok, fault.text);
+    }
     while (group->first != NULL) {
         struct waiting *waiting = group->first;
         group->first = waiting->next;
-        if (ok)
-            answer_stored(instance->host, waiting->call, &group->heads[waiting->last]);
-        else
-            answer_refused(instance->host, waiting->call, fault.text);
-        drop(waiting);
+        if (ok) {
+            answer_stored(instance->host, group, waiting->call, &group->heads[waiting->last]);
+        } else {
+            whorl_answer_refuse(instance->host, waiting->call, WHORL_ROLE_SINK, fault.text);
+        }
+        free(waiting);
     }
     group->end = &group->first;
     group->count = group->bytes = 0;
@@ -194,8 +206,9 @@ static struct waiting *take_first(struct instance *instance)
     if (waiting != NULL) {
         instance->first = waiting->next;
         waiting->next = NULL;
-        if (instance->first == NULL)
+        if (instance->first == NULL) {
             instance->end = &instance->first;
+        }
     }
     return waiting;
 }
@@ -204,50 +217,62 @@ static struct waiting *take_first(struct instance *instance)
 static struct waiting *next_call(struct instance *instance, bool wait)
 {
     pthread_mutex_lock(&instance->mutex);
-    while (wait && instance->first == NULL && !instance->stopping)
+    while (wait && instance->first == NULL && !instance->stopping) {
         pthread_cond_wait(&instance->moved, &instance->mutex);
+    }
     struct waiting *waiting = take_first(instance);
     pthread_mutex_unlock(&instance->mutex);
     return waiting;
 }
 
-/* The checkpoint follows at leisure: when nothing waits, and now and then when something always
- * does. A failure is not the records': they are durable. */
+static int64_t now_ms(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (int64_t)at.tv_sec * 1000 + at.tv_nsec / 1000000;
+}
+
+/* Every transaction signs what it leaves; the file beside the database, which shows a rollback of
+ * the database, follows when nothing waits, and at least once a second when something always does.
+ * A failure is not the records': they are durable. */
 static void write_checkpoint(struct instance *instance)
 {
     struct whorl_fault fault;
     char text[REASON_MAX];
-    if (audit_log_checkpoint(instance->log, &fault))
+    if (audit_log_checkpoint(instance->log, &fault)) {
         return;
+    }
     snprintf(text, sizeof(text), "the audit log's checkpoint lags behind: %s", fault.text);
     instance->host->log(instance->host, WHORL_LOG_WARNING, text);
 }
 
 static void *write_on(void *arg)
 {
-    enum { BUSY_GROUPS = 64 }; /* groups after which a checkpoint is written anyway */
     struct instance *instance = arg;
-    struct group group = {.end = &group.first};
-    unsigned unsigned_groups = 0;
+    struct group *group = &instance->group;
+    bool behind = false; /* the file is, since the time below */
+    int64_t since = 0;
     for (;;) {
-        struct waiting *waiting = next_call(instance, unsigned_groups == 0);
-        if (waiting == NULL && unsigned_groups == 0)
+        struct waiting *waiting = next_call(instance, !behind);
+        if (waiting == NULL && !behind) {
             break;
+        }
         while (waiting != NULL) {
-            join(instance, &group, waiting);
-            bool full = group.count >= GROUP_RECORDS || group.bytes >= GROUP_BYTES;
+            join(instance, group, waiting);
+            bool full = group->count >= GROUP_RECORDS || group->bytes >= GROUP_BYTES;
             waiting = full ? NULL : next_call(instance, false);
         }
-        bool wrote = group.count > 0;
-        write_group(instance, &group);
-        unsigned_groups += wrote;
-        if (unsigned_groups >= BUSY_GROUPS || (unsigned_groups > 0 && !wrote)) {
+        bool wrote = group->count > 0;
+        if (wrote && !behind) {
+            since = now_ms();
+        }
+        behind = behind || wrote;
+        write_group(instance, group);
+        if (behind && (!wrote || now_ms() - since >= CHECKPOINT_MS)) {
             write_checkpoint(instance);
-            unsigned_groups = 0;
+            behind = false;
         }
     }
-    free(group.records);
-    free(group.heads);
     return NULL;
 }
 
@@ -255,10 +280,25 @@ static void *write_on(void *arg)
 
 static int check(const struct whorl_settings *settings, struct whorl_fault *fault)
 {
-    if (audit_origin_valid(settings->string(settings, NULL, "origin")))
+    if (audit_origin_valid(settings->string(settings, NULL, "origin"))) {
         return 0;
+    }
     whorl_fail(fault, "origin", "must be printable ASCII without spaces and +");
     return -1;
+}
+
+static void release(struct instance *instance)
+{
+    audit_log_close(instance->log);
+    if (instance->group.zone != NULL) {
+        msgpack_zone_free(instance->group.zone);
+    }
+    whorl_answer_drop(&instance->group.answer);
+    free(instance->group.records);
+    free(instance->group.heads);
+    pthread_cond_destroy(&instance->moved);
+    pthread_mutex_destroy(&instance->mutex);
+    free(instance);
 }
 
 static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
@@ -270,24 +310,29 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     }
     instance->host = host;
     instance->end = &instance->first;
+    instance->group.end = &instance->group.first;
+    whorl_answer_begin(&instance->group.answer);
     pthread_mutex_init(&instance->mutex, NULL);
     pthread_cond_init(&instance->moved, NULL);
     const struct whorl_settings *settings = host->settings;
     const char *key = settings->string(settings, NULL, "key");
-    instance->log = audit_log_open(host->data_dir, settings->string(settings, NULL, "origin"),
-                                   key[0] != '\0' ? key : NULL, fault);
-    if (instance->log != NULL) {
-        int rc = pthread_create(&instance->writer, NULL, write_on, instance);
-        if (rc == 0) {
-            *out = instance;
-            return 0;
-        }
+    instance->group.zone = msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE);
+    if (instance->group.zone == NULL) {
+        whorl_fail(fault, "", "out of memory");
+    } else {
+        instance->log = audit_log_open(host->data_dir, settings->string(settings, NULL, "origin"),
+                                       key[0] != '\0' ? key : NULL, fault);
+    }
+    int rc =
+        instance->log != NULL ? pthread_create(&instance->writer, NULL, write_on, instance) : 0;
+    if (instance->log != NULL && rc == 0) {
+        *out = instance;
+        return 0;
+    }
+    if (rc != 0) {
         whorl_fail(fault, "", "cannot start the writer thread: %s", strerror(rc));
     }
-    audit_log_close(instance->log);
-    pthread_cond_destroy(&instance->moved);
-    pthread_mutex_destroy(&instance->mutex);
-    free(instance);
+    release(instance);
     return -1;
 }
 
@@ -296,10 +341,7 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     struct instance *instance = arg;
     struct waiting *waiting = calloc(1, sizeof(*waiting));
     if (waiting == NULL) {
-        /* {"stored": false, "reason": "out of memory"}, for which no memory is needed */
-        static const uint8_t answer[] = "\x82\xa6stored\xc2\xa6reason\xad"
-                                        "out of memory";
-        instance->host->complete(instance->host, id, answer, sizeof(answer) - 1);
+        whorl_answer_refuse(instance->host, id, WHORL_ROLE_SINK, "out of memory");
         return;
     }
     waiting->call = id;
@@ -320,10 +362,7 @@ static void stop(void *arg)
     pthread_cond_signal(&instance->moved);
     pthread_mutex_unlock(&instance->mutex);
     pthread_join(instance->writer, NULL);
-    audit_log_close(instance->log);
-    pthread_cond_destroy(&instance->moved);
-    pthread_mutex_destroy(&instance->mutex);
-    free(instance);
+    release(instance);
 }
 
 static const struct whorl_setting settings_schema[] = {

@@ -1,27 +1,23 @@
-/* The audit log and its plugin: what is acknowledged stays, and what is tampered with is found. */
+/* The audit log: what is acknowledged stays, and what is tampered with is found. */
 #include <check.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "plugin_host.h"
 #include "plugins/audit/proof.h"
+#include "whorl/msg.h"
 #include "whorl/store.h"
 
 #define FIXED 65u /* form, commitment, chain */
 #define MANY 40u
 #define ORIGIN "test.example/log"
 
-#define BYTES(literal) literal, sizeof(literal) - 1
-
 static char dir[64];
 static struct whorl_fault fault;
-extern const struct whorl_plugin whorl_plugin;
 
 static void make_folder(void)
 {
@@ -121,7 +117,7 @@ static void tamper_with(int (*with)(MDB_txn *, struct tamper *), uint64_t a, uin
 {
     struct tamper tamper = {.with = with, .a = a, .b = b, .offset = offset};
     struct whorl_store *store =
-        whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault);
+        whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 2, &fault);
     ck_assert_msg(store != NULL, "%s", fault.text);
     ck_assert(whorl_store_db(store, "entries", MDB_INTEGERKEY, &tamper.entries, &fault));
     ck_assert(whorl_store_db(store, "state", 0, &tamper.state, &fault));
@@ -441,6 +437,54 @@ START_TEST(a_log_cut_short_with_its_head_is_found_and_not_opened)
 }
 END_TEST
 
+/* Records that the checkpoint does not reach yet: the writer appends, and is stopped before the
+ * file follows. */
+static void fill_unpublished(unsigned from, unsigned count)
+{
+    struct audit_head head;
+    struct audit_log *log = open_log();
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_msg(append_one(log, from + i, 10, &head), "%s", fault.text);
+    audit_log_close(log);
+}
+
+START_TEST(records_cut_off_beyond_the_checkpoint_are_found_too)
+{
+    fill(0, 30);
+    fill_unpublished(30, 10);
+    verify(AUDIT_INTACT);
+    tamper_with(cut_short, 35, 1, 0);
+    expect_broken(35, "removed: the head's signature knows it");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not signed as far as its head says"));
+}
+END_TEST
+
+START_TEST(records_rewritten_beyond_the_checkpoint_are_found_too)
+{
+    fill(0, 30);
+    fill_unpublished(30, 10);
+    tamper_with(rewrite_with_head, 35, 0, 0);
+    expect_broken(MANY - 1, "rewritten: the head's signature");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+}
+END_TEST
+
+static int unsign_head(MDB_txn *txn, struct tamper *t)
+{
+    MDB_val key = {.mv_size = 4, .mv_data = "note"};
+    return mdb_del(txn, t->state, &key, NULL);
+}
+
+START_TEST(a_head_without_its_signature_is_found_and_not_opened)
+{
+    fill(0, MANY);
+    tamper_with(unsign_head, 0, 0, 0);
+    expect_broken(MANY - 1, "forged: the head's signature");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+}
+END_TEST
+
 START_TEST(an_older_copy_of_the_database_is_found)
 {
     fill(0, 10);
@@ -478,6 +522,23 @@ START_TEST(a_forged_checkpoint_is_found)
 }
 END_TEST
 
+static struct audit_signer forger;
+
+/* Signs what is left of the log with the forger's key. */
+static int sign_head_again(MDB_txn *txn, struct tamper *t)
+{
+    uint8_t root[AUDIT_HASH];
+    char note[AUDIT_NOTE_CAP];
+    struct audit_tree tree = {.txn = txn, .entries = t->entries, .ctx = EVP_MD_CTX_new()};
+    ck_assert_int_eq(mdb_dbi_open(txn, "tree", MDB_INTEGERKEY, &tree.tree), 0);
+    ck_assert_int_eq(audit_tree_root(&tree, t->a, root), 0);
+    EVP_MD_CTX_free(tree.ctx);
+    ck_assert(audit_note_sign(&forger, t->a, root, note, &fault));
+    MDB_val key = {.mv_size = 4, .mv_data = "note"},
+            value = {.mv_size = strlen(note), .mv_data = note};
+    return mdb_put(txn, t->state, &key, &value, 0);
+}
+
 /* Cuts the log short and signs a new checkpoint with a key of one's own: seen by whoever knows the
  * right verifier key. */
 START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
@@ -489,7 +550,6 @@ START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
     tamper_with(cut_short, 30, 1, 0);
     shell("rm '%s/checkpoint' '%s/checkpoint.key'");
     ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault)); /* makes a key, no checkpoint */
-    struct audit_signer forger;
     char path[96], note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP];
     snprintf(path, sizeof(path), "%s/checkpoint.key", dir);
     ck_assert(audit_signer_open(path, ORIGIN, false, &forger, &fault));
@@ -501,9 +561,12 @@ START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
     FILE *file = fopen(path, "w");
     fputs(note, file);
     fclose(file);
+    tamper_with(sign_head_again, 30, 0, 0);
     EVP_PKEY_free(forger.key);
-    ck_assert_int_eq(audit_verify(dir, vkey, NULL, NULL, &report, &fault), AUDIT_INTACT);
-    ck_assert_int_eq(audit_verify(dir, checkpoint.vkey, NULL, NULL, &report, &fault), AUDIT_BROKEN);
+    struct audit_trust trust = {.vkey = vkey};
+    ck_assert_int_eq(audit_verify(dir, &trust, NULL, NULL, &report, &fault), AUDIT_INTACT);
+    trust.vkey = checkpoint.vkey;
+    ck_assert_int_eq(audit_verify(dir, &trust, NULL, NULL, &report, &fault), AUDIT_BROKEN);
     ck_assert_ptr_nonnull(strstr(report.what, "not signed by"));
 }
 END_TEST
@@ -601,232 +664,6 @@ START_TEST(what_was_acknowledged_survives_a_kill)
 }
 END_TEST
 
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit limit;
-    signal(SIGXFSZ, SIG_IGN);
-    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
-/* ------------------------------------------------------------------ the plugin */
-
-static struct plugin_host *host;
-
-static void start_plugin(void)
-{
-    make_folder();
-    host = calloc(1, sizeof(*host));
-    host->text = ORIGIN;
-    ck_assert_msg(plugin_host_start(host, &whorl_plugin, dir, &fault), "%s", fault.text);
-}
-
-static void stop_plugin(void)
-{
-    plugin_host_stop(host);
-    free(host);
-    verify(AUDIT_INTACT);
-    remove_folder();
-}
-
-static msgpack_sbuffer message_of(unsigned records, size_t size)
-{
-    msgpack_sbuffer out;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 4);
-    whorl_put_str(&pk, "op", "record");
-    whorl_put_str(&pk, "transaction", "t");
-    whorl_put_int(&pk, "deadline_ms", 1000);
-    whorl_put_key(&pk, "records");
-    msgpack_pack_array(&pk, records);
-    for (unsigned i = 0; i < records; i++) {
-        msgpack_sbuffer record = record_of(i, size);
-        msgpack_pack_bin_with_body(&pk, record.data, record.size);
-        msgpack_sbuffer_destroy(&record);
-    }
-    return out;
-}
-
-static void send_call(uint64_t id, const msgpack_sbuffer *message)
-{
-    whorl_plugin.call(host->instance, id, (const uint8_t *)message->data, message->size);
-}
-
-static bool stored(uint64_t id, int64_t *position)
-{
-    struct whorl_msg msg = plugin_host_answer(host, id);
-    bool ok = whorl_map_get(&msg.root, "stored")->via.boolean;
-    const msgpack_object *at = whorl_map_get(&msg.root, "position");
-    const msgpack_object *hash = whorl_map_get(&msg.root, "hash");
-    const msgpack_object *reason = whorl_map_get(&msg.root, "reason");
-    ck_assert(ok == (at != NULL) && ok == (hash != NULL) && ok == (reason == NULL));
-    if (ok) {
-        ck_assert_uint_eq(hash->via.bin.size, 32);
-        *position = at->via.i64;
-    }
-    whorl_msg_release(&msg);
-    return ok;
-}
-
-static uint64_t transactions(struct whorl_store *store)
-{
-    MDB_txn *txn = whorl_store_read(store, &fault);
-    ck_assert_ptr_nonnull(txn);
-    uint64_t id = mdb_txn_id(txn);
-    whorl_store_done(store, txn);
-    return id;
-}
-
-struct hold {
-    atomic_bool inside, release;
-    struct whorl_store *store;
-};
-
-static int hold_inside(MDB_txn *txn, void *arg)
-{
-    struct hold *hold = arg;
-    (void)txn;
-    atomic_store(&hold->inside, true);
-    while (!atomic_load(&hold->release))
-        usleep(1000);
-    return 0;
-}
-
-static void *hold_store(void *arg)
-{
-    struct hold *hold = arg;
-    ck_assert(whorl_store_write(hold->store, hold_inside, hold, &fault));
-    return NULL;
-}
-
-START_TEST(calls_that_wait_share_one_transaction)
-{
-    enum { CALLS = 300 };
-    struct hold hold = {.store =
-                            whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault)};
-    pthread_t holder;
-    int64_t position = -1, last = -1;
-    msgpack_sbuffer message = message_of(2, 10);
-    uint64_t before = transactions(hold.store);
-    ck_assert_int_eq(pthread_create(&holder, NULL, hold_store, &hold), 0);
-    while (!atomic_load(&hold.inside))
-        usleep(1000);
-    for (uint64_t i = 0; i < CALLS; i++)
-        send_call(i, &message);
-    atomic_store(&hold.release, true);
-    pthread_join(holder, NULL);
-    plugin_host_wait(host, CALLS);
-    /* One for what the writer had taken before it was held up, one for all the rest. (The one
-     * that held it up wrote nothing and so does not count.) */
-    ck_assert_uint_le(transactions(hold.store) - before, 2);
-    for (uint64_t i = 0; i < CALLS; i++) {
-        ck_assert(stored(i, &position));
-        ck_assert_int_eq(position, last + 2);
-        last = position;
-    }
-    whorl_store_close(hold.store);
-    msgpack_sbuffer_destroy(&message);
-}
-END_TEST
-
-START_TEST(answers_name_position_and_chain_hash)
-{
-    msgpack_sbuffer message = message_of(3, 10);
-    send_call(0, &message);
-    plugin_host_wait(host, 1);
-    struct whorl_msg msg = plugin_host_answer(host, 0);
-    struct audit_report report = verify(AUDIT_INTACT);
-    ck_assert_int_eq(whorl_map_get(&msg.root, "position")->via.i64, 2);
-    ck_assert_mem_eq(whorl_map_get(&msg.root, "hash")->via.bin.ptr, report.head.hash, 32);
-    whorl_msg_release(&msg);
-    msgpack_sbuffer_destroy(&message);
-}
-END_TEST
-
-static void expect_refusal(uint64_t id, const void *bytes, size_t len, const char *why)
-{
-    whorl_plugin.call(host->instance, id, bytes, len);
-    plugin_host_wait(host, (unsigned)id + 1);
-    struct whorl_msg msg = plugin_host_answer(host, id);
-    char reason[512] = "";
-    ck_assert(!whorl_map_get(&msg.root, "stored")->via.boolean);
-    ck_assert(whorl_str_copy(whorl_map_get(&msg.root, "reason"), reason, sizeof(reason)));
-    ck_assert_msg(strstr(reason, why) != NULL, "%s", reason);
-    whorl_msg_release(&msg);
-}
-
-START_TEST(malformed_messages_are_refused_by_name_and_hurt_nobody_else)
-{
-    int64_t position;
-    msgpack_sbuffer good = message_of(1, 10), none = message_of(0, 0);
-    expect_refusal(0, BYTES("\x81\xa7records"), "byte");
-    expect_refusal(1, BYTES("\x01"), "map");
-    expect_refusal(2, none.data, none.size, "records");
-    expect_refusal(3, BYTES("\x82\xa2op\xa6record\xa7records\x91\xc4\x01\x05"), "records[0]");
-    expect_refusal(4, BYTES("\x82\xa2op\xa6record\xa7records\x91\x05"), "records[0]");
-    expect_refusal(5, BYTES("\x82\xa2op\xa6lookup\xa7records\x91\xc4\x01\x80"), "op");
-    send_call(6, &good);
-    plugin_host_wait(host, 7);
-    ck_assert(stored(6, &position));
-    ck_assert_int_eq(position, 0);
-    msgpack_sbuffer_destroy(&good);
-    msgpack_sbuffer_destroy(&none);
-}
-END_TEST
-
-START_TEST(a_full_disk_refuses_calls_until_there_is_room_again)
-{
-    int64_t position;
-    msgpack_sbuffer small = message_of(1, 10), large = message_of(8, 200000);
-    send_call(0, &small);
-    plugin_host_wait(host, 1);
-    limit_files(256 * 1024);
-    send_call(1, &large);
-    plugin_host_wait(host, 2);
-    send_call(2, &large);
-    plugin_host_wait(host, 3);
-    limit_files(RLIM_INFINITY);
-    send_call(3, &large);
-    plugin_host_wait(host, 4);
-    ck_assert(stored(0, &position));
-    ck_assert(!stored(1, &position));
-    ck_assert(!stored(2, &position));
-    ck_assert(stored(3, &position));
-    ck_assert_int_eq(position, 8);
-    const char *first = strstr(host->log, "can't be stored");
-    ck_assert_ptr_nonnull(first);
-    ck_assert_ptr_null(strstr(first + 1, "can't be stored"));
-    ck_assert_ptr_nonnull(strstr(host->log, "stored again"));
-    msgpack_sbuffer_destroy(&small);
-    msgpack_sbuffer_destroy(&large);
-}
-END_TEST
-
-START_TEST(a_second_instance_appends_beside_the_first)
-{
-    struct plugin_host *second = calloc(1, sizeof(*second));
-    second->text = ORIGIN;
-    int64_t position;
-    msgpack_sbuffer message = message_of(1, 10);
-    ck_assert_msg(plugin_host_start(second, &whorl_plugin, dir, &fault), "%s", fault.text);
-    for (uint64_t i = 0; i < 20; i++) {
-        send_call(i, &message);
-        whorl_plugin.call(second->instance, i, (const uint8_t *)message.data, message.size);
-    }
-    plugin_host_wait(host, 20);
-    plugin_host_wait(second, 20);
-    for (uint64_t i = 0; i < 20; i++)
-        ck_assert(stored(i, &position));
-    plugin_host_stop(second);
-    free(second);
-    ck_assert_uint_eq(verify(AUDIT_INTACT).head.count, 40);
-    msgpack_sbuffer_destroy(&message);
-}
-END_TEST
-
 static TCase *log_tests(void)
 {
     TCase *tests = tcase_create("log");
@@ -847,6 +684,9 @@ static TCase *log_tests(void)
     tcase_add_test(tests, swapped_records_are_found);
     tcase_add_test(tests, a_log_cut_short_is_found_and_not_opened);
     tcase_add_test(tests, a_log_cut_short_with_its_head_is_found_and_not_opened);
+    tcase_add_test(tests, records_cut_off_beyond_the_checkpoint_are_found_too);
+    tcase_add_test(tests, records_rewritten_beyond_the_checkpoint_are_found_too);
+    tcase_add_test(tests, a_head_without_its_signature_is_found_and_not_opened);
     tcase_add_test(tests, an_older_copy_of_the_database_is_found);
     tcase_add_test(tests, a_missing_or_cut_checkpoint_is_found);
     tcase_add_test(tests, a_forged_checkpoint_is_found);
@@ -858,24 +698,10 @@ static TCase *log_tests(void)
     return tests;
 }
 
-static TCase *plugin_tests(void)
-{
-    TCase *tests = tcase_create("plugin");
-    tcase_add_checked_fixture(tests, start_plugin, stop_plugin);
-    tcase_set_timeout(tests, 120);
-    tcase_add_test(tests, calls_that_wait_share_one_transaction);
-    tcase_add_test(tests, answers_name_position_and_chain_hash);
-    tcase_add_test(tests, malformed_messages_are_refused_by_name_and_hurt_nobody_else);
-    tcase_add_test(tests, a_full_disk_refuses_calls_until_there_is_room_again);
-    tcase_add_test(tests, a_second_instance_appends_beside_the_first);
-    return tests;
-}
-
 int main(void)
 {
     Suite *suite = suite_create("audit");
     suite_add_tcase(suite, log_tests());
-    suite_add_tcase(suite, plugin_tests());
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -10,6 +10,7 @@
 
 #include "conf_folder.h"
 #include "core/identify/identify.h"
+#include "core/identify/stamp.h"
 #include "packed.h"
 
 #define MODULE(name) "\"" TEST_PLUGINS "/test-told-" name ".so\""
@@ -511,7 +512,8 @@ START_TEST(a_repeat_joins_or_returns_the_same_transaction)
     await(2);
     ck_assert_uint_ge(notified, 2); /* both who wait hear of the progress */
     ask(3, "request-1", SAMPLE("slow"));
-    ck_assert(replies[3].done);
+    ck_assert(!replies[3].done); /* first its disclosure is recorded */
+    await(3);
     for (int i = 2; i <= 3; i++) {
         ck_assert_uint_eq(replies[i].len, replies[1].len);
         ck_assert_mem_eq(replies[i].bytes, replies[1].bytes, replies[1].len);
@@ -521,6 +523,121 @@ START_TEST(a_repeat_joins_or_returns_the_same_transaction)
     assert_refused(await(4), "conflict", "request_id");
     ask(5, "request-2", SAMPLE("slow"));
     ck_assert(!msgpack_object_equal(*transaction_of(await(5)), *transaction_of(&replies[1])));
+}
+END_TEST
+
+/* Swaps the setup for one whose sink stores nothing, or does again. */
+static void use_sink(bool failing)
+{
+    write_plugins(true, failing);
+    struct setup *other = start_setup();
+    identify_use(identify, other);
+    setup_unref(setup);
+    setup = other;
+}
+
+START_TEST(an_answer_that_goes_out_again_is_recorded_each_time)
+{
+    ask(1, "request-1", SAMPLE("slow"));
+    ask(2, "request-1", SAMPLE("slow")); /* joins */
+    await(1);
+    await(2);
+    const msgpack_object *transaction = transaction_of(&replies[1]);
+    ck_assert_uint_eq(records_of("disclosure", transaction, NULL), 1);
+    ask(3, "request-1", SAMPLE("slow"));
+    await(3);
+    ask(4, "request-1", SAMPLE("slow"));
+    await(4);
+    struct packed last = {0};
+    ck_assert_uint_eq(records_of("disclosure", transaction, &last), 3);
+    const msgpack_object *record = &last.msg.root;
+    ck_assert(whorl_str_is(whorl_map_get(record, "request_id"), "request-1"));
+    ck_assert(whorl_str_is(whorl_map_get(record, "device"), "phone-1"));
+    ck_assert(whorl_str_is(whorl_map_get(record, "officer"), "full"));
+    ck_assert(whorl_str_is(whorl_map_get(record, "force"), "WMP"));
+    ck_assert_uint_eq(whorl_map_get(record, "policy")->via.str.size, 64);
+    packed_free(&last);
+    ck_assert_uint_eq(records_of("identify", transaction, NULL), 1);
+}
+END_TEST
+
+START_TEST(an_answer_does_not_go_out_again_without_its_record)
+{
+    ask(1, "request-1", SAMPLE("match"));
+    assert_class(await(1), "finder", "match", "");
+    use_sink(true);
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert_ptr_null(replies[2].bytes);
+    use_sink(false);
+    ask(3, "request-1", SAMPLE("match"));
+    assert_class(await(3), "finder", "match", "");
+    ck_assert_uint_eq(records_of("disclosure", transaction_of(&replies[1]), NULL), 1);
+}
+END_TEST
+
+START_TEST(an_error_that_is_repeated_discloses_nothing)
+{
+    use_sink(true);
+    ask(1, "request-1", SAMPLE("match"));
+    assert_refused(await(1), "audit_unavailable", "");
+    use_sink(false);
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert_uint_eq(records_of("disclosure", NULL, NULL), 0);
+}
+END_TEST
+
+static bool audit_ok(uint64_t call)
+{
+    send_as(1, call, "capabilities", "{'officer':'plain'}");
+    const msgpack_object *sinks = whorl_map_get(&await(call)->msg.root, "audit");
+    ck_assert_uint_eq(sinks->via.array.size, 1);
+    ck_assert(whorl_str_is(whorl_map_get(&sinks->via.array.ptr[0], "sink"), "keeper"));
+    return whorl_map_get(&sinks->via.array.ptr[0], "ok")->via.boolean;
+}
+
+START_TEST(capabilities_say_when_records_cannot_be_stored)
+{
+    ck_assert(audit_ok(1));
+    use_sink(true);
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert(!audit_ok(3));
+    use_sink(false);
+    ask(4, "request-2", SAMPLE("match"));
+    assert_class(await(4), "finder", "match", "");
+    ck_assert(audit_ok(5));
+}
+END_TEST
+
+/* Every kind of record names the configuration that it was written under. */
+START_TEST(every_record_holds_the_policy_s_hash)
+{
+    static const char *const kinds[] = {"identify", "lookup", "outcome", "refused", "disclosure"};
+    char outcome[256], transaction[STAMP_UUID_LEN + 1];
+    ask(1, "request-1", SAMPLE("match"));
+    await(1);
+    ask(2, "request-1", SAMPLE("match"));
+    await(2);
+    whorl_str_copy(transaction_of(&replies[1]), transaction, sizeof transaction);
+    snprintf(outcome, sizeof outcome, "{'officer':'full','transaction':'%s','outcome':'released'}",
+             transaction);
+    send_as(1, 3, "record_outcome", outcome);
+    await(3);
+    send_as(1, 4, "identify", "{}");
+    await(4);
+    char expected[65];
+    for (size_t i = 0; i < 32; i++) {
+        snprintf(expected + 2 * i, 3, "%02x", setup->conf->digest[i]);
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct packed last = {0};
+        ck_assert_msg(records_of(kinds[i], NULL, &last) > 0, "%s", kinds[i]);
+        ck_assert_msg(whorl_str_is(whorl_map_get(&last.msg.root, "policy"), expected), "%s",
+                      kinds[i]);
+        packed_free(&last);
+    }
 }
 END_TEST
 
@@ -755,6 +872,11 @@ int main(void)
     tcase_add_test(cases, without_a_durable_record_there_is_no_answer);
     tcase_add_test(cases, a_busy_sink_is_waited_for);
     tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);
+    tcase_add_test(cases, an_answer_that_goes_out_again_is_recorded_each_time);
+    tcase_add_test(cases, an_answer_does_not_go_out_again_without_its_record);
+    tcase_add_test(cases, an_error_that_is_repeated_discloses_nothing);
+    tcase_add_test(cases, capabilities_say_when_records_cannot_be_stored);
+    tcase_add_test(cases, every_record_holds_the_policy_s_hash);
     tcase_add_test(cases, too_many_joining_one_transaction_are_told_to_wait);
     tcase_add_test(cases, after_a_restart_a_repeat_searches_nothing_and_names_its_transaction);
     tcase_add_test(cases, a_call_in_flight_keeps_its_setup_through_a_reload);

@@ -1,0 +1,552 @@
+/* The work of a search: ranking a chunk's people by the sieve, and looking closer at those who rank
+ * high enough. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gallery/search.h"
+#include "search_state.h"
+#include "whorl/msg.h"
+#include "whorl/secret.h"
+
+#define CLAIM_CHUNKS 8u /* taken at a time: some 50 µs of ranking each */
+#define ROWS_MAX                                                                                   \
+    4096u /* prints, or people, of a block: an entry and a print have 32 bytes at least */
+/* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
+ * mate in 3,000; and what a stranger's usually is. */
+#define DOUBTFUL (-2.8f)
+#define STRANGE (-4.0f)
+_Static_assert(BLOCK_SIZE / 17 < ROWS_MAX, "a block holds fewer prints and people");
+
+/* ------------------------------------------------------------------ scratch */
+
+/* Working memory of one thread. */
+struct ranking {
+    int16_t score[ROWS_MAX];    /* of prints */
+    int16_t best[ROWS_MAX];     /* of people, for one finger */
+    uint16_t tries[ROWS_MAX];   /* likewise */
+    int32_t sum[ROWS_MAX];      /* over fingers */
+    uint8_t compared[ROWS_MAX]; /* whether any */
+};
+
+struct scratch {
+    struct score_person *person;
+    struct afis_matcher *matcher;
+    struct afis_finger *finger;
+    struct ranking *ranking;
+};
+
+static size_t aligned(size_t size)
+{
+    return (size + 63) & ~(size_t)63;
+}
+
+size_t gallery_search_scratch_size(void)
+{
+    return aligned(sizeof(struct score_person)) + aligned(afis_matcher_size()) +
+           aligned(afis_finger_size()) + aligned(sizeof(struct ranking));
+}
+
+static struct scratch scratch_parts(void *memory)
+{
+    uint8_t *matcher = (uint8_t *)memory + aligned(sizeof(struct score_person));
+    uint8_t *finger = matcher + aligned(afis_matcher_size());
+    uint8_t *ranking = finger + aligned(afis_finger_size());
+    return (struct scratch){memory, (struct afis_matcher *)(void *)matcher,
+                            (struct afis_finger *)(void *)finger,
+                            (struct ranking *)(void *)ranking};
+}
+
+static size_t sieve_step(void)
+{
+    return aligned(afis_sieve_size());
+}
+
+bool search_make_sieves(struct gallery_search *search)
+{
+    const struct score_probe *probe = &search->probe;
+    search->sieves = whorl_secret_alloc(probe->impressions * sieve_step());
+    for (size_t k = 0; search->sieves && k < probe->impressions; k++) {
+        afis_sieve_init((struct afis_sieve *)(void *)(search->sieves + k * sieve_step()),
+                        probe->finger[k]);
+    }
+    return search->sieves != NULL;
+}
+
+static const struct afis_sieve *sieve_of(const struct gallery_search *search, size_t k)
+{
+    return (const struct afis_sieve *)(const void *)(search->sieves + k * sieve_step());
+}
+
+void search_free_sieves(struct gallery_search *search)
+{
+    whorl_secret_free(search->sieves, search->probe.impressions * sieve_step());
+}
+
+/* ------------------------------------------------------------------ ranking */
+
+/* Scores print rows [from, to) against one impression into the people's best. */
+static void sieve_rows(const struct afis_sieve *sieve, const struct chunk *chunk, struct ranking *r,
+                       uint32_t from, uint32_t to)
+{
+    afis_sieve_scan(sieve, chunk->words + (size_t)from * AFIS_SIEVE_WORDS, to - from, r->score);
+    for (uint32_t i = from; i < to; i++) {
+        uint32_t person = chunk_print_person(chunk, i);
+        int16_t score = r->score[i - from];
+        r->best[person] = score > r->best[person] ? score : r->best[person];
+        r->tries[person]++;
+    }
+}
+
+/* The best of n tries is n times as likely by chance. */
+static int32_t reduced(int32_t best, unsigned tries)
+{
+    return tries == 1 ? best : best - (int32_t)lrintf(AFIS_SIEVE_UNIT * logf((float)tries));
+}
+
+static void rank_finger(const struct gallery_search *search, const struct chunk *chunk,
+                        struct ranking *r, size_t finger)
+{
+    const struct score_probe *probe = &search->probe;
+    const unsigned position = probe->position[finger];
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        r->best[i] = INT16_MIN;
+        r->tries[i] = 0;
+    }
+    for (size_t k = 0; k < probe->impressions; k++) {
+        const struct afis_sieve *sieve = sieve_of(search, k);
+        if (probe->of[k] != finger) {
+            continue;
+        }
+        if (position == 0) {
+            sieve_rows(sieve, chunk, r, 0, chunk->prints);
+        } else {
+            sieve_rows(sieve, chunk, r, chunk->first[0], chunk->first[1]);
+            sieve_rows(sieve, chunk, r, chunk->first[position], chunk->first[position + 1]);
+        }
+    }
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        if (r->tries[i] > 0) {
+            r->sum[i] += reduced(r->best[i], r->tries[i]);
+            r->compared[i] = 1;
+        }
+    }
+}
+
+static uint16_t rank_of(int32_t sum)
+{
+    int32_t rank = sum + (int32_t)RANK_NEUTRAL;
+    return (uint16_t)(rank < (int32_t)RANK_ALL ? (int32_t)RANK_ALL
+                      : rank > UINT16_MAX      ? UINT16_MAX
+                                               : rank);
+}
+
+static void rank_chunk(const struct gallery_search *search, const struct chunk *chunk,
+                       struct ranking *r, uint16_t *ranks, struct chunk_state *state)
+{
+    memset(r->sum, 0, chunk->people * sizeof *r->sum);
+    memset(r->compared, 0, chunk->people * sizeof *r->compared);
+    for (size_t f = 0; f < search->probe.fingers; f++) {
+        rank_finger(search, chunk, r, f);
+    }
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        int64_t expires = chunk_expires(chunk, i);
+        bool counts = r->compared[i] && (expires == 0 || expires > search->params.now);
+        ranks[i] = counts ? rank_of(r->sum[i]) : RANK_NOBODY;
+        state->comparable += counts;
+    }
+}
+
+/* ------------------------------------------------------------------ comparing */
+
+/* Compares a person's prints with the probe. false: a template is damaged. */
+static bool score_entry(const struct gallery_search *search, const struct scratch *scratch,
+                        const struct block_entry *entry, float *score)
+{
+    const struct score_probe *probe = &search->probe;
+    const uint8_t *at = entry->prints;
+    score_begin(scratch->person);
+    for (unsigned i = 0; i < entry->print_count; i++) {
+        struct gallery_print print;
+        bool prepared = false;
+        block_print(&at, &print);
+        size_t slot = score_slot(scratch->person, print.position);
+        for (size_t k = 0; k < probe->impressions; k++) {
+            if (!score_comparable(probe, probe->of[k], print.position)) {
+                continue;
+            }
+            if (!prepared &&
+                afis_finger_prepare_packed(print.packed, print.len, scratch->finger) != AFIS_OK) {
+                return false;
+            }
+            prepared = true;
+            score_add(scratch->person, probe->of[k], slot,
+                      afis_compare(scratch->matcher, probe->finger[k], scratch->finger));
+        }
+    }
+    *score = score_end(probe, scratch->person);
+    return true;
+}
+
+static int better_hit(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    if (x->score != y->score) {
+        return x->score > y->score ? -1 : 1;
+    }
+    size_t len = x->id_len < y->id_len ? x->id_len : y->id_len;
+    int order = memcmp(x->id, y->id, len);
+    return order != 0 ? order : (int)x->id_len - (int)y->id_len;
+}
+
+void search_sort_hits(struct gallery_search *search)
+{
+    qsort(search->hits, search->hit_count, sizeof *search->hits, better_hit);
+}
+
+static void add_hit(struct gallery_search *search, uint32_t block, float score,
+                    const struct block_entry *entry)
+{
+    pthread_mutex_lock(&search->mutex);
+    if (search->hit_count == HITS_MAX) {
+        search_sort_hits(search);
+        search->hit_count = HITS_MAX / 2;
+    }
+    struct hit *hit = &search->hits[search->hit_count++];
+    *hit = (struct hit){.score = score, .block = block, .id_len = entry->id_len};
+    memcpy(hit->id, entry->id, entry->id_len);
+    pthread_mutex_unlock(&search->mutex);
+}
+
+static bool cancelled(const struct gallery_search *search)
+{
+    return search->params.cancelled && search->params.cancelled(search->params.ctx);
+}
+
+/* The block that a chunk was made from. false with state->why NULL: it has changed since, which the
+ * next listing notices. */
+static bool find_block(const struct gallery_search *search, MDB_txn *txn, const struct chunk *chunk,
+                       const uint8_t **bytes, struct block_info *info, struct chunk_state *state)
+{
+    uint32_t number = chunk->number;
+    MDB_val key = {sizeof number, &number}, value;
+    int rc = mdb_get(txn, search->gallery->blocks, &key, &value);
+    if (rc == MDB_NOTFOUND) {
+        return false;
+    }
+    if (rc != 0) {
+        state->why = mdb_strerror(rc);
+        return false;
+    }
+    if (!block_header(value.mv_data, value.mv_size, info, &state->why)) {
+        return false;
+    }
+    *bytes = value.mv_data;
+    if (info->stamp != chunk->stamp) {
+        return false;
+    }
+    if (info->number != chunk->number || info->people != chunk->people ||
+        info->checksum != chunk->block_checksum) {
+        state->why = "differs from what was indexed";
+    }
+    return !state->why;
+}
+
+/* Fully compares a person and keeps what comes of it. false with state->why: cannot be read. */
+static bool compare_person(struct gallery_search *search, const struct scratch *scratch,
+                           const struct chunk *chunk, const struct block_entry *entry,
+                           struct chunk_state *state)
+{
+    float score;
+    if (!score_entry(search, scratch, entry, &score)) {
+        state->why = "holds a damaged template";
+        return false;
+    }
+    if (score >= 0 && score >= search->possible_threshold) {
+        state->above_possible++;
+        state->above_match += score >= search->match_threshold;
+        add_hit(search, chunk->number, score, entry);
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ glancing */
+
+/* The first print row of a person in a group, or the group's end. */
+static uint32_t first_row(const struct chunk *chunk, unsigned position, uint32_t person)
+{
+    uint32_t low = chunk->first[position], high = chunk->first[position + 1];
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (chunk_print_person(chunk, middle) < person) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* A probe finger's impression and the person's print that the sieve finds nearest to one another.
+ */
+struct nearest {
+    const struct afis_finger *probe;
+    uint32_t place; /* of the packed template in the block */
+    int16_t score;
+};
+
+static void seek_nearest(const struct gallery_search *search, const struct chunk *chunk, size_t k,
+                         uint32_t person, struct nearest *nearest)
+{
+    const struct score_probe *probe = &search->probe;
+    for (unsigned position = 0; position < CHUNK_POSITIONS; position++) {
+        if (!score_comparable(probe, probe->of[k], (uint8_t)position)) {
+            continue;
+        }
+        for (uint32_t row = first_row(chunk, position, person);
+             row < chunk->first[position + 1] && chunk_print_person(chunk, row) == person; row++) {
+            int16_t score;
+            afis_sieve_scan(sieve_of(search, k), chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1,
+                            &score);
+            if (!nearest->probe || score > nearest->score) {
+                *nearest = (struct nearest){probe->finger[k], chunk_print_place(chunk, row), score};
+            }
+        }
+    }
+}
+
+/* The nearest of each finger that can be compared, best first; returns how many. */
+static size_t seek_all(const struct gallery_search *search, const struct chunk *chunk,
+                       uint32_t person, struct nearest list[GALLERY_PROBES_MAX])
+{
+    size_t count = 0;
+    for (size_t f = 0; f < search->probe.fingers; f++) {
+        struct nearest nearest = {0};
+        for (size_t k = 0; k < search->probe.impressions; k++) {
+            if (search->probe.of[k] == f) {
+                seek_nearest(search, chunk, k, person, &nearest);
+            }
+        }
+        if (!nearest.probe) {
+            continue;
+        }
+        size_t at = count++;
+        for (; at > 0 && list[at - 1].score < nearest.score; at--) {
+            list[at] = list[at - 1];
+        }
+        list[at] = nearest;
+    }
+    return count;
+}
+
+/* Glances at the print whose template lies at `place` in the block. */
+static enum afis_status glance_at(const struct scratch *scratch, const struct nearest *nearest,
+                                  const uint8_t *block, const struct block_entry *entry,
+                                  float *impression)
+{
+    const uint8_t *at = entry->prints;
+    for (unsigned i = 0; i < entry->print_count; i++) {
+        struct gallery_print print;
+        block_print(&at, &print);
+        if (print.packed == block + nearest->place) {
+            return afis_glance(scratch->matcher, nearest->probe, print.packed, print.len,
+                               scratch->finger, impression);
+        }
+    }
+    return AFIS_BAD_FORMAT;
+}
+
+static uint16_t level_of(float impression)
+{
+    float level = (impression + 128) * 256; /* some -5 to 15 a finger */
+    return (uint16_t)(level < (float)RANK_ALL ? (float)RANK_ALL : level > 65535 ? 65535 : level);
+}
+
+/* Glances at the nearest print of each finger; the impressions add up. Where the finger that the
+ * sieve found most alike makes a stranger's impression, so will the others. false with state->why.
+ */
+static bool glance_person(const struct gallery_search *search, const struct scratch *scratch,
+                          const struct chunk *chunk, uint32_t person, const uint8_t *block,
+                          const struct block_entry *entry, struct chunk_state *state,
+                          uint16_t *level)
+{
+    struct nearest list[GALLERY_PROBES_MAX];
+    const size_t count = seek_all(search, chunk, person, list);
+    float sum = 0, impression = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || impression >= DOUBTFUL) {
+            if (glance_at(scratch, &list[i], block, entry, &impression) != AFIS_OK) {
+                state->why = "holds a damaged template";
+                return false;
+            }
+            sum += impression;
+        } else {
+            sum += STRANGE;
+        }
+    }
+    *level = level_of(sum);
+    return true;
+}
+
+/* ------------------------------------------------------------------ who goes on */
+
+/* Whether a stage looks at a person. */
+static bool concerns(const struct gallery_search *search, enum stage stage, uint16_t rank,
+                     uint16_t impression)
+{
+    if (rank == RANK_NOBODY) {
+        return false;
+    }
+    switch (stage) {
+    case STAGE_BEST:
+        return rank >= search->best_cut;
+    case STAGE_GLANCE:
+        return rank >= search->glance_cut;
+    case STAGE_COMPARE: /* whom the best ranks did not bring there before */
+        return impression >= search->compare_cut && rank < search->best_cut;
+    default:
+        return false;
+    }
+}
+
+/* Takes a chunk through a stage that looks at people's templates. false: cancelled. */
+static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
+                        const struct chunk *chunk, enum stage stage, size_t before,
+                        struct chunk_state *state)
+{
+    const uint16_t *ranks = search->ranks + before;
+    uint16_t *impressions = search->impressions + before;
+    const uint8_t *bytes = NULL;
+    struct block_info info;
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        struct block_entry entry;
+        size_t at = chunk_entry(chunk, i);
+        if (!concerns(search, stage, ranks[i], impressions[i])) {
+            continue;
+        }
+        if (cancelled(search)) {
+            return false;
+        }
+        if (!bytes && !find_block(search, txn, chunk, &bytes, &info, state)) {
+            return true;
+        }
+        if (at >= info.used || !block_next(bytes, &info, &at, &entry, &state->why)) {
+            state->why = state->why ? state->why : "differs from what was indexed";
+            return true;
+        }
+        bool read = stage == STAGE_GLANCE ? glance_person(search, scratch, chunk, i, bytes, &entry,
+                                                          state, &impressions[i])
+                                          : compare_person(search, scratch, chunk, &entry, state);
+        if (!read) {
+            return true;
+        }
+    }
+    state->stage = (uint8_t)stage;
+    return true;
+}
+
+/* ------------------------------------------------------------------ reading chunks */
+
+bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state)
+{
+    return state->why || state->stage >= search->stage;
+}
+
+/* Brings one chunk to where the search now is. A block that has changed since stops short: the next
+ * listing notices. false: cancelled. */
+static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
+                       size_t i, struct chunk_state *state)
+{
+    const struct view_chunk *known = &search->view->chunks[i];
+    struct chunk chunk;
+    if (!known->bytes) {
+        state->why = known->why ? known->why : "has not been read";
+        return true;
+    }
+    /* It was verified when the view was made; its length is its own. */
+    if (!chunk_open(known->bytes, SIZE_MAX, false, &chunk, &state->why)) {
+        return true;
+    }
+    if (state->stage == STAGE_NONE) {
+        rank_chunk(search, &chunk, scratch->ranking, search->ranks + known->before, state);
+        state->stage = STAGE_RANK;
+    }
+    while (state->stage < search->stage) {
+        enum stage stage = state->stage + 1;
+        if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, state)) {
+            return false;
+        }
+        if (state->stage != stage) {
+            break;
+        }
+    }
+    return true;
+}
+
+/* Takes some chunks that are not done. */
+static bool claim(struct gallery_search *search, size_t *from, size_t *to)
+{
+    const struct view *view = search->view;
+    pthread_mutex_lock(&search->mutex);
+    while (search->next < view->count && search_chunk_done(search, &search->states[search->next])) {
+        search->next++;
+    }
+    *from = search->next;
+    search->next +=
+        search->next + CLAIM_CHUNKS < view->count ? CLAIM_CHUNKS : view->count - search->next;
+    *to = search->failed ? *from : search->next;
+    pthread_mutex_unlock(&search->mutex);
+    return *from < *to;
+}
+
+void search_count(struct gallery_search *search, size_t chunk)
+{
+    const struct view_chunk *known = &search->view->chunks[chunk];
+    const uint16_t *levels =
+        (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
+    bool counts = (search->stage == STAGE_RANK || search->stage == STAGE_GLANCE) &&
+                  search->states[chunk].stage == search->stage;
+    for (uint32_t i = 0; counts && i < known->people; i++) {
+        search->counts[levels[i]]++;
+    }
+}
+
+int64_t search_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *memory,
+                              int64_t until)
+{
+    struct scratch scratch = scratch_parts(memory);
+    size_t from, to;
+    while (claim(search, &from, &to)) {
+        uint64_t people = 0;
+        for (size_t i = from; i < to; i++) {
+            struct chunk_state state = search->states[i];
+            if (search_chunk_done(search, &state)) {
+                continue;
+            }
+            bool was_ranked = state.stage >= STAGE_RANK;
+            if (cancelled(search) || !read_chunk(search, txn, &scratch, i, &state)) {
+                return GALLERY_STEP_CANCELLED;
+            }
+            people += was_ranked ? 0 : search->view->chunks[i].people;
+            search->states[i] = state; /* claimed: nobody else looks at it */
+        }
+        pthread_mutex_lock(&search->mutex);
+        for (size_t i = from; i < to; i++) {
+            search_count(search, i);
+        }
+        search->people_read += people;
+        pthread_mutex_unlock(&search->mutex);
+        if (until && search_now_ns() >= until) {
+            return GALLERY_STEP_MORE;
+        }
+    }
+    return GALLERY_STEP_DRAINED;
+}
