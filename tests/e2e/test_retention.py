@@ -216,9 +216,7 @@ class Retention(unittest.TestCase):
         found = {}
         paths = [os.path.join(folder, name) for folder, _, names in os.walk(self.world.path("var"))
                  for name in names]
-        for path in [*paths, self.server.log_path]:
-            if not os.path.isfile(path):
-                continue  # the control socket
+        for path in filter(os.path.isfile, [*paths, self.server.log_path]):
             with open(path, "rb") as file:
                 for name, where in self.marks.find(file.read()).items():
                     found[name] = f"{path}: {where}"
