@@ -17,6 +17,7 @@ int cmd_identify(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
 int cmd_officer(int argc, char **argv);
 int cmd_outcome(int argc, char **argv);
+int cmd_plugin_host(int argc, char **argv);
 int cmd_pnc(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_report(int argc, char **argv);

@@ -15,6 +15,8 @@
 
 #include "whorl/plugin.h"
 
+struct isolate_spec; /* core/isolate */
+
 #define CONF_NAME_MAX 32 /* a force, plugin, policy, listener or rule name, without its NUL */
 
 /* A NULL-terminated list of strings. */
@@ -26,12 +28,13 @@ struct conf_place {
 };
 
 struct conf_core {
-    const char *data_dir;   /* absolute */
-    const char *plugin_dir; /* absolute; where a module without a slash is looked for */
-    unsigned workers;       /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
-    unsigned deadline_ms;   /* of a whole call, default 60000 */
-    unsigned repeat_s;      /* for how long an answer is kept for repeated requests, default 600 */
-    size_t max_frame;       /* bytes, default 8 MiB */
+    const char *data_dir;       /* absolute */
+    const char *plugin_dir;     /* absolute; where a module without a slash is looked for */
+    const char *own_plugin_dir; /* absolute; where Whorl's own modules are */
+    unsigned workers;     /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
+    unsigned deadline_ms; /* of a whole call, default 60000 */
+    unsigned repeat_s;    /* for how long an answer is kept for repeated requests, default 600 */
+    size_t max_frame;     /* bytes, default 8 MiB */
     unsigned max_connections, max_calls_per_connection;
     size_t max_write_queue; /* bytes waiting to be sent, per connection */
     unsigned idle_timeout_s, handshake_timeout_s;
@@ -81,10 +84,14 @@ struct conf_plugin {
     const char *name;
     const char *module; /* absolute path of the .so */
     bool enabled;
-    unsigned deadline_ms;                  /* of one call, default 20000 */
-    unsigned max_calls;                    /* in flight at once, default 64 */
-    const struct whorl_plugin *descriptor; /* loaded for its schema and check; NULL if disabled */
+    unsigned deadline_ms; /* of one call, default 20000 */
+    unsigned max_calls;   /* in flight at once, default 64 */
+    /* Loaded for its schema and check, or told by a process that has; NULL if disabled. */
+    const struct whorl_plugin *descriptor;
     const struct whorl_settings *settings; /* NULL if disabled */
+    /* How its process is made; NULL: it runs in the server's own. What only the host knows (its
+     * data directory, workers, calls) is left to it. */
+    const struct isolate_spec *process;
     /* SHA-256 over all of this, the settings and where its data is: same = unchanged. Not over the
      * module's content. */
     uint8_t digest[32];
