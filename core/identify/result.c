@@ -195,10 +195,11 @@ static void put_backends(msgpack_packer *pk, const struct setup *setup, const st
         }
         struct policy_decision decision;
         policy_standing(who->force, who->entitlements, plugin->conf, &decision);
-        msgpack_pack_map(pk, plugin_fields(plugin) + 5);
+        msgpack_pack_map(pk, plugin_fields(plugin) + 6);
         put_plugin(pk, "name", plugin);
         whorl_put_bool(pk, "allowed", decision.allowed);
         whorl_put_str(pk, "reason", or_nil(decision.reason));
+        whorl_put_bool(pk, "available", plugin->backend != NULL && backend_is_up(plugin->backend));
         put_list(pk, "modalities", descriptor != NULL ? descriptor->modalities : NULL);
         put_list(pk, "formats", descriptor != NULL ? descriptor->formats : NULL);
         put_list(pk, "keys", descriptor != NULL ? descriptor->keys : NULL);

@@ -17,8 +17,8 @@ enum {
     GRACE_MS = 5000,      /* to complete a call that was given up */
     STOP_MS = 10000,      /* to stop */
     WATCH_MS = 1000,      /* between two looks at what it uses */
-    IDLE_LOOKS_MAX = 10,  /* looks in a row that find it busy with nothing */
-    IDLE_PERCENT = 50,    /* of a processor: busy */
+    IDLE_LOOKS_MAX = 60,  /* looks in a row that find it busy with nothing */
+    IDLE_PERCENT = 20,    /* of a processor: busy */
     LOGS_MAX = 200,       /* lines between two looks */
     NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls */
     LOG_TEXT_MAX = 1000,
