@@ -7,7 +7,6 @@
 #include "extract/stages.h"
 
 #define SIDE_MIN 64        /* pixels at 500 dpi: 3 mm, less than any fingertip */
-#define SIDE_MAX 2047      /* what a minutia's coordinates can say */
 #define PIXELS_MAX 2560000 /* at 500 dpi; bounds the working memory at about 40 MB */
 
 void *arena_take(struct arena *arena, size_t bytes)
@@ -48,7 +47,7 @@ static void take_fields(struct work *work, struct arena *arena)
                         &work->coherence, &work->amplitude, &work->agreement, &work->strength,
                         &work->weight,    &work->scratch,   &work->scratch2};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        *fields[i] = arena_take(arena, (size_t)work->cells * sizeof(float));
+        *fields[i] = arena_take(arena, ((size_t)work->cells + SCRATCH_MORE) * sizeof(float));
     }
     uint8_t **maps[] = {&work->coarse, &work->mask, &work->cellscratch};
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
@@ -69,7 +68,8 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->rows = (work->height + CELL - 1) / CELL;
     work->cells = work->cols * work->rows;
     work->stride = ((work->cols * CELL + 2 * PAD) + 31) & ~31;
-    work->words = (work->cols * CELL + 63) / 64;
+    int across = 64 * WORDS;
+    work->words = (work->cols * CELL + across - 1) / across * WORDS;
     work->grey = image->dpi == DPI ? image->pixels
                                    : arena_take(arena, (size_t)work->width * (size_t)work->height);
     *resample_scratch = image->dpi == DPI ? NULL : arena_take(arena, afis_resample_scratch(image));
@@ -77,13 +77,12 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->enhanced = take_plane(work, arena);
     work->spare = take_plane(work, arena);
     take_fields(work, arena);
-    size_t kernel = (size_t)(RADIUS_MAX + 1) * (2 * RADIUS_MAX + 1) * sizeof(int32_t);
-    work->bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
-    work->long_bank.taps = arena_take(arena, kernel * PERIODS * ORIENTATIONS);
+    work->bank.taps = arena_take(arena, afis_kernel_bank_size());
     size_t bits = (size_t)work->words * (size_t)work->height * sizeof(uint64_t);
     work->ridge_bits = arena_take(arena, bits);
     work->valley_bits = arena_take(arena, bits);
-    work->bit_scratch = arena_take(arena, 3 * (size_t)work->words * sizeof(uint64_t));
+    work->end_bits = arena_take(arena, bits);
+    work->bit_scratch = arena_take(arena, 3 * ((size_t)work->words + 2 * WORDS) * sizeof(uint64_t));
     work->candidates = arena_take(arena, CANDIDATES_MAX * sizeof *work->candidates);
     work->second = arena_take(arena, CANDIDATES_MAX * sizeof *work->second);
 }

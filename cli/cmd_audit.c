@@ -1,4 +1,5 @@
-/* whorl audit: whether the audit log is intact, what stands in it, and proofs of it for others. */
+/* whorl audit: whether the audit log is intact, what stands in it, proofs of it for others, and
+ * witnesses. */
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -8,36 +9,57 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "audit_witness.h"
 #include "commands.h"
 #include "common.h"
+#include "core/identify/stamp.h"
 #include "erasure.h"
 #include "plugin_dir.h"
 #include "plugins/audit/proof.h"
 #include "screen.h"
 
-enum { OPT_TRANSACTION = 0x100, OPT_JSON, OPT_KEY, OPT_BEFORE };
+enum {
+    OPT_TRANSACTION = 0x100,
+    OPT_JSON,
+    OPT_KEY,
+    OPT_BEFORE,
+    OPT_WITNESS,
+    OPT_COSIGNED,
+    OPT_OLD,
+    OPT_NAME
+};
 
 static const struct argp_option options_list[] = {
     {"conf", 'c', "DIR", 0, "The server's configuration", 0},
     {"transaction", OPT_TRANSACTION, "ID", 0, "list: only the records of this transaction", 0},
     {"key", OPT_KEY, "VKEY", 0,
      "The verifier key that checkpoints must be signed by; without it the one beside the log, "
-     "which "
-     "whoever can write there could have replaced",
+     "which whoever can write there could have replaced. witness: of the log to witness",
      0},
+    {"witness", OPT_WITNESS, "VKEY", 0,
+     "verify, cosigned: the witness's verifier key; verify then demands its cosignature", 0},
+    {"cosigned", OPT_COSIGNED, "FILE", 0,
+     "verify: the cosigned checkpoint, as the witness keeps it (its file \"latest\"); without it "
+     "the copy beside the log",
+     0},
+    {"old", OPT_OLD, "N", 0, "request: the witness has cosigned the first N records", 0},
+    {"name", OPT_NAME, "NAME", 0,
+     "witness: make one of this name in DIR, best a name of its own domain and a path", 0},
     {"before", OPT_BEFORE, "DATE", 0, "erase: records of days before this one (UTC)", 0},
     {"json", OPT_JSON, NULL, 0, "list: whole records, as JSON lines", 0},
     {0},
 };
 
 struct options {
-    const char *action, *conf, *transaction, *key, *before;
+    const char *action, *conf, *transaction, *before, *name, *old;
+    struct audit_trust trust;
     const char *arguments[2]; /* of the action */
     unsigned argument_count;
     bool json;
 };
 
-/* What the command can do, and how many arguments it takes for that. */
+/* What the command can do, and how many arguments it takes for that. dir: the log's folder; NULL
+ * for an action of another host, which has no configuration. */
 struct action {
     const char *name;
     unsigned arguments;
@@ -78,7 +100,7 @@ static int verify(const char *dir, const struct options *o)
     struct whorl_fault fault;
     bool terminal = isatty(STDERR_FILENO) == 1;
     enum audit_verdict verdict =
-        audit_verify(dir, o->key, terminal ? show_progress : NULL, NULL, &report, &fault);
+        audit_verify(dir, &o->trust, terminal ? show_progress : NULL, NULL, &report, &fault);
     if (terminal)
         fputs("\r\033[K", stderr);
     if (verdict == AUDIT_FAILED)
@@ -92,6 +114,11 @@ static int verify(const char *dir, const struct options *o)
     if (report.erased > 0)
         printf(", %" PRIu64 " of them erased", report.erased);
     putchar('\n');
+    if (o->trust.witness != NULL) {
+        char when[STAMP_TIME_LEN + 1];
+        stamp_time((int64_t)report.cosigned_time * 1000, when);
+        printf("witnessed: the first %" PRIu64 ", %s\n", report.cosigned, when);
+    }
     return 0;
 }
 
@@ -150,7 +177,7 @@ static int export(const char *dir, const struct options *o)
 {
     struct audit_checkpoint checkpoint;
     struct whorl_fault fault;
-    if (!audit_checkpoint_read(dir, o->key, &checkpoint, &fault) ||
+    if (!audit_checkpoint_read(dir, o->trust.vkey, &checkpoint, &fault) ||
         !audit_export(dir, &checkpoint, o->arguments[0], &fault))
         return complain(&fault);
     printf("exported %" PRIu64 " records to %s, verifier key %s\n", checkpoint.count,
@@ -189,7 +216,7 @@ static int prove(const char *dir, const struct options *o)
     uint64_t position;
     if (!read_number(o->arguments[0], &position))
         return 2;
-    if (!audit_checkpoint_read(dir, o->key, &checkpoint, &fault) ||
+    if (!audit_checkpoint_read(dir, o->trust.vkey, &checkpoint, &fault) ||
         !audit_prove_inclusion(dir, &checkpoint, position, commitment, &proof, &fault))
         return complain(&fault);
     printf("{\"position\":%" PRIu64 ",\"size\":%" PRIu64 ",\"root\":\"", position,
@@ -211,7 +238,7 @@ static int consistency(const char *dir, const struct options *o)
     uint64_t first, second;
     if (!read_number(o->arguments[0], &first) || !read_number(o->arguments[1], &second))
         return 2;
-    if (!audit_checkpoint_read(dir, o->key, &checkpoint, &fault) ||
+    if (!audit_checkpoint_read(dir, o->trust.vkey, &checkpoint, &fault) ||
         !audit_prove_consistency(dir, &checkpoint, first, second, first_root, second_root, &proof,
                                  &fault))
         return complain(&fault);
@@ -278,9 +305,32 @@ static int erase(const char *dir, const struct options *o)
     return finish();
 }
 
+/* ------------------------------------------------------------------ witnesses */
+
+static int request(const char *dir, const struct options *o)
+{
+    uint64_t old = UINT64_MAX;
+    if (o->old != NULL && !read_number(o->old, &old))
+        return 2;
+    return audit_witness_ask(dir, o->trust.vkey, old);
+}
+
+static int cosigned(const char *dir, const struct options *o)
+{
+    return audit_witness_take(dir, o->trust.vkey, o->trust.witness);
+}
+
+static int witness(const char *dir, const struct options *o)
+{
+    (void)dir;
+    return o->name != NULL ? audit_witness_begin(o->arguments[0], o->name, o->trust.vkey)
+                           : audit_witness_serve(o->arguments[0]);
+}
+
 static const struct action actions[] = {
-    {"verify", 0, verify}, {"list", 0, list},   {"export", 1, export},
-    {"prove", 1, prove},   {"erase", 0, erase}, {"consistency", 2, consistency},
+    {"verify", 0, verify},   {"list", 0, list},         {"export", 1, export},
+    {"prove", 1, prove},     {"erase", 0, erase},       {"consistency", 2, consistency},
+    {"request", 0, request}, {"cosigned", 0, cosigned}, {"witness", 1, witness},
     {NULL, 0, NULL},
 };
 
@@ -294,19 +344,39 @@ static const struct action *find_action(const char *name)
     return action->name != NULL ? action : NULL;
 }
 
+/* Options that go with some actions only. NULL: there is nothing wrong. */
+static const char *misplaced(const struct options *o, const struct action *action)
+{
+    bool verifies = action->run == verify, takes = action->run == cosigned;
+    if (action->run != list && (o->transaction != NULL || o->json))
+        return "--transaction and --json go with list";
+    if ((action->run == erase) != (o->before != NULL))
+        return "erase takes --before DATE, nothing else does";
+    if (o->trust.witness != NULL && !verifies && !takes)
+        return "--witness goes with verify and cosigned";
+    if (takes && o->trust.witness == NULL)
+        return "cosigned takes --witness VKEY";
+    if (o->trust.cosigned != NULL && (!verifies || o->trust.witness == NULL))
+        return "--cosigned goes with verify --witness VKEY";
+    if (o->old != NULL && action->run != request)
+        return "--old goes with request";
+    if (action->run == witness ? (o->name != NULL) != (o->trust.vkey != NULL) : o->name != NULL)
+        return "witness DIR --name NAME --key VKEY makes a witness; --name goes with nothing else";
+    return NULL;
+}
+
 static void check_usage(struct argp_state *state, const struct options *o)
 {
     const struct action *action = o->action != NULL ? find_action(o->action) : NULL;
     if (action == NULL)
-        argp_error(state, "expected verify, list, export, prove, consistency or erase");
+        argp_error(state, "expected verify, list, export, prove, consistency, erase, request, "
+                          "cosigned or witness");
     else if (o->argument_count != action->arguments)
         argp_error(state, "%s takes %u arguments", action->name, action->arguments);
-    else if (o->conf == NULL)
-        argp_error(state, "-c is missing");
-    else if (strcmp(action->name, "list") != 0 && (o->transaction != NULL || o->json))
-        argp_error(state, "--transaction and --json go with list");
-    else if ((strcmp(action->name, "erase") == 0) != (o->before != NULL))
-        argp_error(state, "erase takes --before DATE, nothing else does");
+    else if ((action->run == witness) == (o->conf != NULL))
+        argp_error(state, o->conf == NULL ? "-c is missing" : "witness takes no -c");
+    else if (misplaced(o, action) != NULL)
+        argp_error(state, "%s", misplaced(o, action));
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -328,7 +398,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->before = arg;
         return 0;
     case OPT_KEY:
-        o->key = arg;
+        o->trust.vkey = arg;
+        return 0;
+    case OPT_WITNESS:
+        o->trust.witness = arg;
+        return 0;
+    case OPT_COSIGNED:
+        o->trust.cosigned = arg;
+        return 0;
+    case OPT_OLD:
+        o->old = arg;
+        return 0;
+    case OPT_NAME:
+        o->name = arg;
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num == 0)
@@ -351,7 +433,8 @@ int cmd_audit(int argc, char **argv)
     static const struct argp argp = {
         .options = options_list,
         .parser = parse,
-        .args_doc = "verify\nlist\nexport OUT\nprove N\nconsistency M N\nerase --before DATE",
+        .args_doc = "verify\nlist\nexport OUT\nprove N\nconsistency M N\nerase --before DATE\n"
+                    "request\ncosigned --witness VKEY\nwitness DIR [--name NAME --key VKEY]",
         .doc =
             "Reads the audit log, also beside a running server. verify reads all of it and says "
             "whether it is intact, or which record is the first bad one and what is wrong with it. "
@@ -360,12 +443,18 @@ int cmd_audit(int argc, char **argv)
             "with it and learn nothing of its records. prove prints the proof that record N is in "
             "the checkpoint's tree, consistency the proof that the first M records are the "
             "beginning of the first N. erase removes records and their salts for good; the log "
-            "stays intact without them, and records the erasure.\v"
-            "Exit status: 0 intact or done, 1 not intact, 2 wrong usage, 3 failure.",
+            "stays intact without them, and records the erasure. request prints what asks a "
+            "witness "
+            "to cosign the checkpoint; witness, on another host, reads that from standard input "
+            "and prints its cosignature, or refuses what does not continue what it cosigned "
+            "before; cosigned reads that reply and keeps it beside the log.\v"
+            "Exit status: 0 intact or done, 1 not intact or refused, 2 wrong usage, 3 failure.",
     };
     struct options o = {0};
     char dir[PATH_MAX];
     argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (o.conf == NULL)
+        return find_action(o.action)->run(NULL, &o);
     if (!plugin_dir_find(o.conf, "whorl-audit.so", dir, sizeof(dir)))
         return 3;
     return find_action(o.action)->run(dir, &o);

@@ -8,15 +8,40 @@
 #include <time.h>
 
 #include "commands.h"
-#include "common.h"
-#include "core/registry/registry.h"
-#include "whorl/msg.h"
+#include "registry_command.h"
 
 enum { OPT_CERT = 0x100, OPT_FORCE, OPT_NOTE, OPT_REPLACE };
 
+static void print_device(void *ctx, const struct registry_device *device)
+{
+    (void)ctx;
+    char day[16];
+    print_day(device->added, day);
+    printf("%-24s %-8s %-10s %-11s ", device->id, device->force, registry_state_name(device->state),
+           day);
+    for (size_t i = 0; i < 8; i++) {
+        printf("%02x", device->certificate[i]);
+    }
+    printf("  %s\n", device->note);
+}
+
+static bool print_all(struct registry *registry, struct whorl_fault *fault)
+{
+    printf("%-24s %-8s %-10s %-11s %-17s %s\n", "ID", "FORCE", "STATE", "ADDED", "CERTIFICATE",
+           "NOTE");
+    return registry_each_device(registry, print_device, NULL, fault);
+}
+
+static const struct registry_kind devices = {
+    .noun = "device",
+    .list_doc = "Lists the registered devices.",
+    .set_state = registry_set_device_state,
+    .print_all = print_all,
+};
+
 struct options {
     const char *dir, *id, *certificate, *force, *note;
-    bool replace, wants_id;
+    bool replace;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -35,21 +60,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_REPLACE:
         o->replace = true;
         return 0;
-    case ARGP_KEY_ARG:
-        if (o->wants_id && o->id == NULL) {
-            o->id = arg;
-            return 0;
-        }
-        break;
-    case ARGP_KEY_END:
-        if (o->wants_id && o->id == NULL) {
-            argp_error(state, "the device's ID is missing");
-        }
-        break;
     default:
-        break;
+        return parse_registry_id(&devices, key, arg, state, &o->id, &o->dir);
     }
-    return parse_conf_dir(key, arg, state, &o->dir);
 }
 
 /* SHA-256 over the certificate's DER, as the server will see it. */
@@ -67,8 +80,9 @@ static bool certificate_hash(const char *path, uint8_t hash[32], struct whorl_fa
     return good || whorl_fail(fault, path, "holds no certificate in PEM");
 }
 
-static int add_to(struct registry *registry, const struct conf *conf, const struct options *o)
+static int add_to(struct registry *registry, const struct conf *conf, const void *options)
 {
+    const struct options *o = options;
     struct whorl_fault fault = {0};
     struct registry_device device = {.state = REGISTRY_ACTIVE, .added = time(NULL)};
     if (conf_find_force(conf, o->force) == NULL) {
@@ -105,93 +119,35 @@ static int add(int argc, char **argv)
                                      .args_doc = "ID",
                                      .doc = "Registers a device: a client certificate that belongs "
                                             "to a force."};
-    struct options o = {.wants_id = true, .note = ""};
+    struct options o = {.note = ""};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (o.certificate == NULL || o.force == NULL) {
         fputs("whorl device add: --cert FILE and --force CODE are needed\n", stderr);
         return EXIT_USAGE;
     }
-    struct conf *conf;
-    struct registry *registry = open_registry(o.dir, &conf);
-    if (registry == NULL) {
-        return EXIT_FAILED;
-    }
-    int code = add_to(registry, conf, &o);
-    registry_close(registry);
-    conf_unref(conf);
-    return code;
-}
-
-static void print_device(void *ctx, const struct registry_device *device)
-{
-    (void)ctx;
-    char day[16];
-    print_day(device->added, day);
-    printf("%-24s %-8s %-10s %-11s ", device->id, device->force, registry_state_name(device->state),
-           day);
-    for (size_t i = 0; i < 8; i++) {
-        printf("%02x", device->certificate[i]);
-    }
-    printf("  %s\n", device->note);
+    return with_registry(o.dir, add_to, &o);
 }
 
 static int list(int argc, char **argv)
 {
-    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
-    static const struct argp argp = {
-        .options = options, .parser = parse, .doc = "Lists the registered devices."};
-    struct options o = {0};
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
-    struct conf *conf;
-    struct registry *registry = open_registry(o.dir, &conf);
-    if (registry == NULL) {
-        return EXIT_FAILED;
-    }
-    struct whorl_fault fault = {0};
-    printf("%-24s %-8s %-10s %-11s %-17s %s\n", "ID", "FORCE", "STATE", "ADDED", "CERTIFICATE",
-           "NOTE");
-    bool good = registry_each_device(registry, print_device, NULL, &fault);
-    registry_close(registry);
-    conf_unref(conf);
-    return good ? EXIT_DONE : print_fault(&fault);
-}
-
-static int set_state(int argc, char **argv, enum registry_state state, const char *doc)
-{
-    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
-    const struct argp argp = {.options = options, .parser = parse, .args_doc = "ID", .doc = doc};
-    struct options o = {.wants_id = true};
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
-    struct conf *conf;
-    struct registry *registry = open_registry(o.dir, &conf);
-    if (registry == NULL) {
-        return EXIT_FAILED;
-    }
-    struct whorl_fault fault = {0};
-    bool good = registry_set_device_state(registry, o.id, state, &fault);
-    registry_close(registry);
-    conf_unref(conf);
-    if (!good) {
-        return print_fault(&fault);
-    }
-    printf("device %s is %s\n", o.id, registry_state_name(state));
-    return EXIT_DONE;
+    return registry_list(&devices, argc, argv);
 }
 
 static int revoke(int argc, char **argv)
 {
-    return set_state(argc, argv, REGISTRY_REVOKED,
-                     "Revokes a device: a running server refuses it from its next call on.");
+    return registry_set(&devices, argc, argv, REGISTRY_REVOKED,
+                        "Revokes a device: a running server refuses it from its next call on.");
 }
 
 static int suspend(int argc, char **argv)
 {
-    return set_state(argc, argv, REGISTRY_SUSPENDED, "Suspends a device for the time being.");
+    return registry_set(&devices, argc, argv, REGISTRY_SUSPENDED,
+                        "Suspends a device for the time being.");
 }
 
 static int restore(int argc, char **argv)
 {
-    return set_state(argc, argv, REGISTRY_ACTIVE, "Makes a device active again.");
+    return registry_set(&devices, argc, argv, REGISTRY_ACTIVE, "Makes a device active again.");
 }
 
 int cmd_device(int argc, char **argv)

@@ -5,16 +5,44 @@
 #include <time.h>
 
 #include "commands.h"
-#include "common.h"
-#include "core/registry/registry.h"
-#include "whorl/msg.h"
+#include "registry_command.h"
 
 enum { OPT_FORCE = 0x100, OPT_NAME, OPT_ENTITLE, OPT_FROM, OPT_UNTIL, OPT_REPLACE };
+
+static void print_officer(void *ctx, const struct registry_officer *officer)
+{
+    (void)ctx;
+    char from[16];
+    char until[16];
+    print_day(officer->valid_from, from);
+    print_day(officer->valid_until, until);
+    printf("%-24s %-8s %-10s %-11s %-11s ", officer->id, officer->force,
+           registry_state_name(officer->state), from, until);
+    for (size_t i = 0; i < officer->entitlement_count; i++) {
+        printf("%s%s", i == 0 ? "" : ",", officer->entitlements[i]);
+    }
+    printf("%s%s%s\n", officer->entitlement_count == 0 ? "-" : "",
+           officer->name[0] == '\0' ? "" : "  ", officer->name);
+}
+
+static bool print_all(struct registry *registry, struct whorl_fault *fault)
+{
+    printf("%-24s %-8s %-10s %-11s %-11s %s\n", "ID", "FORCE", "STATE", "FROM", "UNTIL",
+           "ENTITLEMENTS");
+    return registry_each_officer(registry, print_officer, NULL, fault);
+}
+
+static const struct registry_kind officers = {
+    .noun = "officer",
+    .list_doc = "Lists the registered officers.",
+    .set_state = registry_set_officer_state,
+    .print_all = print_all,
+};
 
 struct options {
     const char *dir, *id, *force, *name, *entitle;
     int64_t from, until;
-    bool replace, wants_id;
+    bool replace;
 };
 
 static error_t parse_day(const char *arg, struct argp_state *state, int64_t *seconds)
@@ -45,21 +73,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_REPLACE:
         o->replace = true;
         return 0;
-    case ARGP_KEY_ARG:
-        if (o->wants_id && o->id == NULL) {
-            o->id = arg;
-            return 0;
-        }
-        break;
-    case ARGP_KEY_END:
-        if (o->wants_id && o->id == NULL) {
-            argp_error(state, "the officer's ID is missing");
-        }
-        break;
     default:
-        break;
+        return parse_registry_id(&officers, key, arg, state, &o->id, &o->dir);
     }
-    return parse_conf_dir(key, arg, state, &o->dir);
 }
 
 /* "pnc,immigration" into the officer's list. */
@@ -88,8 +104,9 @@ static bool read_entitlements(const char *text, struct registry_officer *officer
     return true;
 }
 
-static int add_to(struct registry *registry, const struct conf *conf, const struct options *o)
+static int add_to(struct registry *registry, const struct conf *conf, const void *options)
 {
+    const struct options *o = options;
     struct whorl_fault fault = {0};
     struct registry_officer officer = {.state = REGISTRY_ACTIVE,
                                        .added = time(NULL),
@@ -131,96 +148,35 @@ static int add(int argc, char **argv)
                                      .parser = parse,
                                      .args_doc = "ID",
                                      .doc = "Registers an officer of a force."};
-    struct options o = {.wants_id = true, .name = "", .entitle = ""};
+    struct options o = {.name = "", .entitle = ""};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (o.force == NULL) {
         fputs("whorl officer add: --force CODE is needed\n", stderr);
         return EXIT_USAGE;
     }
-    struct conf *conf;
-    struct registry *registry = open_registry(o.dir, &conf);
-    if (registry == NULL) {
-        return EXIT_FAILED;
-    }
-    int code = add_to(registry, conf, &o);
-    registry_close(registry);
-    conf_unref(conf);
-    return code;
-}
-
-static void print_officer(void *ctx, const struct registry_officer *officer)
-{
-    (void)ctx;
-    char from[16];
-    char until[16];
-    print_day(officer->valid_from, from);
-    print_day(officer->valid_until, until);
-    printf("%-24s %-8s %-10s %-11s %-11s ", officer->id, officer->force,
-           registry_state_name(officer->state), from, until);
-    for (size_t i = 0; i < officer->entitlement_count; i++) {
-        printf("%s%s", i == 0 ? "" : ",", officer->entitlements[i]);
-    }
-    printf("%s%s%s\n", officer->entitlement_count == 0 ? "-" : "",
-           officer->name[0] == '\0' ? "" : "  ", officer->name);
+    return with_registry(o.dir, add_to, &o);
 }
 
 static int list(int argc, char **argv)
 {
-    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
-    static const struct argp argp = {
-        .options = options, .parser = parse, .doc = "Lists the registered officers."};
-    struct options o = {0};
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
-    struct conf *conf;
-    struct registry *registry = open_registry(o.dir, &conf);
-    if (registry == NULL) {
-        return EXIT_FAILED;
-    }
-    struct whorl_fault fault = {0};
-    printf("%-24s %-8s %-10s %-11s %-11s %s\n", "ID", "FORCE", "STATE", "FROM", "UNTIL",
-           "ENTITLEMENTS");
-    bool good = registry_each_officer(registry, print_officer, NULL, &fault);
-    registry_close(registry);
-    conf_unref(conf);
-    return good ? EXIT_DONE : print_fault(&fault);
-}
-
-static int set_state(int argc, char **argv, enum registry_state state, const char *doc)
-{
-    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
-    const struct argp argp = {.options = options, .parser = parse, .args_doc = "ID", .doc = doc};
-    struct options o = {.wants_id = true};
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
-    struct conf *conf;
-    struct registry *registry = open_registry(o.dir, &conf);
-    if (registry == NULL) {
-        return EXIT_FAILED;
-    }
-    struct whorl_fault fault = {0};
-    bool good = registry_set_officer_state(registry, o.id, state, &fault);
-    registry_close(registry);
-    conf_unref(conf);
-    if (!good) {
-        return print_fault(&fault);
-    }
-    printf("officer %s is %s\n", o.id, registry_state_name(state));
-    return EXIT_DONE;
+    return registry_list(&officers, argc, argv);
 }
 
 static int revoke(int argc, char **argv)
 {
-    return set_state(argc, argv, REGISTRY_REVOKED,
-                     "Revokes an officer: a running server refuses the next call.");
+    return registry_set(&officers, argc, argv, REGISTRY_REVOKED,
+                        "Revokes an officer: a running server refuses the next call.");
 }
 
 static int suspend(int argc, char **argv)
 {
-    return set_state(argc, argv, REGISTRY_SUSPENDED, "Suspends an officer for the time being.");
+    return registry_set(&officers, argc, argv, REGISTRY_SUSPENDED,
+                        "Suspends an officer for the time being.");
 }
 
 static int restore(int argc, char **argv)
 {
-    return set_state(argc, argv, REGISTRY_ACTIVE, "Makes an officer active again.");
+    return registry_set(&officers, argc, argv, REGISTRY_ACTIVE, "Makes an officer active again.");
 }
 
 int cmd_officer(int argc, char **argv)

@@ -289,7 +289,9 @@ int cmd_synth(int argc, char **argv)
         "Makes synthetic fingerprints: N fingers, M impressions of each, as 8-bit grey PNG of 500 "
         "dpi.\vThe same seed gives the same files, and finger k is the same however many are "
         "made. No living person has these fingers. They flatter a search engine: measure accuracy "
-        "on real prints.\n\n`whorl synth month` makes a simulated month of transactions instead.",
+        "on real prints.\n\n`whorl synth templates` fills a gallery instead, `whorl synth month` "
+        "the audit "
+        "log with a simulated month of transactions.",
         NULL,
         NULL,
         NULL};

@@ -24,5 +24,6 @@ int cmd_report(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_synth(int argc, char **argv);
 int cmd_synth_month(int argc, char **argv);
+int cmd_synth_templates(int argc, char **argv);
 
 #endif

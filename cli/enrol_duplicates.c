@@ -81,7 +81,8 @@ bool enrol_duplicates_of(struct gallery *gallery, const struct gallery_person *p
                          size_t cap, struct whorl_fault *fault)
 {
     struct gallery_probe probes[GALLERY_PROBES_MAX];
-    struct gallery_search_params params = {.probes = probes,
+    struct gallery_search_params params = {.thorough = true,
+                                           .probes = probes,
                                            .match_fpir = FPIR,
                                            .possible_fpir = FPIR,
                                            .max_candidates = GALLERY_CANDIDATES_MAX,
@@ -90,6 +91,7 @@ bool enrol_duplicates_of(struct gallery *gallery, const struct gallery_person *p
     uint8_t *fingers = aligned(GALLERY_PROBES_MAX * stride());
     void *scratch = aligned(gallery_search_scratch_size());
     bool ok = fingers && scratch ? prepare(person, probes, &params.probe_count, fingers, fault) &&
+                                       gallery_prepare(gallery, fault) &&
                                        run(gallery, &params, scratch, &result, fault)
                                  : whorl_fail(fault, "", "out of memory");
     if (ok) {

@@ -7,15 +7,19 @@
 #include "common.h"
 #include "core/isolate/spawn.h"
 
-/* `whorl synth month` is a command of its own in all but its name. */
+/* `whorl synth month` and `whorl synth templates` are commands of their own in all but name. */
 static int run_synth(int argc, char **argv)
 {
-    static char name[] = "whorl synth month";
-    if (argc < 2 || strcmp(argv[1], "month") != 0) {
-        return cmd_synth(argc, argv);
+    static char month[] = "whorl synth month", templates[] = "whorl synth templates";
+    if (argc >= 2 && strcmp(argv[1], "month") == 0) {
+        argv[1] = month;
+        return cmd_synth_month(argc - 1, argv + 1);
     }
-    argv[1] = name;
-    return cmd_synth_month(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "templates") == 0) {
+        argv[1] = templates;
+        return cmd_synth_templates(argc - 1, argv + 1);
+    }
+    return cmd_synth(argc, argv);
 }
 
 static const struct {
@@ -32,7 +36,7 @@ static const struct {
     {"gallery", cmd_gallery, "check, list, show, withdraw and purge what is in a gallery"},
     {"pnc", cmd_pnc, "load and show PNC records"},
     {"policy", cmd_policy, "explain what a policy allows, and by which rule"},
-    {"audit", cmd_audit, "list, verify, prove and erase the audit log"},
+    {"audit", cmd_audit, "list, verify, prove, witness and erase the audit log"},
     {"identify", cmd_identify, "a complete device: send samples, print the answer"},
     {"capabilities", cmd_capabilities, "what a device and its officer may ask"},
     {"outcome", cmd_outcome, "record what happened after an identification"},
@@ -40,7 +44,8 @@ static const struct {
     {"extract", cmd_extract, "images in, minutiae records out"},
     {"compare", cmd_compare, "compare two fingerprints, or a list of pairs"},
     {"convert", cmd_convert, "fingerprints from one format into another"},
-    {"synth", run_synth, "make artificial fingerprints, or a simulated month (synth month)"},
+    {"synth", run_synth,
+     "make artificial fingerprints, a gallery (templates) or transactions (month)"},
 };
 
 static void print_help(FILE *out)

@@ -269,6 +269,13 @@ void screen_capabilities(const msgpack_object *result, FILE *out)
         print_list(&item[i], "keys", "  finds by ", out);
         fputc('\n', out);
     }
+    count = elements(whorl_map_get(result, "audit"), &item);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!is_true(whorl_map_get(&item[i], "ok"))) {
+            print_field(&item[i], "sink", "NO ANSWERS NOW: audit records can't be stored in ", out);
+            fputc('\n', out);
+        }
+    }
     fputs("Legal bases, first that fits decides\n", out);
     count = elements(whorl_map_get(result, "bases"), &item);
     for (uint32_t i = 0; i < count; i++) {

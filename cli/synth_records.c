@@ -277,12 +277,17 @@ static void put_replies(msgpack_packer *pk, const struct reply *replies, size_t 
 
 static void put_policy(msgpack_packer *pk, const struct scene *s)
 {
-    char hex[65], place[4160];
+    char hex[65];
     for (size_t i = 0; i < 32; i++) {
         snprintf(hex + 2 * i, 3, "%02x", s->month->conf->digest[i]);
     }
-    snprintf(place, sizeof place, "%s:%d", s->rule->place.file, s->rule->place.line);
     whorl_put_str(pk, "policy", hex);
+}
+
+static void put_rule(msgpack_packer *pk, const struct scene *s)
+{
+    char place[4160];
+    snprintf(place, sizeof place, "%s:%d", s->rule->place.file, s->rule->place.line);
     whorl_put_str(pk, "rule", place);
 }
 
@@ -307,15 +312,17 @@ static void pack_identify(const struct scene *s, const struct reply *replies, si
     }
     whorl_put_str(pk, "continues", s->use->continues >= 0 ? before : NULL);
     put_policy(pk, s);
+    put_rule(pk, s);
     put_samples(pk, s);
     put_replies(pk, replies, count);
 }
 
 static void pack_lookup(const struct scene *s, const struct reply *reply, msgpack_packer *pk)
 {
-    msgpack_pack_map(pk, 14);
+    msgpack_pack_map(pk, 15);
     put_head(pk, "lookup", s->use->time_ms, s->transaction);
     put_who(pk, s);
+    put_policy(pk, s);
     whorl_put_str(pk, "basis", s->rule->basis);
     whorl_put_str(pk, "reason", s->reason);
     whorl_put_int(pk, "reason_code", s->reason_code);
@@ -336,9 +343,10 @@ static void pack_outcome(const struct scene *s, int64_t time_ms, msgpack_packer 
     static const uint16_t unknown[] = {6, 1, 30, 48, 1, 0, 0, 14};
     struct draw draw = {s->use->seed ^ 0x6f757463};
     size_t outcome = draw_weighted(&draw, s->matched_search ? found : unknown, COUNT(found));
-    msgpack_pack_map(pk, 10);
+    msgpack_pack_map(pk, 11);
     put_head(pk, "outcome", time_ms, s->transaction);
     put_who(pk, s);
+    put_policy(pk, s);
     whorl_put_str(pk, "outcome", codes_outcome.codes[s->refused ? 3 : outcome].code);
     whorl_put_bool(pk, "contacted_control",
                    outcome == OUTCOME_ARRESTED_IMMIGRATION || draw_chance(&draw, 60));
@@ -355,9 +363,10 @@ static void pack_refused(const struct scene *s, int64_t time_ms, msgpack_packer 
     static const uint16_t weights[] = {70, 8, 10, 12};
     struct draw draw = {s->use->seed ^ 0x72656675};
     const char *const *code = codes[draw_weighted(&draw, weights, COUNT(weights))];
-    msgpack_pack_map(pk, 10);
+    msgpack_pack_map(pk, 11);
     put_head(pk, "refused", time_ms, NULL);
     put_who(pk, s);
+    put_policy(pk, s);
     whorl_put_str(pk, "request_id", NULL);
     whorl_put_str(pk, "code", code[0]);
     whorl_put_str(pk, "message", code[1]);

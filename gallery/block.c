@@ -37,9 +37,10 @@ void block_info(const uint8_t *bytes, struct block_info *info)
     info->people = get32(bytes + AT_PEOPLE);
     info->prints = get32(bytes + AT_PRINTS);
     info->used = get32(bytes + AT_USED);
+    info->checksum = get32(bytes + AT_CHECKSUM);
 }
 
-bool block_open(const uint8_t *bytes, size_t len, struct block_info *info, const char **why)
+bool block_header(const uint8_t *bytes, size_t len, struct block_info *info, const char **why)
 {
     if (len != BLOCK_SIZE) {
         *why = "has the wrong size";
@@ -58,11 +59,19 @@ bool block_open(const uint8_t *bytes, size_t len, struct block_info *info, const
         *why = "has an impossible length";
         return false;
     }
-    if (get32(bytes + AT_CHECKSUM) != checksum(bytes, info->used)) {
+    *why = NULL;
+    return true;
+}
+
+bool block_open(const uint8_t *bytes, size_t len, struct block_info *info, const char **why)
+{
+    if (!block_header(bytes, len, info, why)) {
+        return false;
+    }
+    if (info->checksum != checksum(bytes, info->used)) {
         *why = "fails its checksum";
         return false;
     }
-    *why = NULL;
     return true;
 }
 

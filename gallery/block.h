@@ -24,6 +24,7 @@ struct block_info {
     uint64_t stamp;
     uint32_t people, prints;
     uint32_t used; /* bytes, header included */
+    uint32_t checksum;
 };
 
 /* One person in a block; the pointers go into the block. */
@@ -39,6 +40,10 @@ struct block_entry {
 
 /* Verifies the header and the checksum. *why: what is wrong, static text. */
 bool block_open(const uint8_t *bytes, size_t len, struct block_info *info, const char **why);
+
+/* The same without the checksum: of a block that was read before. Its templates have checksums of
+ * their own. */
+bool block_header(const uint8_t *bytes, size_t len, struct block_info *info, const char **why);
 
 /* Reads the entry at *at (begin with BLOCK_HEADER) and moves *at behind it. false at the end with
  * *why NULL, or with *why when the entry is malformed. */

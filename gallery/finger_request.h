@@ -18,7 +18,14 @@ struct finger_instance {
     double match_fpir, possible_fpir;
     unsigned min_quality;
     size_t max_candidates;
+    atomic_bool preparing; /* a chain of jobs makes the gallery ready */
 };
+
+/* Makes the gallery ready to be searched, in jobs of its own, unless that is going on already. Any
+ * thread. */
+void finger_prepare(struct finger_instance *instance);
+/* ... now, and from now on once a second. Loop thread. */
+void finger_prepare_start(struct finger_instance *instance);
 
 enum sample_state {
     SAMPLE_USABLE,

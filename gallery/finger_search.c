@@ -50,6 +50,7 @@ int finger_search_start(const struct whorl_host *host, const struct finger_searc
         free(instance);
         return -1;
     }
+    finger_prepare_start(instance);
     *out = instance;
     return 0;
 }
@@ -250,6 +251,7 @@ static void begin_search(struct finger_request *request)
     }
     request->search = gallery_search_begin(instance->gallery, &params, &fault);
     if (!request->search) {
+        finger_prepare(instance);
         complete_unavailable(request, fault.text);
         return;
     }

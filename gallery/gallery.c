@@ -5,6 +5,7 @@
 #include "bytes.h"
 #include "person.h"
 #include "store.h"
+#include "view.h"
 #include "whorl/msg.h"
 
 #define KIND "whorl-gallery"
@@ -26,7 +27,12 @@ struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct
         whorl_store_db(gallery->store, "index", MDB_INTEGERKEY, &gallery->index, fault) &&
         whorl_store_db(gallery->store, "blocks", MDB_INTEGERKEY, &gallery->blocks, fault) &&
         whorl_store_db(gallery->store, "people", 0, &gallery->people, fault)) {
-        return gallery;
+        gallery->dir = strdup(dir);
+        gallery->keeper = view_keeper_new();
+        if (gallery->dir && gallery->keeper) {
+            return gallery;
+        }
+        whorl_fail(fault, "", "out of memory");
     }
     gallery_close(gallery);
     return NULL;
@@ -37,7 +43,9 @@ void gallery_close(struct gallery *gallery)
     if (!gallery) {
         return;
     }
+    view_keeper_free(gallery->keeper);
     whorl_store_close(gallery->store);
+    free(gallery->dir);
     free(gallery);
 }
 
@@ -82,6 +90,7 @@ int index_decode(const MDB_val *key, const MDB_val *value, struct index_entry *e
     memcpy(&entry->number, key->mv_data, sizeof entry->number);
     entry->stamp = get64(value->mv_data);
     entry->people = get32((const uint8_t *)value->mv_data + 8);
+    entry->checksum = get32((const uint8_t *)value->mv_data + 12);
     return 0;
 }
 
@@ -91,6 +100,7 @@ int index_write(const struct gallery *gallery, MDB_txn *txn, const struct index_
     uint32_t number = entry->number;
     put64(bytes, entry->stamp);
     put32(bytes + 8, entry->people);
+    put32(bytes + 12, entry->checksum);
     MDB_val key = {sizeof number, &number}, value = {sizeof bytes, bytes};
     return mdb_put(txn, gallery->index, &key, &value, 0);
 }

@@ -1,150 +1,115 @@
+/* The course of a search: what is read, how deep, and when it is a result. */
 #include "gallery/search.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "score.h"
-#include "store.h"
+#include "search_state.h"
 #include "whorl/msg.h"
 
 #define STEP_NS 8000000LL
-#define ROUNDS_MAX 4u  /* after these, finish reads what still changes itself */
-#define HITS_MAX 4096u /* candidates remembered; beyond it the lower half is only counted */
+#define ROUNDS_MAX 4u      /* after these, finish reads what still changes itself */
+#define BEGIN_BLOCKS 2048u /* changed ones that begin reads itself */
+#define PEOPLE_ALL 1000u   /* of a gallery this small everyone is compared */
 
-enum block_status { UNREAD, READ, DAMAGED };
+/* How many people are compared, best ranks first: that share of the gallery, PEOPLE_ALL at least in
+ * the end. From one depth to the next a search goes on only without a match. */
+static const struct {
+    double share;
+    uint64_t least;
+} depths[] = {{0.00002, 200}, {0.0005, 500}, {0.005, PEOPLE_ALL}};
+#define DEPTHS (sizeof depths / sizeof depths[0])
 
-/* What the search knows of a block; sorted by number. */
-struct block_state {
-    uint32_t number, people;
-    uint64_t stamp; /* of the version that was read, or that was listed and is yet to be */
-    enum block_status status;
-    uint32_t comparable, above_possible, above_match; /* people, when READ */
-};
+/* ------------------------------------------------------------------ following the gallery */
 
-struct hit {
-    float score;
-    uint32_t block;
-    uint8_t id_len;
-    char id[GALLERY_ID_MAX];
-};
-
-struct gallery_search {
-    struct gallery *gallery;
-    struct gallery_search_params params;
-    struct score_probe probe;
-    float match_threshold, possible_threshold;
-    unsigned round;
-
-    pthread_mutex_t mutex; /* guards all below while threads step */
-    struct block_state *blocks;
-    size_t block_count, next;
-    uint64_t people, people_read; /* for progress */
-    struct hit *hits;
-    size_t hit_count;
-    bool failed;
-    struct whorl_fault fault;   /* of `failed` */
-    struct whorl_fault trouble; /* the first damaged block */
-};
-
-/* ------------------------------------------------------------------ the list of blocks */
-
-/* Takes an index record into the new list. `old` walks the old one: a block of the same version
- * that was read keeps what was found in it. */
-static void list_block(struct block_state *to, const struct index_entry *entry,
-                       const struct gallery_search *search, size_t *old)
+static bool same_chunk(const struct view_chunk *a, const struct view_chunk *b)
 {
-    while (*old < search->block_count && search->blocks[*old].number < entry->number) {
-        (*old)++;
-    }
-    const struct block_state *known = *old < search->block_count ? &search->blocks[*old] : NULL;
-    if (known != NULL && known->number == entry->number && known->stamp == entry->stamp &&
-        known->status != UNREAD) {
-        *to = *known;
-    } else {
-        *to = (struct block_state){
-            .number = entry->number, .people = entry->people, .stamp = entry->stamp};
-    }
+    return a->number == b->number && a->stamp == b->stamp && a->checksum == b->checksum &&
+           (a->bytes != NULL) == (b->bytes != NULL);
 }
 
-static int read_index(const struct gallery_search *search, MDB_txn *txn, struct block_state *list,
-                      size_t room, size_t *count)
+/* Carries over what is known of chunks that are the same in both views. */
+static void carry_over(const struct gallery_search *search, const struct view *view,
+                       struct chunk_state *states, uint16_t *ranks)
 {
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    size_t old = 0;
-    int rc = mdb_cursor_open(txn, search->gallery->index, &cursor);
-    if (rc != 0) {
-        return rc;
-    }
-    for (*count = 0; *count < room; (*count)++) {
-        struct index_entry entry;
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-        if (rc == 0) {
-            rc = index_decode(&key, &value, &entry);
+    const struct view *old = search->view;
+    for (size_t i = 0, k = 0; i < view->count; i++) {
+        const struct view_chunk *chunk = &view->chunks[i];
+        while (old && k < old->count && old->chunks[k].number < chunk->number) {
+            k++;
         }
-        if (rc != 0) {
-            break;
+        states[i].down = RANK_NONE;
+        if (old && k < old->count && same_chunk(chunk, &old->chunks[k])) {
+            states[i] = search->states[k];
+            memcpy(ranks + chunk->before, search->ranks + old->chunks[k].before,
+                   chunk->people * sizeof *ranks);
         }
-        list_block(&list[*count], &entry, search, &old);
     }
-    mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int compare_blocks(const void *key, const void *element)
+static const struct chunk_state *state_of(const struct gallery_search *search, uint32_t block)
 {
-    uint32_t a = *(const uint32_t *)key, b = ((const struct block_state *)element)->number;
-    return a < b ? -1 : a > b;
+    size_t low = 0, high = search->view->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (search->view->chunks[middle].number < block) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < search->view->count && search->view->chunks[low].number == block
+               ? &search->states[low]
+               : NULL;
 }
 
-/* Drops the hits in blocks that are gone or to be read again. */
+/* Drops the hits in blocks that are gone, damaged or to be compared again. */
 static void drop_stale_hits(struct gallery_search *search)
 {
     size_t kept = 0;
     for (size_t i = 0; i < search->hit_count; i++) {
-        const struct block_state *block =
-            bsearch(&search->hits[i].block, search->blocks, search->block_count,
-                    sizeof *search->blocks, compare_blocks);
-        if (block && block->status == READ) {
+        const struct chunk_state *state = state_of(search, search->hits[i].block);
+        if (state && !state->why && state->down < RANK_NONE) {
             search->hits[kept++] = search->hits[i];
         }
     }
     search->hit_count = kept;
 }
 
-/* Lists the blocks as they stand in txn; *unread: how many of them are to be read (again). */
-static bool list_blocks(struct gallery_search *search, MDB_txn *txn, size_t *unread,
-                        struct whorl_fault *fault)
+/* Makes `view` (whose reference it takes) what the search reads. */
+static bool follow(struct gallery_search *search, struct view *view, struct whorl_fault *fault)
 {
-    MDB_stat stat;
-    int rc = mdb_stat(txn, search->gallery->index, &stat);
-    if (rc != 0) {
-        return whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
-    }
-    struct block_state *list = calloc(stat.ms_entries + 1, sizeof *list);
-    if (!list) {
+    struct chunk_state *states = calloc(view->count + 1, sizeof *states);
+    uint16_t *ranks = malloc((view->people + 1) * sizeof *ranks);
+    if (!states || !ranks) {
+        free(states);
+        free(ranks);
+        view_unref(view);
         return whorl_fail(fault, "", "out of memory");
     }
-    size_t count = 0;
-    rc = read_index(search, txn, list, stat.ms_entries, &count);
-    if (rc != 0) {
-        free(list);
-        return whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
-    }
-    free(search->blocks);
-    search->blocks = list;
-    search->block_count = count;
-    search->next = *unread = 0;
-    search->people = search->people_read = 0;
-    for (size_t i = 0; i < count; i++) {
-        *unread += list[i].status == UNREAD;
-        search->people += list[i].people;
-        search->people_read += list[i].status == UNREAD ? 0 : list[i].people;
-    }
+    carry_over(search, view, states, ranks);
+    free(search->states);
+    free(search->ranks);
+    view_unref(search->view);
+    search->view = view;
+    search->states = states;
+    search->ranks = ranks;
     drop_stale_hits(search);
     return true;
+}
+
+/* Starts over at the first chunk; returns how many are not done. */
+static size_t rewind_chunks(struct gallery_search *search)
+{
+    size_t left = 0;
+    search->next = 0;
+    search->people_read = 0;
+    for (size_t i = 0; i < search->view->count; i++) {
+        const struct chunk_state *state = &search->states[i];
+        left += !search_chunk_done(search, state);
+        search->people_read += state->ranked ? search->view->chunks[i].people : 0;
+    }
+    return left;
 }
 
 /* ------------------------------------------------------------------ begin and end */
@@ -162,6 +127,38 @@ static bool params_valid(const struct gallery_search_params *params)
             return false;
         }
     }
+    return true;
+}
+
+static bool begin(struct gallery_search *search, struct whorl_fault *fault)
+{
+    struct gallery *gallery = search->gallery;
+    size_t pending;
+    if (!search_make_sieves(search)) {
+        return whorl_fail(fault, "", "not enough locked memory for another search");
+    }
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    if (!txn) {
+        return false;
+    }
+    struct view *view = view_get(gallery, txn, BEGIN_BLOCKS, &pending, fault);
+    whorl_store_done(gallery->store, txn);
+    if (!view && pending > 0) {
+        uint64_t people, of;
+        view_progress(gallery, &people, &of);
+        return whorl_fail(fault, "",
+                          "the gallery is not ready to be searched: %llu of %llu people are",
+                          (unsigned long long)people, (unsigned long long)of);
+    }
+    if (!view || !follow(search, view, fault)) {
+        return false;
+    }
+    search->match_threshold = afis_threshold(search->params.match_fpir, (double)view->people);
+    search->possible_threshold = afis_threshold(search->params.possible_fpir, (double)view->people);
+    search->comparing = view->people <= PEOPLE_ALL;
+    search->depth = search->comparing ? DEPTHS - 1 : 0;
+    search->cut = RANK_ALL;
+    rewind_chunks(search);
     return true;
 }
 
@@ -187,17 +184,11 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
     search->gallery = gallery;
     search->params = *params;
     score_probe_init(&search->probe, params->probes, params->probe_count);
-    size_t unread;
-    MDB_txn *txn = whorl_store_read(gallery->store, fault);
-    bool listed = txn && list_blocks(search, txn, &unread, fault);
-    whorl_store_done(gallery->store, txn);
-    if (!listed) {
-        gallery_search_free(search);
-        return NULL;
+    if (begin(search, fault)) {
+        return search;
     }
-    search->match_threshold = afis_threshold(params->match_fpir, (double)search->people);
-    search->possible_threshold = afis_threshold(params->possible_fpir, (double)search->people);
-    return search;
+    gallery_search_free(search);
+    return NULL;
 }
 
 void gallery_search_free(struct gallery_search *search)
@@ -206,7 +197,10 @@ void gallery_search_free(struct gallery_search *search)
         return;
     }
     pthread_mutex_destroy(&search->mutex);
-    free(search->blocks);
+    search_free_sieves(search);
+    view_unref(search->view);
+    free(search->states);
+    free(search->ranks);
     free(search->hits);
     free(search);
 }
@@ -215,226 +209,15 @@ void gallery_search_progress(struct gallery_search *search, uint64_t *people, ui
 {
     pthread_mutex_lock(&search->mutex);
     *people = search->people_read;
-    *of = search->people;
+    *of = search->view->people;
     pthread_mutex_unlock(&search->mutex);
-}
-
-/* ------------------------------------------------------------------ reading a block */
-
-/* The parts of a scratch space. */
-struct scratch {
-    struct score_person *person;
-    struct afis_matcher *matcher;
-    struct afis_finger *finger;
-};
-
-static size_t aligned(size_t size)
-{
-    return (size + 63) & ~(size_t)63;
-}
-
-size_t gallery_search_scratch_size(void)
-{
-    return aligned(sizeof(struct score_person)) + aligned(afis_matcher_size()) +
-           aligned(afis_finger_size());
-}
-
-static struct scratch scratch_parts(void *memory)
-{
-    uint8_t *matcher = (uint8_t *)memory + aligned(sizeof(struct score_person));
-    return (struct scratch){memory, (struct afis_matcher *)matcher,
-                            (struct afis_finger *)(matcher + aligned(afis_matcher_size()))};
-}
-
-/* Compares a person's prints with the probe. *score < 0: nothing was comparable. false: a template
- * is damaged. */
-static bool score_entry(const struct gallery_search *search, const struct scratch *scratch,
-                        const struct block_entry *entry, float *score)
-{
-    const struct score_probe *probe = &search->probe;
-    const uint8_t *at = entry->prints;
-    score_begin(scratch->person);
-    for (unsigned i = 0; i < entry->print_count; i++) {
-        struct gallery_print print;
-        bool prepared = false;
-        block_print(&at, &print);
-        size_t slot = score_slot(scratch->person, print.position);
-        for (size_t k = 0; k < probe->impressions; k++) {
-            if (!score_comparable(probe, probe->of[k], print.position)) {
-                continue;
-            }
-            if (!prepared &&
-                afis_finger_prepare_packed(print.packed, print.len, scratch->finger) != AFIS_OK) {
-                return false;
-            }
-            prepared = true;
-            score_add(scratch->person, probe->of[k], slot,
-                      afis_compare(scratch->matcher, probe->finger[k], scratch->finger));
-        }
-    }
-    *score = score_end(probe, scratch->person);
-    return true;
-}
-
-static int better_hit(const void *a, const void *b)
-{
-    const struct hit *x = a, *y = b;
-    if (x->score != y->score) {
-        return x->score > y->score ? -1 : 1;
-    }
-    size_t len = x->id_len < y->id_len ? x->id_len : y->id_len;
-    int order = memcmp(x->id, y->id, len);
-    return order != 0 ? order : (int)x->id_len - (int)y->id_len;
-}
-
-static void add_hit(struct gallery_search *search, uint32_t block, float score,
-                    const struct block_entry *entry)
-{
-    pthread_mutex_lock(&search->mutex);
-    if (search->hit_count == HITS_MAX) {
-        qsort(search->hits, HITS_MAX, sizeof *search->hits, better_hit);
-        search->hit_count = HITS_MAX / 2;
-    }
-    struct hit *hit = &search->hits[search->hit_count++];
-    *hit = (struct hit){.score = score, .block = block, .id_len = entry->id_len};
-    memcpy(hit->id, entry->id, entry->id_len);
-    pthread_mutex_unlock(&search->mutex);
-}
-
-static bool cancelled(const struct gallery_search *search)
-{
-    return search->params.cancelled && search->params.cancelled(search->params.ctx);
-}
-
-/* Scores everyone in a block into *block. *why: what is wrong with it, or NULL. false: cancelled.
- */
-static bool scan(struct gallery_search *search, const struct scratch *scratch, const uint8_t *bytes,
-                 const struct block_info *info, struct block_state *block, const char **why)
-{
-    struct block_entry entry;
-    size_t at = BLOCK_HEADER;
-    uint32_t people = 0;
-    for (; block_next(bytes, info, &at, &entry, why); people++) {
-        float score;
-        if (cancelled(search)) {
-            return false;
-        }
-        if (entry.expires != 0 && entry.expires <= search->params.now) {
-            continue;
-        }
-        if (!score_entry(search, scratch, &entry, &score)) {
-            *why = "holds a damaged template";
-            return true;
-        }
-        block->comparable += score >= 0;
-        if (score < 0 || score < search->possible_threshold) {
-            continue;
-        }
-        block->above_possible++;
-        block->above_match += score >= search->match_threshold;
-        add_hit(search, block->number, score, &entry);
-    }
-    if (!*why && people != block->people) {
-        *why = "does not hold as many people as the index says";
-    }
-    return true;
-}
-
-/* Reads the version of a block that the index of txn names. Gone by then: it stays unread, which
- * finish notices. false: cancelled. */
-static bool read_block(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
-                       struct block_state *block, const char **why)
-{
-    MDB_val key = {sizeof block->number, &block->number}, value;
-    struct index_entry entry;
-    struct block_info info;
-    const uint8_t *bytes;
-    *why = NULL;
-    int rc = mdb_get(txn, search->gallery->index, &key, &value);
-    if (rc == MDB_NOTFOUND) {
-        return true;
-    }
-    if (rc == 0) {
-        rc = index_decode(&key, &value, &entry);
-    }
-    if (rc == 0) {
-        *block = (struct block_state){
-            .number = entry.number, .people = entry.people, .stamp = entry.stamp};
-        rc = block_read(search->gallery, txn, block->number, &bytes, &info, why);
-    }
-    if (rc == 0 && (info.stamp != entry.stamp || info.people != entry.people)) {
-        *why = "is of another version than the index says";
-    } else if (rc != 0 && !*why) {
-        *why = mdb_strerror(rc);
-    }
-    if (!*why && !scan(search, scratch, bytes, &info, block, why)) {
-        return false;
-    }
-    block->status = *why ? DAMAGED : READ;
-    return true;
-}
-
-/* Puts in what was found; keeps the first damage for the result. */
-static void merge(struct gallery_search *search, size_t i, const struct block_state *block,
-                  const char *why)
-{
-    pthread_mutex_lock(&search->mutex);
-    search->people_read += search->blocks[i].people;
-    search->blocks[i] = *block;
-    if (why && !search->trouble.text[0]) {
-        whorl_fail(&search->trouble, "", "block %u %s", block->number, why);
-    }
-    pthread_mutex_unlock(&search->mutex);
-}
-
-/* Takes the next unread block. */
-static bool claim(struct gallery_search *search, size_t *i, struct block_state *block)
-{
-    pthread_mutex_lock(&search->mutex);
-    while (search->next < search->block_count && search->blocks[search->next].status != UNREAD) {
-        search->next++;
-    }
-    bool found = search->next < search->block_count && !search->failed;
-    if (found) {
-        *i = search->next++;
-        *block = search->blocks[*i];
-    }
-    pthread_mutex_unlock(&search->mutex);
-    return found;
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* Reads blocks within txn until `until` (nanoseconds; 0 = to the end). */
-static enum gallery_step read_blocks(struct gallery_search *search, MDB_txn *txn, void *memory,
-                                     int64_t until)
-{
-    struct scratch scratch = scratch_parts(memory);
-    struct block_state block;
-    size_t i;
-    while (claim(search, &i, &block)) {
-        const char *why;
-        if (!read_block(search, txn, &scratch, &block, &why)) {
-            return GALLERY_STEP_CANCELLED;
-        }
-        merge(search, i, &block, why);
-        if (until && now_ns() >= until) {
-            return GALLERY_STEP_MORE;
-        }
-    }
-    return GALLERY_STEP_DRAINED;
 }
 
 enum gallery_step gallery_search_step(struct gallery_search *search, void *scratch)
 {
     struct whorl_fault fault;
-    int64_t until = now_ns() + STEP_NS;
-    if (cancelled(search)) {
+    int64_t until = search_now_ns() + STEP_NS;
+    if (search->params.cancelled && search->params.cancelled(search->params.ctx)) {
         return GALLERY_STEP_CANCELLED;
     }
     MDB_txn *txn = whorl_store_read(search->gallery->store, &fault);
@@ -445,9 +228,58 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
         pthread_mutex_unlock(&search->mutex);
         return GALLERY_STEP_DRAINED;
     }
-    enum gallery_step step = read_blocks(search, txn, scratch, until);
+    enum gallery_step step = search_read(search, txn, scratch, until);
     whorl_store_done(search->gallery->store, txn);
     return step;
+}
+
+/* ------------------------------------------------------------------ how deep */
+
+/* The rank from which on at most as many people remain as the depth wants. */
+static uint32_t cut_of(const struct gallery_search *search, unsigned depth)
+{
+    uint64_t people = search->view->people, above = 0;
+    uint64_t wanted = (uint64_t)(depths[depth].share * (double)people);
+    wanted = wanted < depths[depth].least ? depths[depth].least : wanted;
+    uint32_t *with = calloc(RANK_NONE, sizeof *with);
+    uint32_t rank = RANK_NONE;
+    if (!with) {
+        return RANK_ALL; /* slow, but right */
+    }
+    for (size_t i = 0; i < search->view->count; i++) {
+        const struct view_chunk *chunk = &search->view->chunks[i];
+        for (uint32_t k = 0; search->states[i].ranked && k < chunk->people; k++) {
+            with[search->ranks[chunk->before + k]]++;
+        }
+    }
+    while (rank > RANK_ALL && above < wanted) {
+        above += with[--rank];
+    }
+    free(with);
+    return rank;
+}
+
+static bool has_match(struct gallery_search *search)
+{
+    for (size_t i = 0; i < search->hit_count; i++) {
+        if (search->hits[i].score >= search->match_threshold) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Moves on to comparing, or to comparing more people. false: the search has gone far enough. */
+static bool deepen(struct gallery_search *search)
+{
+    if (search->comparing &&
+        (search->depth + 1 == DEPTHS || (has_match(search) && !search->params.thorough))) {
+        return false;
+    }
+    search->depth += search->comparing;
+    search->comparing = true;
+    search->cut = cut_of(search, search->depth);
+    return true;
 }
 
 /* ------------------------------------------------------------------ the result */
@@ -455,20 +287,24 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
 static void tally(const struct gallery_search *search, struct gallery_result *result)
 {
     *result = (struct gallery_result){.complete = true,
+                                      .of = search->view->people,
                                       .match_threshold = search->match_threshold,
                                       .possible_threshold = search->possible_threshold};
-    for (size_t i = 0; i < search->block_count; i++) {
-        const struct block_state *block = &search->blocks[i];
-        result->of += block->people;
-        if (block->status != READ) {
+    for (size_t i = 0; i < search->view->count; i++) {
+        const struct view_chunk *chunk = &search->view->chunks[i];
+        const struct chunk_state *state = &search->states[i];
+        if (state->why || !search_chunk_done(search, state)) {
+            if (result->complete) {
+                whorl_fail(&result->trouble, "", "block %u %s", chunk->number,
+                           state->why ? state->why : "could not be read");
+            }
             result->complete = false;
-            result->trouble = search->trouble;
             continue;
         }
-        result->people += block->people;
-        result->comparable += block->comparable;
-        result->above_possible += block->above_possible;
-        result->above_match += block->above_match;
+        result->people += chunk->people;
+        result->comparable += state->comparable;
+        result->above_possible += state->above_possible;
+        result->above_match += state->above_match;
     }
 }
 
@@ -476,7 +312,7 @@ static void tally(const struct gallery_search *search, struct gallery_result *re
 static bool identify(struct gallery_search *search, MDB_txn *txn, struct gallery_result *result,
                      struct whorl_fault *fault)
 {
-    qsort(search->hits, search->hit_count, sizeof *search->hits, better_hit);
+    search_sort_hits(search);
     size_t count = search->params.max_candidates;
     if (count > search->hit_count) {
         count = search->hit_count;
@@ -497,20 +333,43 @@ static bool identify(struct gallery_search *search, MDB_txn *txn, struct gallery
     return true;
 }
 
-/* Within txn: notices what changed, and either leaves it to more steps or reads it here. */
+/* Lets the search follow the gallery as it stands in txn. */
+static bool follow_txn(struct gallery_search *search, MDB_txn *txn, struct whorl_fault *fault)
+{
+    size_t pending;
+    struct view *view = view_get(search->gallery, txn, SIZE_MAX, &pending, fault);
+    if (!view) {
+        return false;
+    }
+    if (view == search->view) {
+        view_unref(view);
+        drop_stale_hits(search);
+        return true;
+    }
+    return follow(search, view, fault);
+}
+
+/* Within txn: notices what changed, and either leaves it to more steps or reads it here; then goes
+ * deeper, or ends. */
 static enum gallery_finish finish_in(struct gallery_search *search, MDB_txn *txn, void *scratch,
                                      struct gallery_result *result, struct whorl_fault *fault)
 {
-    size_t unread;
-    if (!list_blocks(search, txn, &unread, fault)) {
+    if (!follow_txn(search, txn, fault)) {
         return GALLERY_FINISH_FAILED;
     }
-    if (unread > 0 && search->round++ < ROUNDS_MAX) {
+    if (rewind_chunks(search) > 0) {
+        if (search->round++ < ROUNDS_MAX) {
+            return GALLERY_FINISH_AGAIN;
+        }
+        if (search_read(search, txn, scratch, 0) == GALLERY_STEP_CANCELLED) {
+            return GALLERY_FINISH_CANCELLED;
+        }
+    }
+    if (deepen(search)) {
+        rewind_chunks(search);
         return GALLERY_FINISH_AGAIN;
     }
-    if (unread > 0 && read_blocks(search, txn, scratch, 0) == GALLERY_STEP_CANCELLED) {
-        return GALLERY_FINISH_CANCELLED;
-    }
+    drop_stale_hits(search);
     tally(search, result);
     if (identify(search, txn, result, fault)) {
         return GALLERY_FINISH_DONE;

@@ -5,9 +5,13 @@
 #include "block.h"
 #include "gallery/gallery.h"
 
+struct view_keeper;
+
 struct gallery {
     struct whorl_store *store;
     MDB_dbi meta, index, blocks, people;
+    char *dir;
+    struct view_keeper *keeper; /* what searches read; see view.h */
 };
 
 /* The counters under META_KEY: one record of META_SIZE bytes, little-endian. */
@@ -22,6 +26,7 @@ struct index_entry {
     uint32_t number;
     uint64_t stamp;
     uint32_t people;
+    uint32_t checksum; /* the block's; 0 = written before this was recorded */
 };
 
 /* Reads the counters; zero in a new gallery. LMDB's codes; MDB_CORRUPTED where a record has an

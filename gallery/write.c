@@ -70,7 +70,8 @@ static int flush(struct batch *batch, struct open_block *block)
     if (rc != 0) {
         return rc;
     }
-    struct index_entry entry = {block->number, batch->meta.stamp, info.people};
+    block_info(block->bytes, &info);
+    struct index_entry entry = {block->number, batch->meta.stamp, info.people, info.checksum};
     return index_write(gallery, batch->txn, &entry);
 }
 

@@ -16,115 +16,164 @@
 #define ALONG_AGAIN 0.70f
 #define REACH 2.5f /* standard deviations that a kernel covers, unless RADIUS_MAX is less */
 
-static int kernel_size(int radius)
+#define SPAN (2 * RADIUS_MAX + 1)
+/* Of one kernel: for each pair of rows where its taps begin, how many there are, and the taps. */
+#define KERNEL_WORDS ((RADIUS_MAX + 1) * (SPAN + 2))
+
+size_t afis_kernel_bank_size(void)
 {
-    return (radius + 1) * (2 * radius + 1);
+    return (size_t)KERNEL_WORDS * PERIODS * ORIENTATIONS * sizeof(int32_t);
 }
 
-static float bin_period(int bin)
+/* Forgets all kernels; the next ones reach so many periods along the ridge. */
+static void reset_bank(struct kernel_bank *bank, float along)
 {
-    return PERIOD_MIN * powf(PERIOD_MAX / PERIOD_MIN, ((float)bin + 0.5f) / PERIODS);
+    memset(bank->made, 0, sizeof bank->made);
+    bank->count = 0;
+    bank->along = along;
+    for (int i = 0; i < PERIODS; i++) {
+        float period = PERIOD_MIN * powf(PERIOD_MAX / PERIOD_MIN, ((float)i + 0.5f) / PERIODS);
+        int radius = (int)ceilf(REACH * along * period);
+        bank->period[i] = period;
+        bank->radius[i] = radius < RADIUS_MAX ? radius : RADIUS_MAX;
+    }
 }
 
-static int bin_radius(const struct kernel_bank *bank, int bin)
-{
-    float sigma = bank->along * bin_period(bin);
-    int radius = (int)ceilf(REACH * sigma);
-    return radius < RADIUS_MAX ? radius : RADIUS_MAX;
-}
+/* The lower half of a kernel, its middle row first: the upper one is the same turned by 180
+ * degrees. Columns are those of the whole kernel. */
+struct half {
+    float tap[RADIUS_MAX + 1][SPAN];
+};
 
-#define SIDE_MAX (2 * RADIUS_MAX + 1)
+struct rounded {
+    int32_t tap[RADIUS_MAX + 1][SPAN];
+};
 
 /* cos and sin of a wave's phase at -radius..radius pixels along one axis. */
 static void sample_phase(float *cosine, float *sine, int radius, float per_pixel)
 {
-    for (int i = 0; i <= 2 * radius; i++) {
-        cosine[i] = cosf(per_pixel * (float)(i - radius));
-        sine[i] = sinf(per_pixel * (float)(i - radius));
+    for (int i = 0; i <= radius; i++) {
+        cosine[radius + i] = cosine[radius - i] = cosf(per_pixel * (float)i);
+        sine[radius + i] = sinf(per_pixel * (float)i);
+        sine[radius - i] = -sine[radius + i];
     }
 }
 
-/* The Gaussian hill and the wave on it; both are products of what x and y alone contribute, but for
- * one mixed term that is a power of x within a row. */
-static void sample_parts(const struct kernel_bank *bank, float *hill, float *wave, int radius,
-                         float period, float phi)
+/* The wave: a product of what x and y alone contribute. */
+static void sample_wave(struct half *wave, int radius, float period, float phi)
 {
-    float across = bank->across * period;
-    float along = bank->along * period;
+    float cx[SPAN];
+    float sx[SPAN];
+    float cy[SPAN];
+    float sy[SPAN];
+    sample_phase(cx, sx, radius, 2 * PI * cosf(phi) / period);
+    sample_phase(cy, sy, radius, 2 * PI * sinf(phi) / period);
+    for (int y = 0; y <= radius; y++) {
+        for (int i = 0; i <= 2 * radius; i++) {
+            wave->tap[y][i] = cx[i] * cy[radius + y] - sx[i] * sy[radius + y];
+        }
+    }
+}
+
+/* The Gaussian hill, cut off at REACH: likewise, but for a mixed term, a power of y in a column. */
+static void sample_hill(struct half *hill, int radius, float across, float along, float phi)
+{
     float c = cosf(phi);
     float s = sinf(phi);
     float u2 = 1 / (2 * across * across);
     float v2 = 1 / (2 * along * along);
-    float cx[SIDE_MAX];
-    float sx[SIDE_MAX];
-    float cy[SIDE_MAX];
-    float sy[SIDE_MAX];
-    float gx[SIDE_MAX];
-    int side = 2 * radius + 1;
-    sample_phase(cx, sx, radius, 2 * PI * c / period);
-    sample_phase(cy, sy, radius, 2 * PI * s / period);
-    for (int i = 0; i < side; i++) {
+    float mixed[SPAN];
+    float factor[SPAN];
+    const float least = expf(-REACH * REACH / 2);
+    for (int i = 0; i <= 2 * radius; i++) {
         float x = (float)(i - radius);
-        gx[i] = expf(-x * x * (u2 * c * c + v2 * s * s));
+        mixed[i] = expf(-x * x * (u2 * c * c + v2 * s * s));
+        factor[i] = expf(-2 * x * c * s * (u2 - v2));
     }
-    for (int j = 0; j < side; j++) {
-        float y = (float)(j - radius);
-        float mixed = -2 * y * c * s * (u2 - v2);
-        float power = expf(-y * y * (u2 * s * s + v2 * c * c) - mixed * (float)radius);
-        float factor = expf(mixed);
-        for (int i = 0; i < side; i++) {
-            hill[j * side + i] = gx[i] * power;
-            wave[j * side + i] = cx[i] * cy[j] - sx[i] * sy[j];
-            power *= factor;
+    for (int y = 0; y <= radius; y++) {
+        float down = expf(-(float)(y * y) * (u2 * s * s + v2 * c * c));
+        for (int i = 0; i <= 2 * radius; i++) {
+            float h = mixed[i] * down;
+            hill->tap[y][i] = h < least ? 0 : h;
+            mixed[i] *= factor[i];
         }
     }
 }
 
 /* An even Gabor function without response to a constant and with unit response to its wave. */
-static void sample_kernel(const struct kernel_bank *bank, float *kernel, int radius, float period,
-                          float phi)
+static void sample_kernel(struct rounded *kernel, int radius, float period, float along, float phi)
 {
-    float wave[SIDE_MAX * SIDE_MAX] = {0};
-    float hill[SIDE_MAX * SIDE_MAX] = {0};
-    int taps = (2 * radius + 1) * (2 * radius + 1);
-    float sum = 0;
+    struct half wave;
+    struct half hill;
+    sample_wave(&wave, radius, period, phi);
+    sample_hill(&hill, radius, ACROSS * period, along * period, phi);
+    float sums[3][SPAN] = {{0}}; /* a column each: hill, hill * wave, hill * wave * wave */
+    for (int y = 0; y <= radius; y++) {
+        float times = y == 0 ? 1 : 2;
+        for (int i = 0; i <= 2 * radius; i++) {
+            float h = times * hill.tap[y][i];
+            sums[0][i] += h;
+            sums[1][i] += h * wave.tap[y][i];
+            sums[2][i] += h * wave.tap[y][i] * wave.tap[y][i];
+        }
+    }
     float envelope = 0;
-    sample_parts(bank, hill, wave, radius, period, phi);
-    for (int i = 0; i < taps; i++) {
-        sum += hill[i] * wave[i];
-        envelope += hill[i];
+    float sum = 0;
+    float square = 0;
+    for (int i = 0; i <= 2 * radius; i++) {
+        envelope += sums[0][i];
+        sum += sums[1][i];
+        square += sums[2][i];
     }
-    float response = 0;
-    for (int i = 0; i < taps; i++) {
-        kernel[i] = hill[i] * (wave[i] - sum / envelope);
-        response += kernel[i] * wave[i];
-    }
-    for (int i = 0; i < taps; i++) {
-        kernel[i] *= GAIN / response;
+    float mean = sum / envelope;
+    float gain = GAIN / (square - mean * sum);
+    for (int y = 0; y <= radius; y++) {
+        for (int i = 0; i <= 2 * radius; i++) {
+            float v = hill.tap[y][i] * (wave.tap[y][i] - mean) * gain;
+            kernel->tap[y][i] = (int32_t)(v + (v < 0 ? -0.5f : 0.5f));
+        }
     }
 }
 
-static int32_t rounded(float v)
+/* One row of taps, dy from the middle one; zero below the last. */
+static void copy_row(const struct rounded *kernel, int radius, int dy, int32_t *row)
 {
-    return (int32_t)(v < 0 ? v - 0.5f : v + 0.5f);
+    if (dy > radius) {
+        memset(row, 0, SPAN * sizeof *row);
+        return;
+    }
+    for (int i = 0; i <= 2 * radius; i++) {
+        row[i] = dy < 0 ? kernel->tap[-dy][2 * radius - i] : kernel->tap[dy][i];
+    }
 }
 
-/* Rows in pairs, as filter_cell reads them; the row below the last one is zero. */
+/* Rows in pairs as filter_cell reads them, the lower one's taps in the upper half of the word. */
 static void make_kernel(struct kernel_bank *bank, int period_bin, int orientation)
 {
-    int radius = bin_radius(bank, period_bin);
-    int side = 2 * radius + 1;
-    float kernel[SIDE_MAX * SIDE_MAX] = {0};
-    sample_kernel(bank, kernel, radius, bin_period(period_bin),
+    int radius = bank->radius[period_bin];
+    struct rounded kernel;
+    sample_kernel(&kernel, radius, bank->period[period_bin], bank->along,
                   PI * (float)orientation / ORIENTATIONS);
-    int32_t *taps = bank->taps + bank->count * (size_t)kernel_size(RADIUS_MAX);
+    int32_t *taps = bank->taps + bank->count * (size_t)KERNEL_WORDS;
     bank->made[period_bin][orientation] = taps;
     bank->count++;
-    for (int dy = 0; dy < side; dy += 2) {
-        for (int dx = 0; dx < side; dx++) {
-            int32_t upper = rounded(kernel[dy * side + dx]);
-            int32_t lower = dy + 1 < side ? rounded(kernel[(dy + 1) * side + dx]) : 0;
-            *taps++ = (int32_t)((uint32_t)lower << 16 | ((uint32_t)upper & 0xffff));
+    for (int dy = -radius; dy <= radius; dy += 2) {
+        int32_t upper[SPAN];
+        int32_t lower[SPAN];
+        copy_row(&kernel, radius, dy, upper);
+        copy_row(&kernel, radius, dy + 1, lower);
+        int first = 0;
+        int end = 2 * radius + 1;
+        while (first < end && (upper[first] | lower[first]) == 0) {
+            first++;
+        }
+        while (end > first && (upper[end - 1] | lower[end - 1]) == 0) {
+            end--;
+        }
+        *taps++ = first;
+        *taps++ = end - first;
+        for (int i = first; i < end; i++) {
+            *taps++ = (int32_t)((uint32_t)lower[i] << 16 | ((uint32_t)upper[i] & 0xffff));
         }
     }
 }
@@ -144,8 +193,9 @@ static void choose_bins(struct work *work)
     }
 }
 
-static void filter_one(struct work *work, struct kernel_bank *bank, int cell, int16_t *plane)
+static void filter_one(struct work *work, int cell, int16_t *plane)
 {
+    struct kernel_bank *bank = &work->bank;
     ptrdiff_t at = cell_offset(work, cell / work->cols, cell % work->cols);
     if (work->bin[cell] == NO_BIN) {
         for (int y = 0; y < CELL; y++) {
@@ -158,7 +208,7 @@ static void filter_one(struct work *work, struct kernel_bank *bank, int cell, in
     if (bank->made[p][o] == NULL) {
         make_kernel(bank, p, o);
     }
-    work->ops->filter_cell(work->normal + at, work->stride, bank->made[p][o], bin_radius(bank, p),
+    work->ops->filter_cell(work->normal + at, work->stride, bank->made[p][o], bank->radius[p],
                            plane + at);
 }
 
@@ -167,7 +217,7 @@ static void filter_plane(struct work *work)
 {
     for (int i = 0; i < work->cells; i++) {
         if (work->bin[i] != work->old_bin[i]) {
-            filter_one(work, &work->bank, i, work->enhanced);
+            filter_one(work, i, work->enhanced);
             work->old_bin[i] = work->bin[i];
         }
     }
@@ -178,8 +228,7 @@ void afis_enhance(struct work *work)
     /* Cells over which the tensor is smoothed before each filtering, and once after. */
     static const float sigma[] = {2.0f, 1.2f, 1.0f, 1.0f};
     const int passes = sizeof sigma / sizeof *sigma - 1;
-    work->bank.across = ACROSS;
-    work->bank.along = ALONG;
+    reset_bank(&work->bank, ALONG);
     memset(work->old_bin, 0xff, (size_t)work->cells * sizeof *work->old_bin);
     afis_orient(work, work->normal, sigma[0]);
     for (int pass = 0; pass < passes; pass++) {
@@ -192,10 +241,9 @@ void afis_enhance(struct work *work)
 
 void afis_enhance_again(struct work *work)
 {
-    work->long_bank.across = ACROSS;
-    work->long_bank.along = ALONG_AGAIN;
+    reset_bank(&work->bank, ALONG_AGAIN);
     choose_bins(work);
     for (int i = 0; i < work->cells; i++) {
-        filter_one(work, &work->long_bank, i, work->spare);
+        filter_one(work, i, work->spare);
     }
 }

@@ -24,10 +24,11 @@ struct line_map {
 
 static bool bit_at(const struct line_map *map, int x, int y)
 {
-    if (x < 0 || y < 0 || x >= map->words * 64 || y >= map->height) {
+    unsigned column = (unsigned)x;
+    if (column >= (unsigned)map->words * 64 || (unsigned)y >= (unsigned)map->height) {
         return false;
     }
-    return (map->bits[(ptrdiff_t)y * map->words + x / 64] >> (x % 64) & 1) != 0;
+    return (map->bits[(ptrdiff_t)y * map->words + column / 64] >> (column % 64) & 1) != 0;
 }
 
 static const int around_x[8] = {1, 0, -1, 0, 1, -1, -1, 1};
@@ -146,9 +147,10 @@ static bool is_end(const struct line_map *map, int x, int y)
 static void collect_ends(struct work *work, const uint64_t *bits, uint8_t type)
 {
     struct line_map map = {bits, work->words, work->height};
+    work->ops->line_ends(work, bits, work->end_bits);
     for (int y = 0; y < work->height; y++) {
         for (int i = 0; i < work->words; i++) {
-            uint64_t left = afis_line_ends(work, bits, y, i);
+            uint64_t left = work->end_bits[(ptrdiff_t)y * work->words + i];
             while (left != 0) {
                 int x = i * 64 + __builtin_ctzll(left);
                 left &= left - 1;
@@ -256,8 +258,8 @@ static void supplement(struct work *work)
 static void find_in(struct work *work, const int16_t *plane)
 {
     work->ops->binarise(work, plane);
-    afis_thin(work, work->ridge_bits);
-    afis_thin(work, work->valley_bits);
+    work->ops->thin(work, work->ridge_bits);
+    work->ops->thin(work, work->valley_bits);
     work->candidate_count = 0;
     collect_ends(work, work->ridge_bits, AFIS_MINUTIA_ENDING);
     collect_ends(work, work->valley_bits, AFIS_MINUTIA_BIFURCATION);

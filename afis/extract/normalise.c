@@ -17,8 +17,8 @@ void afis_normalise(struct work *work)
         work->weight[i] = squares[i] - work->mean[i] * work->mean[i];
         squares[i] -= work->mean[i] * work->mean[i];
     }
-    afis_field_smooth(work, work->mean, MEAN_SIGMA);
-    afis_field_smooth(work, work->deviation, DEVIATION_SIGMA);
+    work->ops->smooth(work, work->mean, MEAN_SIGMA);
+    work->ops->smooth(work, work->deviation, DEVIATION_SIGMA);
     for (int i = 0; i < work->cells; i++) {
         work->deviation[i] = sqrtf(work->deviation[i] > 0 ? work->deviation[i] : 0);
     }

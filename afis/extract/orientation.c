@@ -21,9 +21,9 @@ static void smooth_tensor(struct work *work, float sigma)
             work->gxx[i] = work->gyy[i] = work->gxy[i] = work->energy[i] = 0;
         }
     }
-    afis_field_smooth(work, work->gxx, sigma);
-    afis_field_smooth(work, work->gyy, sigma);
-    afis_field_smooth(work, work->gxy, sigma);
+    work->ops->smooth(work, work->gxx, sigma);
+    work->ops->smooth(work, work->gyy, sigma);
+    work->ops->smooth(work, work->gxy, sigma);
 }
 
 static void find_directions(struct work *work)
@@ -44,8 +44,8 @@ static void find_periods(struct work *work)
     for (int i = 0; i < work->cells; i++) {
         gradient[i] = work->gxx[i] + work->gyy[i];
     }
-    afis_field_smooth(work, gradient, PERIOD_SIGMA);
-    afis_field_smooth(work, work->energy, PERIOD_SIGMA);
+    work->ops->smooth(work, gradient, PERIOD_SIGMA);
+    work->ops->smooth(work, work->energy, PERIOD_SIGMA);
     for (int i = 0; i < work->cells; i++) {
         float ratio = work->energy[i] > NOTHING ? sqrtf(gradient[i] / work->energy[i]) : 1;
         float omega = asinf(limited(ratio, 0.1f, 1.0f));
@@ -57,7 +57,7 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma)
 {
     work->ops->tensor(work, plane);
     smooth_tensor(work, sigma);
-    afis_field_smooth(work, work->energy, sigma);
+    work->ops->smooth(work, work->energy, sigma);
     find_directions(work);
     find_periods(work);
 }

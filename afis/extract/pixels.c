@@ -1,9 +1,9 @@
-/* The loops over pixels. This file is compiled twice, see afis/meson.build: PIXEL_OPS names the
- * table that it fills. Integers throughout, or float in a fixed order: both builds agree bit for
- * bit. */
+/* The loops over pixels. This file, smooth.c and thin.c are compiled once for each VARIANT of the
+ * processor, see afis/meson.build. Integers throughout, or float in a fixed order: all builds agree
+ * bit for bit. */
 #include <string.h>
 
-#include "stages.h"
+#include "variant.h"
 
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -52,27 +52,68 @@ static float between(int y, int rows, int *above, int *below)
     return (float)(doubled - lower * 2 * CELL) / (2 * CELL);
 }
 
-/* One half cell (4 pixels) between the values at two neighbouring centres. */
+/* What the mean and one by the deviation are at a cell's centre, and by how much more at the next.
+ */
+struct slope {
+    float mean, mean_step, inverse, inverse_step;
+};
+
+#ifdef __AVX2__
+
+static void flatten_eight(const uint8_t *grey, int16_t *to, const struct slope *s)
+{
+    const __m256 t =
+        _mm256_setr_ps(0.0625f, 0.1875f, 0.3125f, 0.4375f, 0.5625f, 0.6875f, 0.8125f, 0.9375f);
+    __m256 p = _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)grey)));
+    __m256 mean =
+        _mm256_add_ps(_mm256_set1_ps(s->mean), _mm256_mul_ps(_mm256_set1_ps(s->mean_step), t));
+    __m256 inverse = _mm256_add_ps(_mm256_set1_ps(s->inverse),
+                                   _mm256_mul_ps(_mm256_set1_ps(s->inverse_step), t));
+    __m256 v = _mm256_mul_ps(_mm256_sub_ps(mean, p), inverse);
+    v = _mm256_max_ps(_mm256_min_ps(v, _mm256_set1_ps(CLIP)), _mm256_set1_ps(-CLIP));
+    __m256i n = _mm256_cvttps_epi32(_mm256_mul_ps(v, _mm256_set1_ps(UNIT)));
+    _mm_storeu_si128((__m128i *)(void *)to,
+                     _mm_packs_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1)));
+}
+
+#endif
+
+/* Pixels first to last of the eight between two centres. */
+static inline void flatten_span(const uint8_t *grey, int16_t *to, const struct slope *s, int first,
+                                int last)
+{
+#ifdef __AVX2__
+    if (last - first == CELL) {
+        flatten_eight(grey, to, s);
+        return;
+    }
+#endif
+    for (int i = first; i < last; i++) {
+        float t = ((float)i + 0.5f) * (1.0f / CELL);
+        float v =
+            (s->mean + s->mean_step * t - (float)grey[i]) * (s->inverse + s->inverse_step * t);
+        v = v > CLIP ? CLIP : v;
+        v = v < -CLIP ? -CLIP : v;
+        to[i] = (int16_t)(v * UNIT);
+    }
+}
+
 static void flatten_row(const struct work *work, int y, const float *mean, const float *inverse)
 {
-    const uint8_t *grey = work->grey + (size_t)y * (size_t)work->width;
+    const uint8_t *grey = work->grey + (ptrdiff_t)y * work->width;
     int16_t *to = work->normal + y * work->stride;
     for (int x0 = -CELL / 2; x0 < work->width; x0 += CELL) {
         int left = (x0 + CELL / 2) / CELL - 1;
         int right = left + 1 < work->cols ? left + 1 : work->cols - 1;
         left = left < 0 ? 0 : left;
-        float m0 = mean[left];
-        float m1 = mean[right] - m0;
-        float i0 = inverse[left];
-        float i1 = inverse[right] - i0;
-        int first = x0 < 0 ? -x0 : 0;
-        int last = x0 + CELL < work->width ? CELL : work->width - x0;
-        for (int i = first; i < last; i++) {
-            float t = ((float)i + 0.5f) * (1.0f / CELL);
-            float v = (m0 + m1 * t - (float)grey[x0 + i]) * (i0 + i1 * t);
-            v = v > CLIP ? CLIP : v;
-            v = v < -CLIP ? -CLIP : v;
-            to[x0 + i] = (int16_t)(v * UNIT);
+        struct slope s = {mean[left], mean[right] - mean[left], inverse[left],
+                          inverse[right] - inverse[left]};
+        if (x0 >= 0 && x0 + CELL <= work->width) {
+            flatten_span(grey + x0, to + x0, &s, 0, CELL);
+        } else {
+            int last = x0 + CELL < work->width ? CELL : work->width - x0;
+            flatten_span(grey + x0, to + x0, &s, x0 < 0 ? -x0 : 0, last);
         }
     }
 }
@@ -115,53 +156,114 @@ static void blur(struct work *work)
     }
 }
 
-/* Scharr's derivatives (3 10 3), summed up over the columns of one row of cells. */
-static void tensor_row(const int16_t *p, ptrdiff_t stride, int width, int32_t *restrict xx,
-                       int32_t *restrict yy, int32_t *restrict xy, int32_t *restrict ee)
+/* The structure tensor of cells from Scharr's derivatives (3 10 3) / 32. Sixteen bits suffice,
+ * because no plane exceeds PLANE_MAX; a cell's sums then fit 32. */
+#define SCHARR_SIDE 3072 /* 3 / 32 in 15-bit fixed point */
+#define SCHARR_MIDDLE 10240
+
+static void put_tensor(struct work *work, int cell, const int32_t *sums)
 {
-    const int16_t *a = p - stride;
-    const int16_t *b = p + stride;
-    for (int x = 0; x < width; x++) {
-        int right = 3 * (a[x + 1] + b[x + 1]) + 10 * p[x + 1];
-        int left = 3 * (a[x - 1] + b[x - 1]) + 10 * p[x - 1];
-        int down = 3 * (b[x - 1] + b[x + 1]) + 10 * b[x];
-        int up = 3 * (a[x - 1] + a[x + 1]) + 10 * a[x];
-        int gx = (right - left) >> 5;
-        int gy = (down - up) >> 5;
-        xx[x] += gx * gx;
-        yy[x] += gy * gy;
-        xy[x] += gx * gy;
-        ee[x] += p[x] * p[x];
+    const float scale = 1.0f / ((float)UNIT * UNIT * CELL * CELL);
+    work->gxx[cell] = (float)sums[0] * scale;
+    work->gyy[cell] = (float)sums[1] * scale;
+    work->gxy[cell] = (float)sums[2] * scale;
+    work->energy[cell] = (float)sums[3] * scale;
+}
+
+#ifdef __AVX2__
+
+static __m256i load16(const int16_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+/* Side taps of two rows or columns, and the middle ones. */
+static __m256i derivative(__m256i sides, __m256i middle)
+{
+    return _mm256_add_epi16(_mm256_mulhrs_epi16(sides, _mm256_set1_epi16(SCHARR_SIDE)),
+                            _mm256_mulhrs_epi16(middle, _mm256_set1_epi16(SCHARR_MIDDLE)));
+}
+
+/* Two neighbouring cells, one in each half of the registers. */
+static void tensor_pair(const int16_t *p, ptrdiff_t stride, int32_t sums[8])
+{
+    __m256i xx = _mm256_setzero_si256();
+    __m256i yy = xx;
+    __m256i xy = xx;
+    __m256i ee = xx;
+    for (int y = 0; y < CELL; y++, p += stride) {
+        __m256i nw = load16(p - stride - 1);
+        __m256i ne = load16(p - stride + 1);
+        __m256i sw = load16(p + stride - 1);
+        __m256i se = load16(p + stride + 1);
+        __m256i e = load16(p);
+        __m256i falling = _mm256_sub_epi16(se, nw);
+        __m256i rising = _mm256_sub_epi16(ne, sw);
+        __m256i gx = derivative(_mm256_add_epi16(falling, rising),
+                                _mm256_sub_epi16(load16(p + 1), load16(p - 1)));
+        __m256i gy = derivative(_mm256_sub_epi16(falling, rising),
+                                _mm256_sub_epi16(load16(p + stride), load16(p - stride)));
+        xx = _mm256_add_epi32(xx, _mm256_madd_epi16(gx, gx));
+        yy = _mm256_add_epi32(yy, _mm256_madd_epi16(gy, gy));
+        xy = _mm256_add_epi32(xy, _mm256_madd_epi16(gx, gy));
+        ee = _mm256_add_epi32(ee, _mm256_madd_epi16(e, e));
+    }
+    __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(xx, yy), _mm256_hadd_epi32(xy, ee));
+    _mm256_storeu_si256((__m256i *)(void *)sums, all);
+}
+
+#else
+
+static int derivative(int sides, int middle)
+{
+    return ((sides * SCHARR_SIDE + 16384) >> 15) + ((middle * SCHARR_MIDDLE + 16384) >> 15);
+}
+
+static void tensor_pair(const int16_t *p, ptrdiff_t stride, int32_t sums[8])
+{
+    int32_t xx[2 * CELL] = {0};
+    int32_t yy[2 * CELL] = {0};
+    int32_t xy[2 * CELL] = {0};
+    int32_t ee[2 * CELL] = {0};
+    for (int y = 0; y < CELL; y++, p += stride) {
+        const int16_t *above = p - stride;
+        const int16_t *below = p + stride;
+        for (int x = 0; x < 2 * CELL; x++) {
+            int falling = below[x + 1] - above[x - 1];
+            int rising = above[x + 1] - below[x - 1];
+            int gx = derivative(falling + rising, p[x + 1] - p[x - 1]);
+            int gy = derivative(falling - rising, below[x] - above[x]);
+            xx[x] += gx * gx;
+            yy[x] += gy * gy;
+            xy[x] += gx * gy;
+            ee[x] += p[x] * p[x];
+        }
+    }
+    memset(sums, 0, 8 * sizeof *sums);
+    for (int x = 0; x < 2 * CELL; x++) {
+        int32_t *to = sums + x / CELL * 4;
+        to[0] += xx[x];
+        to[1] += yy[x];
+        to[2] += xy[x];
+        to[3] += ee[x];
     }
 }
 
-static float column_sum(const int32_t *columns)
-{
-    int64_t sum = 0;
-    for (int x = 0; x < CELL; x++) {
-        sum += columns[x];
-    }
-    return (float)sum * (1.0f / ((float)UNIT * UNIT * CELL * CELL));
-}
+#endif
 
 static void tensor(struct work *work, const int16_t *plane)
 {
-    int width = work->cols * CELL;
-    int32_t *xx = (int32_t *)(void *)work->spare;
-    int32_t *yy = xx + width;
-    int32_t *xy = yy + width;
-    int32_t *ee = xy + width;
+    const int32_t none[4] = {0};
     for (int row = 0; row < work->rows; row++) {
-        memset(xx, 0, 4 * (size_t)width * sizeof *xx);
-        for (int y = row * CELL; y < (row + 1) * CELL; y++) {
-            tensor_row(plane + y * work->stride, work->stride, width, xx, yy, xy, ee);
-        }
-        for (int col = 0; col < work->cols; col++) {
+        for (int col = 0; col < work->cols; col += 2) {
             int cell = row * work->cols + col;
-            work->gxx[cell] = column_sum(xx + (ptrdiff_t)col * CELL);
-            work->gyy[cell] = column_sum(yy + (ptrdiff_t)col * CELL);
-            work->gxy[cell] = column_sum(xy + (ptrdiff_t)col * CELL);
-            work->energy[cell] = column_sum(ee + (ptrdiff_t)col * CELL);
+            int count = col + 1 < work->cols ? 2 : 1;
+            int32_t sums[8];
+            tensor_pair(plane + cell_offset(work, row, col), work->stride, sums);
+            for (int k = 0; k < count; k++) {
+                put_tensor(work, cell + k,
+                           work->mask[cell + k] != 0 ? sums + (ptrdiff_t)4 * k : none);
+            }
         }
     }
 }
@@ -170,6 +272,15 @@ static void tensor(struct work *work, const int16_t *plane)
 #define GAIN_BITS 14
 
 #ifdef __AVX2__
+
+static __m256i add_products(__m256i sum, __m256i p, __m256i tap)
+{
+#ifdef __AVX512VNNI__
+    return _mm256_dpwssd_epi32(sum, p, tap);
+#else
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(p, tap));
+#endif
+}
 
 /* Pixels are paired with those one row below, taps likewise, so that one multiply-add takes two
  * taps of eight pixels. */
@@ -197,11 +308,13 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
         sum[y] = _mm256_setzero_si256();
     }
     for (int dy = 0; dy < side; dy += 2) {
-        for (int dx = 0; dx < side; dx++) {
+        int first = *taps++;
+        int end = first + *taps++;
+        for (int dx = first; dx < end; dx++) {
             __m256i tap = _mm256_set1_epi32(*taps++);
             for (int y = 0; y < CELL; y++) {
                 __m256i p = _mm256_loadu_si256((const __m256i *)(const void *)&window[y + dy][dx]);
-                sum[y] = _mm256_add_epi32(sum[y], _mm256_madd_epi16(p, tap));
+                sum[y] = add_products(sum[y], p, tap);
             }
         }
     }
@@ -209,6 +322,8 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
         __m256i half = _mm256_set1_epi32(1 << (GAIN_BITS - 1));
         __m256i v = _mm256_srai_epi32(_mm256_add_epi32(sum[y], half), GAIN_BITS);
         __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        packed = _mm_min_epi16(packed, _mm_set1_epi16(PLANE_MAX));
+        packed = _mm_max_epi16(packed, _mm_set1_epi16(-PLANE_MAX));
         _mm_storeu_si128((__m128i *)(void *)(to + y * stride), packed);
     }
 }
@@ -218,8 +333,8 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
 static int16_t narrow(int32_t sum)
 {
     int32_t v = (sum + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
-    v = v > 32767 ? 32767 : v;
-    return (int16_t)(v < -32768 ? -32768 : v);
+    v = v > PLANE_MAX ? PLANE_MAX : v;
+    return (int16_t)(v < -PLANE_MAX ? -PLANE_MAX : v);
 }
 
 static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
@@ -229,7 +344,9 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
     int side = 2 * radius + 1;
     int32_t sum[CELL][CELL] = {{0}};
     for (int dy = 0; dy < side; dy += 2) {
-        for (int dx = 0; dx < side; dx++) {
+        int first = *taps++;
+        int end = first + *taps++;
+        for (int dx = first; dx < end; dx++) {
             int32_t pair = *taps++;
             int32_t upper = (int16_t)(pair & 0xffff);
             int32_t lower = (int16_t)(pair >> 16);
@@ -251,29 +368,66 @@ static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *ta
 
 #endif
 
-static void compare(const struct work *work, float *product, float *enhanced, float *normal)
+/* Sums over one cell: enhanced * normal, enhanced^2, normal^2. */
+static void compare_cell(const int16_t *e, const int16_t *n, ptrdiff_t stride, int32_t sums[3])
 {
-    for (int row = 0; row < work->rows; row++) {
-        for (int col = 0; col < work->cols; col++) {
-            ptrdiff_t at = cell_offset(work, row, col);
-            int64_t en = 0;
-            int64_t ee = 0;
-            int64_t nn = 0;
-            for (int y = 0; y < CELL; y++) {
-                const int16_t *e = work->enhanced + at + y * work->stride;
-                const int16_t *n = work->normal + at + y * work->stride;
-                for (int x = 0; x < CELL; x++) {
-                    en += (int64_t)e[x] * n[x];
-                    ee += (int64_t)e[x] * e[x];
-                    nn += (int64_t)n[x] * n[x];
-                }
-            }
-            const float scale = 1.0f / ((float)UNIT * UNIT * CELL * CELL);
-            product[row * work->cols + col] = (float)en * scale;
-            enhanced[row * work->cols + col] = (float)ee * scale;
-            normal[row * work->cols + col] = (float)nn * scale;
+#ifdef __AVX2__
+    __m128i en = _mm_setzero_si128();
+    __m128i ee = en;
+    __m128i nn = en;
+    for (int y = 0; y < CELL; y++) {
+        __m128i p = _mm_loadu_si128((const __m128i *)(const void *)(e + y * stride));
+        __m128i q = _mm_loadu_si128((const __m128i *)(const void *)(n + y * stride));
+        en = _mm_add_epi32(en, _mm_madd_epi16(p, q));
+        ee = _mm_add_epi32(ee, _mm_madd_epi16(p, p));
+        nn = _mm_add_epi32(nn, _mm_madd_epi16(q, q));
+    }
+    __m128i all = _mm_hadd_epi32(_mm_hadd_epi32(en, ee), _mm_hadd_epi32(nn, nn));
+    sums[0] = _mm_cvtsi128_si32(all);
+    sums[1] = _mm_extract_epi32(all, 1);
+    sums[2] = _mm_extract_epi32(all, 2);
+#else
+    sums[0] = sums[1] = sums[2] = 0;
+    for (int y = 0; y < CELL; y++) {
+        for (int x = 0; x < CELL; x++) {
+            int p = e[y * stride + x];
+            int q = n[y * stride + x];
+            sums[0] += p * q;
+            sums[1] += p * p;
+            sums[2] += q * q;
         }
     }
+#endif
+}
+
+static void compare(const struct work *work, float *product, float *enhanced, float *normal)
+{
+    const float scale = 1.0f / ((float)UNIT * UNIT * CELL * CELL);
+    for (int cell = 0; cell < work->cells; cell++) {
+        ptrdiff_t at = cell_offset(work, cell / work->cols, cell % work->cols);
+        int32_t sums[3];
+        compare_cell(work->enhanced + at, work->normal + at, work->stride, sums);
+        product[cell] = (float)sums[0] * scale;
+        enhanced[cell] = (float)sums[1] * scale;
+        normal[cell] = (float)sums[2] * scale;
+    }
+}
+
+/* Bit x of the lower byte: p[x] > 0; of the upper one: p[x] < 0. */
+static unsigned signs(const int16_t *p)
+{
+#ifdef __AVX2__
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i zero = _mm_setzero_si128();
+    return (unsigned)_mm_movemask_epi8(
+        _mm_packs_epi16(_mm_cmpgt_epi16(v, zero), _mm_cmpgt_epi16(zero, v)));
+#else
+    unsigned bits = 0;
+    for (int x = 0; x < CELL; x++) {
+        bits |= (unsigned)(p[x] > 0) << x | (unsigned)(p[x] < 0) << (x + CELL);
+    }
+    return bits;
+#endif
 }
 
 static void binarise_cell(const struct work *work, const int16_t *plane, int row, int col)
@@ -281,15 +435,9 @@ static void binarise_cell(const struct work *work, const int16_t *plane, int row
     int shift = col * CELL % 64;
     int word = col * CELL / 64;
     for (int y = row * CELL; y < (row + 1) * CELL && y < work->height; y++) {
-        const int16_t *p = plane + y * work->stride + (ptrdiff_t)col * CELL;
-        uint64_t above = 0;
-        uint64_t below = 0;
-        for (int x = 0; x < CELL; x++) {
-            above |= (uint64_t)(p[x] > 0) << x;
-            below |= (uint64_t)(p[x] < 0) << x;
-        }
-        work->ridge_bits[(ptrdiff_t)y * work->words + word] |= above << shift;
-        work->valley_bits[(ptrdiff_t)y * work->words + word] |= below << shift;
+        unsigned bits = signs(plane + y * work->stride + (ptrdiff_t)col * CELL);
+        work->ridge_bits[(ptrdiff_t)y * work->words + word] |= (uint64_t)(bits & 0xff) << shift;
+        work->valley_bits[(ptrdiff_t)y * work->words + word] |= (uint64_t)(bits >> CELL) << shift;
     }
 }
 
@@ -307,5 +455,15 @@ static void binarise(struct work *work, const int16_t *plane)
     }
 }
 
-const struct pixel_ops PIXEL_OPS = {cell_sums,   flatten, blur,    tensor,
-                                    filter_cell, compare, binarise};
+const struct pixel_ops NAMED(pixel_ops) = {
+    .cell_sums = cell_sums,
+    .flatten = flatten,
+    .blur = blur,
+    .tensor = tensor,
+    .filter_cell = filter_cell,
+    .compare = compare,
+    .binarise = binarise,
+    .smooth = NAMED(smooth),
+    .thin = NAMED(thin),
+    .line_ends = NAMED(line_ends),
+};

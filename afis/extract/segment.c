@@ -11,24 +11,29 @@
 #define HOLE 30      /* cells: a larger hole in the foreground is a blank area and stays one */
 #define BLANK 2.0f   /* grey levels of deviation: nothing there but the sensor's noise */
 
+static uint8_t both(uint8_t a, uint8_t b, bool dilate)
+{
+    return dilate ? a | b : a & b;
+}
+
+/* By the 3 x 3 square, rows first; what lies outside changes nothing. */
 static void erode_or_dilate(struct work *work, uint8_t *mask, bool dilate)
 {
-    uint8_t *old = work->cellscratch;
-    memcpy(old, mask, (size_t)work->cells);
+    uint8_t *wide = work->cellscratch;
+    int n = work->cols;
     for (int row = 0; row < work->rows; row++) {
-        for (int col = 0; col < work->cols; col++) {
-            int set = 0;
-            for (int dy = -1; dy <= 1; dy++) {
-                for (int dx = -1; dx <= 1; dx++) {
-                    int r = row + dy;
-                    int c = col + dx;
-                    bool inside = r >= 0 && r < work->rows && c >= 0 && c < work->cols;
-                    /* Outside counts as what changes nothing. */
-                    set += inside ? old[r * work->cols + c] != 0 : !dilate;
-                }
-            }
-            mask[row * work->cols + col] = dilate ? set > 0 : set == 9;
+        const uint8_t *from = mask + (ptrdiff_t)row * n;
+        uint8_t *to = wide + (ptrdiff_t)row * n;
+        memcpy(to, from, (size_t)n);
+        for (int col = 1; col < n; col++) {
+            to[col] = both(to[col], from[col - 1], dilate);
+            to[col - 1] = both(to[col - 1], from[col], dilate);
         }
+    }
+    memcpy(mask, wide, (size_t)work->cells);
+    for (int i = n; i < work->cells; i++) {
+        mask[i] = both(mask[i], wide[i - n], dilate);
+        mask[i - n] = both(mask[i - n], wide[i], dilate);
     }
 }
 
@@ -87,9 +92,9 @@ void afis_segment_coarse(struct work *work)
 static void measure_ridges(struct work *work)
 {
     work->ops->compare(work, work->agreement, work->strength, work->weight);
-    afis_field_smooth(work, work->agreement, 1);
-    afis_field_smooth(work, work->strength, 1);
-    afis_field_smooth(work, work->weight, 1);
+    work->ops->smooth(work, work->agreement, 1);
+    work->ops->smooth(work, work->strength, 1);
+    work->ops->smooth(work, work->weight, 1);
     for (int i = 0; i < work->cells; i++) {
         float power = work->strength[i] * work->weight[i];
         float unit = work->deviation[i] > work->least ? work->deviation[i] : work->least;

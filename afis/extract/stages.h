@@ -22,9 +22,11 @@
 
 #include "afis/extract.h"
 
-#define CELL 8    /* pixels a side */
-#define PAD 16    /* pixels of zero around a plane */
-#define UNIT 1024 /* one standard deviation in a plane */
+#define CELL 8         /* pixels a side */
+#define PAD 16         /* pixels of zero around a plane */
+#define UNIT 1024      /* one standard deviation in a plane */
+#define PLANE_MAX 4095 /* no value of a plane is larger: sums of 64 products fit 32 bits */
+#define WORDS 4        /* 64-bit words of a row that are thinned at once */
 #define DPI 500
 
 #define ORIENTATIONS 32
@@ -33,6 +35,9 @@
 #define PERIOD_MAX 14.5f
 #define RADIUS_MAX 10
 #define NO_BIN 0xffffu
+
+#define SIDE_MAX 2047                            /* pixels: what a minutia's coordinates can say */
+#define CELLS_MAX ((SIDE_MAX + CELL - 1) / CELL) /* along one side */
 
 /* Cuts one block into aligned pieces. Without a block (base NULL) it only adds up what is needed.
  */
@@ -45,7 +50,9 @@ void *arena_take(struct arena *arena, size_t bytes);
 
 /* Filter kernels made so far; see enhance.c. */
 struct kernel_bank {
-    float across, along;                  /* the hill's standard deviations, in periods */
+    float along;                          /* the hill's standard deviation, in periods */
+    float period[PERIODS];                /* pixels, of each bin */
+    int radius[PERIODS];                  /* pixels that its kernels reach */
     int32_t *taps;                        /* room for all of them */
     int32_t *made[PERIODS][ORIENTATIONS]; /* NULL until first used */
     size_t count;
@@ -64,6 +71,7 @@ struct candidate {
     bool dropped;  /* found false */
 };
 
+#define SCRATCH_MORE 16 /* cells behind a field that smooth.c may read, though not use */
 #define CANDIDATES_MAX 1024
 
 /* What the whole print is like; see quality.c. Means are over the cells of the foreground. */
@@ -112,10 +120,11 @@ struct work {
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
     int32_t *cell_queue;
-    struct kernel_bank bank, long_bank;
+    struct kernel_bank bank;
 
-    int words; /* 64-bit words a row of bits */
-    uint64_t *ridge_bits, *valley_bits, *bit_scratch;
+    int words; /* 64-bit words a row of bits, a multiple of WORDS */
+    uint64_t *ridge_bits, *valley_bits, *end_bits;
+    uint64_t *bit_scratch; /* of thin.c: three rows with WORDS of room on both sides */
     uint8_t *visited;
 
     struct candidate *candidates;
@@ -131,8 +140,8 @@ static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
     return (row * work->stride + col) * CELL;
 }
 
-/* The loops over pixels, compiled once portably and once for AVX2 from the same source; both give
- * the same bits (integers, or float without contraction). */
+/* The loops over pixels and cells, compiled from the same source for any processor, for AVX2 and
+ * for AVX-512; all give the same bits (integers, or float without contraction). */
 struct pixel_ops {
     /* Sum and sum of squares of each cell. */
     void (*cell_sums)(const struct work *work, float *sum, float *squares);
@@ -140,7 +149,7 @@ struct pixel_ops {
     void (*flatten)(struct work *work, const float *mean, const float *inverse);
     /* Blurs normal with [1 2 1] both ways. */
     void (*blur)(struct work *work);
-    /* Unsmoothed structure tensor and energy of each cell of a plane. */
+    /* Unsmoothed structure tensor and energy of each cell of a plane; 0 outside the mask. */
     void (*tensor)(struct work *work, const int16_t *plane);
     /* One cell of the normalised plane through one kernel. */
     void (*filter_cell)(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
@@ -149,10 +158,17 @@ struct pixel_ops {
     void (*compare)(const struct work *work, float *product, float *enhanced, float *normal);
     /* Bits of plane > 0 and < 0, inside the mask only. */
     void (*binarise)(struct work *work, const int16_t *plane);
+    /* A field with a separable Gaussian of so many cells; what lies outside is left out. */
+    void (*smooth)(const struct work *work, float *field, float sigma);
+    /* Lines of one pixel, in place. */
+    void (*thin)(const struct work *work, uint64_t *bits);
+    /* The pixels of thinned lines that may end one. */
+    void (*line_ends)(const struct work *work, const uint64_t *bits, uint64_t *ends);
 };
 
 extern const struct pixel_ops afis_pixel_ops_portable;
-extern const struct pixel_ops afis_pixel_ops_avx2; /* where AFIS_HAVE_AVX2 is defined */
+extern const struct pixel_ops afis_pixel_ops_avx2; /* these where AFIS_HAVE_PIXEL_OPS is defined */
+extern const struct pixel_ops afis_pixel_ops_avx512; /* foundation, BW, DQ, VL, VNNI */
 /* The fastest that this processor runs. */
 const struct pixel_ops *afis_pixel_ops_best(void);
 
@@ -168,7 +184,6 @@ void afis_resample(const struct afis_image *image, uint8_t *to, int width, int h
                    void *scratch);
 
 /* fields.c */
-void afis_field_smooth(const struct work *work, float *field, float sigma);
 float afis_field_percentile(struct work *work, const float *field, const uint8_t *mask,
                             float fraction);
 float afis_field_at(const struct work *work, const float *field, float x, float y);
@@ -184,14 +199,13 @@ void afis_segment_fine(struct work *work);
 /* orientation.c: phi, period, coherence and the tensor of a plane, smoothed by sigma cells. */
 void afis_orient(struct work *work, const int16_t *plane, float sigma);
 
-/* enhance.c: normal -> enhanced, with all fields and the mask in their final state. Then once more
+/* enhance.c: bytes of a bank's taps. */
+size_t afis_kernel_bank_size(void);
+
+/* normal -> enhanced, with all fields and the mask in their final state. Then once more
  * with longer kernels -> spare. */
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
-
-/* thin.c: lines of one pixel, in place; then, in word i of row y, the pixels that may end one. */
-void afis_thin(const struct work *work, uint64_t *bits);
-uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i);
 
 /* minutiae.c: enhanced and spare -> candidates, ridge_bits. */
 void afis_find_minutiae(struct work *work);

@@ -1,123 +1,162 @@
-/* Thinning by Guo & Hall 1989 (two sub-iterations, 8-connected), 64 pixels at a time: every
- * condition of the algorithm is a few operations on words of bits. */
+/* Thinning by Guo & Hall 1989 (two sub-iterations, 8-connected), WORDS * 64 pixels at a time: every
+ * condition of the algorithm is a few operations on words of bits. Compiled once for each variant,
+ * as pixels.c is; the compiler makes of `lanes` what the processor has. */
 #include <string.h>
 
-#include "stages.h"
+#include "variant.h"
 
-/* The eight neighbours of 64 pixels, named as in the paper: 2 is north, then clockwise to 9. */
+typedef uint64_t lanes __attribute__((vector_size(WORDS * sizeof(uint64_t))));
+
+/* The eight neighbours of as many pixels. */
 struct around {
-    uint64_t n, ne, e, se, s, sw, w, nw;
+    lanes n, ne, e, se, s, sw, w, nw;
 };
 
-static uint64_t word_at(const uint64_t *row, int i, int words)
+static inline lanes load(const uint64_t *p)
 {
-    return i >= 0 && i < words ? row[i] : 0;
+    lanes v;
+    memcpy(&v, p, sizeof v);
+    return v;
 }
 
-static uint64_t shifted_east(const uint64_t *row, int i, int words)
+static inline lanes east(const uint64_t *p)
 {
-    return row[i] >> 1 | word_at(row, i + 1, words) << 63;
+    return load(p) >> 1 | load(p + 1) << 63;
 }
 
-static uint64_t shifted_west(const uint64_t *row, int i, int words)
+static inline lanes west(const uint64_t *p)
 {
-    return row[i] << 1 | word_at(row, i - 1, words) >> 63;
+    return load(p) << 1 | load(p - 1) >> 63;
 }
 
-static struct around neighbours(const uint64_t *above, const uint64_t *row, const uint64_t *below,
-                                int i, int words)
+/* Three rows as copies, each with at least one word of zero before and behind it. */
+struct rows {
+    uint64_t *above, *here, *below;
+};
+
+static inline struct around neighbours(const struct rows *rows, int i)
 {
-    struct around a;
-    a.n = above[i];
-    a.s = below[i];
-    a.ne = shifted_east(above, i, words);
-    a.e = shifted_east(row, i, words);
-    a.se = shifted_east(below, i, words);
-    a.nw = shifted_west(above, i, words);
-    a.w = shifted_west(row, i, words);
-    a.sw = shifted_west(below, i, words);
-    return a;
+    return (struct around){.n = load(rows->above + i),
+                           .ne = east(rows->above + i),
+                           .e = east(rows->here + i),
+                           .se = east(rows->below + i),
+                           .s = load(rows->below + i),
+                           .sw = west(rows->below + i),
+                           .w = west(rows->here + i),
+                           .nw = west(rows->above + i)};
 }
 
 /* Bits where at least two of four are set. */
-static uint64_t two_of(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+static inline lanes two_of(lanes a, lanes b, lanes c, lanes d)
 {
     return (a & b) | (c & d) | ((a | b) & (c | d));
 }
 
 /* Pixels whose set neighbours form one connected arc. */
-static uint64_t one_arc(const struct around *a)
+static inline lanes one_arc(const struct around *a)
 {
-    uint64_t c1 = ~a->n & (a->ne | a->e);
-    uint64_t c2 = ~a->e & (a->se | a->s);
-    uint64_t c3 = ~a->s & (a->sw | a->w);
-    uint64_t c4 = ~a->w & (a->nw | a->n);
+    lanes c1 = ~a->n & (a->ne | a->e);
+    lanes c2 = ~a->e & (a->se | a->s);
+    lanes c3 = ~a->s & (a->sw | a->w);
+    lanes c4 = ~a->w & (a->nw | a->n);
     return (c1 | c2 | c3 | c4) & ~two_of(c1, c2, c3, c4);
 }
 
-static uint64_t deletable(const struct around *a, bool second)
+static inline lanes deletable(const struct around *a, bool second)
 {
-    uint64_t one = one_arc(a);
-    uint64_t p1 = a->nw | a->n;
-    uint64_t p2 = a->ne | a->e;
-    uint64_t p3 = a->se | a->s;
-    uint64_t p4 = a->sw | a->w;
-    uint64_t q1 = a->n | a->ne;
-    uint64_t q2 = a->e | a->se;
-    uint64_t q3 = a->s | a->sw;
-    uint64_t q4 = a->w | a->nw;
-    uint64_t thick = two_of(p1, p2, p3, p4) & two_of(q1, q2, q3, q4);
-    uint64_t inner = (p1 & p2 & p3 & p4) & (q1 & q2 & q3 & q4);
-    uint64_t side = second ? (a->n | a->ne | ~a->se) & a->e : (a->s | a->sw | ~a->nw) & a->w;
+    lanes one = one_arc(a);
+    lanes p1 = a->nw | a->n;
+    lanes p2 = a->ne | a->e;
+    lanes p3 = a->se | a->s;
+    lanes p4 = a->sw | a->w;
+    lanes q1 = a->n | a->ne;
+    lanes q2 = a->e | a->se;
+    lanes q3 = a->s | a->sw;
+    lanes q4 = a->w | a->nw;
+    lanes thick = two_of(p1, p2, p3, p4) & two_of(q1, q2, q3, q4);
+    lanes inner = (p1 & p2 & p3 & p4) & (q1 & q2 & q3 & q4);
+    lanes side = second ? (a->n | a->ne | ~a->se) & a->e : (a->s | a->sw | ~a->nw) & a->w;
     return one & thick & ~inner & ~side;
 }
 
-/* One sub-iteration in place: two rows of scratch keep what the rows below still need to see. */
-static bool sub_iterate(const struct work *work, uint64_t *bits, bool second)
+static struct rows no_rows(const struct work *work)
 {
-    int words = work->words;
-    uint64_t *above = work->bit_scratch;
-    uint64_t *old = above + words;
-    const uint64_t *none = old + words;
-    uint64_t changed = 0;
-    memset(work->bit_scratch, 0, 3 * (size_t)words * sizeof *bits);
-    for (int y = 0; y < work->height; y++) {
-        uint64_t *row = bits + (ptrdiff_t)y * words;
-        const uint64_t *below = y + 1 < work->height ? row + words : none;
-        memcpy(old, row, (size_t)words * sizeof *row);
-        for (int i = 0; i < words; i++) {
-            if (old[i] == 0) {
-                continue;
-            }
-            struct around a = neighbours(above, old, below, i, words);
-            uint64_t gone = old[i] & deletable(&a, second);
-            row[i] = old[i] & ~gone;
-            changed |= gone;
-        }
-        uint64_t *swap = above;
-        above = old;
-        old = swap;
+    size_t stride = (size_t)work->words + 2 * WORDS;
+    memset(work->bit_scratch, 0, 3 * stride * sizeof *work->bit_scratch);
+    uint64_t *first = work->bit_scratch + WORDS;
+    return (struct rows){first, first + stride, first + 2 * stride};
+}
+
+static void copy_row(const struct work *work, const uint64_t *bits, int y, uint64_t *to)
+{
+    size_t size = (size_t)work->words * sizeof *to;
+    if (y >= 0 && y < work->height) {
+        memcpy(to, bits + (ptrdiff_t)y * work->words, size);
+    } else {
+        memset(to, 0, size);
     }
-    return changed != 0;
 }
 
-uint64_t afis_line_ends(const struct work *work, const uint64_t *bits, int y, int i)
+/* One row on; the copy of the row below comes from what is still untouched. */
+static void advance(const struct work *work, const uint64_t *bits, int y, struct rows *rows)
 {
-    int words = work->words;
-    const uint64_t *none = work->bit_scratch;
-    const uint64_t *row = bits + (ptrdiff_t)y * words;
-    const uint64_t *above = y > 0 ? row - words : none;
-    const uint64_t *below = y + 1 < work->height ? row + words : none;
-    struct around a = neighbours(above, row, below, i, words);
-    return row[i] & one_arc(&a);
+    uint64_t *oldest = rows->above;
+    rows->above = rows->here;
+    rows->here = rows->below;
+    rows->below = oldest;
+    copy_row(work, bits, y + 1, oldest);
 }
 
-void afis_thin(const struct work *work, uint64_t *bits)
+static inline bool any(lanes v)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < WORDS; i++) {
+        sum |= v[i];
+    }
+    return sum != 0;
+}
+
+/* One sub-iteration in place. */
+static inline bool sub_iterate(const struct work *work, uint64_t *bits, bool second)
+{
+    struct rows rows = no_rows(work);
+    lanes changed = {0};
+    copy_row(work, bits, 0, rows.below);
+    for (int y = 0; y < work->height; y++) {
+        advance(work, bits, y, &rows);
+        for (int i = 0; i < work->words; i += WORDS) {
+            lanes here = load(rows.here + i);
+            if (any(here)) {
+                struct around a = neighbours(&rows, i);
+                lanes gone = here & deletable(&a, second);
+                lanes left = here & ~gone;
+                memcpy(bits + (ptrdiff_t)y * work->words + i, &left, sizeof left);
+                changed |= gone;
+            }
+        }
+    }
+    return any(changed);
+}
+
+void NAMED(thin)(const struct work *work, uint64_t *bits)
 {
     bool changed = true;
     while (changed) {
         changed = sub_iterate(work, bits, false);
         changed = sub_iterate(work, bits, true) || changed;
     }
-    memset(work->bit_scratch, 0, 3 * (size_t)work->words * sizeof *bits); /* empty rows again */
+}
+
+void NAMED(line_ends)(const struct work *work, const uint64_t *bits, uint64_t *ends)
+{
+    struct rows rows = no_rows(work);
+    copy_row(work, bits, 0, rows.below);
+    for (int y = 0; y < work->height; y++) {
+        advance(work, bits, y, &rows);
+        for (int i = 0; i < work->words; i += WORDS) {
+            struct around a = neighbours(&rows, i);
+            lanes end = load(rows.here + i) & one_arc(&a);
+            memcpy(ends + (ptrdiff_t)y * work->words + i, &end, sizeof end);
+        }
+    }
 }

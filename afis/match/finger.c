@@ -199,7 +199,7 @@ static bool read_minutia(struct afis_finger *f, unsigned i, uint64_t v, unsigned
            f->type[i] <= AFIS_MINUTIA_BIFURCATION && f->quality[i] <= 100 && v >> 47 == 0;
 }
 
-static enum afis_status read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out)
+enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out)
 {
     enum afis_status status = check_header(bytes, len);
     if (status != AFIS_OK) {
@@ -227,7 +227,7 @@ static enum afis_status read_packed(const uint8_t *bytes, size_t len, struct afi
 enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
                                             struct afis_finger *out)
 {
-    enum afis_status status = read_packed(bytes, len, out);
+    enum afis_status status = afis_finger_read_packed(bytes, len, out);
     if (status == AFIS_OK) {
         afis_match_ops_best()->derive(out);
     }
@@ -237,7 +237,7 @@ enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
 enum afis_status afis_template_unpack(const uint8_t *bytes, size_t len, struct afis_template *out)
 {
     struct afis_finger f;
-    enum afis_status status = read_packed(bytes, len, &f);
+    enum afis_status status = afis_finger_read_packed(bytes, len, &f);
     if (status != AFIS_OK) {
         explicit_bzero(&f, sizeof f);
         return status;

@@ -38,6 +38,11 @@ struct afis_finger {
     float cover[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
 };
 
+/* --- finger.c --- */
+
+/* A packed template's fields, without what match_ops.derive adds. */
+enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out);
+
 /* --- descriptor.c --- */
 
 enum {
@@ -51,6 +56,18 @@ void afis_cylinder(const struct afis_finger *finger, unsigned centre, float out[
 
 /* Fills finger->descriptor from its minutiae. */
 void afis_describe(struct afis_finger *finger);
+
+/* describe.c, compiled once per instruction set: what the two above do. */
+struct describe_ops {
+    void (*cylinder)(const struct afis_finger *finger, unsigned centre, float out[CYLINDER_CELLS]);
+    void (*describe)(struct afis_finger *finger);
+};
+
+extern const struct describe_ops afis_describe_ops_portable;
+#ifdef AFIS_HAVE_MATCH_KERNELS
+extern const struct describe_ops afis_describe_ops_avx2;
+extern const struct describe_ops afis_describe_ops_avx512;
+#endif
 
 /* --- kernel.c, compiled once per instruction set --- */
 

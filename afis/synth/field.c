@@ -3,36 +3,19 @@
 
 #include <math.h>
 
-/* Vizcaya and Gerhardt bend each singular point's angle by a piecewise linear function of it. */
-#define BENDS 8
-
-struct bent_point {
-    float x, y; /* from the finger's centre, y up */
-    float sign; /* 1 core, -1 delta */
-    float bend[BENDS];
-};
-
-struct field {
-    struct bent_point points[AFIS_SYNTH_POINTS_MAX];
-    uint32_t count;
-    float arch;        /* how steeply the ridges climb at the sides */
-    float arch_centre; /* height about which the tip's ridges curve */
-    float waviness;    /* of the random part, radians */
-    float period;      /* mean, pixels */
-};
-
-static void add_point(struct field *field, struct synth_rng *rng, bool delta, float x, float y)
+static void add_point(struct synth_field_model *field, struct synth_rng *rng, bool delta, float x,
+                      float y)
 {
-    struct bent_point *point = &field->points[field->count++];
+    struct synth_bent_point *point = &field->points[field->count++];
     point->x = x;
     point->y = y;
     point->sign = delta ? -1 : 1;
-    for (int i = 0; i < BENDS; i++) {
+    for (int i = 0; i < SYNTH_BENDS; i++) {
         point->bend[i] = synth_normal(rng, 0, delta ? 0.10f : 0.14f);
     }
 }
 
-static void add_loop(struct field *field, struct synth_rng *rng, float side)
+static void add_loop(struct synth_field_model *field, struct synth_rng *rng, float side)
 {
     float core_x = synth_normal(rng, 0, 8), core_y = synth_normal(rng, 0, 8);
     float across = synth_uniform(rng, 62, 112), below = synth_uniform(rng, 78, 140);
@@ -41,7 +24,7 @@ static void add_loop(struct field *field, struct synth_rng *rng, float side)
 }
 
 /* Plain whorls have close cores, twin loops distant ones that lie askew. */
-static void add_whorl(struct field *field, struct synth_rng *rng)
+static void add_whorl(struct synth_field_model *field, struct synth_rng *rng)
 {
     bool twin = synth_below(rng, 3) == 0;
     float half = twin ? synth_uniform(rng, 24, 36) : synth_uniform(rng, 9, 22);
@@ -55,7 +38,7 @@ static void add_whorl(struct field *field, struct synth_rng *rng)
     add_point(field, rng, true, x + right, -right_below);
 }
 
-static void add_tent(struct field *field, struct synth_rng *rng)
+static void add_tent(struct synth_field_model *field, struct synth_rng *rng)
 {
     float x = synth_normal(rng, 0, 6), y = synth_normal(rng, -15, 8);
     float lean = synth_normal(rng, 0, 5), below = synth_uniform(rng, 65, 110);
@@ -63,9 +46,10 @@ static void add_tent(struct field *field, struct synth_rng *rng)
     add_point(field, rng, true, x + lean, -below);
 }
 
-static void draw_field(struct synth_rng *rng, enum afis_synth_class class, struct field *field)
+void synth_draw_field(struct synth_rng *rng, enum afis_synth_class class,
+                      struct synth_field_model *field)
 {
-    *field = (struct field){0};
+    *field = (struct synth_field_model){0};
     field->arch = synth_uniform(rng, 0.75f, 0.95f);
     field->arch_centre = synth_uniform(rng, -70, -40);
     field->waviness = synth_uniform(rng, 0.05f, 0.09f);
@@ -90,19 +74,17 @@ static void draw_field(struct synth_rng *rng, enum afis_synth_class class, struc
 }
 
 /* The angle at which the singular point sees (x, y), bent. */
-static float seen_angle(const struct bent_point *point, float x, float y)
+static float seen_angle(const struct synth_bent_point *point, float x, float y)
 {
     float angle = synth_atan2(y - point->y, x - point->x);
-    float at = (angle + SYNTH_PI) * (BENDS / (2 * SYNTH_PI));
+    float at = (angle + SYNTH_PI) * (SYNTH_BENDS / (2 * SYNTH_PI));
     uint32_t knot = (uint32_t)at;
     float t = at - (float)knot;
-    return angle + point->bend[knot % BENDS] * (1 - t) + point->bend[(knot + 1) % BENDS] * t;
+    return angle + point->bend[knot % SYNTH_BENDS] * (1 - t) +
+           point->bend[(knot + 1) % SYNTH_BENDS] * t;
 }
 
-/* Ridge direction in radians at (x, y) from the centre, y up: a field without singular points that
- * follows the fingertip's outline above and lies flat towards the crease of the joint below, plus
- * the singular points' zero-pole terms. */
-static float direction_at(const struct field *field, float x, float y)
+float synth_direction(const struct synth_field_model *field, float x, float y)
 {
     float above = y - field->arch_centre;
     float reach = above > 0 ? sqrtf(above * above + 70 * 70) : 70;
@@ -115,7 +97,7 @@ static float direction_at(const struct field *field, float x, float y)
 }
 
 /* Periods grow towards the joint, and a little towards the tip. */
-static float period_at(const struct field *field, float y, float noise)
+static float period_at(const struct synth_field_model *field, float y, float noise)
 {
     float longer = 0.22f * synth_step(-60, -230, y) + 0.06f * synth_step(60, 190, y);
     return synth_clamp(field->period * (1 + longer + 0.05f * noise), 7.0f, 12.5f);
@@ -124,8 +106,8 @@ static float period_at(const struct field *field, float y, float noise)
 enum afis_status synth_field(struct synth_rng *rng, const struct afis_memory *memory,
                              struct afis_synth_master *master)
 {
-    struct field field;
-    draw_field(rng, master->class, &field);
+    struct synth_field_model field;
+    synth_draw_field(rng, master->class, &field);
     uint32_t w = master->width, h = master->height;
     size_t count = (size_t)w * h, size = 2 * count * sizeof(float);
     float *noise = memory->alloc(memory->ctx, size);
@@ -139,7 +121,7 @@ enum afis_status synth_field(struct synth_rng *rng, const struct afis_memory *me
     float cx = SYNTH_CENTRE_X, cy = SYNTH_CENTRE_Y;
     for (size_t i = 0; i < count && status == AFIS_OK; i++) {
         float x = (float)(i % w) - cx, y = cy - (float)(uint32_t)(i / w);
-        float theta = direction_at(&field, x, y) + field.waviness * noise[i];
+        float theta = synth_direction(&field, x, y) + field.waviness * noise[i];
         float wrapped = theta * (256 / SYNTH_PI);
         master->orientation[i] = (uint8_t)(int32_t)floorf(wrapped + 0.5f);
         master->period[i] = (uint8_t)(period_at(&field, y, noise[count + i]) * 16 + 0.5f);

@@ -51,6 +51,33 @@ float synth_step(float from, float to, float x);
 
 /* --- orientation and period: field.c --- */
 
+/* Vizcaya and Gerhardt bend each singular point's angle by a piecewise linear function of it. */
+#define SYNTH_BENDS 8
+
+struct synth_bent_point {
+    float x, y; /* from the finger's centre, y up */
+    float sign; /* 1 core, -1 delta */
+    float bend[SYNTH_BENDS];
+};
+
+/* An orientation field in closed form. */
+struct synth_field_model {
+    struct synth_bent_point points[AFIS_SYNTH_POINTS_MAX];
+    uint32_t count;
+    float arch;        /* how steeply the ridges climb at the sides */
+    float arch_centre; /* height about which the tip's ridges curve */
+    float waviness;    /* of the random part that comes on top, radians */
+    float period;      /* mean, pixels */
+};
+
+void synth_draw_field(struct synth_rng *rng, enum afis_synth_class class,
+                      struct synth_field_model *field);
+
+/* Ridge direction in radians at (x, y) from the centre, y up: a field without singular points that
+ * follows the fingertip's outline above and lies flat towards the crease of the joint below, plus
+ * the singular points' zero-pole terms. */
+float synth_direction(const struct synth_field_model *field, float x, float y);
+
 /* Places the singular points of master->class and fills orientation and period. */
 enum afis_status synth_field(struct synth_rng *rng, const struct afis_memory *memory,
                              struct afis_synth_master *master);

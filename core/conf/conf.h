@@ -35,9 +35,13 @@ struct conf_core {
     unsigned deadline_ms; /* of a whole call, default 60000 */
     unsigned repeat_s;    /* for how long an answer is kept for repeated requests, default 600 */
     size_t max_frame;     /* bytes, default 8 MiB */
-    unsigned max_connections, max_calls_per_connection;
-    size_t max_write_queue; /* bytes waiting to be sent, per connection */
-    unsigned idle_timeout_s, handshake_timeout_s;
+    unsigned max_connections, max_connections_per_device;
+    unsigned max_calls, max_calls_per_connection; /* in flight */
+    size_t max_write_queue;                       /* bytes waiting to be sent, per connection */
+    size_t max_buffered;              /* bytes waiting to be sent, or for a message's end, in all */
+    double device_rate, officer_rate; /* calls a second; 0: any */
+    unsigned device_burst, officer_burst;
+    unsigned idle_timeout_s, handshake_timeout_s, message_timeout_s, stall_timeout_s;
     enum whorl_log_level log_level;
 };
 
@@ -84,16 +88,20 @@ struct conf_plugin {
     const char *name;
     const char *module; /* absolute path of the .so */
     bool enabled;
-    unsigned deadline_ms; /* of one call, default 20000 */
-    unsigned max_calls;   /* in flight at once, default 64 */
+    unsigned deadline_ms;         /* of one call, default 20000 */
+    unsigned max_calls;           /* in flight at once, default 64 */
+    unsigned breaker_failures;    /* in a row that cut it off, default 5; 0: never */
+    unsigned breaker_wait_ms;     /* before it is tried again, default 1000 */
+    unsigned breaker_max_wait_ms; /* the wait is doubled up to this, default 60000 */
     /* Loaded for its schema and check, or told by a process that has; NULL if disabled. */
     const struct whorl_plugin *descriptor;
     const struct whorl_settings *settings; /* NULL if disabled */
     /* How its process is made; NULL: it runs in the server's own. What only the host knows (its
      * data directory, workers, calls) is left to it. */
     const struct isolate_spec *process;
-    /* SHA-256 over all of this, the settings and where its data is: same = unchanged. Not over the
-     * module's content. */
+    uint8_t content[32]; /* SHA-256 of the module's file; zero if disabled */
+    /* SHA-256 over all of this, the settings, where its data is and the module's content: same =
+     * unchanged. */
     uint8_t digest[32];
 };
 

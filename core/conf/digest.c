@@ -11,7 +11,11 @@ static bool digest_text(const char *text, size_t len, uint8_t digest[32])
 /* What an instance is started with: when this is the same, it need not be replaced. */
 static void print_instance(const struct conf *conf, const struct conf_plugin *plugin, FILE *out)
 {
-    fprintf(out, "# data in %s\n", conf->core.data_dir);
+    fprintf(out, "# data in %s\n# content ", conf->core.data_dir);
+    for (size_t i = 0; i < sizeof plugin->content; i++) {
+        fprintf(out, "%02x", plugin->content[i]);
+    }
+    fputc('\n', out);
     print_plugin(plugin, out);
 }
 

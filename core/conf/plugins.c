@@ -11,6 +11,7 @@
 #include "core/isolate/describe.h"
 #include "core/isolate/isolate.h"
 #include "core/module/describe.h"
+#include "core/module/identity.h"
 #include "core/module/module.h"
 
 /* Users for plugins that have none of their own, when the server is root: a range that no
@@ -24,6 +25,9 @@ enum {
     PLUGIN_MODULE,
     PLUGIN_DEADLINE,
     PLUGIN_MAX_CALLS,
+    PLUGIN_BREAKER_FAILURES,
+    PLUGIN_BREAKER_WAIT,
+    PLUGIN_BREAKER_MAX_WAIT,
     PLUGIN_ISOLATION,
     PLUGIN_USER, /* from here on: of a process of its own */
     PLUGIN_NETWORK,
@@ -39,6 +43,12 @@ static const struct whorl_setting plugin_settings[PLUGIN_COUNT] = {
     [PLUGIN_DEADLINE] = {"deadline", WHORL_SETTING_REAL, 0, "20", 0.1, 600, "seconds for one call"},
     [PLUGIN_MAX_CALLS] = {"max_calls", WHORL_SETTING_INTEGER, 0, "64", 1, 4096,
                           "calls in flight at once"},
+    [PLUGIN_BREAKER_FAILURES] = {"breaker_failures", WHORL_SETTING_INTEGER, 0, "5", 0, 1000,
+                                 "failed calls in a row that cut it off; 0: never"},
+    [PLUGIN_BREAKER_WAIT] = {"breaker_wait", WHORL_SETTING_REAL, 0, "1", 0.01, 3600,
+                             "seconds until it is tried again; doubled by each try that fails"},
+    [PLUGIN_BREAKER_MAX_WAIT] = {"breaker_max_wait", WHORL_SETTING_REAL, 0, "60", 0.01, 3600,
+                                 "seconds that this wait becomes at most"},
     [PLUGIN_ISOLATION] = {"isolation", WHORL_SETTING_STRING, 0, "", 0, 16,
                           "process: it runs in one of its own; in_process: in the server's"},
     [PLUGIN_USER] = {"user", WHORL_SETTING_STRING, 0, "", 0, 32,
@@ -222,7 +232,8 @@ static void load(struct plugin_reading *of)
     struct conf_plugin *plugin = of->plugin;
     struct whorl_fault fault = {"", ""};
     plugin->descriptor = of->process ? describe(of, &fault) : module_load(plugin->module, &fault);
-    if (!plugin->descriptor) {
+    if (!plugin->descriptor || !module_digest(plugin->module, plugin->content, &fault)) {
+        plugin->descriptor = NULL;
         mistake_at(reading->mistakes, place_of(of, PLUGIN_MODULE), "plugin %s: %s", plugin->name,
                    fault.text);
         return;
@@ -260,7 +271,14 @@ static void plugin_read(struct reading *reading, const struct conf *conf,
         .enabled = fields[PLUGIN_ENABLED].boolean,
         .deadline_ms = (unsigned)(fields[PLUGIN_DEADLINE].real * 1000),
         .max_calls = (unsigned)fields[PLUGIN_MAX_CALLS].integer,
+        .breaker_failures = (unsigned)fields[PLUGIN_BREAKER_FAILURES].integer,
+        .breaker_wait_ms = (unsigned)(fields[PLUGIN_BREAKER_WAIT].real * 1000),
+        .breaker_max_wait_ms = (unsigned)(fields[PLUGIN_BREAKER_MAX_WAIT].real * 1000),
     };
+    if (plugin->breaker_max_wait_ms < plugin->breaker_wait_ms) {
+        mistake_at(reading->mistakes, field_place(&fields[PLUGIN_BREAKER_MAX_WAIT], section->place),
+                   "breaker_max_wait must not be below breaker_wait");
+    }
     struct plugin_reading of = {reading, conf, section, fields, forces, plugin, NULL};
     if (in_process(&of)) {
         refuse_process_options(&of);

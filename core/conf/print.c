@@ -47,10 +47,19 @@ static void print_core(const struct conf_core *core, FILE *out)
     fprintf(out, "    repeat = %u\n", core->repeat_s);
     fprintf(out, "    max_frame = %zu\n", core->max_frame);
     fprintf(out, "    max_connections = %u\n", core->max_connections);
+    fprintf(out, "    max_connections_per_device = %u\n", core->max_connections_per_device);
+    fprintf(out, "    max_calls = %u\n", core->max_calls);
     fprintf(out, "    max_calls_per_connection = %u\n", core->max_calls_per_connection);
     fprintf(out, "    max_write_queue = %zu\n", core->max_write_queue);
+    fprintf(out, "    max_buffered = %zu\n", core->max_buffered);
+    fprintf(out, "    device_rate = %g\n", core->device_rate);
+    fprintf(out, "    device_burst = %u\n", core->device_burst);
+    fprintf(out, "    officer_rate = %g\n", core->officer_rate);
+    fprintf(out, "    officer_burst = %u\n", core->officer_burst);
     fprintf(out, "    idle_timeout = %u\n", core->idle_timeout_s);
     fprintf(out, "    handshake_timeout = %u\n", core->handshake_timeout_s);
+    fprintf(out, "    message_timeout = %u\n", core->message_timeout_s);
+    fprintf(out, "    stall_timeout = %u\n", core->stall_timeout_s);
     fprintf(out, "    log_level = %s\n}\n", levels[core->log_level]);
 }
 
@@ -171,6 +180,9 @@ void print_plugin(const struct conf_plugin *plugin, FILE *out)
     print_string(out, "    ", "module", plugin->module);
     fprintf(out, "    deadline = %g\n    max_calls = %u\n", plugin->deadline_ms / 1000.0,
             plugin->max_calls);
+    fprintf(out, "    breaker_failures = %u\n    breaker_wait = %g\n    breaker_max_wait = %g\n",
+            plugin->breaker_failures, plugin->breaker_wait_ms / 1000.0,
+            plugin->breaker_max_wait_ms / 1000.0);
     if (plugin->settings) {
         print_isolation(plugin->process, out);
         print_settings(settings_inside(plugin->settings), out);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -308,6 +309,109 @@ void backend_unref(struct backend *backend)
 bool backend_is_up(const struct backend *backend)
 {
     return !backend->plugin || !backend->plugin->process || isolate_is_up(backend->instance);
+}
+
+static struct breaker_limits limits_of(const struct conf_plugin *plugin)
+{
+    bool sink = plugin->descriptor->role == WHORL_ROLE_SINK;
+    return (struct breaker_limits){sink ? 0 : plugin->breaker_failures, plugin->breaker_wait_ms,
+                                   plugin->breaker_max_wait_ms};
+}
+
+bool backend_has_room(const struct backend *backend)
+{
+    return backend->references > 0 && backend->in_flight < backend->plugin->max_calls;
+}
+
+bool backend_is_cut_off(const struct backend *backend, uint64_t *wait_ms)
+{
+    *wait_ms = breaker_wait(&backend->breaker, uv_now(backend->host->loop));
+    return backend->breaker.state == BREAKER_HALF_OPEN || *wait_ms > 0;
+}
+
+enum backend_end backend_admit(struct backend *backend, struct call_mark *mark)
+{
+    struct breaker_limits limits = limits_of(backend->plugin);
+    if (!backend_has_room(backend)) {
+        return BACKEND_BUSY;
+    }
+    uint64_t now = uv_now(backend->host->loop);
+    bool admitted = breaker_admit(&backend->breaker, &limits, now, &mark->probe);
+    return admitted ? BACKEND_ANSWERED : BACKEND_CUT_OFF;
+}
+
+/* The log says when a backend is cut off, tried again and let in again. */
+static void tell_breaker(const struct backend *backend)
+{
+    if (backend->breaker.state == BREAKER_HALF_OPEN) {
+        return;
+    }
+    char wait[24];
+    (void)snprintf(
+        wait, sizeof wait, "%llu",
+        (unsigned long long)breaker_wait(&backend->breaker, uv_now(backend->host->loop)));
+    bool open = backend->breaker.state == BREAKER_OPEN;
+    log_line(backend->host->log, open ? WHORL_LOG_WARNING : WHORL_LOG_INFO,
+             open ? "a backend is cut off" : "a backend is let in again", "plugin", backend->name,
+             "breaker", breaker_state_name(backend->breaker.state), "retry_ms", open ? wait : NULL,
+             NULL);
+}
+
+static uint32_t chance(void)
+{
+    uint32_t random = 0;
+    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
+    return random;
+}
+
+void backend_count(struct backend *backend, const struct call_mark *mark, enum backend_end end)
+{
+    bool changed;
+    backend->stats.ends[end]++;
+    if (end == BACKEND_ANSWERED || end == BACKEND_TIMED_OUT || end == BACKEND_MALFORMED) {
+        histogram_add(&backend->stats.latency, uv_hrtime() - mark->started);
+    }
+    if (!backend->plugin) {
+        return; /* stopped by what the answer did: nobody asks it again */
+    }
+    struct breaker_limits limits = limits_of(backend->plugin);
+    uint64_t now = uv_now(backend->host->loop);
+    if (end == BACKEND_ANSWERED) {
+        changed = breaker_succeeded(&backend->breaker, mark->probe);
+    } else if (end == BACKEND_MALFORMED || (end == BACKEND_TIMED_OUT && mark->whole)) {
+        changed = breaker_failed(&backend->breaker, &limits, mark->probe, now, chance());
+    } else {
+        /* Who asks may shorten a call's deadline: that must not cut the backend off for others. */
+        changed = breaker_undecided(&backend->breaker, mark->probe);
+    }
+    if (changed) {
+        tell_breaker(backend);
+    }
+}
+
+void backend_distrust(struct backend *backend)
+{
+    LOOP_ONLY(backend->host);
+    backend->distrusted = true;
+}
+
+void backend_stats(struct backend *backend, struct backend_stats *stats)
+{
+    LOOP_ONLY(backend->host);
+    uint64_t now = uv_now(backend->host->loop);
+    *stats = backend->stats;
+    stats->in_flight = backend->in_flight;
+    stats->jobs = pool_jobs(&backend->host->pool, &backend->jobs);
+    stats->breaker = backend->breaker.state;
+    stats->breaker_opened = backend->breaker.opened;
+    stats->breaker_wait_ms = breaker_wait(&backend->breaker, now);
+}
+
+const char *backend_end_name(enum backend_end end)
+{
+    static const char *const names[BACKEND_ENDS] = {"answered",  "timed_out", "cancelled",
+                                                    "malformed", "busy",      "cut_off"};
+    return names[end];
 }
 
 const char *backend_name(const struct backend *backend)

@@ -89,6 +89,7 @@ static void end_call(struct call *call, enum backend_end end, const uint8_t *ans
 {
     const struct whorl_plugin *descriptor = call->backend->plugin->descriptor;
     give_up(call);
+    backend_count(call->backend, &call->mark, end);
     if ((end == BACKEND_TIMED_OUT || end == BACKEND_CANCELLED) && descriptor->cancel) {
         descriptor->cancel(call->backend->instance, call->id);
     }
@@ -152,14 +153,19 @@ uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uin
 {
     struct host *host = backend->host;
     LOOP_ONLY(host);
-    bool room = backend->references > 0 && backend->in_flight < backend->plugin->max_calls;
-    struct call *call = room ? make_call(backend, listener) : NULL;
+    struct call_mark mark = {.started = uv_hrtime(),
+                             .whole = deadline_ms >= backend->plugin->deadline_ms};
+    enum backend_end end = backend_admit(backend, &mark);
+    struct call *call = end == BACKEND_ANSWERED ? make_call(backend, listener) : NULL;
     if (!call) {
+        end = end == BACKEND_ANSWERED ? BACKEND_BUSY : end;
         whorl_secret_release(message);
-        listener->ended(listener->ctx, BACKEND_BUSY, NULL, 0);
+        backend_count(backend, &mark, end);
+        listener->ended(listener->ctx, end, NULL, 0);
         return next_id(host, 0);
     }
     uint64_t id = call->id;
+    call->mark = mark;
     call->message = *message;
     *message = (struct whorl_secret){NULL, 0, 0};
     backend->in_flight++;
@@ -226,26 +232,30 @@ bool call_cancelled(const struct whorl_host *abi, uint64_t id)
 
 static void take_completion(struct host *host, const struct completion *completion)
 {
+    struct backend *backend = completion->backend;
     bool report = false;
     struct call *call = find_call(host, completion->call);
-    if (!call || call->backend != completion->backend) {
-        backend_log(completion->backend, WHORL_LOG_WARNING,
+    if (!call || call->backend != backend) {
+        backend_log(backend, WHORL_LOG_WARNING,
                     "completed a call that it doesn't have, or a second time: ignored");
         return;
     }
     if (call->ended) {
-        backend_log(completion->backend, WHORL_LOG_INFO,
-                    "completed a call that had been given up: ignored");
+        backend_log(backend, WHORL_LOG_INFO, "completed a call that had been given up: ignored");
     } else {
         give_up(call);
         report = true;
     }
     struct backend_listener listener = call->listener;
+    struct call_mark mark = call->mark;
     retire(host, call);
     /* Only now, so that the listener finds room for the call that waited for this one. */
     if (report && completion->good) {
+        backend->distrusted = false;
         listener.ended(listener.ctx, BACKEND_ANSWERED, completion->answer, completion->len);
+        backend_count(backend, &mark, backend->distrusted ? BACKEND_MALFORMED : BACKEND_ANSWERED);
     } else if (report) {
+        backend_count(backend, &mark, BACKEND_MALFORMED);
         listener.ended(listener.ctx, BACKEND_MALFORMED, NULL, 0);
     }
 }

@@ -11,7 +11,9 @@
 #include <uv.h>
 
 #include "core/conf/conf.h"
+#include "core/host/breaker.h"
 #include "core/log/log.h"
+#include "core/metrics/histogram.h"
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 #include "whorl/secret.h"
@@ -52,7 +54,11 @@ enum backend_end {
     BACKEND_CANCELLED, /* by backend_cancel */
     BACKEND_MALFORMED, /* the plugin's answer is no msgpack map, or too large */
     BACKEND_BUSY,      /* max_calls are in flight already; reported before backend_call returns */
+    BACKEND_CUT_OFF,   /* its breaker is open; reported before backend_call returns */
 };
+enum { BACKEND_ENDS = BACKEND_CUT_OFF + 1 };
+
+const char *backend_end_name(enum backend_end end);
 
 struct backend_listener {
     /* fraction < 0: unknown. Loop thread; at most one every 100 ms and stage. */
@@ -70,5 +76,28 @@ uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uin
 /* Ends a call now: listener->ended(BACKEND_CANCELLED) is called before the return; an unknown or
  * ended id is ignored. */
 void backend_cancel(struct backend *backend, uint64_t call);
+
+/* From within listener->ended(BACKEND_ANSWERED): the answer is of no use, so the call counts as
+ * failed. */
+void backend_distrust(struct backend *backend);
+
+/* Whether a call would be taken now; if not, in how many ms it may be worth trying again. A search
+ * or look-up is cut off after so many calls in a row that timed out past the plugin's own deadline,
+ * ended malformed or were distrusted (conf_plugin.breaker_*); a sink never is, since every record
+ * must be tried. */
+bool backend_has_room(const struct backend *backend);
+bool backend_is_cut_off(const struct backend *backend, uint64_t *wait_ms);
+
+/* What has happened to a backend so far. */
+struct backend_stats {
+    uint64_t ends[BACKEND_ENDS]; /* calls, by how they ended */
+    unsigned in_flight;
+    size_t jobs;              /* waiting for a worker, and running */
+    struct histogram latency; /* of those that were answered, malformed or timed out */
+    enum breaker_state breaker;
+    uint64_t breaker_opened; /* times */
+    uint64_t breaker_wait_ms;
+};
+void backend_stats(struct backend *backend, struct backend_stats *stats);
 
 #endif

@@ -26,6 +26,13 @@ struct report {
     bool sent, fresh; /* fresh: not yet handed on */
 };
 
+/* What is remembered of a call for its backend's figures and breaker. */
+struct call_mark {
+    uint64_t started; /* uv_hrtime */
+    bool probe;       /* decides for the breaker */
+    bool whole;       /* had all the time that the plugin may have */
+};
+
 struct call {
     uint64_t id;
     struct backend *backend;
@@ -33,6 +40,7 @@ struct call {
     struct whorl_secret message; /* the plugin's to read until it has completed the call */
     uv_timer_t deadline;
     bool ended; /* reported to the listener */
+    struct call_mark mark;
 
     /* guarded by host->lock */
     struct report reports[CALL_STAGES];
@@ -79,6 +87,9 @@ struct backend {
     bool stopped;
     struct pool_queue jobs;
     struct timer *timers;
+    struct breaker breaker;
+    bool distrusted; /* the answer at hand */
+    struct backend_stats stats;
     struct backend *next;
 };
 
@@ -130,6 +141,10 @@ void call_free_table(struct host *host);
 
 /* backend.c */
 void backend_stop_if_idle(struct backend *backend);
+/* Whether a call may be sent: BACKEND_ANSWERED, or why not. */
+enum backend_end backend_admit(struct backend *backend, struct call_mark *mark);
+/* Counts how a call ended that was admitted. */
+void backend_count(struct backend *backend, const struct call_mark *mark, enum backend_end end);
 void backend_log(const struct backend *backend, enum whorl_log_level level, const char *text);
 
 #endif

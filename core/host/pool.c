@@ -147,6 +147,14 @@ bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *
     return open;
 }
 
+size_t pool_jobs(struct pool *pool, struct pool_queue *queue)
+{
+    pthread_mutex_lock(&pool->lock);
+    size_t jobs = queue->jobs;
+    pthread_mutex_unlock(&pool->lock);
+    return jobs;
+}
+
 bool pool_close(struct pool *pool, struct pool_queue *queue)
 {
     pthread_mutex_lock(&pool->lock);

@@ -36,6 +36,8 @@ void pool_end(struct pool *pool);
 
 /* Any thread. false: the queue is closed, or memory is short. */
 bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*job)(void *arg), void *arg);
+/* Jobs of the queue that wait or run. */
+size_t pool_jobs(struct pool *pool, struct pool_queue *queue);
 /* From now on the queue takes no more; true when it is empty already. */
 bool pool_close(struct pool *pool, struct pool_queue *queue);
 

@@ -71,6 +71,30 @@ static bool officer_active(const struct registry_officer *officer, struct refusa
     return true;
 }
 
+static struct bucket_limits officer_limits(const struct identify *identify)
+{
+    const struct conf_core *core = &identify->setup->conf->core;
+    return (struct bucket_limits){core->officer_rate, core->officer_burst};
+}
+
+/* The id is a registered one, so that nobody can fill the table with names. */
+static bool officer_in_rate(struct identify *identify, const char *id, struct refusal *refusal)
+{
+    struct bucket_limits limits = officer_limits(identify);
+    struct quota *quota = quotas_get(&identify->officers, id, strlen(id));
+    if (quota == NULL) {
+        return refuse(refusal, "busy", "", "out of memory");
+    }
+    return bucket_take(&quota->calls, &limits, flow_now(), &refusal->retry_ms) ||
+           refuse(refusal, "busy", "officer", "this officer calls more often than they may");
+}
+
+void access_forget(struct identify *identify)
+{
+    struct bucket_limits limits = officer_limits(identify);
+    quotas_sweep(&identify->officers, &limits, flow_now());
+}
+
 bool access_officer(struct identify *identify, const char *officer, struct identity *who,
                     struct refusal *refusal)
 {
@@ -102,5 +126,5 @@ bool access_officer(struct identify *identify, const char *officer, struct ident
     for (size_t i = 0; i < who->officer.entitlement_count; i++) {
         who->entitlements[i] = who->officer.entitlements[i];
     }
-    return true;
+    return officer_in_rate(identify, who->officer.id, refusal);
 }

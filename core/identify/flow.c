@@ -23,6 +23,7 @@ struct flow *flow_new(struct identify *identify)
         return NULL;
     }
     flow->identify = identify;
+    flow->began = uv_hrtime();
     flow->setup = setup_ref(identify->setup);
     for (size_t i = 0; i < setup->count; i++) {
         if (service_lists(setup, &setup->plugins[i])) {
@@ -70,7 +71,8 @@ static uint64_t audit_reserve(const struct flow *flow)
     return tenth > RECORD_DEADLINE_MS ? RECORD_DEADLINE_MS : tenth;
 }
 
-/* Replies to everybody who waits, and keeps the reply for repeats. */
+/* Replies to everybody who waits, and keeps the reply for repeats. The transaction's record is of
+ * the answer to the first; those who joined get it as any repeat does. */
 static void flow_reply(struct flow *flow, struct repeat_reply *reply)
 {
     struct identify *identify = flow->identify;
@@ -78,12 +80,16 @@ static void flow_reply(struct flow *flow, struct repeat_reply *reply)
     flow->replied = true;
     for (size_t i = 0; i < flow->waiter_count; i++) {
         uint64_t call = flow->waiters[i].call;
-        if (reply->result != NULL) {
+        if (reply->result != NULL && i > 0) {
+            disclose(identify, flow->setup, &flow->who, flow->request.request_id, flow->transaction,
+                     call, reply->result, reply->len);
+        } else if (reply->result != NULL) {
             replies->result(replies->ctx, call, reply->result, reply->len);
         } else {
-            replies->error(replies->ctx, call, reply->code, reply->where, reply->message);
+            replies->error(replies->ctx, call, reply->code, reply->where, reply->message, 0);
         }
     }
+    histogram_add(&identify->stats.identify, uv_hrtime() - flow->began);
     uint64_t keep_ms = (uint64_t)flow->setup->conf->core.repeat_s * 1000u;
     repeat_keep(identify->repeats, flow->repeat, reply, flow_now() + keep_ms);
 }
@@ -93,6 +99,7 @@ static void flow_fail(struct flow *flow, const char *code, const char *message)
     struct repeat_reply reply = {0};
     snprintf(reply.code, sizeof reply.code, "%s", code);
     snprintf(reply.message, sizeof reply.message, "%s", message);
+    service_count_error(flow->identify, code);
     log_line(flow->identify->log, WHORL_LOG_ERROR, "no answer", "code", code, "why", message,
              "transaction", flow->transaction, NULL);
     flow_reply(flow, &reply);
@@ -112,6 +119,9 @@ static void flow_answer(struct flow *flow)
     }
     memcpy(reply.result, packed.data, packed.size);
     wipe_buffer(&packed);
+    for (size_t i = 0; i < flow->check_count; i++) {
+        flow->identify->stats.answers[flow->checks[i].answer.class]++;
+    }
     char elapsed[24];
     snprintf(elapsed, sizeof elapsed, "%llu", (unsigned long long)(flow_now() - flow->started));
     log_line(flow->identify->log, WHORL_LOG_INFO, "answered", "transaction", flow->transaction,
@@ -155,6 +165,15 @@ static void check_malformed(struct check *check, const char *where, const char *
     answer_set(&check->answer, ANSWER_UNAVAILABLE, "the backend's answer was malformed");
 }
 
+static void check_cut_off(struct check *check)
+{
+    uint64_t wait_ms = 0;
+    backend_is_cut_off(check->plugin->backend, &wait_ms);
+    answer_set(&check->answer, ANSWER_UNAVAILABLE,
+               "the backend failed repeatedly and is cut off; it is tried again in %llu ms",
+               (unsigned long long)wait_ms);
+}
+
 static void check_answered(struct check *check, const uint8_t *bytes, size_t len)
 {
     const struct answer_question question = {.role = check->plugin->descriptor->role,
@@ -164,6 +183,7 @@ static void check_answered(struct check *check, const uint8_t *bytes, size_t len
     struct whorl_fault fault = {0};
     if (!answer_read(bytes, len, &question, &check->answer, &fault)) {
         check_malformed(check, fault.where, fault.text);
+        backend_distrust(check->plugin->backend);
     }
 }
 
@@ -187,6 +207,9 @@ static void check_ended(void *ctx, enum backend_end end, const uint8_t *answer, 
         break;
     case BACKEND_BUSY:
         answer_set(&check->answer, ANSWER_UNAVAILABLE, "too many calls at once, try again");
+        break;
+    case BACKEND_CUT_OFF:
+        check_cut_off(check);
         break;
     }
     stage_step(check->flow);
@@ -278,6 +301,7 @@ static void sinks_written(void *ctx, bool stored, const struct sink_receipt *rec
 {
     struct flow *flow = ctx;
     flow->sinks_stored = stored;
+    flow->identify->stats.audited = stored;
     flow->receipts = calloc(count + 1, sizeof *flow->receipts);
     if (flow->receipts != NULL) {
         memcpy(flow->receipts, receipts, count * sizeof *receipts);

@@ -15,6 +15,7 @@
 
 #include "core/identify/setup.h"
 #include "core/log/log.h"
+#include "core/metrics/histogram.h"
 #include "core/registry/registry.h"
 #include "whorl/msg.h"
 
@@ -26,7 +27,7 @@ struct identify_replies {
     void *ctx;
     void (*result)(void *ctx, uint64_t call, const uint8_t *result, size_t len);
     void (*error)(void *ctx, uint64_t call, const char *code, const char *where,
-                  const char *message);
+                  const char *message, unsigned retry_ms);
     void (*notify)(void *ctx, uint64_t connection, const char *method, const uint8_t *argument,
                    size_t len);
 };
@@ -54,6 +55,34 @@ void identify_request(struct identify *identify, const struct identify_caller *c
 
 /* From now on every request is answered `draining`; those in flight go on. */
 void identify_drain(struct identify *identify);
+
+enum identify_method {
+    IDENTIFY_PING,
+    IDENTIFY_CAPABILITIES,
+    IDENTIFY_IDENTIFY,
+    IDENTIFY_RECORD_OUTCOME,
+    IDENTIFY_UNKNOWN
+};
+enum { IDENTIFY_METHODS = IDENTIFY_UNKNOWN + 1 };
+const char *identify_method_name(enum identify_method method);
+
+/* The codes of docs/protocol.md that this service answers; NULL past the last. */
+#define IDENTIFY_CODES 12
+const char *identify_code_name(size_t index);
+
+#define IDENTIFY_CLASSES 7 /* by enum answer_class; the first is never counted */
+
+/* What has happened so far, and what is going on. */
+struct identify_stats {
+    uint64_t requests[IDENTIFY_METHODS];
+    uint64_t errors[IDENTIFY_CODES];
+    uint64_t answers[IDENTIFY_CLASSES]; /* of backends, by class */
+    struct histogram identify, outcome; /* from request to reply */
+    size_t open;                        /* transactions, and records on their way to the sinks */
+    size_t officers;                    /* remembered for their rates */
+    bool audited;                       /* the last record that was sent has been stored */
+};
+void identify_stats(const struct identify *identify, struct identify_stats *stats);
 
 /* Calls in flight, and records on their way to the sinks. */
 size_t identify_open(const struct identify *identify);

@@ -10,6 +10,7 @@
 #include "core/identify/repeat.h"
 #include "core/identify/sink.h"
 #include "core/identify/stamp.h"
+#include "core/limit/quota.h"
 #include "core/policy/policy.h"
 
 #define FLOW_WAITERS_MAX 8u       /* calls that may join one transaction */
@@ -29,8 +30,10 @@ struct identify {
     struct repeats *repeats;
     uint8_t key[32]; /* of the digests; of this process, never written anywhere */
     bool draining;
-    struct flow *flows; /* in flight */
-    size_t open;        /* flows, and records on their way */
+    struct flow *flows;     /* in flight */
+    struct quotas officers; /* by id */
+    struct identify_stats stats;
+    size_t open; /* flows, and records on their way */
 };
 
 /* Device and officer, found to be who may call. */
@@ -46,6 +49,7 @@ struct refusal {
     const char *code;
     char where[96];
     char message[256];
+    unsigned retry_ms; /* with `busy`; 0: the usual time */
 };
 
 /* A backend in a transaction. */
@@ -73,6 +77,7 @@ struct flow {
     char transaction[STAMP_UUID_LEN + 1];
     int64_t accepted;           /* ms since 1970 */
     uint64_t started, deadline; /* ms, flow_now's clock */
+    uint64_t began;             /* the request, in uv_hrtime's nanoseconds */
     struct repeat *repeat;
     struct {
         uint64_t connection, call;
@@ -96,6 +101,7 @@ uint64_t flow_now(void);
 /* Whether answers and capabilities mention the plugin: searches and look-ups do; of one that is
  * disabled the role isn't known, so there a force's list of backends has to name it. */
 bool service_lists(const struct setup *setup, const struct setup_plugin *plugin);
+void service_count_error(struct identify *identify, const char *code);
 
 /* flow.c */
 
@@ -107,6 +113,14 @@ void flow_join(struct flow *flow, uint64_t connection, uint64_t call);
 void flow_tick(struct flow *flow);
 struct flow *flow_new(struct identify *identify);
 void flow_free(struct flow *flow);
+
+/* disclose.c */
+
+/* Answers the call with a result that has gone out before, once a record of that is durable; or
+ * with an error. who: of the call. The result is copied. */
+void disclose(struct identify *identify, struct setup *setup, const struct identity *who,
+              const char *request_id, const char *transaction, uint64_t call, const uint8_t *result,
+              size_t len);
 
 /* message.c: what goes to a backend. false: out of (locked) memory. */
 bool message_search(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message);
@@ -125,9 +139,11 @@ void message_person(msgpack_packer *pk, const struct person *person, const char 
 void record_identify(const struct flow *flow, msgpack_sbuffer *out);
 void record_lookup(const struct check *check, msgpack_sbuffer *out);
 void record_refused(const struct identity *who, const char *request_id,
-                    const struct refusal *refusal, msgpack_sbuffer *out);
+                    const struct refusal *refusal, const struct conf *conf, msgpack_sbuffer *out);
 void record_outcome(const struct identity *who, const struct decoded_outcome *outcome,
-                    msgpack_sbuffer *out);
+                    const struct conf *conf, msgpack_sbuffer *out);
+void record_disclosure(const struct identity *who, const char *request_id, const char *transaction,
+                       const struct conf *conf, msgpack_sbuffer *out);
 void record_server(const char *event, const struct conf *conf, const uint8_t *before,
                    msgpack_sbuffer *out);
 
@@ -148,6 +164,9 @@ bool access_device(struct identify *identify, const struct identify_caller *call
 /* Whether the officer may use it; then all of *who is set. */
 bool access_officer(struct identify *identify, const char *officer, struct identity *who,
                     struct refusal *refusal);
+
+/* Forgets of officers what need not be remembered. */
+void access_forget(struct identify *identify);
 
 /* Fills a refusal in; returns false. */
 bool refuse(struct refusal *refusal, const char *code, const char *where, const char *format, ...)

@@ -139,7 +139,7 @@ void record_lookup(const struct check *check, msgpack_sbuffer *out)
     const struct decoded_identify *request = &flow->request;
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 14);
+    msgpack_pack_map(&pk, 15);
     put_head(&pk, "lookup", flow->transaction);
     whorl_put_str(&pk, "device", flow->who.device.id);
     whorl_put_str(&pk, "officer", flow->who.officer.id);
@@ -147,6 +147,7 @@ void record_lookup(const struct check *check, msgpack_sbuffer *out)
     whorl_put_str(&pk, "basis", request->basis);
     whorl_put_str(&pk, "reason", or_nil(request->reason));
     put_int_or_nil(&pk, "reason_code", request->reason_code);
+    put_hex(&pk, "policy", flow->setup->conf->digest);
     whorl_put_str(&pk, "backend", check->plugin->conf->name);
     whorl_put_key(&pk, "asked");
     msgpack_pack_array(&pk, check->people_count);
@@ -158,30 +159,32 @@ void record_lookup(const struct check *check, msgpack_sbuffer *out)
 }
 
 void record_refused(const struct identity *who, const char *request_id,
-                    const struct refusal *refusal, msgpack_sbuffer *out)
+                    const struct refusal *refusal, const struct conf *conf, msgpack_sbuffer *out)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 10);
+    msgpack_pack_map(&pk, 11);
     put_head(&pk, "refused", NULL);
     whorl_put_str(&pk, "device", or_nil(who->device.id));
     whorl_put_str(&pk, "officer", or_nil(who->officer.id));
     whorl_put_str(&pk, "force", or_nil(who->officer.force));
     whorl_put_str(&pk, "request_id", or_nil(request_id));
+    put_hex(&pk, "policy", conf->digest);
     whorl_put_str(&pk, "code", refusal->code);
     whorl_put_str(&pk, "message", refusal->message);
 }
 
 void record_outcome(const struct identity *who, const struct decoded_outcome *outcome,
-                    msgpack_sbuffer *out)
+                    const struct conf *conf, msgpack_sbuffer *out)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 10);
+    msgpack_pack_map(&pk, 11);
     put_head(&pk, "outcome", outcome->transaction);
     whorl_put_str(&pk, "device", who->device.id);
     whorl_put_str(&pk, "officer", who->officer.id);
     whorl_put_str(&pk, "force", who->officer.force);
+    put_hex(&pk, "policy", conf->digest);
     whorl_put_str(&pk, "outcome", outcome->outcome);
     if (outcome->contacted_control == DECODE_ABSENT) {
         whorl_put_str(&pk, "contacted_control", NULL);
@@ -189,6 +192,20 @@ void record_outcome(const struct identity *who, const struct decoded_outcome *ou
         whorl_put_bool(&pk, "contacted_control", outcome->contacted_control != 0);
     }
     whorl_put_str(&pk, "note", or_nil(outcome->note));
+}
+
+void record_disclosure(const struct identity *who, const char *request_id, const char *transaction,
+                       const struct conf *conf, msgpack_sbuffer *out)
+{
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 9);
+    put_head(&pk, "disclosure", transaction);
+    whorl_put_str(&pk, "request_id", request_id);
+    whorl_put_str(&pk, "device", who->device.id);
+    whorl_put_str(&pk, "officer", who->officer.id);
+    whorl_put_str(&pk, "force", who->officer.force);
+    put_hex(&pk, "policy", conf->digest);
 }
 
 void record_server(const char *event, const struct conf *conf, const uint8_t *before,

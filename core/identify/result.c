@@ -194,12 +194,18 @@ static void put_backends(msgpack_packer *pk, const struct setup *setup, const st
             continue;
         }
         struct policy_decision decision;
+        uint64_t wait_ms = 0;
+        bool cut_off = plugin->backend != NULL && backend_is_cut_off(plugin->backend, &wait_ms);
         policy_standing(who->force, who->entitlements, plugin->conf, &decision);
-        msgpack_pack_map(pk, plugin_fields(plugin) + 6);
+        msgpack_pack_map(pk, plugin_fields(plugin) + 6 + (cut_off ? 1u : 0u));
         put_plugin(pk, "name", plugin);
         whorl_put_bool(pk, "allowed", decision.allowed);
         whorl_put_str(pk, "reason", or_nil(decision.reason));
-        whorl_put_bool(pk, "available", plugin->backend != NULL && backend_is_up(plugin->backend));
+        whorl_put_bool(pk, "available",
+                       plugin->backend != NULL && !cut_off && backend_is_up(plugin->backend));
+        if (cut_off) {
+            whorl_put_int(pk, "retry_ms", (int64_t)wait_ms);
+        }
         put_list(pk, "modalities", descriptor != NULL ? descriptor->modalities : NULL);
         put_list(pk, "formats", descriptor != NULL ? descriptor->formats : NULL);
         put_list(pk, "keys", descriptor != NULL ? descriptor->keys : NULL);
@@ -222,12 +228,32 @@ static void put_bases(msgpack_packer *pk, const struct conf_policy *policy)
     }
 }
 
+/* Where the records go, and whether they could last time: without that there are no answers. Why
+ * not is in the server's log, and no device's business. */
+static void put_sinks(msgpack_packer *pk, const struct setup *setup)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < setup->count; i++) {
+        count += setup->plugins[i].queue != NULL;
+    }
+    whorl_put_key(pk, "audit");
+    msgpack_pack_array(pk, count);
+    for (size_t i = 0; i < setup->count; i++) {
+        if (setup->plugins[i].queue == NULL) {
+            continue;
+        }
+        msgpack_pack_map(pk, 2);
+        whorl_put_str(pk, "sink", setup->plugins[i].conf->name);
+        whorl_put_bool(pk, "ok", !sink_failing(setup->plugins[i].queue));
+    }
+}
+
 void result_capabilities(const struct setup *setup, const struct identity *who,
                          msgpack_sbuffer *out)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 8);
+    msgpack_pack_map(&pk, 9);
     whorl_put_str(&pk, "server", "Whorl " WHORL_VERSION);
     whorl_put_str(&pk, "device", who->device.id);
     whorl_put_str(&pk, "force", who->device.force);
@@ -238,6 +264,7 @@ void result_capabilities(const struct setup *setup, const struct identity *who,
     put_list(&pk, "entitlements", who->entitlements);
     put_backends(&pk, setup, who);
     put_bases(&pk, who->force->policy);
+    put_sinks(&pk, setup);
     whorl_put_int(&pk, "max_frame", (int64_t)setup->conf->core.max_frame);
     whorl_put_int(&pk, "deadline_ms", setup->conf->core.deadline_ms);
 }

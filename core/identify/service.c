@@ -13,6 +13,7 @@
 struct errand {
     struct identify *identify;
     uint64_t call;
+    uint64_t began;                       /* the request, in uv_hrtime's nanoseconds */
     struct refusal refusal;               /* of a refused request */
     char transaction[STAMP_UUID_LEN + 1]; /* of an outcome */
     void (*done)(void *ctx, bool stored); /* of a server's event */
@@ -23,6 +24,7 @@ static void tick(uv_timer_t *timer)
 {
     struct identify *identify = timer->data;
     repeats_expire(identify->repeats, flow_now());
+    access_forget(identify);
     for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
         flow_tick(flow);
     }
@@ -85,6 +87,7 @@ static void closed(uv_handle_t *handle)
 void identify_close(struct identify *identify)
 {
     repeats_free(identify->repeats);
+    quotas_release(&identify->officers);
     ledger_close(identify->ledger);
     setup_unref(identify->setup);
     uv_close((uv_handle_t *)&identify->tick, closed);
@@ -103,10 +106,60 @@ bool service_lists(const struct setup *setup, const struct setup_plugin *plugin)
     return false;
 }
 
+/* What has happened */
+
+const char *identify_method_name(enum identify_method method)
+{
+    static const char *const names[IDENTIFY_METHODS] = {"ping", "capabilities", "identify",
+                                                        "record_outcome", "unknown"};
+    return names[method];
+}
+
+const char *identify_code_name(size_t index)
+{
+    static const char *const names[IDENTIFY_CODES] = {"unknown_method",
+                                                      "invalid",
+                                                      "device_unknown",
+                                                      "device_revoked",
+                                                      "officer_unknown",
+                                                      "officer_revoked",
+                                                      "officer_not_of_force",
+                                                      "busy",
+                                                      "draining",
+                                                      "audit_unavailable",
+                                                      "conflict",
+                                                      "internal"};
+    return index < IDENTIFY_CODES ? names[index] : NULL;
+}
+
+static enum identify_method method_of(const char *name)
+{
+    enum identify_method method = IDENTIFY_PING;
+    while (method < IDENTIFY_UNKNOWN && strcmp(name, identify_method_name(method)) != 0) {
+        method++;
+    }
+    return method;
+}
+
+void service_count_error(struct identify *identify, const char *code)
+{
+    for (size_t i = 0; identify_code_name(i) != NULL; i++) {
+        identify->stats.errors[i] += strcmp(identify_code_name(i), code) == 0;
+    }
+}
+
+void identify_stats(const struct identify *identify, struct identify_stats *stats)
+{
+    *stats = identify->stats;
+    stats->open = identify->open;
+    stats->officers = identify->officers.count;
+}
+
 static void reply_error(struct identify *identify, uint64_t call, const struct refusal *refusal)
 {
+    service_count_error(identify, refusal->code);
     identify->replies.error(identify->replies.ctx, call, refusal->code, refusal->where,
-                            refusal->message);
+                            refusal->message, refusal->retry_ms);
 }
 
 /* Refusing. A request that is turned away is recorded first; if that fails the device still learns
@@ -115,10 +168,10 @@ static void reply_error(struct identify *identify, uint64_t call, const struct r
 static void refused_written(void *ctx, bool stored, const struct sink_receipt *receipts,
                             size_t count)
 {
-    (void)stored;
     (void)receipts;
     (void)count;
     struct errand *errand = ctx;
+    errand->identify->stats.audited = stored;
     reply_error(errand->identify, errand->call, &errand->refusal);
     errand->identify->open--;
     free(errand);
@@ -150,6 +203,11 @@ static void turn_away(struct identify *identify, const struct identify_caller *c
                       struct identity *who, const char *request_id, const char *officer,
                       const struct refusal *refusal)
 {
+    if (strcmp(refusal->code, "busy") == 0) {
+        /* Neither logged nor recorded: what is turned away for its number must cost nothing. */
+        reply_error(identify, caller->call, refusal);
+        return;
+    }
     log_line(identify->log, WHORL_LOG_INFO, "refused", "code", refusal->code, "field",
              refusal->where[0] == '\0' ? NULL : refusal->where, NULL);
     struct errand *errand = calloc(1, sizeof *errand);
@@ -166,7 +224,7 @@ static void turn_away(struct identify *identify, const struct identify_caller *c
     }
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    record_refused(who, request_id, refusal, &packed);
+    record_refused(who, request_id, refusal, identify->setup->conf, &packed);
     const char *force = who->officer.force[0] != '\0' ? who->officer.force : who->device.force;
     send_record(errand, NULL, force, &packed, refused_written);
 }
@@ -220,6 +278,8 @@ static void outcome_written(void *ctx, bool stored, const struct sink_receipt *r
 {
     struct errand *errand = ctx;
     struct identify *identify = errand->identify;
+    identify->stats.audited = stored;
+    histogram_add(&identify->stats.outcome, uv_hrtime() - errand->began);
     if (stored) {
         msgpack_sbuffer packed;
         msgpack_sbuffer_init(&packed);
@@ -281,10 +341,11 @@ static bool outcome(struct identify *identify, const struct identify_caller *cal
     }
     errand->identify = identify;
     errand->call = caller->call;
+    errand->began = uv_hrtime();
     memcpy(errand->transaction, decoded.transaction, sizeof errand->transaction);
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    record_outcome(who, &decoded, &packed);
+    record_outcome(who, &decoded, identify->setup->conf, &packed);
     send_record(errand, errand->transaction, who->force->code, &packed, outcome_written);
     return true;
 }
@@ -329,10 +390,11 @@ static bool repeated(struct flow *flow, const struct identify_caller *caller,
         }
         flow_join(running, caller->connection, caller->call);
     } else if (entry->reply.result != NULL) {
-        replies->result(replies->ctx, caller->call, entry->reply.result, entry->reply.len);
+        disclose(identify, flow->setup, &flow->who, flow->request.request_id, entry->transaction,
+                 caller->call, entry->reply.result, entry->reply.len);
     } else {
         replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
-                       entry->reply.message);
+                       entry->reply.message, 0);
     }
     *answered = true;
     return true;
@@ -388,6 +450,29 @@ static bool decide(struct flow *flow, struct refusal *refusal)
     return true;
 }
 
+/* Of the searches that this request needs, one at least must have room; those that are cut off
+ * answer at once and count neither way. Where none has, it is better to come again than to be
+ * told of each that it was not available. */
+static bool room_for(const struct flow *flow, struct refusal *refusal)
+{
+    bool full = false;
+    for (size_t i = 0; i < flow->check_count; i++) {
+        const struct check *check = &flow->checks[i];
+        const struct whorl_plugin *descriptor = check->plugin->descriptor;
+        uint64_t wait_ms;
+        if (!check->decision.allowed || descriptor->role != WHORL_ROLE_SEARCH ||
+            message_samples(&flow->request, descriptor) == 0 ||
+            backend_is_cut_off(check->plugin->backend, &wait_ms)) {
+            continue;
+        }
+        if (backend_has_room(check->plugin->backend)) {
+            return true;
+        }
+        full = true;
+    }
+    return !full || refuse(refusal, "busy", "", "every backend has as many calls as it takes");
+}
+
 /* Everything up to the first search. *answered: it was a repeat. */
 static bool prepare(struct flow *flow, const struct identify_caller *caller,
                     const msgpack_object *params, bool *answered, struct refusal *refusal)
@@ -417,7 +502,8 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     }
     if (!checks_exist(flow, refusal) || !decide(flow, refusal) ||
         (flow->request.continues[0] != '\0' &&
-         !own_transaction(identify, &flow->who, flow->request.continues, "continues", refusal))) {
+         !own_transaction(identify, &flow->who, flow->request.continues, "continues", refusal)) ||
+        !room_for(flow, refusal)) {
         return false;
     }
     flow->accepted = stamp_now();
@@ -465,25 +551,29 @@ void identify_request(struct identify *identify, const struct identify_caller *c
     struct identity who = {0};
     char officer[REGISTRY_OFFICER_MAX + 1] = "";
     bool good;
+    enum identify_method known = method_of(method);
+    identify->stats.requests[known]++;
     if (identify->draining) {
         refuse(&refusal, "draining", "", "the server is stopping");
         reply_error(identify, caller->call, &refusal);
         return;
     }
-    if (strcmp(method, "ping") == 0) {
+    switch (known) {
+    case IDENTIFY_PING: {
         static const uint8_t pong[] = {0xa4, 'p', 'o', 'n', 'g'};
         identify->replies.result(identify->replies.ctx, caller->call, pong, sizeof pong);
         return;
     }
-    if (strcmp(method, "identify") == 0) {
+    case IDENTIFY_IDENTIFY:
         identify_call(identify, caller, params);
         return;
-    }
-    if (strcmp(method, "capabilities") == 0) {
+    case IDENTIFY_CAPABILITIES:
         good = capabilities(identify, caller, params, &who, officer, &refusal);
-    } else if (strcmp(method, "record_outcome") == 0) {
+        break;
+    case IDENTIFY_RECORD_OUTCOME:
         good = outcome(identify, caller, params, &who, officer, &refusal);
-    } else {
+        break;
+    default:
         refuse(&refusal, "unknown_method", "", "there is no such method");
         reply_error(identify, caller->call, &refusal);
         return;
@@ -500,6 +590,7 @@ static void event_written(void *ctx, bool stored, const struct sink_receipt *rec
     (void)receipts;
     (void)count;
     struct errand *errand = ctx;
+    errand->identify->stats.audited = stored;
     errand->identify->open--;
     if (errand->done != NULL) {
         errand->done(errand->ctx, stored);

@@ -24,6 +24,7 @@ struct sink_queue {
     unsigned refs;
     size_t flying, waiting;
     struct errand *head, *tail;
+    bool failing;
 };
 
 struct recording {
@@ -61,6 +62,11 @@ void sink_queue_unref(struct sink_queue *queue)
     }
 }
 
+bool sink_failing(const struct sink_queue *queue)
+{
+    return queue->failing;
+}
+
 static uint64_t now_ms(void)
 {
     return uv_hrtime() / 1000000u;
@@ -95,6 +101,7 @@ static void one_ended(struct recording *recording)
 static void errand_failed(struct errand *errand, const char *why)
 {
     struct recording *recording = errand->recording;
+    errand->plugin->queue->failing = true;
     log_line(recording->log, WHORL_LOG_ERROR, "audit records not stored", "sink",
              errand->plugin->conf->name, "why", why, "transaction",
              recording->transaction[0] == '\0' ? NULL : recording->transaction, NULL);
@@ -202,6 +209,7 @@ static void errand_ended(void *ctx, enum backend_end end, const uint8_t *answer,
     } else if (!receipt_read(answer, len, errand->receipt, &fault)) {
         errand_failed(errand, fault.text);
     } else {
+        queue->failing = false;
         one_ended(errand->recording);
     }
     wake(queue);

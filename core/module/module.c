@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/module/identity.h"
 #include "core/module/judge.h"
 #include "core/module/module.h"
 #include "whorl/msg.h"
@@ -258,17 +259,44 @@ static bool check_file(const struct candidate *candidate)
     return true;
 }
 
-static bool load(struct candidate *candidate, size_t *symbol_size)
+/* NULL: refused. A file that was put in the place of one that is loaded is loaded beside it. */
+static void *open_module(const struct candidate *candidate)
 {
-    void *handle = dlopen(candidate->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    char name[PATH_MAX];
+    uint8_t digest[32];
+    struct link_map *map = NULL;
+    if (!module_digest(candidate->path, digest, candidate->fault)) {
+        return NULL;
+    }
+    if (!module_name_of(candidate->path, digest, name)) {
+        refuse(candidate, "module", "its path is too long");
+        return NULL;
+    }
+    void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!handle) {
         const char *why = dlerror();
-        size_t len = strlen(candidate->path);
+        size_t len = strlen(name);
         /* the linker begins with the path, too */
-        if (strncmp(why, candidate->path, len) == 0) {
+        if (strncmp(why, name, len) == 0) {
             why += len + strspn(why + len, ": ");
         }
         refuse(candidate, "module", "can't be loaded: %s", why);
+        return NULL;
+    }
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || !module_is_of(map->l_name, digest)) {
+        (void)dlclose(handle);
+        refuse(candidate, "module",
+               "was written over while it is in use; put a new file in its place instead (install, "
+               "mv), and restart");
+        return NULL;
+    }
+    return handle;
+}
+
+static bool load(struct candidate *candidate, size_t *symbol_size)
+{
+    void *handle = open_module(candidate);
+    if (!handle) {
         return false;
     }
     candidate->plugin = dlsym(handle, "whorl_plugin");

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "whorl/msg.h"
 
@@ -14,6 +16,7 @@ struct listener {
     char *name, *address, *device; /* device NULL with TLS */
     uint16_t port;                 /* as configured */
     struct tls_context *tls;       /* NULL: plain */
+    bool leaving;                  /* no listener of the configuration at hand wants it */
 };
 
 /* One listener of the new configuration: a socket, and what its connections will get. */
@@ -92,13 +95,131 @@ static bool is_loopback(const struct sockaddr_storage *address)
     return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
 }
 
-static bool bind_socket(struct listener *listener, const struct sockaddr_storage *address,
-                        const char *where, struct whorl_fault *fault)
+/* --- Sockets that are handed over ----------------------------------------------------------- */
+
+static bool is_listening(int fd)
 {
+    int yes = 0, type = 0;
+    socklen_t yes_len = sizeof yes, type_len = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &yes_len) == 0 && yes != 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM;
+}
+
+bool listeners_inherit(struct listeners *listeners, int fd, const char *name)
+{
+    if (listeners->inherited_count == LISTENERS_INHERITED_MAX || !is_listening(fd)) {
+        return false;
+    }
+    size_t i = listeners->inherited_count++;
+    listeners->inherited[i].fd = fd;
+    snprintf(listeners->inherited[i].name, sizeof listeners->inherited[i].name, "%s", name);
+    return true;
+}
+
+/* Whether two addresses are the same; port 0 of the first stands for any. */
+static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    if (a->ss_family != b->ss_family) {
+        return false;
+    }
+    if (a->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *one = (const struct sockaddr_in6 *)a;
+        const struct sockaddr_in6 *other = (const struct sockaddr_in6 *)b;
+        return memcmp(&one->sin6_addr, &other->sin6_addr, sizeof one->sin6_addr) == 0 &&
+               (one->sin6_port == 0 || one->sin6_port == other->sin6_port);
+    }
+    const struct sockaddr_in *one = (const struct sockaddr_in *)a;
+    const struct sockaddr_in *other = (const struct sockaddr_in *)b;
+    return one->sin_addr.s_addr == other->sin_addr.s_addr &&
+           (one->sin_port == 0 || one->sin_port == other->sin_port);
+}
+
+/* Takes the inherited socket for this listener out of the list; -1: there is none. */
+static int take_inherited(struct listeners *listeners, const struct conf_listener *conf,
+                          const struct sockaddr_storage *wanted)
+{
+    for (size_t i = 0; i < listeners->inherited_count; i++) {
+        struct sockaddr_storage address = {0};
+        socklen_t len = sizeof address;
+        int fd = listeners->inherited[i].fd;
+        if (getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
+            same_address(wanted, &address) &&
+            (conf->port != 0 || strcmp(conf->name, listeners->inherited[i].name) == 0)) {
+            listeners->inherited[i] = listeners->inherited[--listeners->inherited_count];
+            return fd;
+        }
+    }
+    return -1;
+}
+
+static void close_inherited(struct listeners *listeners)
+{
+    while (listeners->inherited_count > 0) {
+        size_t i = --listeners->inherited_count;
+        log_line(listeners->log, WHORL_LOG_WARNING, "an inherited socket fits no listener: closed",
+                 "name", listeners->inherited[i].name, NULL);
+        close(listeners->inherited[i].fd);
+    }
+}
+
+static void share_port(const uv_tcp_t *tcp, bool share)
+{
+    uv_os_fd_t fd;
+    int on = share ? 1 : 0;
+    if (uv_fileno((const uv_handle_t *)tcp, &fd) == 0) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    }
+}
+
+/* Lets the sockets that give way and hold this port share it, or not. Returns whether there are
+ * any.
+ */
+static bool share_leaving(const struct listeners *owner, uint16_t port, bool share)
+{
+    bool any = false;
+    for (size_t i = 0; i < owner->count; i++) {
+        const struct listener *listener = owner->all[i];
+        if (listener->leaving && port != 0 && bound_port(listener) == port) {
+            share_port(&listener->tcp, share);
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* A socket that gives way to the new one may still hold its port ("0.0.0.0" that becomes
+ * "127.0.0.1"): then both share it for the moment of binding. */
+static int bind_beside(struct listener *listener, const struct sockaddr_storage *address)
+{
+    bool shared = share_leaving(listener->owner, listener->port, true);
+    if (shared) {
+        share_port(&listener->tcp, true);
+    }
     int n = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)address, 0);
     if (n == 0) {
         n = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
     }
+    if (shared) {
+        share_port(&listener->tcp, false);
+        share_leaving(listener->owner, listener->port, false);
+    }
+    return n;
+}
+
+static int adopt(struct listener *listener, int fd)
+{
+    int n = uv_tcp_open(&listener->tcp, fd);
+    if (n != 0) {
+        close(fd);
+        return n;
+    }
+    return uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
+}
+
+static bool bind_socket(struct listener *listener, const struct sockaddr_storage *address, int fd,
+                        const char *where, struct whorl_fault *fault)
+{
+    int n = fd < 0 ? bind_beside(listener, address) : adopt(listener, fd);
     if (n == 0) {
         return true;
     }
@@ -116,10 +237,17 @@ static struct listener *open_listener(struct listeners *owner, const struct conf
     }
     struct listener *listener = calloc(1, sizeof *listener);
     char *text = strdup(conf->address);
-    if (listener == NULL || text == NULL || uv_tcp_init(owner->group->loop, &listener->tcp) < 0) {
+    int fd = take_inherited(owner, conf, &address);
+    /* An inherited socket comes as it is, our own is made here. */
+    unsigned family = fd < 0 ? address.ss_family : AF_UNSPEC;
+    if (listener == NULL || text == NULL ||
+        uv_tcp_init_ex(owner->group->loop, &listener->tcp, family) < 0) {
         free(listener);
         free(text);
-        whorl_fail(fault, where, "out of memory");
+        if (fd >= 0) {
+            close(fd);
+        }
+        whorl_fail(fault, where, "the socket can't be made");
         return NULL;
     }
     listener->tcp.data = listener;
@@ -127,7 +255,7 @@ static struct listener *open_listener(struct listeners *owner, const struct conf
     listener->address = text;
     listener->port = conf->port;
     stream_group_hold(owner->group);
-    if (!bind_socket(listener, &address, where, fault)) {
+    if (!bind_socket(listener, &address, fd, where, fault)) {
         close_listener(listener);
         return NULL;
     }
@@ -178,6 +306,20 @@ static bool plan_plain(struct plan *plan, const struct conf_listener *conf, cons
     return plan->device != NULL || whorl_fail(fault, where, "out of memory");
 }
 
+/* Finds out which of the open sockets are wanted. */
+static void keep_open(struct listeners *listeners, const struct conf *conf, struct plan *plans)
+{
+    for (size_t i = 0; i < listeners->count; i++) {
+        listeners->all[i]->leaving = true;
+    }
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        plans[i].listener = find_open(listeners, &conf->listeners[i]);
+        if (plans[i].listener != NULL) {
+            plans[i].listener->leaving = false;
+        }
+    }
+}
+
 static bool make_plan(struct listeners *listeners, const struct conf_listener *conf,
                       struct plan *plan, struct whorl_fault *fault)
 {
@@ -191,7 +333,6 @@ static bool make_plan(struct listeners *listeners, const struct conf_listener *c
         whorl_fail(fault, where, "out of memory");
         return false;
     }
-    plan->listener = find_open(listeners, conf);
     if (plan->listener == NULL) {
         plan->listener = open_listener(listeners, conf, where, fault);
         plan->fresh = plan->listener != NULL;
@@ -272,6 +413,7 @@ bool listeners_match(struct listeners *listeners, const struct conf *conf,
         free(all);
         return whorl_fail(fault, "", "out of memory");
     }
+    keep_open(listeners, conf, plans);
     for (size_t i = 0; i < count; i++) {
         if (!make_plan(listeners, &conf->listeners[i], &plans[i], fault)) {
             undo(plans, i + 1);
@@ -282,6 +424,7 @@ bool listeners_match(struct listeners *listeners, const struct conf *conf,
     }
     replace(listeners, plans, count, all);
     free(plans);
+    close_inherited(listeners);
     return true;
 }
 

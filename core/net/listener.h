@@ -18,6 +18,8 @@ struct listener;
 typedef void listener_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls,
                               const char *device);
 
+#define LISTENERS_INHERITED_MAX 16u
+
 struct listeners {
     struct stream_group *group;
     struct log *log;
@@ -25,13 +27,24 @@ struct listeners {
     void *ctx;
     struct listener **all;
     size_t count;
+    struct {
+        int fd;
+        char name[CONF_NAME_MAX + 1];
+    } inherited[LISTENERS_INHERITED_MAX]; /* not yet in use */
+    size_t inherited_count;
 };
 
 void listeners_init(struct listeners *listeners, struct stream_group *group, struct log *log,
                     listener_arrival *arrival, void *ctx);
 
+/* Hands over a listening socket that somebody else has opened, to be used by the first match for
+ * the listener of its address and port, or where the system chose the port, of its address and
+ * name. false: it is no listening TCP socket, or one too many; then it is still the caller's. */
+bool listeners_inherit(struct listeners *listeners, int fd, const char *name);
+
 /* Makes the sockets match conf: those of the same address and port stay open and take the new
- * certificates, others are opened and closed. On a failure nothing changes: false with *fault. */
+ * certificates, others are opened and closed, at the same port if need be. Inherited sockets that
+ * no listener wants are closed. On a failure nothing changes: false with *fault. */
 bool listeners_match(struct listeners *listeners, const struct conf *conf,
                      struct whorl_fault *fault);
 

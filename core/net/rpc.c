@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/limit/quota.h"
 #include "core/net/frame.h"
 #include "core/net/idmap.h"
 #include "core/net/listener.h"
 #include "core/net/stream.h"
 
 #define SWEEP_MS 250u       /* how often connections are looked at for what takes too long */
-#define RETRY_MS 250        /* what a refused caller is told to wait */
+#define RETRY_MS 250u       /* what a refused caller is told to wait if nobody knows better */
+#define FORGET_MS 1000u     /* how often devices are looked at for what may be forgotten of them */
 #define ZONE_CHUNK 8192u    /* bytes; the tree of any usual request fits */
 #define REFUSALS_LOGGED 10u /* a second: a flood of bad clients must not fill the disk */
 
@@ -30,8 +32,10 @@ struct connection {
     struct stream *stream;
     struct connection *next, *prev;
     struct rpc_peer peer;
-    char *device; /* what peer.device points to */
+    char *device;        /* what peer.device points to */
+    struct quota *quota; /* the device's, once it is known */
     struct frame_reader reader;
+    size_t counted; /* of the reader's bytes in rpc->begun */
     struct call *calls;
     unsigned call_count;
     bool opened;    /* the peer is known */
@@ -51,6 +55,11 @@ struct rpc {
     uv_timer_t sweep;
     struct connection *connections;
     unsigned connection_count;
+    struct quotas devices;
+    struct bucket_limits device_limits;
+    size_t begun; /* bytes of messages that wait for their end, of all connections */
+    struct rpc_stats stats;
+    uint64_t forgot;
     uint64_t last_connection, last_call;
     struct idmap calls, ids; /* by id: calls, connections */
     struct call *spare_calls;
@@ -120,7 +129,8 @@ static void write_result(struct connection *connection, const struct call *call,
 }
 
 /* Packs an ERROR map, see docs/protocol.md. */
-static void pack_error(msgpack_packer *pk, const char *code, const char *where, const char *message)
+static void pack_error(msgpack_packer *pk, const char *code, const char *where, const char *message,
+                       unsigned retry_ms)
 {
     bool located = where != NULL && where[0] != '\0';
     bool busy = strcmp(code, "busy") == 0;
@@ -131,19 +141,20 @@ static void pack_error(msgpack_packer *pk, const char *code, const char *where, 
         whorl_put_str(pk, "where", where);
     }
     if (busy) {
-        whorl_put_int(pk, "retry_ms", RETRY_MS);
+        whorl_put_int(pk, "retry_ms", retry_ms == 0 ? RETRY_MS : retry_ms);
     }
 }
 
 /* Sends head, an ERROR map, and after. */
 static void write_error(struct connection *connection, const uint8_t *head, size_t head_len,
-                        const char *code, const char *where, const char *message, const char *after)
+                        const char *code, const char *where, const char *message, unsigned retry_ms,
+                        const char *after)
 {
     msgpack_sbuffer map;
     msgpack_packer pk;
     msgpack_sbuffer_init(&map);
     msgpack_packer_init(&pk, &map, msgpack_sbuffer_write);
-    pack_error(&pk, code, where, message);
+    pack_error(&pk, code, where, message, retry_ms);
     stream_write(connection->stream, head, head_len);
     stream_write(connection->stream, map.data, map.size);
     stream_write(connection->stream, after, strlen(after));
@@ -152,10 +163,12 @@ static void write_error(struct connection *connection, const uint8_t *head, size
 
 /* Answers a request with an error. */
 static void refuse_request(struct connection *connection, const uint8_t *id, size_t id_len,
-                           const char *code, const char *where, const char *message)
+                           const char *code, const char *where, const char *message,
+                           unsigned retry_ms)
 {
     uint8_t head[FRAME_REPLY_HEAD];
-    write_error(connection, head, frame_error_head(head, id, id_len), code, where, message, "\xc0");
+    write_error(connection, head, frame_error_head(head, id, id_len), code, where, message,
+                retry_ms, "\xc0");
 }
 
 void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len)
@@ -168,11 +181,12 @@ void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t le
 }
 
 void rpc_error(struct rpc *rpc, uint64_t call, const char *code, const char *where,
-               const char *message)
+               const char *message, unsigned retry_ms)
 {
     struct call *open = idmap_take(&rpc->calls, call);
     if (open != NULL) {
-        refuse_request(open->connection, open->wire_id, open->wire_id_len, code, where, message);
+        refuse_request(open->connection, open->wire_id, open->wire_id_len, code, where, message,
+                       retry_ms);
         end_call(rpc, open);
     }
 }
@@ -183,7 +197,8 @@ void rpc_notify(struct rpc *rpc, uint64_t connection, const char *method, const 
     struct connection *to = idmap_get(&rpc->ids, connection);
     size_t method_len = strlen(method);
     if (to == NULL || method_len > FRAME_METHOD_MAX ||
-        stream_queued(to->stream) + FRAME_NOTIFICATION_HEAD + len > rpc->limits.max_write_queue) {
+        stream_queued(to->stream) + FRAME_NOTIFICATION_HEAD + len > rpc->limits.max_write_queue ||
+        rpc->streams.queued + rpc->begun + len > rpc->limits.max_buffered) {
         return;
     }
     uint8_t head[FRAME_NOTIFICATION_HEAD];
@@ -194,6 +209,36 @@ void rpc_notify(struct rpc *rpc, uint64_t connection, const char *method, const 
 size_t rpc_open_calls(const struct rpc *rpc)
 {
     return rpc->calls.count;
+}
+
+void rpc_stats(const struct rpc *rpc, struct rpc_stats *stats)
+{
+    *stats = rpc->stats;
+    stats->connections = rpc->connection_count;
+    stats->calls = rpc->calls.count;
+    stats->devices = rpc->devices.count;
+    stats->bytes_to_send = rpc->streams.queued;
+    stats->bytes_begun = rpc->begun;
+}
+
+const char *rpc_busy_name(enum rpc_busy reason)
+{
+    static const char *const names[RPC_BUSY_REASONS] = {"max_calls_per_connection",
+                                                        "max_calls",
+                                                        "max_write_queue",
+                                                        "max_buffered",
+                                                        "device_rate",
+                                                        "max_connections_per_device",
+                                                        "max_connections",
+                                                        "memory"};
+    return names[reason];
+}
+
+const char *rpc_drop_name(enum rpc_drop reason)
+{
+    static const char *const names[RPC_DROP_REASONS] = {
+        "handshake", "handshake_timeout", "idle", "message_timeout", "stalled", "bad_frame"};
+    return names[reason];
 }
 
 /* --- Connections ---------------------------------------------------------------------------- */
@@ -228,9 +273,21 @@ static void end_connection(struct connection *connection, const char *reason)
     }
     log_line(rpc->log, WHORL_LOG_DEBUG, "connection ended", "address", connection->peer.address,
              "reason", reason, NULL);
+    if (connection->quota != NULL) {
+        connection->quota->holders--;
+        connection->quota = NULL;
+    }
     if (connection->opened) {
         rpc->handler.gone(rpc->handler.ctx, connection->id);
     }
+}
+
+/* Counts what the connection keeps of a message that waits for its end. */
+static void count_begun(struct connection *connection)
+{
+    size_t bytes = connection->reader.rest.cap;
+    connection->rpc->begun += bytes - connection->counted;
+    connection->counted = bytes;
 }
 
 /* Ends a connection whose bytes can't be understood, or not be kept, and says why. */
@@ -239,9 +296,11 @@ static void reject_bytes(struct connection *connection, const char *code,
 {
     uint8_t head[FRAME_NOTIFICATION_HEAD];
     write_error(connection, head, frame_notification_head(head, "error", strlen("error")), code,
-                fault->where, fault->text, "");
+                fault->where, fault->text, 0, "");
     tell_refusal(connection->rpc, &connection->peer, fault->text);
     end_connection(connection, fault->text);
+    frame_reader_release(&connection->reader);
+    count_begun(connection);
     stream_close(connection->stream, true);
 }
 
@@ -256,24 +315,57 @@ static bool build_params(struct rpc *rpc, const struct frame *frame, msgpack_obj
     return whorl_msg_build(frame->params, frame->params_len, &rpc->zone, params, NULL);
 }
 
+/* Which bound a request would pass; RPC_BUSY_NONE: none. */
+static enum rpc_busy bound_passed(struct connection *connection, unsigned *retry_ms)
+{
+    struct rpc *rpc = connection->rpc;
+    const struct conf_core *limits = &rpc->limits;
+    if (!bucket_take(&connection->quota->calls, &rpc->device_limits, uv_now(rpc->loop), retry_ms)) {
+        return RPC_BUSY_DEVICE_RATE;
+    }
+    if (connection->call_count >= limits->max_calls_per_connection) {
+        return RPC_BUSY_CALLS_OF_CONNECTION;
+    }
+    if (rpc->calls.count >= limits->max_calls) {
+        return RPC_BUSY_CALLS;
+    }
+    if (stream_queued(connection->stream) > limits->max_write_queue) {
+        /* One read may bring thousands of requests; their answers must not pile up. */
+        return RPC_BUSY_WRITE_QUEUE;
+    }
+    return rpc->streams.queued + rpc->begun > limits->max_buffered ? RPC_BUSY_BUFFERED
+                                                                   : RPC_BUSY_NONE;
+}
+
+static void refuse_busy(struct connection *connection, const struct frame *frame,
+                        enum rpc_busy reason, unsigned retry_ms)
+{
+    static const char *const words[RPC_BUSY_REASONS] = {
+        [RPC_BUSY_CALLS_OF_CONNECTION] = "as many calls are open on this connection as it may have",
+        [RPC_BUSY_CALLS] = "as many calls are open as the server takes",
+        [RPC_BUSY_WRITE_QUEUE] = "as many answers wait on this connection as may",
+        [RPC_BUSY_BUFFERED] = "as much waits to be sent and received as the server keeps",
+        [RPC_BUSY_DEVICE_RATE] = "this device calls more often than it may",
+        [RPC_BUSY_MEMORY] = "out of memory",
+    };
+    connection->rpc->stats.busy[reason]++;
+    refuse_request(connection, frame->id, frame->id_len, "busy", "", words[reason], retry_ms);
+}
+
 static void on_request(struct connection *connection, const struct frame *frame)
 {
     struct rpc *rpc = connection->rpc;
-    if (connection->call_count >= rpc->limits.max_calls_per_connection) {
-        refuse_request(connection, frame->id, frame->id_len, "busy", "",
-                       "as many calls are open on this connection as it may have");
-        return;
-    }
-    if (stream_queued(connection->stream) > rpc->limits.max_write_queue) {
-        /* One read may bring thousands of requests; their answers must not pile up. */
-        refuse_request(connection, frame->id, frame->id_len, "busy", "",
-                       "as many answers wait on this connection as may");
+    unsigned retry_ms = 0;
+    enum rpc_busy bound = bound_passed(connection, &retry_ms);
+    rpc->stats.requests++;
+    if (bound != RPC_BUSY_NONE) {
+        refuse_busy(connection, frame, bound, retry_ms);
         return;
     }
     msgpack_object params;
     struct call *call = build_params(rpc, frame, &params) ? add_call(connection, frame) : NULL;
     if (call == NULL) {
-        refuse_request(connection, frame->id, frame->id_len, "busy", "", "out of memory");
+        refuse_busy(connection, frame, RPC_BUSY_MEMORY, 0);
         return;
     }
     memcpy(rpc->method, frame->method, frame->method_len);
@@ -294,6 +386,29 @@ static bool on_frame(void *ctx, const struct frame *frame)
     return !connection->gone;
 }
 
+/* Now that the device is known: may it have one more connection? false: it is being told. */
+static bool admit_device(struct connection *connection)
+{
+    struct rpc *rpc = connection->rpc;
+    const struct rpc_peer *peer = &connection->peer;
+    struct whorl_fault fault;
+    struct quota *quota =
+        peer->tls ? quotas_get(&rpc->devices, peer->certificate, sizeof peer->certificate)
+                  : quotas_get(&rpc->devices, peer->device, strnlen(peer->device, QUOTA_KEY_MAX));
+    bool full = quota != NULL && quota->holders >= rpc->limits.max_connections_per_device;
+    if (quota != NULL && !full) {
+        quota->holders++;
+        connection->quota = quota;
+        return true;
+    }
+    rpc->stats.busy[full ? RPC_BUSY_DEVICE_CONNECTIONS : RPC_BUSY_MEMORY]++;
+    connection->opened = false; /* it was not let in */
+    whorl_fail(&fault, "",
+               full ? "this device has as many connections as it may" : "out of memory");
+    reject_bytes(connection, "busy", &fault);
+    return false;
+}
+
 static void on_open(void *ctx)
 {
     struct connection *connection = ctx;
@@ -302,6 +417,8 @@ static void on_open(void *ctx)
     if (!connection->opened) {
         end_connection(connection, "its certificate can't be digested");
         stream_close(connection->stream, false);
+    } else {
+        admit_device(connection);
     }
 }
 
@@ -318,23 +435,37 @@ static void on_bytes(void *ctx, const uint8_t *bytes, size_t len)
     case FRAME_STOPPED:
         return;
     case FRAME_BAD:
+        rpc->stats.dropped[RPC_DROP_BAD_FRAME]++;
         reject_bytes(connection, "bad_frame", &fault);
         return;
     case FRAME_NO_MEMORY:
+        rpc->stats.busy[RPC_BUSY_MEMORY]++;
         whorl_fail(&fault, "", "no locked memory is left for a message this large");
         reject_bytes(connection, "busy", &fault);
         return;
     case FRAME_FED:
         break;
     }
+    count_begun(connection);
+    if (frame_reader_waits(&connection->reader) &&
+        rpc->begun + rpc->streams.queued > rpc->limits.max_buffered) {
+        rpc->stats.busy[RPC_BUSY_BUFFERED]++;
+        whorl_fail(&fault, "", "as much waits to be sent and received as the server keeps");
+        reject_bytes(connection, "busy", &fault);
+        return;
+    }
     if (!waited || connection->frames != frames) {
         connection->begun = connection->heard;
     }
 }
 
-static void on_ended(void *ctx, const char *reason)
+static void on_ended(void *ctx, enum stream_end end, const char *reason)
 {
     struct connection *connection = ctx;
+    struct rpc_stats *stats = &connection->rpc->stats;
+    stats->dropped[RPC_DROP_HANDSHAKE] += end == STREAM_END_HANDSHAKE;
+    stats->dropped[RPC_DROP_HANDSHAKE_TIMEOUT] += end == STREAM_END_LATE;
+    stats->dropped[RPC_DROP_STALLED] += end == STREAM_END_STALLED;
     if (!connection->opened) {
         tell_refusal(connection->rpc, &connection->peer, reason);
     }
@@ -356,6 +487,7 @@ static void on_stream_closed(void *ctx)
         connection->next->prev = connection->prev;
     }
     frame_reader_release(&connection->reader);
+    count_begun(connection);
     free(connection->device);
     free(connection);
     if (--rpc->connection_count == 0) {
@@ -371,18 +503,26 @@ static const struct stream_events stream_events = {
 
 /* --- Time ----------------------------------------------------------------------------------- */
 
-/* What is the matter with a connection that takes too long, or NULL. */
-static const char *overdue(const struct connection *connection, uint64_t now)
+/* What is the matter with a connection that takes too long; RPC_DROP_NONE: nothing. */
+static enum rpc_drop overdue(const struct connection *connection, uint64_t now)
 {
-    uint64_t patience = UINT64_C(1000) * connection->rpc->limits.idle_timeout_s;
-    if (frame_reader_waits(&connection->reader) && now - connection->begun >= patience) {
-        return "a message was not sent to its end in time";
+    const struct conf_core *limits = &connection->rpc->limits;
+    if (frame_reader_waits(&connection->reader) &&
+        now - connection->begun >= UINT64_C(1000) * limits->message_timeout_s) {
+        return RPC_DROP_MESSAGE_TIMEOUT;
     }
     if (connection->call_count == 0 && stream_queued(connection->stream) == 0 &&
-        now - connection->heard >= patience) {
-        return "idle";
+        now - connection->heard >= UINT64_C(1000) * limits->idle_timeout_s) {
+        return RPC_DROP_IDLE;
     }
-    return NULL;
+    return RPC_DROP_NONE;
+}
+
+static void drop_overdue(struct connection *connection, enum rpc_drop reason)
+{
+    connection->rpc->stats.dropped[reason]++;
+    end_connection(connection, rpc_drop_name(reason));
+    stream_close(connection->stream, false);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -392,12 +532,16 @@ static void on_sweep(uv_timer_t *timer)
     /* Connections leave the list in a later callback, never during this walk. */
     for (struct connection *at = rpc->connections; at != NULL; at = at->next) {
         frame_reader_trim(&at->reader);
-        const char *reason = at->gone || !at->opened ? NULL : overdue(at, now);
-        if (reason != NULL) {
-            end_connection(at, reason);
-            stream_close(at->stream, false);
+        count_begun(at);
+        enum rpc_drop reason = at->gone || !at->opened ? RPC_DROP_NONE : overdue(at, now);
+        if (reason != RPC_DROP_NONE) {
+            drop_overdue(at, reason);
         }
         stream_tick(at->stream, now);
+    }
+    if (now - rpc->forgot >= FORGET_MS) {
+        rpc->forgot = now;
+        quotas_sweep(&rpc->devices, &rpc->device_limits, now);
     }
 }
 
@@ -446,6 +590,7 @@ static void on_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls, 
     if (connection == NULL) {
         static const struct rpc_peer nobody = {.address = ""};
         stream_refuse(&rpc->streams, server);
+        rpc->stats.busy[RPC_BUSY_CONNECTIONS]++;
         tell_refusal(rpc, &nobody, "too many connections");
         return;
     }
@@ -466,6 +611,10 @@ static void on_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls, 
     connection->opened = tls == NULL;
     stream_address(connection->stream, connection->peer.address, sizeof connection->peer.address);
     link_connection(rpc, connection);
+    rpc->stats.connections_accepted++;
+    if (connection->opened) {
+        admit_device(connection);
+    }
 }
 
 /* --- The whole ------------------------------------------------------------------------------ */
@@ -476,8 +625,9 @@ static void take_limits(struct rpc *rpc, const struct conf *conf)
     rpc->streams.limits = (struct stream_limits){
         .max_queue = conf->core.max_write_queue,
         .handshake_ms = UINT64_C(1000) * conf->core.handshake_timeout_s,
-        .stall_ms = UINT64_C(1000) * conf->core.idle_timeout_s,
+        .stall_ms = UINT64_C(1000) * conf->core.stall_timeout_s,
     };
+    rpc->device_limits = (struct bucket_limits){conf->core.device_rate, conf->core.device_burst};
 }
 
 static void on_all_closed(void *ctx)
@@ -511,6 +661,11 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
     listeners_init(&rpc->listeners, &rpc->streams, log, on_arrival, rpc);
     take_limits(rpc, conf);
     return rpc;
+}
+
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name)
+{
+    return listeners_inherit(&rpc->listeners, fd, name);
 }
 
 bool rpc_listen(struct rpc *rpc, struct conf *conf, struct whorl_fault *fault)
@@ -570,6 +725,7 @@ void rpc_free(struct rpc *rpc)
         rpc->spare_calls = call->next;
         free(call);
     }
+    quotas_release(&rpc->devices);
     idmap_release(&rpc->calls);
     idmap_release(&rpc->ids);
     msgpack_zone_destroy(&rpc->zone);

@@ -5,10 +5,14 @@
  *
  * Replies to what one read brought leave in one write. A connection above max_write_queue is not
  * read until the peer has taken half of it, and what was read already gets `busy` answers, as do
- * requests above max_calls_per_connection; one above max_connections is closed at once. Dropped
- * are: a handshake that takes longer than handshake_timeout_s; and after idle_timeout_s a peer that
- * is silent with no call open, that has not sent a message to its end, or that takes nothing of
- * what is sent. */
+ * requests above max_calls_per_connection, max_calls, max_buffered and the device's rate. A
+ * connection above max_connections is closed at once, one above max_connections_per_device as soon
+ * as the device is known, and one whose message would need more than max_buffered when that shows;
+ * these two are told `busy` first. Dropped are: a handshake that takes longer than
+ * handshake_timeout_s, a message longer than message_timeout_s, a peer that is silent with no call
+ * open for idle_timeout_s, and one that takes nothing of what is sent for stall_timeout_s.
+ *
+ * A device is a client certificate, or what a listener without TLS stands for. */
 #ifndef CORE_RPC_H
 #define CORE_RPC_H
 
@@ -55,6 +59,9 @@ struct rpc_handler {
 struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler *handler,
                     struct log *log);
 
+/* As listeners_inherit: before the first rpc_listen. */
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name);
+
 /* Makes the listening sockets match conf: opens new ones, replaces certificates (for new
  * connections), closes those that are gone, leaves the rest alone, takes the new limits. On a
  * failure nothing changes: false with *fault. Plain TCP on anything but a loopback address is
@@ -66,14 +73,52 @@ uint16_t rpc_port(const struct rpc *rpc, const char *listener);
 
 /* result: one packed msgpack object. The bytes are copied. */
 void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len);
-/* An error map {code, message, where}; where "" = none. With code "busy" retry_ms is added. */
+/* An error map {code, message, where}; where "" = none. With code "busy" retry_ms is added, a usual
+ * time if it is 0. */
 void rpc_error(struct rpc *rpc, uint64_t call, const char *code, const char *where,
-               const char *message);
+               const char *message, unsigned retry_ms);
 /* Sends [2, method, [argument]]. Dropped when the connection's write queue is full. */
 void rpc_notify(struct rpc *rpc, uint64_t connection, const char *method, const uint8_t *argument,
                 size_t len);
 
 size_t rpc_open_calls(const struct rpc *rpc);
+
+/* Why a request, or a whole connection, was told to come again. */
+enum rpc_busy {
+    RPC_BUSY_CALLS_OF_CONNECTION,
+    RPC_BUSY_CALLS,
+    RPC_BUSY_WRITE_QUEUE,
+    RPC_BUSY_BUFFERED,
+    RPC_BUSY_DEVICE_RATE,
+    RPC_BUSY_DEVICE_CONNECTIONS,
+    RPC_BUSY_CONNECTIONS,
+    RPC_BUSY_MEMORY,
+    RPC_BUSY_NONE,
+};
+enum { RPC_BUSY_REASONS = RPC_BUSY_NONE };
+const char *rpc_busy_name(enum rpc_busy reason);
+
+/* Why a connection was ended from this side. */
+enum rpc_drop {
+    RPC_DROP_HANDSHAKE,         /* failed */
+    RPC_DROP_HANDSHAKE_TIMEOUT, /* never finished */
+    RPC_DROP_IDLE,
+    RPC_DROP_MESSAGE_TIMEOUT,
+    RPC_DROP_STALLED,
+    RPC_DROP_BAD_FRAME,
+    RPC_DROP_NONE,
+};
+enum { RPC_DROP_REASONS = RPC_DROP_NONE };
+const char *rpc_drop_name(enum rpc_drop reason);
+
+struct rpc_stats {
+    uint64_t connections_accepted, requests; /* so far */
+    uint64_t busy[RPC_BUSY_REASONS], dropped[RPC_DROP_REASONS];
+    size_t connections, calls;         /* open now */
+    size_t devices;                    /* remembered for their rates */
+    size_t bytes_to_send, bytes_begun; /* of answers; of messages that wait for their end */
+};
+void rpc_stats(const struct rpc *rpc, struct rpc_stats *stats);
 
 /* Closes the listeners; open connections go on. */
 void rpc_drain(struct rpc *rpc);

@@ -46,6 +46,7 @@ struct stream {
     uint64_t since;             /* it began, or began to close */
     uint64_t moved;             /* when bytes of `sending` last left */
     size_t left;                /* of `sending`, at that time */
+    size_t counted;             /* of its bytes in group->queued */
 };
 
 /* --- Buffers -------------------------------------------------------------------------------- */
@@ -121,6 +122,15 @@ static size_t buffer_len(const struct stream_buffer *buffer)
     return buffer == NULL ? 0 : buffer->len;
 }
 
+/* Corrects the group's sum by what has happened to the stream's buffers. */
+static void recount(struct stream *stream)
+{
+    size_t bytes =
+        buffer_len(stream->clear) + buffer_len(stream->out) + buffer_len(stream->sending);
+    stream->group->queued += bytes - stream->counted;
+    stream->counted = bytes;
+}
+
 /* --- Ending --------------------------------------------------------------------------------- */
 
 static void set_dirty(struct stream *stream, bool dirty)
@@ -157,6 +167,7 @@ static void on_closed(uv_handle_t *handle)
     buffer_give(group, &stream->clear);
     buffer_give(group, &stream->out);
     buffer_give(group, &stream->sending);
+    recount(stream);
     stream->events->closed(stream->ctx);
     free(stream);
     stream_group_drop(group);
@@ -185,17 +196,22 @@ static void start_closing(struct stream *stream, bool linger)
 }
 
 /* Tells the owner, unless it is the owner who ended it. */
-static void tell_ended(struct stream *stream, const char *reason)
+static void tell_ended(struct stream *stream, enum stream_end end, const char *reason)
 {
     if (stream->state < STREAM_CLOSING) {
-        stream->events->ended(stream->ctx, reason);
+        stream->events->ended(stream->ctx, end, reason);
     }
+}
+
+static void lose_by(struct stream *stream, enum stream_end end, const char *reason)
+{
+    tell_ended(stream, end, reason);
+    drop(stream);
 }
 
 static void lose(struct stream *stream, const char *reason)
 {
-    tell_ended(stream, reason);
-    drop(stream);
+    lose_by(stream, STREAM_END_ERROR, reason);
 }
 
 void stream_close(struct stream *stream, bool linger)
@@ -319,9 +335,8 @@ static void hold_back(struct stream *stream)
     }
 }
 
-static void flush(struct stream *stream)
+static void push(struct stream *stream)
 {
-    set_dirty(stream, false);
     if (stream->state == STREAM_CLOSED) {
         return;
     }
@@ -348,6 +363,13 @@ static void flush(struct stream *stream)
     }
 }
 
+static void flush(struct stream *stream)
+{
+    set_dirty(stream, false);
+    push(stream);
+    recount(stream);
+}
+
 void stream_write(struct stream *stream, const void *bytes, size_t len)
 {
     if (stream->state >= STREAM_CLOSING || stream->broken) {
@@ -356,6 +378,8 @@ void stream_write(struct stream *stream, const void *bytes, size_t len)
     struct stream_buffer **place = stream->tls != NULL ? &stream->clear : &stream->out;
     /* Whoever asks is in the middle of something: it learns of a failure from the next flush. */
     stream->broken = !buffer_append(stream->group, place, bytes, len);
+    stream->counted += stream->broken ? 0 : len;
+    stream->group->queued += stream->broken ? 0 : len;
     if (!stream->busy) {
         set_dirty(stream, true);
     }
@@ -391,7 +415,7 @@ static void read_ended(struct stream *stream, const char *reason)
         drop(stream);
         return;
     }
-    tell_ended(stream, reason);
+    tell_ended(stream, STREAM_END_PEER, reason);
     start_closing(stream, false);
 }
 
@@ -422,7 +446,9 @@ static void read_tls(struct stream *stream, size_t len)
         case TLS_FAILED:
             snprintf(reason, sizeof reason, "TLS: %s%s%s", fault.where,
                      fault.where[0] == '\0' ? "" : ": ", fault.text);
-            tell_ended(stream, reason);
+            tell_ended(stream,
+                       stream->state == STREAM_HANDSHAKE ? STREAM_END_HANDSHAKE : STREAM_END_ERROR,
+                       reason);
             start_closing(stream, true);
             break;
         }
@@ -473,7 +499,7 @@ void stream_tick(struct stream *stream, uint64_t now)
         return;
     }
     if (stream->state == STREAM_HANDSHAKE && now - stream->since >= limits->handshake_ms) {
-        lose(stream, "no handshake in time");
+        lose_by(stream, STREAM_END_LATE, "no handshake in time");
         return;
     }
     if (stream->sending == NULL) {
@@ -484,7 +510,7 @@ void stream_tick(struct stream *stream, uint64_t now)
         stream->left = left;
         stream->moved = now;
     } else if (now - stream->moved >= limits->stall_ms) {
-        lose(stream, "does not read what is sent");
+        lose_by(stream, STREAM_END_STALLED, "does not read what is sent");
     }
 }
 

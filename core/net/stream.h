@@ -32,6 +32,7 @@ struct stream_group {
     struct stream_buffer *spare;
     unsigned spare_count;
     struct stream *dirty; /* with something to send */
+    size_t queued;        /* bytes to be sent, of all */
     uv_prepare_t prepare;
     unsigned handles; /* of libuv, not yet closed */
     void (*closed)(void *ctx);
@@ -47,14 +48,23 @@ void stream_group_close(struct stream_group *group);
 void stream_group_hold(struct stream_group *group);
 void stream_group_drop(struct stream_group *group);
 
+/* Why a connection has ended. */
+enum stream_end {
+    STREAM_END_PEER,      /* closed it */
+    STREAM_END_HANDSHAKE, /* is not who may connect, or speaks no TLS 1.3 */
+    STREAM_END_LATE,      /* did not finish the handshake in time */
+    STREAM_END_STALLED,   /* takes nothing of what is sent */
+    STREAM_END_ERROR,     /* of the network, or of memory */
+};
+
 struct stream_events {
     /* The handshake is done and the peer proven. Without TLS it does not come: bytes may flow at
      * once. */
     void (*open)(void *ctx);
     /* The bytes live until the return, and are then wiped. */
     void (*bytes)(void *ctx, const uint8_t *bytes, size_t len);
-    /* The connection has ended, for this reason, without stream_close; at most once. */
-    void (*ended)(void *ctx, const char *reason);
+    /* The connection has ended without stream_close; at most once. */
+    void (*ended)(void *ctx, enum stream_end end, const char *reason);
     /* The last event; the stream is gone. */
     void (*closed)(void *ctx);
 };

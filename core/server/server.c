@@ -283,9 +283,9 @@ static void send_result(void *ctx, uint64_t call, const uint8_t *result, size_t 
 }
 
 static void send_error(void *ctx, uint64_t call, const char *code, const char *where,
-                       const char *message)
+                       const char *message, unsigned retry_ms)
 {
-    rpc_error(((struct server *)ctx)->rpc, call, code, where, message);
+    rpc_error(((struct server *)ctx)->rpc, call, code, where, message, retry_ms);
 }
 
 static void send_notification(void *ctx, uint64_t connection, const char *method,

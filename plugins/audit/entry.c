@@ -37,11 +37,16 @@ bool audit_digest_begin(EVP_MD_CTX *ctx)
     return EVP_DigestInit_ex(ctx, again != NULL ? NULL : EVP_sha256(), NULL) == 1;
 }
 
+/* Each update costs more than hashing a few bytes: what is short goes in one. */
 static bool hash(EVP_MD_CTX *ctx, uint8_t domain, const uint8_t first[32], const uint8_t *second,
                  size_t len, uint8_t out[AUDIT_HASH])
 {
-    return audit_digest_begin(ctx) && EVP_DigestUpdate(ctx, &domain, 1) == 1 &&
-           EVP_DigestUpdate(ctx, first, 32) == 1 && EVP_DigestUpdate(ctx, second, len) == 1 &&
+    uint8_t start[1 + 32 + AUDIT_HASH] = {domain};
+    size_t here = len <= AUDIT_HASH ? len : 0;
+    memcpy(start + 1, first, 32);
+    memcpy(start + 1 + 32, second, here);
+    return audit_digest_begin(ctx) && EVP_DigestUpdate(ctx, start, 1 + 32 + here) == 1 &&
+           (here == len || EVP_DigestUpdate(ctx, second, len) == 1) &&
            EVP_DigestFinal_ex(ctx, out, NULL) == 1;
 }
 
@@ -62,6 +67,12 @@ bool audit_chain(EVP_MD_CTX *ctx, const uint8_t before[AUDIT_HASH],
 static MDB_val head_key(void)
 {
     static char name[] = "head";
+    return (MDB_val){.mv_size = sizeof(name) - 1, .mv_data = name};
+}
+
+static MDB_val note_key(void)
+{
+    static char name[] = "note";
     return (MDB_val){.mv_size = sizeof(name) - 1, .mv_data = name};
 }
 
@@ -90,13 +101,32 @@ int audit_head_put(MDB_txn *txn, MDB_dbi state, const struct audit_head *head)
     return mdb_put(txn, state, &key, &value, 0);
 }
 
+int audit_note_get(MDB_txn *txn, MDB_dbi state, char note[AUDIT_NOTE_CAP])
+{
+    MDB_val key = note_key(), value;
+    int rc = mdb_get(txn, state, &key, &value);
+    if (rc != 0)
+        return rc;
+    if (value.mv_size >= AUDIT_NOTE_CAP || memchr(value.mv_data, '\0', value.mv_size) != NULL)
+        return MDB_CORRUPTED;
+    memcpy(note, value.mv_data, value.mv_size);
+    note[value.mv_size] = '\0';
+    return 0;
+}
+
+int audit_note_put(MDB_txn *txn, MDB_dbi state, const char *note)
+{
+    MDB_val key = note_key(), value = {.mv_size = strlen(note), .mv_data = (void *)(uintptr_t)note};
+    return mdb_put(txn, state, &key, &value, 0);
+}
+
 /* ------------------------------------------------------------------ files beside it */
 
 int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
                     struct whorl_fault *fault)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    snprintf(path, sizeof(path), "%s%s%s", dir != NULL ? dir : "", dir != NULL ? "/" : "", name);
     FILE *file = fopen(path, "re");
     if (file == NULL && errno == ENOENT)
         return 0;

@@ -9,10 +9,11 @@
 #include "whorl/store.h"
 
 #define AUDIT_KIND "whorl-audit"
-#define AUDIT_VERSION 1u
+#define AUDIT_VERSION 2u
 #define AUDIT_DBS 3u
 #define AUDIT_ENTRIES "entries" /* MDB_INTEGERKEY: position -> entry */
-#define AUDIT_STATE "state"     /* "head" -> count (8, little-endian) | chain hash */
+#define AUDIT_STATE "state"     /* "head" -> count (8, little-endian) | chain hash; "note" */
+#define AUDIT_NOTE_CAP 1024u    /* room for a signed note and its NUL */
 #define AUDIT_ENTRY_FIXED (1u + 2u * AUDIT_HASH)
 #define AUDIT_HEAD_BYTES (8u + AUDIT_HASH)
 
@@ -40,11 +41,19 @@ bool audit_chain(EVP_MD_CTX *ctx, const uint8_t before[AUDIT_HASH],
 int audit_head_get(MDB_txn *txn, MDB_dbi state, struct audit_head *head);
 int audit_head_put(MDB_txn *txn, MDB_dbi state, const struct audit_head *head);
 
+/* The signed note (note.h) over the log as far as the head, as the same transaction left it.
+ * MDB_NOTFOUND when there is none, MDB_CORRUPTED when it is no text of that size. */
+int audit_note_get(MDB_txn *txn, MDB_dbi state, char note[AUDIT_NOTE_CAP]);
+int audit_note_put(MDB_txn *txn, MDB_dbi state, const char *note);
+
 /* Begins a SHA-256; a context that is used again costs no look-up of the algorithm. */
 bool audit_digest_begin(EVP_MD_CTX *ctx);
 
-/* Reads the small text file `name` of directory dir: 1 read, 0 none there, -1 unreadable or longer
- * than cap - 1 (*fault). */
+/* Beside the database: the last checkpoint that a witness cosigned, with its cosignature. */
+#define AUDIT_COSIGNED "checkpoint.cosigned"
+
+/* Reads the small text file `name` of directory dir (NULL: name is its path): 1 read, 0 none there,
+ * -1 unreadable or longer than cap - 1 (*fault). */
 int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
                     struct whorl_fault *fault);
 /* Replaces it: a temporary file is fsynced, renamed over it, and the directory fsynced. The caller

@@ -25,134 +25,173 @@ struct audit_log {
 
 bool audit_record_check(const uint8_t *bytes, size_t len, struct whorl_fault *fault)
 {
-    struct whorl_fault bad;
-    struct whorl_msg msg;
+    struct whorl_fault bad = {{0}, {0}};
+    size_t used = 0;
     if (len == 0 || len > AUDIT_RECORD_MAX)
         return whorl_fail(fault, "", "a record must have 1 to %zu bytes, this one has %zu",
                           AUDIT_RECORD_MAX, len);
-    if (!whorl_msg_parse(bytes, len, &msg, &bad))
+    if (whorl_msg_walk(bytes, len, len, &used, &bad) != WHORL_MSG_WHOLE)
         return whorl_fail(fault, "", "a record must be one msgpack map: %.150s", bad.text);
-    bool map = msg.root.type == MSGPACK_OBJECT_MAP;
-    whorl_msg_release(&msg);
+    if (used != len)
+        return whorl_fail(fault, "", "a record must be one msgpack map; bytes follow at %zu", used);
+    bool map = (bytes[0] & 0xf0) == 0x80 || bytes[0] == 0xde || bytes[0] == 0xdf;
     return map || whorl_fail(fault, "", "a record must be a msgpack map");
 }
 
 /* ------------------------------------------------------------------ appending */
 
+/* What is computed for a record before the transaction, where it keeps nobody waiting. */
+struct prepared {
+    const uint8_t *salt;
+    uint8_t commitment[AUDIT_HASH], leaf[AUDIT_HASH];
+};
+
 struct appending {
     const struct audit_log *log;
     const struct audit_record *records;
+    const struct prepared *prepared;
     size_t count;
-    const uint8_t *salts;
     struct audit_head *heads;
     EVP_MD_CTX *ctx;
 };
-
-/* Puts one entry after `head` and moves head onto it. */
-static int put_entry(MDB_txn *txn, struct appending *work, size_t i, struct audit_head *head)
-{
-    const struct audit_record *record = &work->records[i];
-    const uint8_t *salt = work->salts + i * AUDIT_SALT;
-    uint8_t commitment[AUDIT_HASH], chain[AUDIT_HASH];
-    if (!audit_commit(work->ctx, salt, record->bytes, record->len, commitment) ||
-        !audit_chain(work->ctx, head->hash, commitment, chain))
-        return ENOMEM;
-    uint64_t position = head->count;
-    MDB_val key = {.mv_size = sizeof(position), .mv_data = &position};
-    MDB_val value = {.mv_size = AUDIT_ENTRY_FIXED + AUDIT_SALT + record->len};
-    int rc =
-        mdb_put(txn, work->log->entries, &key, &value, MDB_RESERVE | MDB_APPEND | MDB_NOOVERWRITE);
-    if (rc != 0)
-        return rc;
-    uint8_t *to = value.mv_data;
-    *to++ = AUDIT_WHOLE;
-    memcpy(to, commitment, AUDIT_HASH);
-    memcpy(to + AUDIT_HASH, chain, AUDIT_HASH);
-    memcpy(to + 2 * AUDIT_HASH, salt, AUDIT_SALT);
-    memcpy(to + 2 * AUDIT_HASH + AUDIT_SALT, record->bytes, record->len);
-    head->count++;
-    memcpy(head->hash, chain, AUDIT_HASH);
-    return 0;
-}
-
-/* In a write transaction; may run again from its start. */
-static int append_all(MDB_txn *txn, void *arg)
-{
-    struct appending *work = arg;
-    struct audit_head head;
-    int rc = audit_head_get(txn, work->log->state, &head);
-    struct audit_tree tree = {
-        .txn = txn, .entries = work->log->entries, .tree = work->log->tree, .ctx = work->ctx};
-    for (size_t i = 0; rc == 0 && i < work->count; i++) {
-        rc = put_entry(txn, work, i, &head);
-        work->heads[i] = head;
-        if (rc == 0 && head.count % AUDIT_STORED == 0)
-            rc = audit_tree_complete(&tree, head.count);
-    }
-    return rc != 0 ? rc : audit_head_put(txn, work->log->state, &head);
-}
-
-bool audit_log_append(struct audit_log *log, const struct audit_record *records, size_t count,
-                      struct audit_head *heads, struct whorl_fault *fault)
-{
-    uint8_t *salts = malloc(count * AUDIT_SALT);
-    struct appending work = {.log = log,
-                             .records = records,
-                             .count = count,
-                             .salts = salts,
-                             .heads = heads,
-                             .ctx = EVP_MD_CTX_new()};
-    bool ok = salts != NULL && work.ctx != NULL && count <= INT32_MAX / AUDIT_SALT &&
-              RAND_bytes(salts, (int)(count * AUDIT_SALT)) == 1;
-    if (!ok)
-        whorl_fail(fault, "", "no memory or no randomness for %zu records", count);
-    else
-        ok = whorl_store_write(log->store, append_all, &work, fault);
-    EVP_MD_CTX_free(work.ctx);
-    free(salts);
-    return ok;
-}
-
-/* ------------------------------------------------------------------ checkpoints */
 
 static struct audit_tree tree_of(const struct audit_log *log, MDB_txn *txn, EVP_MD_CTX *ctx)
 {
     return (struct audit_tree){.txn = txn, .entries = log->entries, .tree = log->tree, .ctx = ctx};
 }
 
+/* Puts one entry after `head` and moves head onto it. */
+static int put_entry(MDB_cursor *cursor, const struct appending *work, size_t i,
+                     struct audit_head *head)
+{
+    const struct audit_record *record = &work->records[i];
+    const struct prepared *prepared = &work->prepared[i];
+    uint64_t position = head->count;
+    MDB_val key = {.mv_size = sizeof(position), .mv_data = &position};
+    MDB_val value = {.mv_size = AUDIT_ENTRY_FIXED + AUDIT_SALT + record->len};
+    if (!audit_chain(work->ctx, head->hash, prepared->commitment, head->hash))
+        return ENOMEM;
+    int rc = mdb_cursor_put(cursor, &key, &value, MDB_RESERVE | MDB_APPEND);
+    if (rc != 0)
+        return rc;
+    uint8_t *to = value.mv_data;
+    *to++ = AUDIT_WHOLE;
+    memcpy(to, prepared->commitment, AUDIT_HASH);
+    memcpy(to + AUDIT_HASH, head->hash, AUDIT_HASH);
+    memcpy(to + 2 * AUDIT_HASH, prepared->salt, AUDIT_SALT);
+    memcpy(to + 2 * AUDIT_HASH + AUDIT_SALT, record->bytes, record->len);
+    head->count++;
+    return 0;
+}
+
+/* Appends the entries, and the tree's hashes that become complete with them. */
+static int append_entries(const struct audit_tree *tree, const struct appending *work,
+                          struct audit_head *head)
+{
+    uint8_t run[AUDIT_STORED][AUDIT_HASH];
+    MDB_cursor *cursor;
+    int rc = audit_tree_run(tree, head->count, run);
+    if (rc == 0)
+        rc = mdb_cursor_open(tree->txn, tree->entries, &cursor);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; rc == 0 && i < work->count; i++) {
+        memcpy(run[head->count % AUDIT_STORED], work->prepared[i].leaf, AUDIT_HASH);
+        rc = put_entry(cursor, work, i, head);
+        work->heads[i] = *head;
+        if (rc == 0 && head->count % AUDIT_STORED == 0)
+            rc = audit_tree_complete(tree, head->count, run);
+    }
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+/* Signs the log as the transaction has it, so that not one record stands there unsigned. */
+static int sign_head(const struct audit_log *log, const struct audit_tree *tree,
+                     const struct audit_head *head)
+{
+    struct whorl_fault ignored;
+    uint8_t root[AUDIT_HASH];
+    char note[AUDIT_NOTE_CAP];
+    int rc = audit_tree_root(tree, head->count, root);
+    if (rc == 0 && !audit_note_sign(&log->signer, head->count, root, note, &ignored))
+        rc = ENOMEM;
+    return rc != 0 ? rc : audit_note_put(tree->txn, log->state, note);
+}
+
+/* In a write transaction; may run again from its start. */
+static int append_all(MDB_txn *txn, void *arg)
+{
+    const struct appending *work = arg;
+    const struct audit_log *log = work->log;
+    struct audit_tree tree = tree_of(log, txn, work->ctx);
+    struct audit_head head;
+    int rc = audit_head_get(txn, log->state, &head);
+    if (rc == 0)
+        rc = append_entries(&tree, work, &head);
+    if (rc == 0)
+        rc = audit_head_put(txn, log->state, &head);
+    return rc != 0 ? rc : sign_head(log, &tree, &head);
+}
+
+/* Commitments and leaf hashes; salts: random bytes for all records, asked for at once because each
+ * asking costs more than hashing a record. */
+static bool prepare(const struct audit_record *records, size_t count, const uint8_t *salts,
+                    EVP_MD_CTX *ctx, struct prepared *prepared)
+{
+    for (size_t i = 0; i < count; i++) {
+        prepared[i].salt = salts + i * AUDIT_SALT;
+        if (!audit_commit(ctx, prepared[i].salt, records[i].bytes, records[i].len,
+                          prepared[i].commitment) ||
+            !audit_leaf_hash(ctx, prepared[i].commitment, prepared[i].leaf))
+            return false;
+    }
+    return true;
+}
+
+bool audit_log_append(struct audit_log *log, const struct audit_record *records, size_t count,
+                      struct audit_head *heads, struct whorl_fault *fault)
+{
+    struct prepared *prepared = calloc(count, sizeof(*prepared));
+    uint8_t *salts = malloc(count * AUDIT_SALT);
+    struct appending work = {.log = log,
+                             .records = records,
+                             .prepared = prepared,
+                             .count = count,
+                             .heads = heads,
+                             .ctx = EVP_MD_CTX_new()};
+    bool ok = prepared != NULL && salts != NULL && work.ctx != NULL &&
+              count <= INT32_MAX / AUDIT_SALT &&
+              RAND_bytes(salts, (int)(count * AUDIT_SALT)) == 1 &&
+              prepare(records, count, salts, work.ctx, prepared);
+    if (!ok)
+        whorl_fail(fault, "", "no memory or no randomness for %zu records", count);
+    else
+        ok = whorl_store_write(log->store, append_all, &work, fault);
+    EVP_MD_CTX_free(work.ctx);
+    free(salts);
+    free(prepared);
+    return ok;
+}
+
+/* ------------------------------------------------------------------ checkpoints */
+
 static bool unreadable(const struct audit_log *log, int rc, struct whorl_fault *fault)
 {
     return whorl_fail(fault, "", "cannot read the audit log in %s: %s", log->dir, mdb_strerror(rc));
 }
 
-/* The root of the whole log as it is. */
-static bool read_root(struct audit_log *log, uint64_t *count, uint8_t root[AUDIT_HASH],
-                      struct whorl_fault *fault)
-{
-    struct audit_head head = {0};
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    MDB_txn *txn = ctx != NULL ? whorl_store_read(log->store, fault) : NULL;
-    int rc = ENOMEM;
-    if (txn != NULL) {
-        struct audit_tree tree = tree_of(log, txn, ctx);
-        rc = audit_head_get(txn, log->state, &head);
-        if (rc == 0)
-            rc = audit_tree_root(&tree, head.count, root);
-        whorl_store_done(log->store, txn);
-    }
-    EVP_MD_CTX_free(ctx);
-    *count = head.count;
-    return rc == 0 || (txn != NULL || ctx == NULL ? unreadable(log, rc, fault) : false);
-}
-
-static bool sign_and_write(struct audit_log *log, struct whorl_fault *fault)
+/* Puts the note that the last transaction signed beside the database. */
+static bool publish(struct audit_log *log, struct whorl_fault *fault)
 {
     char note[AUDIT_NOTE_CAP];
-    uint8_t root[AUDIT_HASH];
-    uint64_t count;
-    return read_root(log, &count, root, fault) &&
-           audit_note_sign(&log->signer, count, root, note, fault) &&
-           audit_file_replace(log->dir, "checkpoint", note, fault);
+    MDB_txn *txn = whorl_store_read(log->store, fault);
+    if (txn == NULL)
+        return false;
+    int rc = audit_note_get(txn, log->state, note);
+    whorl_store_done(log->store, txn);
+    return rc == 0 ? audit_file_replace(log->dir, "checkpoint", note, fault)
+                   : unreadable(log, rc, fault);
 }
 
 bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault)
@@ -160,7 +199,7 @@ bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault)
     /* The lock keeps two instances, or two processes, from replacing a newer one by an older. */
     int fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = fd >= 0 && flock(fd, LOCK_EX) == 0;
-    ok = ok ? sign_and_write(log, fault)
+    ok = ok ? publish(log, fault)
             : whorl_fail(fault, "", "cannot lock %s: %s", log->dir, strerror(errno));
     if (fd >= 0)
         close(fd);
@@ -205,12 +244,31 @@ static int start_empty(MDB_txn *txn, void *arg)
     rc = mdb_stat(txn, log->entries, &stat);
     if (rc == 0 && stat.ms_entries > 0)
         rc = MDB_CORRUPTED;
-    return rc != 0 ? rc : audit_head_put(txn, log->state, &head);
+    if (rc == 0)
+        rc = audit_head_put(txn, log->state, &head);
+    struct audit_tree tree = tree_of(log, txn, NULL);
+    return rc != 0 ? rc : sign_head(log, &tree, &head);
+}
+
+/* Whether the note in the database is the signer's, over the log as far as its head. */
+static int signed_head(const struct audit_log *log, const struct audit_tree *tree,
+                       const struct audit_head *head, bool *agrees)
+{
+    char note[AUDIT_NOTE_CAP];
+    struct whorl_fault ignored;
+    uint64_t count;
+    uint8_t said[AUDIT_HASH], root[AUDIT_HASH];
+    int rc = audit_note_get(tree->txn, log->state, note);
+    *agrees = rc == 0 && audit_note_verify(&log->signer, note, &count, said, &ignored) &&
+              count == head->count && (rc = audit_tree_root(tree, count, root)) == 0 &&
+              memcmp(said, root, AUDIT_HASH) == 0;
+    return rc == MDB_NOTFOUND || rc == MDB_CORRUPTED ? 0 : rc;
 }
 
 /* Reads, in one transaction, what the log says against head and checkpoint. */
 static int compare(struct audit_log *log, MDB_txn *txn, const struct filed *filed,
-                   struct audit_head *head, bool *head_agrees, bool *filed_agrees)
+                   struct audit_head *head, bool *head_agrees, bool *filed_agrees,
+                   bool *note_agrees)
 {
     uint8_t root[AUDIT_HASH];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -224,6 +282,8 @@ static int compare(struct audit_log *log, MDB_txn *txn, const struct filed *file
         if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED)
             rc = 0;
     }
+    if (rc == 0 && *head_agrees)
+        rc = signed_head(log, &tree, head, note_agrees);
     EVP_MD_CTX_free(ctx);
     return rc;
 }
@@ -231,11 +291,11 @@ static int compare(struct audit_log *log, MDB_txn *txn, const struct filed *file
 static bool check_heads(struct audit_log *log, const struct filed *filed, struct whorl_fault *fault)
 {
     struct audit_head head;
-    bool head_agrees = false, filed_agrees = false;
+    bool head_agrees = false, filed_agrees = false, note_agrees = false;
     MDB_txn *txn = whorl_store_read(log->store, fault);
     if (txn == NULL)
         return false;
-    int rc = compare(log, txn, filed, &head, &head_agrees, &filed_agrees);
+    int rc = compare(log, txn, filed, &head, &head_agrees, &filed_agrees, &note_agrees);
     whorl_store_done(log->store, txn);
     if (rc != 0)
         return unreadable(log, rc, fault);
@@ -252,6 +312,11 @@ static bool check_heads(struct audit_log *log, const struct filed *filed, struct
                           log->dir, head.count, filed->count);
     if (filed->there && !filed_agrees)
         return whorl_fail(fault, "", "the audit log in %s is not the one of its checkpoint",
+                          log->dir);
+    if (!note_agrees)
+        return whorl_fail(fault, "",
+                          "the audit log in %s is not signed as far as its head says: it was cut "
+                          "short or rewritten",
                           log->dir);
     return true;
 }

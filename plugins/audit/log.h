@@ -13,9 +13,11 @@
  * nothing of its record once salt and record are erased, and everything that commits to it still
  * holds.
  *
- * The head (count and last chain hash) is stored with the entries in the same transaction. A little
- * later the file "checkpoint" beside the database is replaced: count and root of the tree, signed
- * (note.h). A database that was rolled back, cut short or rewritten no longer agrees with it. */
+ * With the entries, in the same transaction, the head is stored (count and last chain hash) and a
+ * signed note over count and root of the tree (note.h): no record is ever without a signature. A
+ * little later the note is copied to the file "checkpoint" beside the database. A database that was
+ * cut short or rewritten no longer agrees with its note, and one that was rolled back to an older
+ * copy no longer with the file. */
 #ifndef PLUGINS_AUDIT_LOG_H
 #define PLUGINS_AUDIT_LOG_H
 
@@ -60,8 +62,8 @@ bool audit_record_check(const uint8_t *bytes, size_t len, struct whorl_fault *fa
 bool audit_log_append(struct audit_log *log, const struct audit_record *records, size_t count,
                       struct audit_head *heads, struct whorl_fault *fault);
 
-/* Signs and writes a checkpoint of the log as it is, atomically replaced and fsynced. Blocks. Any
- * thread, any process. */
+/* Copies the newest signed note to the file "checkpoint", atomically replaced and fsynced. Blocks.
+ * Any thread, any process. */
 bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault);
 
 enum audit_verdict {
@@ -76,13 +78,21 @@ struct audit_report {
     uint64_t erased;          /* entries whose record was erased; their commitments still hold */
     uint64_t position;        /* AUDIT_BROKEN: the first bad record */
     char what[160];           /* AUDIT_BROKEN: what is wrong with it */
+    uint64_t cosigned;        /* with a witness: the first so many records are cosigned, */
+    uint64_t cosigned_time;   /* as of then, in seconds since 1970 */
+};
+
+/* Whose word counts. All may be NULL. */
+struct audit_trust {
+    const char *vkey;    /* the verifier key that the checkpoint must be signed by; NULL: the one in
+                          * checkpoint.vkey, which is worth as much as the folder's own safety */
+    const char *witness; /* a witness's verifier key: its cosigned checkpoint must be there */
+    const char *cosigned; /* and is read from this file; NULL: the one beside the log */
 };
 
 /* Reads the whole log, in short transactions, as it was when the call began; may run beside a
- * process that appends. vkey: the verifier key that the checkpoint must be signed by; NULL: the one
- * in checkpoint.vkey, which is worth as much as the folder's own safety. progress (or NULL) is
- * called now and then. Any thread. */
-enum audit_verdict audit_verify(const char *dir, const char *vkey,
+ * process that appends. progress (or NULL) is called now and then. Any thread. */
+enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust,
                                 void (*progress)(void *ctx, uint64_t done, uint64_t of), void *ctx,
                                 struct audit_report *report, struct whorl_fault *fault);
 

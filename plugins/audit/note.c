@@ -1,6 +1,8 @@
-/* Signed checkpoints (https://c2sp.org/tlog-checkpoint, https://c2sp.org/signed-note). */
+/* Signed checkpoints (https://c2sp.org/tlog-checkpoint, https://c2sp.org/signed-note) and
+ * cosignatures (https://c2sp.org/tlog-cosignature). */
 #include "plugins/audit/note.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,10 +14,11 @@
 
 #include "whorl/msg.h"
 
-#define ALGORITHM 0x01 /* Ed25519 */
 #define SIGNATURE 64u
 #define KEY_ID 4u
-#define DASH "\xe2\x80\x94 " /* an em dash and a space begin a signature's line */
+#define TIME_MAX 253402300799u /* the last second of the year 9999 */
+#define TIME 8u                /* big-endian seconds, before a cosignature */
+#define DASH "\xe2\x80\x94 "   /* an em dash and a space begin a signature's line */
 
 bool audit_origin_valid(const char *text)
 {
@@ -29,14 +32,14 @@ bool audit_origin_valid(const char *text)
 
 /* ------------------------------------------------------------------ keys */
 
-/* The first bytes of SHA-256(name | newline | algorithm | public key). */
+/* The first bytes of SHA-256(name | newline | type | public key). */
 static void key_id(const struct audit_signer *signer, uint8_t id[KEY_ID])
 {
     uint8_t bytes[AUDIT_ORIGIN_MAX + 2 + 32], hash[AUDIT_HASH];
     size_t len = strlen(signer->origin);
     memcpy(bytes, signer->origin, len);
     bytes[len] = '\n';
-    bytes[len + 1] = ALGORITHM;
+    bytes[len + 1] = (uint8_t)signer->type;
     memcpy(bytes + len + 2, signer->public_key, 32);
     EVP_Digest(bytes, len + 2 + 32, hash, NULL, EVP_sha256(), NULL);
     memcpy(id, hash, KEY_ID);
@@ -62,11 +65,11 @@ static EVP_PKEY *make_key(const char *path, struct whorl_fault *fault)
     return NULL;
 }
 
-bool audit_signer_open(const char *path, const char *origin, bool make, struct audit_signer *signer,
-                       struct whorl_fault *fault)
+static bool open_signer(const char *path, enum audit_key type, const char *origin, bool make,
+                        struct audit_signer *signer, struct whorl_fault *fault)
 {
     size_t len = sizeof(signer->public_key);
-    *signer = (struct audit_signer){0};
+    *signer = (struct audit_signer){.type = type};
     snprintf(signer->origin, sizeof(signer->origin), "%s", origin);
     FILE *file = fopen(path, "re");
     if (file != NULL) {
@@ -87,9 +90,21 @@ bool audit_signer_open(const char *path, const char *origin, bool make, struct a
     return false;
 }
 
+bool audit_signer_open(const char *path, const char *origin, bool make, struct audit_signer *signer,
+                       struct whorl_fault *fault)
+{
+    return open_signer(path, AUDIT_KEY_LOG, origin, make, signer, fault);
+}
+
+bool audit_witness_open(const char *path, const char *name, bool make, struct audit_signer *signer,
+                        struct whorl_fault *fault)
+{
+    return open_signer(path, AUDIT_KEY_WITNESS, name, make, signer, fault);
+}
+
 void audit_vkey_write(const struct audit_signer *signer, char text[AUDIT_VKEY_CAP])
 {
-    uint8_t id[KEY_ID], key[1 + 32] = {ALGORITHM}, coded[48];
+    uint8_t id[KEY_ID], key[1 + 32] = {(uint8_t)signer->type}, coded[48];
     key_id(signer, id);
     memcpy(key + 1, signer->public_key, 32);
     EVP_EncodeBlock(coded, key, sizeof(key));
@@ -97,9 +112,8 @@ void audit_vkey_write(const struct audit_signer *signer, char text[AUDIT_VKEY_CA
              id[3], (const char *)coded);
 }
 
-/* Decodes exactly len bytes of base64, in the one form that encoding gives (RFC 4648, 3.5: bits
- * that a decoder would leave unread must not make two texts of one signature). */
-static bool decode(const char *text, size_t text_len, uint8_t *bytes, size_t len)
+/* Bits that a decoder would leave unread must not make two texts of one signature. */
+bool audit_base64_read(const char *text, size_t text_len, uint8_t *bytes, size_t len)
 {
     uint8_t out[192], again[260];
     if (text_len == 0 || text_len != (len + 2) / 3 * 4 || text_len / 4 * 3 > sizeof(out) ||
@@ -112,16 +126,20 @@ static bool decode(const char *text, size_t text_len, uint8_t *bytes, size_t len
     return true;
 }
 
-bool audit_vkey_read(const char *text, struct audit_signer *signer, struct whorl_fault *fault)
+static bool read_vkey(const char *text, enum audit_key type, struct audit_signer *signer,
+                      struct whorl_fault *fault)
 {
-    static const char form[] = "expected a verifier key of the form NAME+ID+KEY for Ed25519";
+    const char *form = type == AUDIT_KEY_LOG
+                           ? "expected a verifier key of the form NAME+ID+KEY for Ed25519"
+                           : "expected a witness's verifier key of the form NAME+ID+KEY for "
+                             "Ed25519 cosignatures";
     uint8_t key[1 + 32];
     char canonical[AUDIT_VKEY_CAP];
     size_t name = strcspn(text, "+");
-    *signer = (struct audit_signer){0};
+    *signer = (struct audit_signer){.type = type};
     if (name == 0 || name > AUDIT_ORIGIN_MAX || text[name] != '+' || strlen(text) < name + 10 ||
-        !decode(text + name + 10, strlen(text + name + 10), key, sizeof(key)) ||
-        key[0] != ALGORITHM)
+        !audit_base64_read(text + name + 10, strlen(text + name + 10), key, sizeof(key)) ||
+        key[0] != type)
         return whorl_fail(fault, "", "%s", form);
     memcpy(signer->origin, text, name);
     memcpy(signer->public_key, key + 1, 32);
@@ -130,53 +148,135 @@ bool audit_vkey_read(const char *text, struct audit_signer *signer, struct whorl
            whorl_fail(fault, "", "%s", form);
 }
 
+bool audit_vkey_read(const char *text, struct audit_signer *signer, struct whorl_fault *fault)
+{
+    return read_vkey(text, AUDIT_KEY_LOG, signer, fault);
+}
+
+bool audit_witness_vkey_read(const char *text, struct audit_signer *signer,
+                             struct whorl_fault *fault)
+{
+    return read_vkey(text, AUDIT_KEY_WITNESS, signer, fault);
+}
+
+/* ------------------------------------------------------------------ signatures */
+
+/* Ed25519 (RFC 8032) over len bytes. */
+static bool sign(const struct audit_signer *signer, const uint8_t *bytes, size_t len,
+                 uint8_t signature[SIGNATURE])
+{
+    size_t size = SIGNATURE;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx != NULL && signer->key != NULL &&
+              EVP_DigestSignInit(ctx, NULL, NULL, NULL, signer->key) == 1 &&
+              EVP_DigestSign(ctx, signature, &size, bytes, len) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
+static bool verify(const struct audit_signer *signer, const uint8_t signature[SIGNATURE],
+                   const uint8_t *bytes, size_t len)
+{
+    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, signer->public_key, 32);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = key != NULL && ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
+              EVP_DigestVerify(ctx, signature, SIGNATURE, bytes, len) == 1;
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+    return ok;
+}
+
+/* Writes "— NAME BASE64" and a newline; bytes has KEY_ID bytes of room before what follows it. */
+static void write_line(const struct audit_signer *signer, uint8_t *bytes, size_t len, char *line,
+                       size_t cap)
+{
+    uint8_t coded[128];
+    key_id(signer, bytes);
+    EVP_EncodeBlock(coded, bytes, (int)len);
+    snprintf(line, cap, DASH "%s %s\n", signer->origin, (const char *)coded);
+}
+
+/* Takes a signature's line apart: whether it is one of this signer, of len bytes. */
+static bool read_line(const struct audit_signer *signer, const char *line, size_t line_len,
+                      uint8_t *bytes, size_t len)
+{
+    uint8_t id[KEY_ID];
+    size_t name = strlen(signer->origin), head = strlen(DASH) + name + 1;
+    if (line_len <= head || memcmp(line, DASH, strlen(DASH)) != 0 ||
+        memcmp(line + strlen(DASH), signer->origin, name) != 0 || line[head - 1] != ' ' ||
+        !audit_base64_read(line + head, line_len - head, bytes, len))
+        return false;
+    key_id(signer, id);
+    return memcmp(id, bytes, KEY_ID) == 0;
+}
+
+/* The length of a note's text, with its last newline; 0: it is no note. */
+static size_t text_of(const char *note)
+{
+    const char *blank = strstr(note, "\n\n");
+    return strlen(note) < AUDIT_NOTE_CAP && blank != NULL ? (size_t)(blank + 1 - note) : 0;
+}
+
+/* The bytes that a cosignature is made over. */
+static size_t cosigned_bytes(const char *note, size_t text_len, uint64_t time,
+                             uint8_t bytes[AUDIT_NOTE_CAP + 64])
+{
+    int head = snprintf((char *)bytes, 64, "cosignature/v1\ntime %" PRIu64 "\n", time);
+    memcpy(bytes + head, note, text_len);
+    return (size_t)head + text_len;
+}
+
+bool audit_note_cosign(const struct audit_signer *witness, const char *note, uint64_t time,
+                       char line[AUDIT_LINE_CAP], struct whorl_fault *fault)
+{
+    uint8_t message[AUDIT_NOTE_CAP + 64], bytes[KEY_ID + TIME + SIGNATURE];
+    size_t text_len = text_of(note);
+    uint64_t big = htobe64(time);
+    memcpy(bytes + KEY_ID, &big, TIME);
+    if (text_len == 0 || witness->type != AUDIT_KEY_WITNESS ||
+        !sign(witness, message, cosigned_bytes(note, text_len, time, message),
+              bytes + KEY_ID + TIME))
+        return whorl_fail(fault, "", "the checkpoint could not be cosigned");
+    write_line(witness, bytes, sizeof(bytes), line, AUDIT_LINE_CAP);
+    return true;
+}
+
+bool audit_note_cosigned(const struct audit_signer *witness, const char *note, uint64_t *time,
+                         struct whorl_fault *fault)
+{
+    uint8_t message[AUDIT_NOTE_CAP + 64], bytes[KEY_ID + TIME + SIGNATURE];
+    size_t text_len = text_of(note);
+    if (text_len == 0 || witness->type != AUDIT_KEY_WITNESS)
+        return whorl_fail(fault, "", "the cosigned checkpoint is malformed");
+    for (const char *line = note + text_len + 1; *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        if (read_line(witness, line, len, bytes, sizeof(bytes))) {
+            memcpy(time, bytes + KEY_ID, TIME);
+            *time = be64toh(*time);
+            if (*time <= TIME_MAX && verify(witness, bytes + KEY_ID + TIME, message,
+                                            cosigned_bytes(note, text_len, *time, message)))
+                return true;
+        }
+        line += len + (line[len] == '\n');
+    }
+    return whorl_fail(fault, "", "the checkpoint is not cosigned by %s", witness->origin);
+}
+
 /* ------------------------------------------------------------------ notes */
 
 bool audit_note_sign(const struct audit_signer *signer, uint64_t count,
                      const uint8_t root[AUDIT_HASH], char note[AUDIT_NOTE_CAP],
                      struct whorl_fault *fault)
 {
-    uint8_t coded[128], signature[KEY_ID + SIGNATURE];
-    size_t len = SIGNATURE;
+    uint8_t coded[48], bytes[KEY_ID + SIGNATURE];
     EVP_EncodeBlock(coded, root, AUDIT_HASH);
     int text = snprintf(note, AUDIT_NOTE_CAP, "%s\n%" PRIu64 "\n%s\n", signer->origin, count,
                         (const char *)coded);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok =
-        ctx != NULL && signer->key != NULL &&
-        EVP_DigestSignInit(ctx, NULL, NULL, NULL, signer->key) == 1 &&
-        EVP_DigestSign(ctx, signature + KEY_ID, &len, (const uint8_t *)note, (size_t)text) == 1;
-    EVP_MD_CTX_free(ctx);
-    if (!ok)
+    if (!sign(signer, (const uint8_t *)note, (size_t)text, bytes + KEY_ID))
         return whorl_fail(fault, "", "the checkpoint could not be signed");
-    key_id(signer, signature);
-    EVP_EncodeBlock(coded, signature, sizeof(signature));
-    snprintf(note + text, AUDIT_NOTE_CAP - (size_t)text, "\n" DASH "%s %s\n", signer->origin,
-             (const char *)coded);
+    note[text] = '\n';
+    write_line(signer, bytes, sizeof(bytes), note + text + 1, AUDIT_NOTE_CAP - (size_t)text - 1);
     return true;
-}
-
-/* Whether the line "— NAME BASE64" is the signer's good signature over text. */
-static bool signed_by(const struct audit_signer *signer, const char *line, size_t line_len,
-                      const char *text, size_t text_len)
-{
-    uint8_t signature[KEY_ID + SIGNATURE], id[KEY_ID];
-    size_t name = strlen(signer->origin), head = strlen(DASH) + name + 1;
-    if (line_len <= head || memcmp(line, DASH, strlen(DASH)) != 0 ||
-        memcmp(line + strlen(DASH), signer->origin, name) != 0 || line[head - 1] != ' ' ||
-        !decode(line + head, line_len - head, signature, sizeof(signature)))
-        return false;
-    key_id(signer, id);
-    if (memcmp(id, signature, KEY_ID) != 0)
-        return false;
-    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, signer->public_key, 32);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok =
-        key != NULL && ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
-        EVP_DigestVerify(ctx, signature + KEY_ID, SIGNATURE, (const uint8_t *)text, text_len) == 1;
-    EVP_MD_CTX_free(ctx);
-    EVP_PKEY_free(key);
-    return ok;
 }
 
 /* Origin, count and root of a note's text, which must be exactly these three lines. */
@@ -192,7 +292,7 @@ static bool read_text(const char *origin, const char *text, size_t len, uint64_t
     errno = 0;
     *count = strtoull(number, &end, 10);
     if (errno != 0 || *end != '\n' || (size_t)(end + 1 - text) + 45 != len ||
-        !decode(end + 1, 44, root, AUDIT_HASH))
+        !audit_base64_read(end + 1, 44, root, AUDIT_HASH))
         return whorl_fail(fault, "", "the checkpoint is malformed");
     int same = snprintf(again, sizeof(again), "%s\n%" PRIu64 "\n%.44s\n", origin, *count, end + 1);
     return ((size_t)same == len && memcmp(again, text, len) == 0) ||
@@ -202,15 +302,16 @@ static bool read_text(const char *origin, const char *text, size_t len, uint64_t
 bool audit_note_verify(const struct audit_signer *signer, const char *note, uint64_t *count,
                        uint8_t root[AUDIT_HASH], struct whorl_fault *fault)
 {
-    const char *blank = strstr(note, "\n\n");
-    if (strlen(note) >= AUDIT_NOTE_CAP || blank == NULL)
+    uint8_t bytes[KEY_ID + SIGNATURE];
+    size_t text_len = text_of(note);
+    if (text_len == 0)
         return whorl_fail(fault, "", "the checkpoint is malformed");
-    size_t text_len = (size_t)(blank + 1 - note);
     if (!read_text(signer->origin, note, text_len, count, root, fault))
         return false;
-    for (const char *line = blank + 2; *line != '\0';) {
+    for (const char *line = note + text_len + 1; *line != '\0';) {
         size_t len = strcspn(line, "\n");
-        if (signed_by(signer, line, len, note, text_len))
+        if (read_line(signer, line, len, bytes, sizeof(bytes)) &&
+            verify(signer, bytes + KEY_ID, (const uint8_t *)note, text_len))
             return true;
         line += len + (line[len] == '\n');
     }

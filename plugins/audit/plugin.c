@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "plugins/audit/note.h"
 #include "whorl/msg.h"
@@ -13,6 +14,7 @@
 #define GROUP_RECORDS 1024u            /* records that share a transaction, the last call's extra */
 #define GROUP_BYTES ((size_t)16 << 20) /* the same for their bytes */
 #define REASON_MAX 400u
+#define CHECKPOINT_MS 750 /* under load; with the time that it takes, less than a second */
 
 /* A call that waits for its turn. */
 struct waiting {
@@ -20,9 +22,17 @@ struct waiting {
     uint64_t call;
     const uint8_t *message; /* the host's, until the call is completed */
     size_t len;
-    struct whorl_msg msg; /* parsed by the writer thread */
-    const msgpack_object_array *records;
     size_t last; /* index in the group of its last record */
+};
+
+/* Records of several calls that go into one transaction. Writer thread only. */
+struct group {
+    struct waiting *first, **end;
+    struct audit_record *records;
+    struct audit_head *heads;
+    size_t count, cap, bytes;
+    msgpack_zone *zone;     /* of the message that is being parsed */
+    msgpack_sbuffer answer; /* that is being written */
 };
 
 struct instance {
@@ -33,79 +43,77 @@ struct instance {
     pthread_cond_t moved;
     struct waiting *first, **end;
     bool stopping;
+    struct group group;
     bool failing; /* the last transaction failed; writer thread only */
-};
-
-/* Records of several calls that go into one transaction. Writer thread only. */
-struct group {
-    struct waiting *first, **end;
-    struct audit_record *records;
-    struct audit_head *heads;
-    size_t count, cap, bytes;
 };
 
 /* ------------------------------------------------------------------ answers */
 
-static void answer_stored(const struct whorl_host *host, uint64_t call,
+static void answer_stored(const struct whorl_host *host, struct group *group, uint64_t call,
                           const struct audit_head *head)
 {
-    msgpack_sbuffer out;
     msgpack_packer pk;
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    msgpack_sbuffer_clear(&group->answer);
+    msgpack_packer_init(&pk, &group->answer, msgpack_sbuffer_write);
     msgpack_pack_map(&pk, 3);
     whorl_put_bool(&pk, "stored", true);
     whorl_put_int(&pk, "position", (int64_t)(head->count - 1));
     whorl_put_bin(&pk, "hash", head->hash, AUDIT_HASH);
-    host->complete(host, call, (const uint8_t *)out.data, out.size);
-    msgpack_sbuffer_destroy(&out);
+    host->complete(host, call, (const uint8_t *)group->answer.data, group->answer.size);
 }
 
-static void answer_refused(const struct whorl_host *host, uint64_t call, const char *reason)
+static void answer_refused(const struct whorl_host *host, struct group *group, uint64_t call,
+                           const char *reason)
 {
-    msgpack_sbuffer out;
     msgpack_packer pk;
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    msgpack_sbuffer_clear(&group->answer);
+    msgpack_packer_init(&pk, &group->answer, msgpack_sbuffer_write);
     msgpack_pack_map(&pk, 2);
     whorl_put_bool(&pk, "stored", false);
     whorl_put_str(&pk, "reason", reason);
-    host->complete(host, call, (const uint8_t *)out.data, out.size);
-    msgpack_sbuffer_destroy(&out);
-}
-
-static void drop(struct waiting *waiting)
-{
-    whorl_msg_release(&waiting->msg);
-    free(waiting);
+    host->complete(host, call, (const uint8_t *)group->answer.data, group->answer.size);
 }
 
 /* ------------------------------------------------------------------ one group */
 
-/* Parses a call's message and checks every record in it. */
-static bool parse(struct waiting *waiting, struct whorl_fault *fault)
+static bool check_records(const msgpack_object_array *records, struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; i < records->size; i++) {
+        const msgpack_object *record = &records->ptr[i];
+        struct whorl_fault bad = {{0}, "must be a bin"};
+        if (record->type == MSGPACK_OBJECT_BIN &&
+            audit_record_check((const uint8_t *)record->via.bin.ptr, record->via.bin.size, &bad))
+            continue;
+        char where[32];
+        snprintf(where, sizeof(where), "records[%u]", i);
+        return whorl_fail(fault, where, "%s", bad.text);
+    }
+    return true;
+}
+
+/* Parses a call's message, into the zone, and checks every record in it. */
+static bool parse(const struct waiting *waiting, msgpack_zone *zone,
+                  const msgpack_object_array **records, struct whorl_fault *fault)
 {
     struct whorl_field fields[] = {
         {"op", WHORL_FIELD_STR, true, 1, 16, NULL},
         {"records", WHORL_FIELD_ARRAY, true, 1, CALL_RECORDS_MAX, NULL},
     };
-    if (!whorl_msg_parse(waiting->message, waiting->len, &waiting->msg, fault) ||
-        !whorl_fields_read_lenient(&waiting->msg.root, "", fields, 2, fault))
+    msgpack_object root;
+    size_t used = 0;
+    msgpack_zone_clear(zone);
+    if (whorl_msg_walk(waiting->message, waiting->len, waiting->len, &used, fault) !=
+        WHORL_MSG_WHOLE)
+        return false;
+    if (used != waiting->len)
+        return whorl_fail(fault, "", "byte %zu: bytes are left over after the message", used);
+    if (!whorl_msg_build(waiting->message, used, zone, &root, fault) ||
+        !whorl_fields_read_lenient(&root, "", fields, 2, fault))
         return false;
     if (!whorl_str_is(fields[0].value, "record"))
         return whorl_fail(fault, "op", "a sink takes \"record\" only");
-    waiting->records = &fields[1].value->via.array;
-    for (uint32_t i = 0; i < waiting->records->size; i++) {
-        const msgpack_object *record = &waiting->records->ptr[i];
-        char where[32];
-        struct whorl_fault bad;
-        snprintf(where, sizeof(where), "records[%u]", i);
-        if (record->type != MSGPACK_OBJECT_BIN)
-            return whorl_fail(fault, where, "must be a bin");
-        if (!audit_record_check((const uint8_t *)record->via.bin.ptr, record->via.bin.size, &bad))
-            return whorl_fail(fault, where, "%s", bad.text);
-    }
-    return true;
+    *records = &fields[1].value->via.array;
+    return check_records(*records, fault);
 }
 
 static bool make_room(struct group *group, size_t count)
@@ -129,20 +137,21 @@ static bool make_room(struct group *group, size_t count)
 /* Puts a call's records into the group, or answers it at once when that can't be. */
 static void join(struct instance *instance, struct group *group, struct waiting *waiting)
 {
-    struct whorl_fault fault;
-    bool ok = parse(waiting, &fault);
-    if (ok && !make_room(group, group->count + waiting->records->size))
+    struct whorl_fault fault = {{0}, {0}};
+    const msgpack_object_array *records = NULL;
+    bool ok = parse(waiting, group->zone, &records, &fault);
+    if (ok && !make_room(group, group->count + records->size))
         ok = whorl_fail(&fault, "", "out of memory");
     if (!ok) {
         char reason[REASON_MAX];
         snprintf(reason, sizeof(reason), "%s%s%s", fault.where, fault.where[0] != '\0' ? ": " : "",
                  fault.text);
-        answer_refused(instance->host, waiting->call, reason);
-        drop(waiting);
+        answer_refused(instance->host, group, waiting->call, reason);
+        free(waiting);
         return;
     }
-    for (uint32_t i = 0; i < waiting->records->size; i++) {
-        const msgpack_object_bin *bin = &waiting->records->ptr[i].via.bin;
+    for (uint32_t i = 0; i < records->size; i++) {
+        const msgpack_object_bin *bin = &records->ptr[i].via.bin;
         group->records[group->count++] =
             (struct audit_record){.bytes = (const uint8_t *)bin->ptr, .len = bin->size};
         group->bytes += bin->size;
@@ -177,10 +186,10 @@ static void write_group(struct instance *instance, struct group *group)
         struct waiting *waiting = group->first;
         group->first = waiting->next;
         if (ok)
-            answer_stored(instance->host, waiting->call, &group->heads[waiting->last]);
+            answer_stored(instance->host, group, waiting->call, &group->heads[waiting->last]);
         else
-            answer_refused(instance->host, waiting->call, fault.text);
-        drop(waiting);
+            answer_refused(instance->host, group, waiting->call, fault.text);
+        free(waiting);
     }
     group->end = &group->first;
     group->count = group->bytes = 0;
@@ -211,8 +220,16 @@ static struct waiting *next_call(struct instance *instance, bool wait)
     return waiting;
 }
 
-/* The checkpoint follows at leisure: when nothing waits, and now and then when something always
- * does. A failure is not the records': they are durable. */
+static int64_t now_ms(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (int64_t)at.tv_sec * 1000 + at.tv_nsec / 1000000;
+}
+
+/* Every transaction signs what it leaves; the file beside the database, which shows a rollback of
+ * the database, follows when nothing waits, and at least once a second when something always does.
+ * A failure is not the records': they are durable. */
 static void write_checkpoint(struct instance *instance)
 {
     struct whorl_fault fault;
@@ -225,29 +242,29 @@ static void write_checkpoint(struct instance *instance)
 
 static void *write_on(void *arg)
 {
-    enum { BUSY_GROUPS = 64 }; /* groups after which a checkpoint is written anyway */
     struct instance *instance = arg;
-    struct group group = {.end = &group.first};
-    unsigned unsigned_groups = 0;
+    struct group *group = &instance->group;
+    bool behind = false; /* the file is, since the time below */
+    int64_t since = 0;
     for (;;) {
-        struct waiting *waiting = next_call(instance, unsigned_groups == 0);
-        if (waiting == NULL && unsigned_groups == 0)
+        struct waiting *waiting = next_call(instance, !behind);
+        if (waiting == NULL && !behind)
             break;
         while (waiting != NULL) {
-            join(instance, &group, waiting);
-            bool full = group.count >= GROUP_RECORDS || group.bytes >= GROUP_BYTES;
+            join(instance, group, waiting);
+            bool full = group->count >= GROUP_RECORDS || group->bytes >= GROUP_BYTES;
             waiting = full ? NULL : next_call(instance, false);
         }
-        bool wrote = group.count > 0;
-        write_group(instance, &group);
-        unsigned_groups += wrote;
-        if (unsigned_groups >= BUSY_GROUPS || (unsigned_groups > 0 && !wrote)) {
+        bool wrote = group->count > 0;
+        if (wrote && !behind)
+            since = now_ms();
+        behind = behind || wrote;
+        write_group(instance, group);
+        if (behind && (!wrote || now_ms() - since >= CHECKPOINT_MS)) {
             write_checkpoint(instance);
-            unsigned_groups = 0;
+            behind = false;
         }
     }
-    free(group.records);
-    free(group.heads);
     return NULL;
 }
 
@@ -261,6 +278,19 @@ static int check(const struct whorl_settings *settings, struct whorl_fault *faul
     return -1;
 }
 
+static void release(struct instance *instance)
+{
+    audit_log_close(instance->log);
+    if (instance->group.zone != NULL)
+        msgpack_zone_free(instance->group.zone);
+    msgpack_sbuffer_destroy(&instance->group.answer);
+    free(instance->group.records);
+    free(instance->group.heads);
+    pthread_cond_destroy(&instance->moved);
+    pthread_mutex_destroy(&instance->mutex);
+    free(instance);
+}
+
 static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
 {
     struct instance *instance = calloc(1, sizeof(*instance));
@@ -270,24 +300,26 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     }
     instance->host = host;
     instance->end = &instance->first;
+    instance->group.end = &instance->group.first;
     pthread_mutex_init(&instance->mutex, NULL);
     pthread_cond_init(&instance->moved, NULL);
     const struct whorl_settings *settings = host->settings;
     const char *key = settings->string(settings, NULL, "key");
-    instance->log = audit_log_open(host->data_dir, settings->string(settings, NULL, "origin"),
-                                   key[0] != '\0' ? key : NULL, fault);
-    if (instance->log != NULL) {
-        int rc = pthread_create(&instance->writer, NULL, write_on, instance);
-        if (rc == 0) {
-            *out = instance;
-            return 0;
-        }
-        whorl_fail(fault, "", "cannot start the writer thread: %s", strerror(rc));
+    instance->group.zone = msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE);
+    if (instance->group.zone == NULL)
+        whorl_fail(fault, "", "out of memory");
+    else
+        instance->log = audit_log_open(host->data_dir, settings->string(settings, NULL, "origin"),
+                                       key[0] != '\0' ? key : NULL, fault);
+    int rc =
+        instance->log != NULL ? pthread_create(&instance->writer, NULL, write_on, instance) : 0;
+    if (instance->log != NULL && rc == 0) {
+        *out = instance;
+        return 0;
     }
-    audit_log_close(instance->log);
-    pthread_cond_destroy(&instance->moved);
-    pthread_mutex_destroy(&instance->mutex);
-    free(instance);
+    if (rc != 0)
+        whorl_fail(fault, "", "cannot start the writer thread: %s", strerror(rc));
+    release(instance);
     return -1;
 }
 
@@ -320,10 +352,7 @@ static void stop(void *arg)
     pthread_cond_signal(&instance->moved);
     pthread_mutex_unlock(&instance->mutex);
     pthread_join(instance->writer, NULL);
-    audit_log_close(instance->log);
-    pthread_cond_destroy(&instance->moved);
-    pthread_mutex_destroy(&instance->mutex);
-    free(instance);
+    release(instance);
 }
 
 static const struct whorl_setting settings_schema[] = {

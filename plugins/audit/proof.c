@@ -14,6 +14,16 @@
 
 #define ENTRY_BYTES (2u + AUDIT_HASH) /* in an entry bundle: big-endian length, data */
 
+bool audit_vkey_of(const char *dir, char vkey[AUDIT_VKEY_CAP], struct whorl_fault *fault)
+{
+    int there = audit_file_read(dir, "checkpoint.vkey", vkey, AUDIT_VKEY_CAP, fault);
+    if (there == 0)
+        whorl_fail(fault, "", "%s holds no checkpoint.vkey", dir);
+    if (there == 1)
+        vkey[strcspn(vkey, "\n")] = '\0';
+    return there == 1;
+}
+
 bool audit_checkpoint_read(const char *dir, const char *vkey, struct audit_checkpoint *checkpoint,
                            struct whorl_fault *fault)
 {
@@ -24,17 +34,10 @@ bool audit_checkpoint_read(const char *dir, const char *vkey, struct audit_check
         whorl_fail(fault, "", "%s holds no checkpoint", dir);
     if (there != 1)
         return false;
-    if (vkey != NULL) {
+    if (vkey != NULL)
         snprintf(checkpoint->vkey, sizeof(checkpoint->vkey), "%s", vkey);
-    } else {
-        there = audit_file_read(dir, "checkpoint.vkey", checkpoint->vkey, sizeof(checkpoint->vkey),
-                                fault);
-        if (there == 0)
-            whorl_fail(fault, "", "%s holds no checkpoint.vkey", dir);
-        if (there != 1)
-            return false;
-        checkpoint->vkey[strcspn(checkpoint->vkey, "\n")] = '\0';
-    }
+    else if (!audit_vkey_of(dir, checkpoint->vkey, fault))
+        return false;
     return audit_vkey_read(checkpoint->vkey, &signer, fault) &&
            audit_note_verify(&signer, checkpoint->note, &checkpoint->count, checkpoint->root,
                              fault);
@@ -211,6 +214,24 @@ static bool export_level(const struct exporting *to, int level, uint64_t count,
     return true;
 }
 
+/* The cosigned checkpoint, unless it is newer than what was exported. */
+static bool export_cosigned(const char *dir, const struct audit_checkpoint *checkpoint,
+                            const char *out, struct whorl_fault *fault)
+{
+    struct audit_signer signer;
+    char note[AUDIT_NOTE_CAP], path[PATH_MAX];
+    uint8_t root[AUDIT_HASH];
+    uint64_t count;
+    int there = audit_file_read(dir, AUDIT_COSIGNED, note, sizeof(note), fault);
+    if (there <= 0)
+        return there == 0;
+    if (!audit_vkey_read(checkpoint->vkey, &signer, fault) ||
+        !audit_note_verify(&signer, note, &count, root, fault))
+        return false;
+    snprintf(path, sizeof(path), "%s/" AUDIT_COSIGNED, out);
+    return count > checkpoint->count || write_whole(path, note, strlen(note), fault);
+}
+
 bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, const char *out,
                   struct whorl_fault *fault)
 {
@@ -226,7 +247,8 @@ bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, co
     audit_reader_close(&reader);
     snprintf(path, sizeof(path), "%s/checkpoint.vkey", out);
     snprintf(vkey, sizeof(vkey), "%s\n", checkpoint->vkey);
-    ok = ok && write_whole(path, vkey, strlen(vkey), fault);
+    ok = ok && write_whole(path, vkey, strlen(vkey), fault) &&
+         export_cosigned(dir, checkpoint, out, fault);
     snprintf(path, sizeof(path), "%s/checkpoint", out);
     return ok && write_whole(path, checkpoint->note, strlen(checkpoint->note), fault);
 }

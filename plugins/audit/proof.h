@@ -17,6 +17,9 @@ struct audit_checkpoint {
 bool audit_checkpoint_read(const char *dir, const char *vkey, struct audit_checkpoint *checkpoint,
                            struct whorl_fault *fault);
 
+/* The verifier key in dir's checkpoint.vkey, worth as much as the folder's own safety. */
+bool audit_vkey_of(const char *dir, char vkey[AUDIT_VKEY_CAP], struct whorl_fault *fault);
+
 /* Proves that the record at position is in the tree of the checkpoint. commitment: its leaf data.
  * false with *fault, also when the checkpoint does not reach it. */
 bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *checkpoint,
@@ -31,7 +34,8 @@ bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *che
                              struct whorl_fault *fault);
 
 /* Writes the tree of the checkpoint to the directory out, in C2SP tlog-tiles layout: checkpoint,
- * checkpoint.vkey, tile/LEVEL/…, tile/entries/…. The entries are the commitments: nothing personal
+ * checkpoint.vkey, tile/LEVEL/…, tile/entries/…, and the cosigned checkpoint if there is one that
+ * the tiles reach. The entries are the commitments: nothing personal
  * leaves the log. Full tiles that are there already are left alone; the checkpoint is written last.
  */
 bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, const char *out,

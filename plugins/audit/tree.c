@@ -12,9 +12,9 @@
 bool audit_leaf_hash(EVP_MD_CTX *ctx, const uint8_t commitment[AUDIT_HASH],
                      uint8_t hash[AUDIT_HASH])
 {
-    static const uint8_t domain = LEAF_DOMAIN;
-    return audit_digest_begin(ctx) && EVP_DigestUpdate(ctx, &domain, 1) == 1 &&
-           EVP_DigestUpdate(ctx, commitment, AUDIT_HASH) == 1 &&
+    uint8_t all[1 + AUDIT_HASH] = {LEAF_DOMAIN};
+    memcpy(all + 1, commitment, AUDIT_HASH);
+    return audit_digest_begin(ctx) && EVP_DigestUpdate(ctx, all, sizeof(all)) == 1 &&
            EVP_DigestFinal_ex(ctx, hash, NULL) == 1;
 }
 
@@ -83,18 +83,42 @@ int audit_tree_node(const struct audit_tree *tree, unsigned level, uint64_t inde
     return combine(tree, level, index, hash);
 }
 
-int audit_tree_complete(const struct audit_tree *tree, uint64_t count)
+int audit_tree_run(const struct audit_tree *tree, uint64_t count,
+                   uint8_t run[AUDIT_STORED][AUDIT_HASH])
 {
+    uint64_t left = count % AUDIT_STORED;
     int rc = 0;
-    for (unsigned power = 1; rc == 0 && count > 0 && count % AUDIT_STORED == 0; power++) {
+    for (uint64_t i = 0; rc == 0 && i < left; i++)
+        rc = leaf(tree, count - left + i, run[i]);
+    return rc;
+}
+
+static int store(const struct audit_tree *tree, unsigned power, uint64_t index,
+                 uint8_t hash[AUDIT_HASH])
+{
+    uint64_t id = node_key(power, index);
+    MDB_val key = {.mv_size = sizeof(id), .mv_data = &id};
+    MDB_val value = {.mv_size = AUDIT_HASH, .mv_data = hash};
+    return mdb_put(tree->txn, tree->tree, &key, &value, 0);
+}
+
+int audit_tree_complete(const struct audit_tree *tree, uint64_t count,
+                        uint8_t run[AUDIT_STORED][AUDIT_HASH])
+{
+    for (size_t width = AUDIT_STORED; width > 1; width /= 2) {
+        for (size_t i = 0; i < width; i += 2) {
+            if (!audit_node_hash(tree->ctx, run[i], run[i + 1], run[i / 2]))
+                return ENOMEM;
+        }
+    }
+    count /= AUDIT_STORED;
+    int rc = store(tree, 1, count - 1, run[0]);
+    for (unsigned power = 2; rc == 0 && count % AUDIT_STORED == 0; power++) {
         uint8_t hash[AUDIT_HASH];
         count /= AUDIT_STORED;
-        uint64_t id = node_key(power, count - 1);
         rc = combine(tree, power * AUDIT_STORED_LEVELS, count - 1, hash);
-        MDB_val key = {.mv_size = sizeof(id), .mv_data = &id};
-        MDB_val value = {.mv_size = AUDIT_HASH, .mv_data = hash};
         if (rc == 0)
-            rc = mdb_put(tree->txn, tree->tree, &key, &value, 0);
+            rc = store(tree, power, count - 1, hash);
     }
     return rc;
 }

@@ -36,8 +36,14 @@ bool audit_node_hash(EVP_MD_CTX *ctx, const uint8_t left[AUDIT_HASH],
 /* The hash of the complete subtree of 2^level leaves that begins at leaf index << level. */
 int audit_tree_node(const struct audit_tree *tree, unsigned level, uint64_t index,
                     uint8_t hash[AUDIT_HASH]);
-/* After the log has grown to count, a multiple of AUDIT_STORED: stores what became complete. */
-int audit_tree_complete(const struct audit_tree *tree, uint64_t count);
+/* The leaf hashes of the last, incomplete run of AUDIT_STORED entries: run[i] becomes that of entry
+ * count - count % AUDIT_STORED + i. */
+int audit_tree_run(const struct audit_tree *tree, uint64_t count,
+                   uint8_t run[AUDIT_STORED][AUDIT_HASH]);
+/* After the log has grown to count, a multiple of AUDIT_STORED: stores what became complete. run:
+ * the last AUDIT_STORED leaf hashes; they are spoilt. */
+int audit_tree_complete(const struct audit_tree *tree, uint64_t count,
+                        uint8_t run[AUDIT_STORED][AUDIT_HASH]);
 /* The hash that is stored for a subtree of AUDIT_STORED^power leaves. */
 int audit_tree_stored(const struct audit_tree *tree, unsigned power, uint64_t index,
                       uint8_t hash[AUDIT_HASH]);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "plugins/audit/note.h"
+#include "plugins/audit/proof.h"
 #include "plugins/audit/reader.h"
 #include "whorl/msg.h"
 
@@ -18,6 +18,11 @@ struct verifying {
     bool filed;             /* whether there is a checkpoint, and what it says: */
     uint64_t filed_count;
     uint8_t filed_root[AUDIT_HASH];
+    bool cosigned; /* whether a witness's word counts, and what it cosigned: */
+    uint64_t cosigned_count;
+    uint8_t cosigned_root[AUDIT_HASH];
+    struct audit_signer signer;
+    char note[AUDIT_NOTE_CAP];         /* of the head's own transaction; "" = none */
     uint8_t peaks[LEVELS][AUDIT_HASH]; /* the tree so far: complete subtrees, by level */
     struct audit_report *report;
     uint64_t next;              /* the position that comes next */
@@ -84,10 +89,21 @@ static bool root_so_far(const struct verifying *v, uint8_t root[AUDIT_HASH])
     return true;
 }
 
-static bool agrees_with_checkpoint(const struct verifying *v)
+static bool root_is(const struct verifying *v, const uint8_t expected[AUDIT_HASH])
 {
     uint8_t root[AUDIT_HASH];
-    return root_so_far(v, root) && memcmp(root, v->filed_root, AUDIT_HASH) == 0;
+    return root_so_far(v, root) && memcmp(root, expected, AUDIT_HASH) == 0;
+}
+
+/* Whether the records so far are those of the checkpoints that are over as many. */
+static bool check_roots(struct verifying *v)
+{
+    uint64_t last = v->next > 0 ? v->next - 1 : 0;
+    if (v->filed && v->next == v->filed_count && !root_is(v, v->filed_root))
+        return broken(v, last, "rewritten: the checkpoint is of other records up to here");
+    if (v->cosigned && v->next == v->cosigned_count && !root_is(v, v->cosigned_root))
+        return broken(v, last, "rewritten: the witness cosigned other records up to here");
+    return true;
 }
 
 /* Whether a stored entry is what it was when it was written, at its place. */
@@ -123,8 +139,8 @@ static bool verify_entry(void *arg, const struct audit_tree *tree, uint64_t posi
     v->report->erased += entry.form == AUDIT_ERASED;
     memcpy(v->before, entry.chain, AUDIT_HASH);
     v->next++;
-    if (v->filed && v->next == v->filed_count && !agrees_with_checkpoint(v))
-        return broken(v, position, "rewritten: the checkpoint is of other records up to here");
+    if (!check_roots(v))
+        return false;
     if (v->progress != NULL && v->next % PROGRESS_EVERY == 0)
         v->progress(v->progress_ctx, v->next, v->head.count);
     return true;
@@ -208,6 +224,8 @@ static bool read_head(const struct audit_reader *reader, struct verifying *v,
         return false;
     int rc = audit_head_get(txn, reader->state, &v->head);
     bool none = rc == MDB_NOTFOUND || rc == MDB_CORRUPTED;
+    if (rc == 0 && audit_note_get(txn, reader->state, v->note) != 0)
+        v->note[0] = '\0';
     if (rc == 0)
         rc = mdb_cursor_open(txn, reader->entries, &cursor);
     if (rc == 0)
@@ -227,6 +245,24 @@ static bool read_head(const struct audit_reader *reader, struct verifying *v,
                       mdb_strerror(rc));
 }
 
+/* The note of the head's own transaction: signed, and over all records there are. */
+static void check_note(struct verifying *v)
+{
+    struct whorl_fault bad = {{0}, {0}};
+    uint64_t count;
+    uint8_t root[AUDIT_HASH];
+    char what[sizeof(v->report->what)];
+    if (!audit_note_verify(&v->signer, v->note, &count, root, &bad)) {
+        snprintf(what, sizeof(what), "forged: the head's signature: %.100s", bad.text);
+        broken(v, v->head.count > 0 ? v->head.count - 1 : 0, what);
+    } else if (count > v->head.count) {
+        broken(v, v->head.count, "removed: the head's signature knows it");
+    } else if (count != v->head.count || memcmp(root, v->report->root, AUDIT_HASH) != 0) {
+        broken(v, v->head.count > 0 ? v->head.count - 1 : 0,
+               "rewritten: the head's signature is over other records");
+    }
+}
+
 static void check_end(struct verifying *v)
 {
     if (v->next < v->head.count)
@@ -237,51 +273,74 @@ static void check_end(struct verifying *v)
         broken(v, 0, "the checkpoint is missing");
     else if (v->filed && v->filed_count > v->head.count)
         broken(v, v->head.count, "removed: the checkpoint knows it; rolled back or cut short");
+    else if (v->cosigned && v->cosigned_count > v->head.count)
+        broken(v, v->head.count, "removed: the witness cosigned it; rolled back or cut short");
     else if (!root_so_far(v, v->report->root))
         broken(v, 0, "the root can't be computed");
+    else
+        check_note(v);
 }
 
 /* Reads the checkpoint and verifies its signature. A bad one is a flaw of the log. */
 static bool read_checkpoint(const char *dir, const char *vkey, struct verifying *v,
                             struct whorl_fault *fault)
 {
-    char note[AUDIT_NOTE_CAP], text[AUDIT_VKEY_CAP + 1], what[sizeof(v->report->what)];
-    struct audit_signer signer;
+    char note[AUDIT_NOTE_CAP], own[AUDIT_VKEY_CAP], what[sizeof(v->report->what)];
     struct whorl_fault bad = {{0}, {0}};
     int there = audit_file_read(dir, "checkpoint", note, sizeof(note), &bad);
-    if (there == 0)
-        return true;
-    if (vkey == NULL && audit_file_read(dir, "checkpoint.vkey", text, sizeof(text), fault) == 1) {
-        text[strcspn(text, "\n")] = '\0';
-        vkey = text;
-    }
-    if (vkey == NULL)
-        return whorl_fail(fault, "", "%s/checkpoint.vkey can't be read: name a verifier key", dir);
-    if (!audit_vkey_read(vkey, &signer, fault))
+    if (vkey == NULL && !audit_vkey_of(dir, own, fault))
         return false;
-    v->filed = there == 1 && audit_note_verify(&signer, note, &v->filed_count, v->filed_root, &bad);
-    if (!v->filed) {
+    if (!audit_vkey_read(vkey != NULL ? vkey : own, &v->signer, fault))
+        return false;
+    v->filed =
+        there == 1 && audit_note_verify(&v->signer, note, &v->filed_count, v->filed_root, &bad);
+    if (there != 0 && !v->filed) {
         snprintf(what, sizeof(what), "forged: %.140s", bad.text);
         broken(v, 0, what);
     }
     return true;
 }
 
-static bool verify_with(const struct audit_reader *reader, const char *vkey, struct verifying *v,
-                        struct whorl_fault *fault)
+/* The same for the checkpoint that the witness cosigned: it must bear both signatures. */
+static bool read_cosigned(const char *dir, const struct audit_trust *trust, struct verifying *v,
+                          struct whorl_fault *fault)
 {
-    /* The file first: whoever appends meanwhile only makes the database the newer one. */
-    if (!read_checkpoint(reader->dir, vkey, v, fault) || !read_head(reader, v, fault))
+    char note[AUDIT_NOTE_CAP], what[sizeof(v->report->what)];
+    struct audit_signer witness;
+    struct whorl_fault bad = {{0}, {0}};
+    if (!audit_witness_vkey_read(trust->witness, &witness, fault))
+        return false;
+    int there = trust->cosigned != NULL
+                    ? audit_file_read(NULL, trust->cosigned, note, sizeof(note), &bad)
+                    : audit_file_read(dir, AUDIT_COSIGNED, note, sizeof(note), &bad);
+    if (there == 0)
+        whorl_fail(&bad, "", "no checkpoint that a witness cosigned is there");
+    v->cosigned = there == 1 &&
+                  audit_note_verify(&v->signer, note, &v->cosigned_count, v->cosigned_root, &bad) &&
+                  audit_note_cosigned(&witness, note, &v->report->cosigned_time, &bad);
+    v->report->cosigned = v->cosigned_count;
+    if (!v->cosigned) {
+        snprintf(what, sizeof(what), "not witnessed: %.140s", bad.text);
+        broken(v, 0, what);
+    }
+    return true;
+}
+
+static bool verify_with(const struct audit_reader *reader, const struct audit_trust *trust,
+                        struct verifying *v, struct whorl_fault *fault)
+{
+    /* The files first: whoever appends meanwhile only makes the database the newer one. */
+    if (!read_checkpoint(reader->dir, trust->vkey, v, fault) ||
+        (trust->witness != NULL && !read_cosigned(reader->dir, trust, v, fault)) ||
+        !read_head(reader, v, fault))
         return false;
     /* A flaw of head or checkpoint counts only if no record is bad. */
     const struct audit_report end = *v->report;
     bool bad_end = v->bad;
     v->bad = false;
     v->report->head = v->head;
-    if (v->filed && v->filed_count == 0 && !agrees_with_checkpoint(v)) {
-        broken(v, 0, "rewritten: the checkpoint is of no records and its root is not theirs");
+    if (!check_roots(v))
         return true;
-    }
     if (!audit_reader_each(reader, 0, verify_entry, v, fault) ||
         (v->link && !explain(reader, v, fault)))
         return false;
@@ -292,17 +351,18 @@ static bool verify_with(const struct audit_reader *reader, const char *vkey, str
     return true;
 }
 
-enum audit_verdict audit_verify(const char *dir, const char *vkey,
+enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust,
                                 void (*progress)(void *ctx, uint64_t done, uint64_t of), void *ctx,
                                 struct audit_report *report, struct whorl_fault *fault)
 {
+    static const struct audit_trust nobody = {NULL, NULL, NULL};
     struct audit_reader reader;
     struct verifying v = {.report = report, .progress = progress, .progress_ctx = ctx};
     memset(report, 0, sizeof(*report));
     if (!audit_reader_open(&reader, dir, fault))
         return AUDIT_FAILED;
     v.ctx = reader.ctx;
-    bool ok = verify_with(&reader, vkey, &v, fault);
+    bool ok = verify_with(&reader, trust != NULL ? trust : &nobody, &v, fault);
     audit_reader_close(&reader);
     return !ok ? AUDIT_FAILED : v.bad ? AUDIT_BROKEN : AUDIT_INTACT;
 }

@@ -8,6 +8,7 @@
 #include "whorl/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #define YIELD_MS 100       /* how long a new transaction waits for one that wants the map to grow */
 #define GROW_WAIT_MS 10000 /* how long that one waits for the others to end */
 #define MAX_ATTEMPTS 24    /* doublings of the map for one write */
+#define SHORT_MAX 65536    /* bytes that may be missing at the end of a file that is whole */
 
 struct named {
     char *name;
@@ -65,6 +67,8 @@ static bool fail(const struct whorl_store *store, const char *doing, int rc,
         why = "the disk failed, or is full";
     else if (rc == MDB_PANIC)
         why = "an earlier disk error left it unusable until the process starts anew";
+    else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND)
+        why = "the file is damaged or was cut short";
     else if (rc == ETIMEDOUT)
         why = "the map has to grow and a transaction that is open does not end";
     return whorl_fail(fault, "", "cannot %s %s: %s", doing, store->path, why);
@@ -444,6 +448,33 @@ static bool check_identity(struct whorl_store *store, const char *kind, uint32_t
                       identity.found[0] != '\0' ? "\"" : "");
 }
 
+/* A file that was cut short would end the process by a signal when a page beyond its end is
+ * touched. LMDB itself leaves a few pages unwritten at the end that it freed in the transaction in
+ * which it took them: so few may be missing, and a writer fills them with zeros, which LMDB takes
+ * for the damage that they are if they were not free. */
+static int check_length(struct whorl_store *store)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    int fd;
+    int rc = mdb_env_get_fd(store->env, &fd);
+    if (rc != 0)
+        return rc;
+    mdb_env_info(store->env, &info);
+    mdb_env_stat(store->env, &stat);
+    if (fstat(fd, &file) != 0)
+        return errno;
+    off_t needed = (off_t)((info.me_last_pgno + 1) * stat.ms_psize);
+    if (file.st_size >= needed)
+        return 0;
+    if (needed - file.st_size > SHORT_MAX)
+        return MDB_CORRUPTED;
+    return store->mode == WHORL_STORE_WRITE
+               ? posix_fallocate(fd, file.st_size, needed - file.st_size)
+               : 0;
+}
+
 static int open_env(struct whorl_store *store)
 {
     unsigned flags = MDB_NOTLS | (store->mode == WHORL_STORE_READ ? MDB_RDONLY : 0u);
@@ -457,6 +488,8 @@ static int open_env(struct whorl_store *store)
         rc = mdb_env_set_mapsize(store->env, MAP_START);
     if (rc == 0)
         rc = mdb_env_open(store->env, store->path, flags, 0600);
+    if (rc == 0)
+        rc = check_length(store);
     if (rc == 0)
         rc = mdb_reader_check(store->env, &dead);
     return rc;

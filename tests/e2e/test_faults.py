@@ -2,11 +2,14 @@
 """What breaks beneath the server: the disk, the store, the process itself."""
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import threading
+import time
 import unittest
 
-from whorl import BINARY, ROOT, RpcError, Server, World, answers, whorl
+from whorl import BINARY, OFFICER, PATIENCE, ROOT, RpcError, Server, World, answers, whorl
 
 
 def limit_files_to(size):
@@ -35,7 +38,121 @@ class Mount:
         subprocess.run(["umount", self.directory], check=True)
 
 
+class Failing:
+    """System calls of a running server on one file fail with EIO, as strace injects it."""
+
+    def __init__(self, server, path, *calls):
+        if os.getuid() != 0 or shutil.which("strace") is None:
+            raise unittest.SkipTest("needs strace, and root to trace the server")
+        self.log = server.world.path(f"strace-{time.monotonic_ns()}.log")
+        self.command = ["strace", "-f", "-o", self.log, "-p", str(server.process.pid),
+                        "-P", os.path.realpath(path), "-e", "trace=" + ",".join(calls),
+                        "-e", "inject=" + ",".join(calls) + ":error=EIO"]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        if "attached" not in line:
+            self.process.kill()
+            raise unittest.SkipTest("strace can't attach here: " + line)
+        return self
+
+    def injected(self):
+        with open(self.log, encoding="utf-8") as file:
+            return file.read().count("INJECTED")
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(PATIENCE)
+        self.process.stderr.close()
+
+
+def audit_ok(client):
+    return [sink["ok"] for sink in client.call("capabilities", {"officer": OFFICER})["audit"]]
+
+
 class Faults(unittest.TestCase):
+    def refused_for_the_audit(self, client, world):
+        with self.assertRaises(RpcError) as caught:
+            client.call("identify", world.request(3, checks=["ident1"]))
+        self.assertEqual(caught.exception.code, "audit_unavailable")
+        self.assertEqual(audit_ok(client), [False])
+
+    def io_error(self, *calls):
+        """No answers while the audit log's disk fails; returns the answer to a call after that, or
+        None, when the log stays out of use until the server starts anew."""
+        world = World()
+        server = Server(world)
+        path = world.path("var", "audit", "data.mdb")
+        with server.client() as client:
+            first = client.call("identify", world.request(3, checks=["ident1"]))
+            self.assertEqual(audit_ok(client), [True])
+            with Failing(server, path, *calls) as failing:
+                for _ in range(3):
+                    self.refused_for_the_audit(client, world)
+                self.assertGreater(failing.injected(), 0)
+            self.assertEqual(client.call("ping"), "pong")
+            try:
+                client.call("identify", world.request(3, checks=["ident1"]))
+                self.assertEqual(audit_ok(client), [True])
+            except RpcError as error:
+                self.assertEqual(error.code, "audit_unavailable")
+                self.assertTrue(any("until the process starts anew" in str(line)
+                                    for line in server.log()))
+        self.assertEqual(server.stop(), 0)
+        server = Server(world)
+        with server.client() as client:
+            again = client.call("identify", world.request(3, checks=["ident1"]))
+            self.assertEqual(audit_ok(client), [True])
+        self.assertEqual(server.stop(), 0)
+        whorl("audit", "verify", "-c", world.conf)
+        for answer in (first, again):
+            listed = whorl("audit", "list", "-c", world.conf, "--json", "--transaction",
+                           answer["transaction"]).stdout
+            self.assertIn('"identify"', listed)
+
+    def test_failing_sync_of_the_audit_log_means_no_answer_and_recovers(self):
+        self.io_error("fdatasync")
+
+    def test_failing_writes_to_the_audit_log_mean_no_answer_and_recover(self):
+        self.io_error("pwrite64", "pwritev", "writev", "write")
+
+    def test_corrupt_audit_log_is_not_opened_and_its_right_copy_is(self):
+        world = World()
+        server = Server(world)
+        with server.client() as client:
+            for person in (1, 2, 3):
+                client.call("identify", world.request(person, checks=["ident1"]))
+        self.assertEqual(server.stop(), 0)
+        folder = world.path("var", "audit")
+        kept = world.path("kept")
+        shutil.copytree(folder, kept)
+        older = world.path("older")
+        server = Server(world)  # its start and stop are records
+        self.assertEqual(server.stop(), 0)
+        shutil.copytree(folder, older)
+        with open(os.path.join(older, "checkpoint"), "rb") as file:
+            newest = file.read()
+        for name, damage in (("data.mdb", lambda path: os.truncate(path, 4096 * 3)),
+                             ("data.mdb", lambda path: shutil.copy(os.path.join(kept, "data.mdb"),
+                                                                   path)),
+                             ("checkpoint", os.remove),
+                             ("checkpoint.key", os.remove)):
+            damage(os.path.join(folder, name))
+            done = whorl("serve", "-c", world.conf, code=None)
+            self.assertEqual(done.returncode, 3, f"{name}: {done.stdout}{done.stderr}")
+            self.assertIn("audit", done.stdout + done.stderr)
+            shutil.rmtree(folder)
+            shutil.copytree(older, folder)
+        server = Server(world)
+        with server.client() as client:
+            client.call("identify", world.request(3, checks=["ident1"]))
+        self.assertEqual(server.stop(), 0)
+        with open(os.path.join(folder, "checkpoint"), "rb") as file:
+            self.assertNotEqual(file.read(), newest)
+        whorl("audit", "verify", "-c", world.conf)
+
     def test_full_disk_means_no_answer_and_recovers(self):
         world = World()
         audit = world.path("var", "audit")
@@ -61,10 +178,12 @@ class Faults(unittest.TestCase):
                             refused += 1
                             break
                     self.assertTrue(refused, "answers went on although the disk was full")
+                    self.assertEqual(audit_ok(client), [False])
                     self.assertEqual(client.call("ping"), "pong")
                     os.remove(filler)
                     again = client.call("identify", world.request(3, checks=["ident1"]))
                     self.assertEqual(answers(again)["ident1"]["class"], "match")
+                    self.assertEqual(audit_ok(client), [True])
                     self.assertGreater(again["audit"][0]["position"],
                                        first["audit"][0]["position"])
                 self.assertEqual(server.stop(), 0)

@@ -170,6 +170,7 @@ class Identify(unittest.TestCase):
         records = whorl("audit", "list", "-c", self.world.conf, "--json",
                         "--transaction", first["transaction"]).stdout.splitlines()
         self.assertEqual(sum('"identify"' in r for r in records), 1)
+        self.assertEqual(sum('"disclosure"' in r for r in records), 1)
 
     def test_repeats_at_once_join_one_search(self):
         request = self.world.request(4)

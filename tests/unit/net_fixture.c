@@ -60,12 +60,12 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
         server->held[server->held_count] = call->id;
         server->held_count++;
     } else if (strcmp(method, "boom") == 0) {
-        rpc_error(server->rpc, call->id, "invalid", "a.b", "is wrong");
+        rpc_error(server->rpc, call->id, "invalid", "a.b", "is wrong", 0);
     } else if (strcmp(method, "note") == 0) {
         rpc_notify(server->rpc, call->connection, "progress", (const uint8_t *)"\x07", 1);
         rpc_result(server->rpc, call->id, (const uint8_t *)"\xc3", 1);
     } else {
-        rpc_error(server->rpc, call->id, "unknown_method", "", method);
+        rpc_error(server->rpc, call->id, "unknown_method", "", method, 0);
     }
     server->requests++;
 }
@@ -84,10 +84,15 @@ void server_prepare(struct server *server)
     server->conf.core = (struct conf_core){
         .max_frame = 1u << 20,
         .max_connections = 2000,
+        .max_connections_per_device = 2000,
+        .max_calls = 10000,
+        .max_buffered = 64u << 20,
         .max_calls_per_connection = 100,
         .max_write_queue = 64u << 10,
         .idle_timeout_s = 60,
         .handshake_timeout_s = 10,
+        .message_timeout_s = 60,
+        .stall_timeout_s = 60,
     };
     server->listeners[0] =
         (struct conf_listener){.name = "plain", .address = "127.0.0.1", .device = "workbench"};
@@ -316,7 +321,8 @@ unsigned client_count_results(struct client *client, unsigned answers)
         ck_assert(whorl_msg_parse(bytes, used, &msg, NULL));
         const msgpack_object *error = &msg.root.via.array.ptr[2];
         ck_assert(error->type == MSGPACK_OBJECT_NIL ||
-                  whorl_str_is(whorl_map_get(error, "code"), "busy"));
+                  (whorl_str_is(whorl_map_get(error, "code"), "busy") &&
+                   whorl_map_get(error, "retry_ms")->via.u64 > 0));
         results += error->type == MSGPACK_OBJECT_NIL ? 1 : 0;
         whorl_msg_release(&msg);
         memmove(bytes, bytes + used, len - used);

@@ -121,7 +121,7 @@ static void tamper_with(int (*with)(MDB_txn *, struct tamper *), uint64_t a, uin
 {
     struct tamper tamper = {.with = with, .a = a, .b = b, .offset = offset};
     struct whorl_store *store =
-        whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault);
+        whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 2, &fault);
     ck_assert_msg(store != NULL, "%s", fault.text);
     ck_assert(whorl_store_db(store, "entries", MDB_INTEGERKEY, &tamper.entries, &fault));
     ck_assert(whorl_store_db(store, "state", 0, &tamper.state, &fault));
@@ -441,6 +441,54 @@ START_TEST(a_log_cut_short_with_its_head_is_found_and_not_opened)
 }
 END_TEST
 
+/* Records that the checkpoint does not reach yet: the writer appends, and is stopped before the
+ * file follows. */
+static void fill_unpublished(unsigned from, unsigned count)
+{
+    struct audit_head head;
+    struct audit_log *log = open_log();
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_msg(append_one(log, from + i, 10, &head), "%s", fault.text);
+    audit_log_close(log);
+}
+
+START_TEST(records_cut_off_beyond_the_checkpoint_are_found_too)
+{
+    fill(0, 30);
+    fill_unpublished(30, 10);
+    verify(AUDIT_INTACT);
+    tamper_with(cut_short, 35, 1, 0);
+    expect_broken(35, "removed: the head's signature knows it");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not signed as far as its head says"));
+}
+END_TEST
+
+START_TEST(records_rewritten_beyond_the_checkpoint_are_found_too)
+{
+    fill(0, 30);
+    fill_unpublished(30, 10);
+    tamper_with(rewrite_with_head, 35, 0, 0);
+    expect_broken(MANY - 1, "rewritten: the head's signature");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+}
+END_TEST
+
+static int unsign_head(MDB_txn *txn, struct tamper *t)
+{
+    MDB_val key = {.mv_size = 4, .mv_data = "note"};
+    return mdb_del(txn, t->state, &key, NULL);
+}
+
+START_TEST(a_head_without_its_signature_is_found_and_not_opened)
+{
+    fill(0, MANY);
+    tamper_with(unsign_head, 0, 0, 0);
+    expect_broken(MANY - 1, "forged: the head's signature");
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+}
+END_TEST
+
 START_TEST(an_older_copy_of_the_database_is_found)
 {
     fill(0, 10);
@@ -478,6 +526,23 @@ START_TEST(a_forged_checkpoint_is_found)
 }
 END_TEST
 
+static struct audit_signer forger;
+
+/* Signs what is left of the log with the forger's key. */
+static int sign_head_again(MDB_txn *txn, struct tamper *t)
+{
+    uint8_t root[AUDIT_HASH];
+    char note[AUDIT_NOTE_CAP];
+    struct audit_tree tree = {.txn = txn, .entries = t->entries, .ctx = EVP_MD_CTX_new()};
+    ck_assert_int_eq(mdb_dbi_open(txn, "tree", MDB_INTEGERKEY, &tree.tree), 0);
+    ck_assert_int_eq(audit_tree_root(&tree, t->a, root), 0);
+    EVP_MD_CTX_free(tree.ctx);
+    ck_assert(audit_note_sign(&forger, t->a, root, note, &fault));
+    MDB_val key = {.mv_size = 4, .mv_data = "note"},
+            value = {.mv_size = strlen(note), .mv_data = note};
+    return mdb_put(txn, t->state, &key, &value, 0);
+}
+
 /* Cuts the log short and signs a new checkpoint with a key of one's own: seen by whoever knows the
  * right verifier key. */
 START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
@@ -489,7 +554,6 @@ START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
     tamper_with(cut_short, 30, 1, 0);
     shell("rm '%s/checkpoint' '%s/checkpoint.key'");
     ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault)); /* makes a key, no checkpoint */
-    struct audit_signer forger;
     char path[96], note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP];
     snprintf(path, sizeof(path), "%s/checkpoint.key", dir);
     ck_assert(audit_signer_open(path, ORIGIN, false, &forger, &fault));
@@ -501,9 +565,12 @@ START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
     FILE *file = fopen(path, "w");
     fputs(note, file);
     fclose(file);
+    tamper_with(sign_head_again, 30, 0, 0);
     EVP_PKEY_free(forger.key);
-    ck_assert_int_eq(audit_verify(dir, vkey, NULL, NULL, &report, &fault), AUDIT_INTACT);
-    ck_assert_int_eq(audit_verify(dir, checkpoint.vkey, NULL, NULL, &report, &fault), AUDIT_BROKEN);
+    struct audit_trust trust = {.vkey = vkey};
+    ck_assert_int_eq(audit_verify(dir, &trust, NULL, NULL, &report, &fault), AUDIT_INTACT);
+    trust.vkey = checkpoint.vkey;
+    ck_assert_int_eq(audit_verify(dir, &trust, NULL, NULL, &report, &fault), AUDIT_BROKEN);
     ck_assert_ptr_nonnull(strstr(report.what, "not signed by"));
 }
 END_TEST
@@ -706,7 +773,7 @@ START_TEST(calls_that_wait_share_one_transaction)
 {
     enum { CALLS = 300 };
     struct hold hold = {.store =
-                            whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 1, &fault)};
+                            whorl_store_open(dir, WHORL_STORE_WRITE, 3, "whorl-audit", 2, &fault)};
     pthread_t holder;
     int64_t position = -1, last = -1;
     msgpack_sbuffer message = message_of(2, 10);
@@ -742,6 +809,21 @@ START_TEST(answers_name_position_and_chain_hash)
     ck_assert_int_eq(whorl_map_get(&msg.root, "position")->via.i64, 2);
     ck_assert_mem_eq(whorl_map_get(&msg.root, "hash")->via.bin.ptr, report.head.hash, 32);
     whorl_msg_release(&msg);
+    msgpack_sbuffer_destroy(&message);
+}
+END_TEST
+
+START_TEST(the_checkpoint_follows_when_nothing_waits)
+{
+    struct audit_checkpoint checkpoint = {.count = 0};
+    msgpack_sbuffer message = message_of(1, 10);
+    for (uint64_t i = 0; i < HOST_CALLS; i++)
+        send_call(i, &message);
+    plugin_host_wait(host, HOST_CALLS);
+    while (checkpoint.count < HOST_CALLS) {
+        ck_assert_msg(audit_checkpoint_read(dir, NULL, &checkpoint, &fault), "%s", fault.text);
+        usleep(1000);
+    }
     msgpack_sbuffer_destroy(&message);
 }
 END_TEST
@@ -847,6 +929,9 @@ static TCase *log_tests(void)
     tcase_add_test(tests, swapped_records_are_found);
     tcase_add_test(tests, a_log_cut_short_is_found_and_not_opened);
     tcase_add_test(tests, a_log_cut_short_with_its_head_is_found_and_not_opened);
+    tcase_add_test(tests, records_cut_off_beyond_the_checkpoint_are_found_too);
+    tcase_add_test(tests, records_rewritten_beyond_the_checkpoint_are_found_too);
+    tcase_add_test(tests, a_head_without_its_signature_is_found_and_not_opened);
     tcase_add_test(tests, an_older_copy_of_the_database_is_found);
     tcase_add_test(tests, a_missing_or_cut_checkpoint_is_found);
     tcase_add_test(tests, a_forged_checkpoint_is_found);
@@ -865,6 +950,7 @@ static TCase *plugin_tests(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, calls_that_wait_share_one_transaction);
     tcase_add_test(tests, answers_name_position_and_chain_hash);
+    tcase_add_test(tests, the_checkpoint_follows_when_nothing_waits);
     tcase_add_test(tests, malformed_messages_are_refused_by_name_and_hurt_nobody_else);
     tcase_add_test(tests, a_full_disk_refuses_calls_until_there_is_room_again);
     tcase_add_test(tests, a_second_instance_appends_beside_the_first);

@@ -10,6 +10,7 @@
 
 #include "conf_folder.h"
 #include "core/identify/identify.h"
+#include "core/identify/stamp.h"
 #include "packed.h"
 
 #define MODULE(name) "\"" TEST_PLUGINS "/test-told-" name ".so\""
@@ -19,6 +20,7 @@ enum { REPLIES_MAX = 64 };
 struct reply {
     bool done;
     char code[32], where[96], message[256];
+    unsigned retry_ms;
     uint8_t *bytes;
     size_t len;
     struct whorl_msg msg;
@@ -34,6 +36,7 @@ static struct identify *identify;
 static struct reply replies[REPLIES_MAX];
 static unsigned notified;
 static struct whorl_fault fault;
+static int finder_calls = 64;
 
 static void on_result(void *ctx, uint64_t call, const uint8_t *result, size_t len)
 {
@@ -48,7 +51,7 @@ static void on_result(void *ctx, uint64_t call, const uint8_t *result, size_t le
 }
 
 static void on_error(void *ctx, uint64_t call, const char *code, const char *where,
-                     const char *message)
+                     const char *message, unsigned retry_ms)
 {
     (void)ctx;
     struct reply *reply = &replies[call];
@@ -57,6 +60,7 @@ static void on_error(void *ctx, uint64_t call, const char *code, const char *whe
     strcpy(reply->code, code);
     strcpy(reply->where, where);
     strcpy(reply->message, message);
+    reply->retry_ms = retry_ms;
 }
 
 static void on_notify(void *ctx, uint64_t connection, const char *method, const uint8_t *argument,
@@ -78,19 +82,21 @@ static void on_notify(void *ctx, uint64_t connection, const char *method, const 
 static void write_plugins(bool second, bool failing)
 {
     conf_folder_write(&folder, "plugins.conf",
-                      "plugin \"finder\" { module = %s deadline = 1 }\n"
+                      "plugin \"finder\" { module = %s deadline = 1 max_calls = %d\n"
+                      " breaker_failures = 3 breaker_wait = 0.05 breaker_max_wait = 0.1 }\n"
                       "plugin \"second\" { module = %s enabled = %s }\n"
                       "plugin \"records\" { module = %s }\n"
                       "plugin \"keeper\" { module = %s max_calls = 1 settings { fail = %s } }\n",
-                      MODULE("search"), MODULE("search2"), second ? "yes" : "no", MODULE("lookup"),
-                      MODULE("keep"), failing ? "yes" : "no");
+                      MODULE("search"), finder_calls, MODULE("search2"), second ? "yes" : "no",
+                      MODULE("lookup"), MODULE("keep"), failing ? "yes" : "no");
 }
 
 static void write_folder(void)
 {
     conf_folder_make(&folder);
     conf_folder_write(&folder, "core.conf",
-                      "core {\n data_dir = \"var\"\n workers = 4\n deadline = 5\n}\n");
+                      "core {\n data_dir = \"var\"\n workers = 4\n deadline = 5\n"
+                      " officer_rate = 0.001 officer_burst = 40\n}\n");
     conf_folder_write(&folder, "policy.conf",
                       "policy \"p\" {\n"
                       " rule \"a\" { basis = \"consent\" consent = {\"given\"}\n"
@@ -506,7 +512,8 @@ START_TEST(a_repeat_joins_or_returns_the_same_transaction)
     await(2);
     ck_assert_uint_ge(notified, 2); /* both who wait hear of the progress */
     ask(3, "request-1", SAMPLE("slow"));
-    ck_assert(replies[3].done);
+    ck_assert(!replies[3].done); /* first its disclosure is recorded */
+    await(3);
     for (int i = 2; i <= 3; i++) {
         ck_assert_uint_eq(replies[i].len, replies[1].len);
         ck_assert_mem_eq(replies[i].bytes, replies[1].bytes, replies[1].len);
@@ -516,6 +523,121 @@ START_TEST(a_repeat_joins_or_returns_the_same_transaction)
     assert_refused(await(4), "conflict", "request_id");
     ask(5, "request-2", SAMPLE("slow"));
     ck_assert(!msgpack_object_equal(*transaction_of(await(5)), *transaction_of(&replies[1])));
+}
+END_TEST
+
+/* Swaps the setup for one whose sink stores nothing, or does again. */
+static void use_sink(bool failing)
+{
+    write_plugins(true, failing);
+    struct setup *other = start_setup();
+    identify_use(identify, other);
+    setup_unref(setup);
+    setup = other;
+}
+
+START_TEST(an_answer_that_goes_out_again_is_recorded_each_time)
+{
+    ask(1, "request-1", SAMPLE("slow"));
+    ask(2, "request-1", SAMPLE("slow")); /* joins */
+    await(1);
+    await(2);
+    const msgpack_object *transaction = transaction_of(&replies[1]);
+    ck_assert_uint_eq(records_of("disclosure", transaction, NULL), 1);
+    ask(3, "request-1", SAMPLE("slow"));
+    await(3);
+    ask(4, "request-1", SAMPLE("slow"));
+    await(4);
+    struct packed last = {0};
+    ck_assert_uint_eq(records_of("disclosure", transaction, &last), 3);
+    const msgpack_object *record = &last.msg.root;
+    ck_assert(whorl_str_is(whorl_map_get(record, "request_id"), "request-1"));
+    ck_assert(whorl_str_is(whorl_map_get(record, "device"), "phone-1"));
+    ck_assert(whorl_str_is(whorl_map_get(record, "officer"), "full"));
+    ck_assert(whorl_str_is(whorl_map_get(record, "force"), "WMP"));
+    ck_assert_uint_eq(whorl_map_get(record, "policy")->via.str.size, 64);
+    packed_free(&last);
+    ck_assert_uint_eq(records_of("identify", transaction, NULL), 1);
+}
+END_TEST
+
+START_TEST(an_answer_does_not_go_out_again_without_its_record)
+{
+    ask(1, "request-1", SAMPLE("match"));
+    assert_class(await(1), "finder", "match", "");
+    use_sink(true);
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert_ptr_null(replies[2].bytes);
+    use_sink(false);
+    ask(3, "request-1", SAMPLE("match"));
+    assert_class(await(3), "finder", "match", "");
+    ck_assert_uint_eq(records_of("disclosure", transaction_of(&replies[1]), NULL), 1);
+}
+END_TEST
+
+START_TEST(an_error_that_is_repeated_discloses_nothing)
+{
+    use_sink(true);
+    ask(1, "request-1", SAMPLE("match"));
+    assert_refused(await(1), "audit_unavailable", "");
+    use_sink(false);
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert_uint_eq(records_of("disclosure", NULL, NULL), 0);
+}
+END_TEST
+
+static bool audit_ok(uint64_t call)
+{
+    send_as(1, call, "capabilities", "{'officer':'plain'}");
+    const msgpack_object *sinks = whorl_map_get(&await(call)->msg.root, "audit");
+    ck_assert_uint_eq(sinks->via.array.size, 1);
+    ck_assert(whorl_str_is(whorl_map_get(&sinks->via.array.ptr[0], "sink"), "keeper"));
+    return whorl_map_get(&sinks->via.array.ptr[0], "ok")->via.boolean;
+}
+
+START_TEST(capabilities_say_when_records_cannot_be_stored)
+{
+    ck_assert(audit_ok(1));
+    use_sink(true);
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert(!audit_ok(3));
+    use_sink(false);
+    ask(4, "request-2", SAMPLE("match"));
+    assert_class(await(4), "finder", "match", "");
+    ck_assert(audit_ok(5));
+}
+END_TEST
+
+/* Every kind of record names the configuration that it was written under. */
+START_TEST(every_record_holds_the_policy_s_hash)
+{
+    static const char *const kinds[] = {"identify", "lookup", "outcome", "refused", "disclosure"};
+    char outcome[256], transaction[STAMP_UUID_LEN + 1];
+    ask(1, "request-1", SAMPLE("match"));
+    await(1);
+    ask(2, "request-1", SAMPLE("match"));
+    await(2);
+    whorl_str_copy(transaction_of(&replies[1]), transaction, sizeof transaction);
+    snprintf(outcome, sizeof outcome, "{'officer':'full','transaction':'%s','outcome':'released'}",
+             transaction);
+    send_as(1, 3, "record_outcome", outcome);
+    await(3);
+    send_as(1, 4, "identify", "{}");
+    await(4);
+    char expected[65];
+    for (size_t i = 0; i < 32; i++) {
+        snprintf(expected + 2 * i, 3, "%02x", setup->conf->digest[i]);
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct packed last = {0};
+        ck_assert_msg(records_of(kinds[i], NULL, &last) > 0, "%s", kinds[i]);
+        ck_assert_msg(whorl_str_is(whorl_map_get(&last.msg.root, "policy"), expected), "%s",
+                      kinds[i]);
+        packed_free(&last);
+    }
 }
 END_TEST
 
@@ -622,6 +744,94 @@ START_TEST(capabilities_are_those_of_device_and_officer)
 }
 END_TEST
 
+START_TEST(an_officer_who_calls_too_often_is_told_when_to_come_again)
+{
+    for (uint64_t call = 1; call <= 40; call++) {
+        send_as(1, call, "capabilities", "{'officer':'full'}");
+        ck_assert_str_eq(await(call)->code, "");
+    }
+    ask(41, "request-1", SAMPLE("match"));
+    ck_assert(replies[41].done); /* at once: nothing is searched and nothing recorded */
+    assert_refused(&replies[41], "busy", "officer");
+    ck_assert_uint_gt(replies[41].retry_ms, 100000);
+    ck_assert_uint_eq(records_of("refused", NULL, NULL), 0);
+    send_as(1, 42, "capabilities", "{'officer':'plain'}");
+    ck_assert_str_eq(await(42)->code, "");
+    struct identify_stats stats;
+    identify_stats(identify, &stats);
+    ck_assert_uint_eq(stats.requests[IDENTIFY_CAPABILITIES], 41);
+    ck_assert_uint_eq(stats.officers, 2);
+    for (size_t i = 0; identify_code_name(i) != NULL; i++) {
+        ck_assert_uint_eq(stats.errors[i], strcmp(identify_code_name(i), "busy") == 0);
+    }
+}
+END_TEST
+
+START_TEST(when_every_search_is_full_the_request_is_told_to_come_again)
+{
+    char id[16];
+    finder_calls = 4;
+    write_plugins(true, false);
+    struct setup *old = setup;
+    setup = start_setup();
+    identify_use(identify, setup);
+    setup_unref(old);
+    for (uint64_t call = 1; call <= 4; call++) {
+        snprintf(id, sizeof id, "request-%d", (int)call);
+        ask(call, id, SAMPLE("slow"));
+        ck_assert(!replies[call].done);
+    }
+    ask(5, "request-5", SAMPLE("match"));
+    ck_assert(replies[5].done);
+    assert_refused(&replies[5], "busy", "");
+    for (uint64_t call = 1; call <= 4; call++) {
+        await(call);
+    }
+    ask(6, "request-5", SAMPLE("match")); /* the same, later: it was never begun */
+    assert_class(await(6), "finder", "match", "");
+}
+END_TEST
+
+/* Whether capabilities say that the finder can be asked now. */
+static bool finder_available(uint64_t call)
+{
+    send_as(1, call, "capabilities", "{'officer':'full'}");
+    const msgpack_object *backends = whorl_map_get(&await(call)->msg.root, "backends");
+    const msgpack_object *finder = &backends->via.array.ptr[0];
+    ck_assert(whorl_str_is(whorl_map_get(finder, "name"), "finder"));
+    bool available = whorl_map_get(finder, "available")->via.boolean;
+    ck_assert_int_eq(whorl_map_get(finder, "retry_ms") == NULL, available);
+    return available;
+}
+
+START_TEST(a_backend_that_keeps_failing_is_cut_off_and_let_in_again)
+{
+    uint64_t call = 1;
+    char id[16];
+    ck_assert(finder_available(call++));
+    for (; call <= 4; call++) {
+        snprintf(id, sizeof id, "request-%d", (int)call);
+        ask(call, id, SAMPLE("odd")); /* a malformed answer: only the flow can tell */
+        assert_class(await(call), "finder", "unavailable", "malformed");
+    }
+    ck_assert(!finder_available(call++));
+    ask(call, "request-cut", SAMPLES("match", "none"));
+    assert_class(await(call), "finder", "unavailable", "cut off");
+    assert_class(&replies[call], "second", "no_match", ""); /* the others go on */
+    for (bool again = false; !again && call < REPLIES_MAX - 2;) {
+        uint64_t until = uv_hrtime() + UINT64_C(60000000);
+        while (uv_hrtime() < until) {
+            uv_run(&loop, UV_RUN_ONCE);
+        }
+        snprintf(id, sizeof id, "request-%d", (int)++call);
+        ask(call, id, SAMPLE("match"));
+        const msgpack_object *answer = answer_of(await(call), "finder");
+        again = whorl_str_is(whorl_map_get(answer, "class"), "match");
+    }
+    ck_assert(finder_available(call + 1));
+}
+END_TEST
+
 static void event_done(void *ctx, bool stored)
 {
     *(int *)ctx = stored ? 1 : -1;
@@ -662,12 +872,20 @@ int main(void)
     tcase_add_test(cases, without_a_durable_record_there_is_no_answer);
     tcase_add_test(cases, a_busy_sink_is_waited_for);
     tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);
+    tcase_add_test(cases, an_answer_that_goes_out_again_is_recorded_each_time);
+    tcase_add_test(cases, an_answer_does_not_go_out_again_without_its_record);
+    tcase_add_test(cases, an_error_that_is_repeated_discloses_nothing);
+    tcase_add_test(cases, capabilities_say_when_records_cannot_be_stored);
+    tcase_add_test(cases, every_record_holds_the_policy_s_hash);
     tcase_add_test(cases, too_many_joining_one_transaction_are_told_to_wait);
     tcase_add_test(cases, after_a_restart_a_repeat_searches_nothing_and_names_its_transaction);
     tcase_add_test(cases, a_call_in_flight_keeps_its_setup_through_a_reload);
     tcase_add_test(cases, a_draining_server_finishes_what_it_has_and_takes_nothing_new);
     tcase_add_test(cases, the_whole_deadline_bounds_the_searches);
     tcase_add_test(cases, capabilities_are_those_of_device_and_officer);
+    tcase_add_test(cases, an_officer_who_calls_too_often_is_told_when_to_come_again);
+    tcase_add_test(cases, when_every_search_is_full_the_request_is_told_to_come_again);
+    tcase_add_test(cases, a_backend_that_keeps_failing_is_cut_off_and_let_in_again);
     tcase_add_test(cases, events_of_the_server_are_recorded_with_both_configurations);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -292,6 +292,65 @@ START_TEST(more_calls_than_allowed_are_turned_away_at_once)
 }
 END_TEST
 
+static void fail_calls(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct seen seen = {0};
+        call_for("garbage bomb", 60000, &seen);
+        await(&seen);
+        ck_assert_int_eq(seen.end, BACKEND_MALFORMED);
+    }
+}
+
+START_TEST(a_backend_that_fails_in_a_row_is_cut_off_and_answers_again_when_it_is_well)
+{
+    struct backend_stats stats;
+    struct seen seen = {0}, off = {0};
+    uint64_t wait_ms = 0;
+    fail_calls(4);
+    call_for("answer", 60000, &seen);
+    await(&seen); /* one success, and the count begins anew */
+    fail_calls(4);
+    ck_assert(!backend_is_cut_off(backend, &wait_ms));
+    fail_calls(1);
+    ck_assert(backend_is_cut_off(backend, &wait_ms));
+    call_for("answer", 60000, &off);
+    ck_assert_uint_eq(off.ended, 1); /* at once */
+    ck_assert_int_eq(off.end, BACKEND_CUT_OFF);
+    ck_assert(logged("a backend is cut off"));
+    while (off.end == BACKEND_CUT_OFF) {
+        run_for(100);
+        off = (struct seen){0};
+        call_for("answer", 60000, &off);
+        await(&off);
+    }
+    ck_assert_int_eq(off.end, BACKEND_ANSWERED);
+    ck_assert(!backend_is_cut_off(backend, &wait_ms));
+    ck_assert(logged("a backend is let in again"));
+    backend_stats(backend, &stats);
+    ck_assert_uint_eq(stats.ends[BACKEND_MALFORMED], 9);
+    ck_assert_uint_eq(stats.ends[BACKEND_ANSWERED], 2);
+    ck_assert_uint_eq(stats.latency.count, 11);
+    ck_assert_uint_eq(stats.breaker_opened, 1);
+    ck_assert_uint_eq(stats.in_flight, 0);
+}
+END_TEST
+
+START_TEST(a_deadline_that_the_caller_shortened_does_not_cut_the_backend_off)
+{
+    struct seen seen[20] = {0};
+    uint64_t wait_ms = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        call_for("until cancelled", 5, &seen[i]);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        await(&seen[i]);
+        ck_assert_int_eq(seen[i].end, BACKEND_TIMED_OUT);
+    }
+    ck_assert(!backend_is_cut_off(backend, &wait_ms));
+}
+END_TEST
+
 START_TEST(no_call_is_lost_while_another_instance_takes_over)
 {
     struct seen seen = {0}, last = {0};
@@ -435,6 +494,64 @@ START_TEST(a_file_that_is_no_module_is_refused)
 }
 END_TEST
 
+/* Puts a copy of a module in the place of whatever file has that name. */
+static void put_module(const char *from, const char *path)
+{
+    static char bytes[8 << 20];
+    char other[300];
+    FILE *in = fopen(from, "r");
+    ck_assert_ptr_nonnull(in);
+    size_t len = fread(bytes, 1, sizeof bytes, in);
+    ck_assert_int_eq(fclose(in), 0);
+    snprintf(other, sizeof other, "%s.new", path);
+    FILE *out = fopen(other, "w");
+    ck_assert_ptr_nonnull(out);
+    ck_assert_uint_eq(fwrite(bytes, 1, len, out), len);
+    ck_assert_int_eq(fclose(out), 0);
+    ck_assert_int_eq(rename(other, path), 0);
+}
+
+START_TEST(a_file_put_in_a_modules_place_is_loaded_beside_it)
+{
+    struct conf_folder other;
+    char path[256];
+    conf_folder_make(&other);
+    snprintf(path, sizeof path, "%s/x.so", other.dir);
+    put_module(TEST_PLUGINS "/test-acts.so", path);
+    const struct whorl_plugin *first = module_load(path, &fault);
+    ck_assert_msg(first != NULL, "%s", fault.text);
+    ck_assert_uint_eq(first->role, WHORL_ROLE_SEARCH);
+    ck_assert_ptr_eq(module_load(path, &fault), first);
+    put_module(TEST_PLUGINS "/test-acts.so", path); /* the same again: it is known */
+    ck_assert_ptr_eq(module_load(path, &fault), first);
+    put_module(TEST_PLUGINS "/test-sink.so", path);
+    const struct whorl_plugin *second = module_load(path, &fault);
+    ck_assert_msg(second != NULL, "%s", fault.text);
+    ck_assert_uint_eq(second->role, WHORL_ROLE_SINK);
+    ck_assert_uint_eq(first->role, WHORL_ROLE_SEARCH); /* and is still there */
+    put_module(TEST_PLUGINS "/test-acts.so", path);
+    ck_assert_ptr_eq(module_load(path, &fault), first);
+    conf_folder_remove(&other);
+}
+END_TEST
+
+START_TEST(a_module_that_was_written_over_while_in_use_is_refused)
+{
+    struct conf_folder other;
+    char path[256];
+    conf_folder_make(&other);
+    snprintf(path, sizeof path, "%s/x.so", other.dir);
+    put_module(TEST_PLUGINS "/test-acts.so", path);
+    ck_assert_ptr_nonnull(module_load(path, &fault));
+    FILE *file = fopen(path, "a"); /* the end of the file is no code that runs */
+    fputc('x', file);
+    fclose(file);
+    ck_assert_ptr_null(module_load(path, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "was written over while it is in use"));
+    conf_folder_remove(&other);
+}
+END_TEST
+
 /* What holds wherever the plugin runs. */
 static TCase *make_case(const char *name, void (*before)(void))
 {
@@ -452,6 +569,9 @@ static TCase *make_case(const char *name, void (*before)(void))
     tcase_add_test(tests, a_cancelled_call_ends_at_once_and_its_plugin_hears_of_it);
     tcase_add_test(tests, plugins_may_wait_on_timers);
     tcase_add_test(tests, more_calls_than_allowed_are_turned_away_at_once);
+    tcase_add_test(tests,
+                   a_backend_that_fails_in_a_row_is_cut_off_and_answers_again_when_it_is_well);
+    tcase_add_test(tests, a_deadline_that_the_caller_shortened_does_not_cut_the_backend_off);
     tcase_add_test(tests, no_call_is_lost_while_another_instance_takes_over);
     tcase_add_test(tests, many_calls_in_any_order_each_end_once);
     tcase_add_test(tests, a_plugins_folder_is_its_own);
@@ -468,6 +588,8 @@ int main(void)
     tcase_add_loop_test(modules, a_broken_descriptor_is_refused_naming_the_field, 0,
                         sizeof refusals / sizeof refusals[0]);
     tcase_add_test(modules, a_file_that_is_no_module_is_refused);
+    tcase_add_test(modules, a_file_put_in_a_modules_place_is_loaded_beside_it);
+    tcase_add_test(modules, a_module_that_was_written_over_while_in_use_is_refused);
     suite_add_tcase(suite, modules);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

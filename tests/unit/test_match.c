@@ -93,6 +93,30 @@ static void same_bits(const struct match_ops *ops, const struct afis_template *t
     ck_assert_mem_eq(m[0].features, m[1].features, sizeof m[0].features);
 }
 
+static void same_descriptors(const struct describe_ops *ops, const struct afis_template *t)
+{
+    static struct afis_finger f[2];
+    ck_assert_int_eq(afis_finger_prepare(t, &f[0]), AFIS_OK);
+    f[1] = f[0];
+    memset(f[0].descriptor, 0, sizeof f[0].descriptor);
+    ops->describe(&f[0]);
+    ck_assert_mem_eq(f[0].descriptor, f[1].descriptor, sizeof f[0].descriptor);
+}
+
+START_TEST(every_variant_describes_with_the_same_bits)
+{
+    for (unsigned k = 0; k < 60; k++) {
+        const struct afis_template t = minutiae_template(900 + k, k + 5);
+        same_descriptors(&afis_describe_ops_portable, &t);
+#ifdef AFIS_HAVE_MATCH_KERNELS
+        if (afis_match_ops_best() == &afis_match_ops_avx512) {
+            same_descriptors(&afis_describe_ops_avx2, &t);
+        }
+#endif
+    }
+}
+END_TEST
+
 START_TEST(every_variant_of_the_kernel_returns_the_same_bits)
 {
     const struct match_ops *best = afis_match_ops_best();
@@ -212,6 +236,7 @@ int main(void)
     tcase_add_test(tests, a_finger_matches_itself_wherever_it_lies);
     tcase_add_test(tests, other_fingers_score_far_less_than_the_same);
     tcase_add_test(tests, scores_hardly_depend_on_which_is_the_probe);
+    tcase_add_test(tests, every_variant_describes_with_the_same_bits);
     tcase_add_test(tests, every_variant_of_the_kernel_returns_the_same_bits);
     tcase_add_test(tests, packed_and_template_give_the_same_score);
     tcase_add_test(tests, what_was_compared_before_leaves_no_trace_in_a_score);

@@ -477,7 +477,8 @@ END_TEST
 
 START_TEST(a_client_that_never_reads_is_dropped)
 {
-    server.conf.core.idle_timeout_s = 1;
+    server.conf.core.stall_timeout_s = 1;
+    server.conf.core.max_write_queue = 32u << 20;
     begin();
     client_take_little(&client);
     for (int i = 0; i < 100; i++) { /* 20 MB of answers: more than a socket takes */
@@ -491,10 +492,167 @@ START_TEST(a_client_that_never_reads_is_dropped)
 }
 END_TEST
 
+static void take_stats(struct server *at, void *arg)
+{
+    rpc_stats(at->rpc, arg);
+}
+
+static struct rpc_stats stats_now(void)
+{
+    struct rpc_stats stats;
+    server_do(&server, take_stats, &stats);
+    return stats;
+}
+
+START_TEST(calls_past_the_bound_of_all_connections_are_told_to_come_again)
+{
+    server.conf.core.max_calls = 3;
+    begin();
+    struct client other = client_connect(server_port(&server, "plain"));
+    for (int i = 0; i < 3; i++) {
+        client_send(i < 2 ? &client : &other, "\x94\x00\x07\xa4hold\x90", 9);
+    }
+    ck_assert_uint_eq(wait_for(&server.held_count, 3), 3);
+    client_send(&other, PING, PING_LEN);
+    ck_assert_uint_eq(client_count_results(&other, 1), 0);
+    ck_assert_uint_eq(stats_now().busy[RPC_BUSY_CALLS], 1);
+    server_do(&server, release_held, NULL);
+    ck_assert_uint_eq(client_count_results(&client, 2), 2);
+    ck_assert_uint_eq(client_count_results(&other, 1), 1);
+    client_ping(&other);
+    client_close(&other);
+    end();
+}
+END_TEST
+
+START_TEST(a_device_that_calls_too_often_is_told_to_wait_and_others_are_served)
+{
+    server.conf.core.device_rate = 0.001;
+    server.conf.core.device_burst = 20;
+    server.listeners[1] =
+        (struct conf_listener){.name = "other", .address = "127.0.0.1", .device = "another"};
+    server.conf.listener_count = 2;
+    begin();
+    struct client second = client_connect(server_port(&server, "plain"));
+    struct client other = client_connect(server_port(&server, "other"));
+    for (int i = 0; i < 15; i++) {
+        client_ping(&client);
+    }
+    for (int i = 0; i < 10; i++) {
+        client_send(&second, PING, PING_LEN);
+    }
+    ck_assert_uint_eq(client_count_results(&second, 10),
+                      5); /* the device's, not the connection's */
+    client_close(&second);
+    second = client_connect(server_port(&server, "plain"));
+    client_send(&second, PING, PING_LEN); /* and not forgotten with it */
+    ck_assert_uint_eq(client_count_results(&second, 1), 0);
+    client_ping(&other);
+    ck_assert_uint_eq(stats_now().busy[RPC_BUSY_DEVICE_RATE], 6);
+    client_close(&second);
+    client_close(&other);
+    end();
+}
+END_TEST
+
+START_TEST(a_device_has_no_more_connections_than_it_may)
+{
+    char got[256];
+    server.conf.core.max_connections_per_device = 2;
+    begin();
+    struct client second = client_connect(server_port(&server, "plain"));
+    client_ping(&client);
+    client_ping(&second);
+    struct client third = client_connect(server_port(&server, "plain"));
+    size_t len = client_read_all(&third, got, sizeof got);
+    ck_assert_uint_gt(len, 9);
+    ck_assert_mem_eq(got,
+                     "\x93\x02\xd9\x05"
+                     "error",
+                     9);
+    ck_assert_ptr_nonnull(memmem(got, len,
+                                 "\xa4"
+                                 "busy",
+                                 5));
+    ck_assert_ptr_nonnull(memmem(got, len, "retry_ms", 8));
+    client_close(&third);
+    client_close(&second);
+    wait_for(&server.gone, 1);
+    third = client_connect(server_port(&server, "plain"));
+    client_ping(&third);
+    ck_assert_uint_eq(server.gone, 1); /* what was never let in has not gone */
+    client_close(&third);
+    end();
+}
+END_TEST
+
+START_TEST(messages_that_wait_for_their_end_are_bounded_together)
+{
+    enum { HALVES = 6, HALF = 300 << 10 };
+    struct client halves[HALVES];
+    char *half = calloc(1, HALF), got[256];
+    unsigned refused = 0;
+    memcpy(half, "\x94\x00\x07\xa6params\x91\xc6\x00\x08\x00\x00", 16);
+    server.conf.core.max_buffered = 1u << 20;
+    begin();
+    for (int i = 0; i < HALVES; i++) {
+        halves[i] = client_connect(server_port(&server, "plain"));
+        client_send(&halves[i], half, HALF);
+    }
+    while (stats_now().busy[RPC_BUSY_BUFFERED] == 0) {
+        usleep(1000);
+    }
+    ck_assert_uint_le(stats_now().bytes_begun, 1u << 20);
+    client_ping(&client); /* whoever asks for little is served */
+    refused = (unsigned)stats_now().busy[RPC_BUSY_BUFFERED];
+    ck_assert_uint_lt(refused, HALVES);
+    unsigned told = 0;
+    for (int i = 0; i < HALVES; i++) {
+        struct pollfd poll_for = {halves[i].fd, POLLIN, 0};
+        if (poll(&poll_for, 1, 0) == 1) {
+            size_t len = client_read_all(&halves[i], got, sizeof got);
+            told += memmem(got, len, "retry_ms", 8) != NULL;
+        }
+        client_close(&halves[i]);
+    }
+    ck_assert_uint_gt(told, 0);
+    while (stats_now().connections > 1) {
+        usleep(1000);
+    }
+    ck_assert_uint_eq(stats_now().bytes_begun, 0);
+    ck_assert_uint_eq(stats_now().bytes_to_send, 0);
+    free(half);
+    end();
+}
+END_TEST
+
+START_TEST(what_waits_to_be_sent_is_counted_and_given_back)
+{
+    server.conf.core.max_write_queue = 32u << 20;
+    begin();
+    for (int i = 0; i < 100; i++) { /* 20 MB: more than the system takes */
+        client_send(&client,
+                    "\x94\x00\x07\xa3"
+                    "big\x91\xce\x00\x03\x0d\x40",
+                    13);
+    }
+    while (stats_now().bytes_to_send < 100000) {
+        usleep(1000);
+    }
+    ck_assert_uint_eq(client_count_results(&client, 100), 100);
+    while (stats_now().bytes_to_send > 0) {
+        usleep(1000);
+    }
+    ck_assert_uint_eq(stats_now().requests, 100);
+    end();
+}
+END_TEST
+
 START_TEST(silent_and_dawdling_clients_are_dropped)
 {
     char byte = 0;
     server.conf.core.idle_timeout_s = 1;
+    server.conf.core.message_timeout_s = 1;
     begin();
     struct client dawdler = client_connect(server_port(&server, "plain"));
     struct client waiting = client_connect(server_port(&server, "plain"));
@@ -690,6 +848,84 @@ START_TEST(listening_again_opens_keeps_and_closes)
 }
 END_TEST
 
+START_TEST(a_listener_may_change_its_address_and_keep_its_port)
+{
+    struct whorl_fault fault;
+    begin();
+    server.listeners[0].port = server_port(&server, "plain");
+    server.listeners[0].address = "127.0.0.2";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    server.listeners[0].address = "127.0.0.1";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    server.listeners[0].address = "::1";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    server.listeners[0].address = "127.0.0.1";
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    struct client again = client_connect(server_port(&server, "plain"));
+    client_ping(&again);
+    client_ping(&client);
+    client_close(&again);
+    end();
+}
+END_TEST
+
+/* A listening socket of somebody else, who has bound it to loopback. */
+static int listening_socket(uint16_t *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 10), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static void inherit(struct server *at, void *arg)
+{
+    const char *name = at->listeners[1].name;
+    ck_assert(rpc_inherit(at->rpc, *(int *)arg, name));
+    ck_assert(!rpc_inherit(at->rpc, STDIN_FILENO, name)); /* no listening socket */
+}
+
+START_TEST(a_socket_that_was_handed_over_is_used)
+{
+    struct whorl_fault fault;
+    uint16_t ports[3];
+    int fds[3];
+    begin();
+    for (int i = 0; i < 3; i++) {
+        fds[i] = listening_socket(&ports[i]);
+        server.listeners[1].name = i == 1 ? "named" : "some";
+        server_do(&server, inherit, &fds[i]);
+    }
+    struct client early = client_connect(ports[0]); /* waits in the socket's queue */
+    for (int i = 1; i < 3; i++) {
+        server.listeners[i] = server.listeners[0];
+        server.listeners[i].name = i == 1 ? "by-port" : "named";
+        server.listeners[i].port = i == 1 ? ports[0] : 0;
+    }
+    server.conf.listener_count = 3;
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+    ck_assert_uint_eq(server_port(&server, "by-port"), ports[0]);
+    ck_assert_uint_eq(server_port(&server, "named"), ports[1]);
+    client_ping(&early);
+    struct client late = client_connect(ports[1]);
+    client_ping(&late);
+    client_close(&early);
+    client_close(&late);
+    /* The one that nobody wanted is closed. */
+    struct client none = {socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(ports[2]),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    ck_assert_int_eq(connect(none.fd, (struct sockaddr *)&address, sizeof address), -1);
+    client_close(&none);
+    end();
+}
+END_TEST
+
 static void drain(struct server *at, void *arg)
 {
     (void)arg;
@@ -746,6 +982,11 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, connections_past_the_bound_are_closed_at_once);
     tcase_add_test(tc, a_client_that_does_not_read_is_held_back_and_every_call_is_answered);
     tcase_add_test(tc, a_client_that_never_reads_is_dropped);
+    tcase_add_test(tc, calls_past_the_bound_of_all_connections_are_told_to_come_again);
+    tcase_add_test(tc, a_device_that_calls_too_often_is_told_to_wait_and_others_are_served);
+    tcase_add_test(tc, a_device_has_no_more_connections_than_it_may);
+    tcase_add_test(tc, messages_that_wait_for_their_end_are_bounded_together);
+    tcase_add_test(tc, what_waits_to_be_sent_is_counted_and_given_back);
     tcase_add_test(tc, silent_and_dawdling_clients_are_dropped);
     tcase_add_test(tc, a_client_that_ends_its_side_gets_what_was_answered);
     tcase_add_test(tc, connections_that_are_reset_end_and_nothing_else_does);
@@ -754,6 +995,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, plain_tcp_is_refused_off_loopback);
     tcase_add_test(tc, ipv6_loopback_serves_too);
     tcase_add_test(tc, listening_again_opens_keeps_and_closes);
+    tcase_add_test(tc, a_listener_may_change_its_address_and_keep_its_port);
+    tcase_add_test(tc, a_socket_that_was_handed_over_is_used);
     tcase_add_test(tc, draining_closes_the_door_and_goes_on_with_those_inside);
     tcase_add_test(tc, closing_sends_what_is_queued_first);
 }

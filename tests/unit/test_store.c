@@ -176,6 +176,48 @@ START_TEST(a_file_that_is_no_store_is_refused)
 }
 END_TEST
 
+static off_t cut_file(off_t by)
+{
+    char path[96];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/data.mdb", dir);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_eq(truncate(path, st.st_size - by), 0);
+    return st.st_size;
+}
+
+START_TEST(a_file_that_was_cut_short_is_refused_and_ends_nobody)
+{
+    struct whorl_store *store = open_or_fail(WHORL_STORE_WRITE);
+    ck_assert(write_some(store, 0, 4, CHUNK, 0));
+    whorl_store_close(store);
+    off_t whole = cut_file(2 * CHUNK);
+    for (int mode = WHORL_STORE_READ; mode <= WHORL_STORE_WRITE; mode++) {
+        ck_assert_ptr_null(whorl_store_open(dir, (enum whorl_store_mode)mode, 4, KIND, 1, &fault));
+        ck_assert_ptr_nonnull(strstr(fault.text, "was cut short"));
+    }
+    ck_assert_int_eq(cut_file(0), whole - (off_t)(2 * CHUNK)); /* left as it was found */
+}
+END_TEST
+
+/* All that was written since the file was this short reads as zeros, which are no pages. */
+START_TEST(pages_missing_at_the_end_are_damage_and_no_crash)
+{
+    struct whorl_store *store = open_or_fail(WHORL_STORE_WRITE);
+    ck_assert(write_some(store, 0, 40, 100, 0));
+    whorl_store_close(store);
+    off_t whole = cut_file(4 * 4096);
+    store = whorl_store_open(dir, WHORL_STORE_WRITE, 4, KIND, 1, &fault);
+    if (store != NULL) {
+        MDB_dbi dbi;
+        ck_assert(!whorl_store_db(store, "things", MDB_INTEGERKEY, &dbi, &fault));
+        whorl_store_close(store);
+    }
+    ck_assert_str_ne(fault.text, "");
+    ck_assert_int_eq(cut_file(0), whole);
+}
+END_TEST
+
 START_TEST(another_programs_data_is_refused)
 {
     MDB_env *env;
@@ -491,6 +533,8 @@ int main(void)
     tcase_add_test(tests, reading_an_empty_folder_says_that_there_is_no_store);
     tcase_add_test(tests, another_kind_or_version_is_refused_and_both_are_named);
     tcase_add_test(tests, a_file_that_is_no_store_is_refused);
+    tcase_add_test(tests, a_file_that_was_cut_short_is_refused_and_ends_nobody);
+    tcase_add_test(tests, pages_missing_at_the_end_are_damage_and_no_crash);
     tcase_add_test(tests, another_programs_data_is_refused);
     tcase_add_test(tests, one_path_opened_twice_is_one_store);
     tcase_add_test(tests, database_handles_are_cached_counted_and_of_one_form);

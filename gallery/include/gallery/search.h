@@ -4,10 +4,18 @@
  *
  *     begin -> { step, step, ... on many threads } -> finish [-> again: steps, finish] -> result
  *
+ * Stages. First everyone in the gallery is ranked by the sieve (afis/sieve.h), which reads 192
+ * bytes a print, of all fingers together. Then those who rank highest are compared with the whole
+ * matcher (afis/match.h): a few at first, more as long as none of them is a match, a fixed share of
+ * the gallery in the end. In a small gallery everyone is compared. Only who was compared can be a
+ * candidate: the share is chosen so that hardly anyone is lost whom the matcher would have found
+ * (docs/scale.md has the figures). Nothing of the gallery is left out of the ranking, and the
+ * same gallery and probe always end in the same result, however many threads step.
+ *
  * Consistency. Steps read in short transactions of their own, so people may be added, replaced or
  * moved between them. finish therefore compares, in one last transaction, the version of every
  * block that was read with the one that is current: only if all agree is the result taken, and it
- * then is exactly that of the gallery as it stood in that transaction. Blocks that changed are
+ * then is that of the gallery as it stood in that transaction. Blocks that changed are
  * read again; after some rounds finish does so itself inside its transaction, so that a busy
  * writer cannot keep a search from ending.
  *
@@ -42,6 +50,7 @@ struct gallery_search_params {
      * threshold; 0 < match_fpir <= possible_fpir < 1. See afis_threshold. */
     double match_fpir, possible_fpir;
     size_t max_candidates;        /* 1..GALLERY_CANDIDATES_MAX */
+    bool thorough;                /* as deep as it goes, also after a match */
     int64_t now;                  /* Unix seconds: who has expired by then is not found */
     bool (*cancelled)(void *ctx); /* asked before each person, on any thread; may be NULL */
     void *ctx;
@@ -49,8 +58,26 @@ struct gallery_search_params {
 
 struct gallery_search;
 
-/* Reads the list of blocks. NULL with *fault. What step and finish read is the caller's gallery,
- * which must stay open. Any thread; a millisecond or less per million people. */
+/* Searches read an index that is made from the gallery: kept in a file beside it (gallery_index),
+ * and in memory for what has changed since. gallery_prepare brings it up to date; while a gallery
+ * is open, later changes are caught up with by gallery_search_begin, unless they are too many.
+ * false with *fault. Blocks: a second or two for each million people whom the file holds, some ten
+ * for others. Any thread. */
+bool gallery_prepare(struct gallery *gallery, struct whorl_fault *fault);
+
+/* The same in pieces of about 10 ms. *people of *of are done; *of 0: not known yet. */
+enum gallery_ready { GALLERY_READY, GALLERY_PREPARING, GALLERY_PREPARE_FAILED };
+enum gallery_ready gallery_prepare_step(struct gallery *gallery, uint64_t *people, uint64_t *of,
+                                        struct whorl_fault *fault);
+
+/* Prepares, then writes the index's file, durably and in one step for whoever reads it. Searches of
+ * this and other processes go on. Blocks. One process at a time. */
+bool gallery_index(struct gallery *gallery, struct whorl_fault *fault);
+
+/* Takes in what has changed. NULL with *fault, also when so much has that gallery_prepare must be
+ * called. What step and finish read is the caller's gallery,
+ * which must stay open. Any thread; a millisecond or less per million people where nothing has
+ * changed. */
 struct gallery_search *gallery_search_begin(struct gallery *gallery,
                                             const struct gallery_search_params *params,
                                             struct whorl_fault *fault);
@@ -90,11 +117,11 @@ struct gallery_result {
     float match_threshold, possible_threshold; /* dB, for the size of the gallery at begin */
     struct gallery_candidate candidates[GALLERY_CANDIDATES_MAX]; /* >= possible, best first */
     size_t candidate_count;
-    uint64_t above_possible, above_match; /* in all, also those past max_candidates */
+    uint64_t above_possible, above_match; /* of those compared, also those past max_candidates */
 };
 
 enum gallery_finish {
-    GALLERY_FINISH_AGAIN,     /* the gallery changed: step on, then finish again */
+    GALLERY_FINISH_AGAIN,     /* there is more to read: step on, then finish again */
     GALLERY_FINISH_DONE,      /* *result is filled in */
     GALLERY_FINISH_CANCELLED, /* params.cancelled said so */
     GALLERY_FINISH_FAILED     /* the store failed: *fault */

@@ -1,0 +1,28 @@
+/* What the files of the sieve share. */
+#ifndef AFIS_MATCH_SIEVE_H
+#define AFIS_MATCH_SIEVE_H
+
+#include "afis/sieve.h"
+
+#define SIEVE_LANES 32u /* probe minutiae that look for their nearest */
+
+struct afis_sieve {
+    uint64_t lane[SIEVE_LANES]; /* unused lanes repeat a used one, and count nothing */
+    uint32_t used;              /* a bit for each lane */
+    uint32_t reserved[15];
+    int16_t worth[64]; /* of a distance; 63 stands for 63 and 64 */
+};
+
+typedef void sieve_scan(const struct afis_sieve *sieve, const uint64_t *words, size_t prints,
+                        int16_t *scores);
+
+/* sieve_scan.c, compiled once per instruction set */
+sieve_scan afis_sieve_scan_portable;
+#ifdef AFIS_HAVE_MATCH_KERNELS
+sieve_scan afis_sieve_scan_avx2, afis_sieve_scan_avx512;
+#endif
+
+/* The fastest that this processor runs. */
+sieve_scan *afis_sieve_scan_best(void);
+
+#endif

@@ -1,0 +1,168 @@
+/* whorl synth templates: a gallery of made-up people, by the million. */
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "common.h"
+#include "synth_fill.h"
+
+#define THREADS_MAX 16u
+
+enum { OPT_PEOPLE = 0x100, OPT_FINGERS, OPT_SEED, OPT_SENSOR, OPT_THREADS, OPT_OUTPUT = 'o' };
+
+static const struct argp_option options[] = {
+    {"people", OPT_PEOPLE, "N", 0, "how many people the gallery is to hold", 0},
+    {"fingers", OPT_FINGERS, "N[-M]", 0,
+     "fingers of each person, 1 to 10, index fingers first (default 2); 2-10: that many", 0},
+    {"seed", OPT_SEED, "S", 0, "whole number that everything follows from (default 1)", 0},
+    {"sensor", OPT_SENSOR, "KIND", 0,
+     "what the prints were taken with: mixed (default), optical, optical-tall, capacitive or "
+     "rendered",
+     0},
+    {"threads", OPT_THREADS, "N", 0, "that make people (default: one a processor)", 0},
+    {"output", OPT_OUTPUT, "DIR", 0, "the gallery's directory; made if it is missing", 0},
+    {0}};
+
+struct settings {
+    struct synth_fill fill;
+    const char *directory;
+    bool terminal;
+    struct timespec told;
+};
+
+static uint64_t parse_number(struct argp_state *state, const char *name, const char *text,
+                             uint64_t least, uint64_t most, char **end)
+{
+    errno = 0;
+    unsigned long long value = strtoull(text, end, 10);
+    if (text[0] < '0' || text[0] > '9' || errno != 0 || value < least || value > most) {
+        argp_error(state,
+                   "--%s: expected a whole number from %" PRIu64 " to %" PRIu64 ", found \"%s\"",
+                   name, least, most, text);
+    }
+    return value;
+}
+
+static uint64_t parse_whole(struct argp_state *state, const char *name, const char *text,
+                            uint64_t least, uint64_t most)
+{
+    char *end;
+    uint64_t value = parse_number(state, name, text, least, most, &end);
+    if (*end != '\0') {
+        argp_error(state, "--%s: expected a whole number, found \"%s\"", name, text);
+    }
+    return value;
+}
+
+static void parse_fingers(struct argp_state *state, const char *text, struct synth_population *to)
+{
+    char *end;
+    to->fingers_least = (unsigned)parse_number(state, "fingers", text, 1, SYNTH_FINGERS, &end);
+    to->fingers_most = to->fingers_least;
+    if (*end == '-') {
+        to->fingers_most = (unsigned)parse_number(state, "fingers", end + 1, to->fingers_least,
+                                                  SYNTH_FINGERS, &end);
+    }
+    if (*end != '\0') {
+        argp_error(state, "--fingers: expected N or N-M, found \"%s\"", text);
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct settings *s = state->input;
+    switch (key) {
+    case OPT_PEOPLE:
+        s->fill.people = (uint32_t)parse_whole(state, "people", arg, 1, SYNTH_PEOPLE_MAX);
+        return 0;
+    case OPT_FINGERS:
+        parse_fingers(state, arg, &s->fill.population);
+        return 0;
+    case OPT_SEED:
+        s->fill.population.seed = parse_whole(state, "seed", arg, 0, UINT64_MAX);
+        return 0;
+    case OPT_SENSOR:
+        if (!synth_sensor_named(arg, &s->fill.population)) {
+            argp_error(state, "--sensor: there is none called \"%s\"", arg);
+        }
+        return 0;
+    case OPT_THREADS:
+        s->fill.threads = (unsigned)parse_whole(state, "threads", arg, 1, THREADS_MAX);
+        return 0;
+    case OPT_OUTPUT:
+        s->directory = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (s->directory == NULL || s->directory[0] == '\0' || s->fill.people == 0) {
+            argp_error(state, s->fill.people == 0 ? "--people is missing" : "--output is missing");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void show(void *ctx, uint32_t people)
+{
+    struct settings *s = ctx;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - s->told.tv_sec < (s->terminal ? 1 : 10)) {
+        return;
+    }
+    s->told = now;
+    fprintf(stderr, "%s%" PRIu32 " of %" PRIu32 " people (%.1f %%)%s", s->terminal ? "\r" : "",
+            people, s->fill.people, 100.0 * people / s->fill.people, s->terminal ? "" : "\n");
+}
+
+static unsigned processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > (long)THREADS_MAX ? THREADS_MAX : (unsigned)n;
+}
+
+int cmd_synth_templates(int argc, char **argv)
+{
+    static const struct argp parser = {
+        options,
+        parse,
+        NULL,
+        "Fills a gallery with made-up people: minutiae templates from a statistical model fitted "
+        "to real prints.\vThe same seed gives the same people, and person k is the same however "
+        "many are made. A run that was broken off, or a gallery that is to grow, goes on where it "
+        "ended. Each person is marked as synthetic: they are nobody's prints.",
+        NULL,
+        NULL,
+        NULL};
+    struct settings s = {
+        .fill = {.population = {.seed = 1, .fingers_least = 2, .fingers_most = 2, .mixed = true},
+                 .threads = processors()},
+        .terminal = isatty(STDERR_FILENO) != 0};
+    argp_err_exit_status = EXIT_USAGE;
+    if (argp_parse(&parser, argc, argv, 0, NULL, &s) != 0) {
+        return EXIT_USAGE;
+    }
+    struct whorl_fault fault = {{0}, {0}};
+    struct gallery *gallery = gallery_open(s.directory, WHORL_STORE_WRITE, &fault);
+    if (gallery == NULL) {
+        return print_fault(&fault);
+    }
+    uint32_t added;
+    s.fill.progress = show;
+    s.fill.ctx = &s;
+    bool ok = synth_fill(gallery, &s.fill, &added, &fault);
+    gallery_close(gallery);
+    if (s.terminal) {
+        fputc('\n', stderr);
+    }
+    if (!ok) {
+        return print_fault(&fault);
+    }
+    printf("%" PRIu32 " people added\n", added);
+    return EXIT_DONE;
+}

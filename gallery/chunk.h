@@ -1,0 +1,53 @@
+/* A chunk: what the first stage of a search reads of one block. Made from the block and nothing
+ * else, so it can be made again at any time; kept in memory or in a segment (gallery/segment.h).
+ *
+ *     header   number, people, stamp, block's checksum, prints, size, checksum, groups    64 bytes
+ *     words    192 bytes a print (afis/sieve.h)
+ *     prints   person u16, place in the block u16, of each print
+ *     people   expires i64 of each person, then place of the entry in the block u16 of each
+ *
+ * Little-endian; the size is a multiple of 64. Prints are grouped by position, 0 to 10: a search of
+ * known fingers reads their groups alone. People and prints are numbered as they lie in the block.
+ */
+#ifndef GALLERY_CHUNK_H
+#define GALLERY_CHUNK_H
+
+#include "afis/sieve.h"
+#include "block.h"
+
+#define CHUNK_HEADER 64u
+#define CHUNK_PRINT (AFIS_SIEVE_WORDS * 8u)
+#define CHUNK_POSITIONS 11u
+
+/* A chunk's parts; pointers into its bytes. */
+struct chunk {
+    uint32_t number; /* of the block */
+    uint64_t stamp;  /* ... and its version */
+    uint32_t block_checksum;
+    uint32_t people, prints, size;
+    uint16_t first[CHUNK_POSITIONS + 1]; /* first[p]..first[p + 1]: the prints of position p */
+    const uint64_t *words;
+    const uint8_t *print_rows, *expiries, *entries;
+};
+
+/* How many bytes a chunk of so many people and prints has. */
+uint32_t chunk_size(uint32_t people, uint32_t prints);
+
+/* Makes the chunk of a block that block_open passed, in memory from aligned_alloc(64) that the
+ * caller frees. NULL with *why (static text) when an entry or a template is damaged, or when memory
+ * is short. */
+uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const char **why);
+
+/* Reads the parts of a chunk of which nothing is known but that `room` bytes can be read, 64-byte
+ * aligned. Header and lengths are verified, with `deep` the checksum and every reference. *why:
+ * what is wrong, static text. */
+bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chunk,
+                const char **why);
+
+/* Of print row i: whose it is, and where its packed template begins in the block. */
+uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i);
+/* Of a person: seconds from 1970, 0 = never; where the entry begins in the block. */
+int64_t chunk_expires(const struct chunk *chunk, uint32_t person);
+uint32_t chunk_entry(const struct chunk *chunk, uint32_t person);
+
+#endif

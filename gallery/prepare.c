@@ -1,0 +1,56 @@
+/* Making a gallery ready to be searched. */
+#include "gallery/search.h"
+#include "view.h"
+#include "whorl/msg.h"
+
+bool gallery_prepare(struct gallery *gallery, struct whorl_fault *fault)
+{
+    enum gallery_ready ready;
+    uint64_t people, of;
+    do {
+        ready = gallery_prepare_step(gallery, &people, &of, fault);
+    } while (ready == GALLERY_PREPARING);
+    return ready == GALLERY_READY;
+}
+
+enum gallery_ready gallery_prepare_step(struct gallery *gallery, uint64_t *people, uint64_t *of,
+                                        struct whorl_fault *fault)
+{
+    return view_prepare(gallery, people, of, fault);
+}
+
+static bool write_segment(const struct gallery *gallery, const struct view *view,
+                          struct whorl_fault *fault)
+{
+    struct segment_writer *writer = segment_begin(gallery->dir, fault);
+    bool ok = writer != NULL;
+    for (size_t i = 0; ok && i < view->count; i++) {
+        struct chunk chunk;
+        const char *why;
+        if (view->chunks[i].bytes &&
+            chunk_open(view->chunks[i].bytes, SIZE_MAX, false, &chunk, &why)) {
+            ok = segment_add(writer, view->chunks[i].bytes, chunk.size, fault);
+        }
+    }
+    if (writer && !ok) {
+        segment_abandon(writer);
+    }
+    return ok && segment_end(writer, fault);
+}
+
+bool gallery_index(struct gallery *gallery, struct whorl_fault *fault)
+{
+    size_t pending;
+    if (!gallery_prepare(gallery, fault)) {
+        return false;
+    }
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    if (!txn) {
+        return false;
+    }
+    struct view *view = view_get(gallery, txn, SIZE_MAX, &pending, fault);
+    whorl_store_done(gallery->store, txn);
+    bool ok = view && write_segment(gallery, view, fault);
+    view_unref(view);
+    return ok;
+}

@@ -1,0 +1,73 @@
+/* A search under way: shared by search.c and search_read.c. */
+#ifndef GALLERY_SEARCH_STATE_H
+#define GALLERY_SEARCH_STATE_H
+
+#include <pthread.h>
+
+#include "afis/sieve.h"
+#include "gallery/search.h"
+#include "score.h"
+#include "view.h"
+
+#define HITS_MAX 4096u     /* candidates remembered; beyond it the lower half is only counted */
+#define RANK_NOBODY 0u     /* expired, or without a print to compare */
+#define RANK_ALL 1u        /* at or above it is everybody else */
+#define RANK_NONE 65536u   /* above every rank */
+#define RANK_NEUTRAL 8192u /* no evidence either way */
+
+/* What the search knows of a chunk. */
+struct chunk_state {
+    bool ranked;   /* its people have ranks */
+    uint32_t down; /* who ranks here or higher has been compared */
+    uint32_t comparable, above_possible, above_match; /* people; the last two of those compared */
+    const char *why;                                  /* could not be read */
+};
+
+struct hit {
+    float score;
+    uint32_t block;
+    uint8_t id_len;
+    char id[GALLERY_ID_MAX];
+};
+
+struct gallery_search {
+    struct gallery *gallery;
+    struct gallery_search_params params;
+    struct score_probe probe;
+    uint8_t *sieves; /* one of each impression, in secret memory */
+    float match_threshold, possible_threshold;
+    unsigned round;
+    bool comparing; /* ranks are complete; else they are being made */
+    unsigned depth;
+    uint32_t cut; /* comparing: whoever ranks here or higher */
+
+    struct view *view;
+    struct chunk_state *states; /* of the view's chunks */
+    uint16_t *ranks;            /* of the view's people */
+
+    pthread_mutex_t mutex; /* guards all below while threads step, and states when they end */
+    size_t next;           /* the chunk to be claimed next */
+    uint64_t people_read;
+    struct hit *hits;
+    size_t hit_count;
+    bool failed;
+    struct whorl_fault fault; /* of `failed` */
+};
+
+/* --- search_read.c --- */
+
+bool search_make_sieves(struct gallery_search *search);
+void search_free_sieves(struct gallery_search *search);
+
+/* Whether a chunk is ranked and compared as far as the search now wants. */
+bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state);
+
+/* Reads chunks within txn until `until` (nanoseconds; 0 = to the end). */
+enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *scratch,
+                              int64_t until);
+int64_t search_now_ns(void);
+
+/* Best first. */
+void search_sort_hits(struct gallery_search *search);
+
+#endif

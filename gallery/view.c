@@ -1,0 +1,394 @@
+#include "view.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "whorl/msg.h"
+
+#define VERIFY_CHUNKS 150u  /* at a time: about 10 ms */
+#define PREPARE_BLOCKS 100u /* likewise */
+#define NO_STAMP UINT64_MAX /* of a view that mixes transactions */
+
+struct view_own {
+    atomic_uint refs;
+    uint8_t *bytes;
+};
+
+struct view_keeper {
+    pthread_mutex_t mutex;   /* guards all below */
+    struct view *newest;     /* NULL: none yet */
+    struct segment *segment; /* wholly verified */
+    struct segment *opening; /* being verified */
+    bool segment_sought;     /* whether one was looked for */
+    struct view *draft;      /* being read by view_prepare */
+    size_t draft_at;
+    uint64_t draft_people; /* ready in it */
+};
+
+/* ------------------------------------------------------------------ lifetimes */
+
+static void own_unref(struct view_own *own)
+{
+    if (own && atomic_fetch_sub(&own->refs, 1) == 1) {
+        free(own->bytes);
+        free(own);
+    }
+}
+
+struct view *view_ref(struct view *view)
+{
+    atomic_fetch_add(&view->refs, 1);
+    return view;
+}
+
+void view_unref(struct view *view)
+{
+    if (!view || atomic_fetch_sub(&view->refs, 1) != 1) {
+        return;
+    }
+    for (size_t i = 0; i < view->count; i++) {
+        own_unref(view->chunks[i].own);
+    }
+    segment_unref(view->segment);
+    free(view);
+}
+
+struct view_keeper *view_keeper_new(void)
+{
+    struct view_keeper *keeper = calloc(1, sizeof *keeper);
+    if (keeper) {
+        pthread_mutex_init(&keeper->mutex, NULL);
+    }
+    return keeper;
+}
+
+void view_keeper_free(struct view_keeper *keeper)
+{
+    if (!keeper) {
+        return;
+    }
+    view_unref(keeper->newest);
+    view_unref(keeper->draft);
+    segment_unref(keeper->segment);
+    segment_unref(keeper->opening);
+    pthread_mutex_destroy(&keeper->mutex);
+    free(keeper);
+}
+
+/* ------------------------------------------------------------------ listing */
+
+static bool same_version(const struct view_chunk *chunk, uint64_t stamp, uint32_t checksum)
+{
+    return chunk->stamp == stamp &&
+           (checksum == 0 || chunk->checksum == 0 || chunk->checksum == checksum);
+}
+
+/* Takes the chunk of that version from the newest view. `at` walks along it. What lies in a segment
+ * that is not `segment` is not taken: the new view would not keep it mapped. */
+static bool take_known(const struct view *known, size_t *at, const struct segment *segment,
+                       struct view_chunk *to)
+{
+    while (known && *at < known->count && known->chunks[*at].number < to->number) {
+        (*at)++;
+    }
+    if (!known || *at == known->count) {
+        return false;
+    }
+    const struct view_chunk *chunk = &known->chunks[*at];
+    if (chunk->number != to->number || !same_version(chunk, to->stamp, to->checksum) ||
+        (!chunk->bytes && !chunk->why) ||
+        (chunk->bytes && !chunk->own && known->segment != segment)) {
+        return false;
+    }
+    to->bytes = chunk->bytes;
+    to->why = chunk->why;
+    to->own = chunk->own;
+    if (to->own) {
+        atomic_fetch_add(&to->own->refs, 1);
+    }
+    return true;
+}
+
+/* The same from the segment. */
+static bool take_stored(const struct segment *segment, uint32_t *at, struct view_chunk *to)
+{
+    struct chunk chunk = {0};
+    const char *why;
+    while (segment && *at < segment->count &&
+           chunk_open(segment->bytes + segment->offset[*at], segment->len - segment->offset[*at],
+                      false, &chunk, &why) &&
+           chunk.number < to->number) {
+        (*at)++;
+    }
+    if (!segment || *at == segment->count || chunk.number != to->number ||
+        chunk.people != to->people || chunk.stamp != to->stamp ||
+        (to->checksum != 0 && chunk.block_checksum != to->checksum)) {
+        return false;
+    }
+    to->bytes = segment->bytes + segment->offset[*at];
+    return true;
+}
+
+/* Fills the view with what the index lists; *pending: chunks that neither the newest view nor the
+ * segment has. */
+static int list_into(const struct gallery *gallery, MDB_txn *txn, const struct view *known,
+                     struct view *view, size_t room, size_t *pending)
+{
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    size_t at_known = 0;
+    uint32_t at_stored = 0;
+    int rc = mdb_cursor_open(txn, gallery->index, &cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    for (; view->count < room; view->count++) {
+        struct index_entry entry;
+        struct view_chunk *chunk = &view->chunks[view->count];
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        if (rc == 0) {
+            rc = index_decode(&key, &value, &entry);
+        }
+        if (rc != 0) {
+            break;
+        }
+        *chunk = (struct view_chunk){.number = entry.number,
+                                     .people = entry.people,
+                                     .stamp = entry.stamp,
+                                     .checksum = entry.checksum,
+                                     .before = view->people};
+        view->people += entry.people;
+        *pending += !take_known(known, &at_known, view->segment, chunk) &&
+                    !take_stored(view->segment, &at_stored, chunk);
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* The view of txn, with gaps where chunks have yet to be made. NULL with *fault. */
+static struct view *list_view(const struct gallery *gallery, MDB_txn *txn, uint64_t stamp,
+                              size_t *pending, struct whorl_fault *fault)
+{
+    struct view_keeper *keeper = gallery->keeper;
+    MDB_stat stat;
+    int rc = mdb_stat(txn, gallery->index, &stat);
+    struct view *view = NULL;
+    if (rc == 0) {
+        view = calloc(1, sizeof *view + stat.ms_entries * sizeof *view->chunks);
+        if (!view) {
+            whorl_fail(fault, "", "out of memory");
+            return NULL;
+        }
+        atomic_init(&view->refs, 1);
+        view->stamp = stamp;
+        view->segment = keeper->segment ? segment_ref(keeper->segment) : NULL;
+        rc = list_into(gallery, txn, keeper->newest, view, stat.ms_entries, pending);
+    }
+    if (rc != 0) {
+        view_unref(view);
+        whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
+        return NULL;
+    }
+    return view;
+}
+
+/* ------------------------------------------------------------------ reading blocks */
+
+/* Makes the chunk of a block as txn has it. A block that is gone or of another version leaves the
+ * gap: the view is then no view of txn, and the next listing sees to it. */
+static void read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_chunk *chunk)
+{
+    const uint8_t *bytes;
+    struct block_info info;
+    const char *why;
+    MDB_val key = {sizeof chunk->number, &chunk->number}, value;
+    struct index_entry entry;
+    int rc = mdb_get(txn, gallery->index, &key, &value);
+    if (rc == 0) {
+        rc = index_decode(&key, &value, &entry);
+    }
+    if (rc != 0 || entry.stamp != chunk->stamp) {
+        return;
+    }
+    rc = block_read(gallery, txn, chunk->number, &bytes, &info, &why);
+    if (rc == 0 && (info.stamp != entry.stamp || info.people != entry.people)) {
+        why = "is of another version than the index says";
+    } else if (rc != 0 && !why) {
+        why = mdb_strerror(rc);
+    }
+    uint8_t *made = why ? NULL : chunk_make(bytes, &info, &why);
+    struct view_own *own = made ? calloc(1, sizeof *own) : NULL;
+    if (!own) {
+        free(made);
+        chunk->why = why ? why : "cannot be indexed: out of memory";
+        return;
+    }
+    atomic_init(&own->refs, 1);
+    own->bytes = made;
+    chunk->own = own;
+    chunk->bytes = made;
+}
+
+static bool is_gap(const struct view_chunk *chunk)
+{
+    return !chunk->bytes && !chunk->why;
+}
+
+/* ------------------------------------------------------------------ the newest view */
+
+/* With the mutex held. */
+static struct view *get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t *pending,
+                        struct whorl_fault *fault)
+{
+    struct view_keeper *keeper = gallery->keeper;
+    struct meta meta;
+    int rc = meta_read(gallery, txn, &meta);
+    if (rc != 0) {
+        whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
+        return NULL;
+    }
+    if (keeper->newest && keeper->newest->stamp == meta.stamp) {
+        return view_ref(keeper->newest);
+    }
+    struct view *view = list_view(gallery, txn, meta.stamp, pending, fault);
+    if (!view) {
+        return NULL;
+    }
+    if (*pending > most) {
+        view_unref(view);
+        return NULL;
+    }
+    for (size_t i = 0; i < view->count; i++) {
+        if (is_gap(&view->chunks[i])) {
+            read_chunk(gallery, txn, &view->chunks[i]);
+        }
+    }
+    *pending = 0;
+    if (!keeper->newest || keeper->newest->stamp == NO_STAMP ||
+        keeper->newest->stamp < view->stamp) {
+        view_unref(keeper->newest);
+        keeper->newest = view_ref(view);
+    }
+    return view;
+}
+
+struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t *pending,
+                      struct whorl_fault *fault)
+{
+    *pending = 0;
+    pthread_mutex_lock(&gallery->keeper->mutex);
+    struct view *view = get(gallery, txn, most, pending, fault);
+    pthread_mutex_unlock(&gallery->keeper->mutex);
+    return view;
+}
+
+/* ------------------------------------------------------------------ preparing */
+
+/* Goes on verifying the segment. false: there is none, or it is done. */
+static bool verify_segment(struct gallery *gallery, struct whorl_fault *fault)
+{
+    struct view_keeper *keeper = gallery->keeper;
+    bool missing;
+    if (!keeper->opening && keeper->segment_sought &&
+        !segment_replaced(keeper->segment, gallery->dir)) {
+        return false;
+    }
+    if (!keeper->opening) {
+        keeper->segment_sought = true;
+        keeper->opening = segment_open(gallery->dir, &missing, fault);
+        if (!keeper->opening) {
+            return false; /* missing or damaged: chunks are made from blocks */
+        }
+    }
+    if (!segment_verify(keeper->opening, VERIFY_CHUNKS, fault)) {
+        segment_unref(keeper->opening);
+        keeper->opening = NULL;
+        return false;
+    }
+    if (keeper->opening->verified == keeper->opening->count) {
+        segment_unref(keeper->segment);
+        keeper->segment = keeper->opening;
+        keeper->opening = NULL;
+    }
+    return true;
+}
+
+/* Reads some blocks of the draft; done with it, it becomes what later listings share. */
+static void read_draft(const struct gallery *gallery, MDB_txn *txn)
+{
+    struct view_keeper *keeper = gallery->keeper;
+    struct view *draft = keeper->draft;
+    for (size_t blocks = 0; keeper->draft_at < draft->count && blocks < PREPARE_BLOCKS;
+         keeper->draft_at++) {
+        struct view_chunk *chunk = &draft->chunks[keeper->draft_at];
+        if (is_gap(chunk)) {
+            read_chunk(gallery, txn, chunk);
+            blocks++;
+        }
+        keeper->draft_people += chunk->people;
+    }
+    if (keeper->draft_at == draft->count) {
+        view_unref(keeper->newest);
+        draft->stamp = NO_STAMP;
+        keeper->newest = draft;
+        keeper->draft = NULL;
+    }
+}
+
+/* With the mutex held. */
+static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_t *people,
+                                  uint64_t *of, struct whorl_fault *fault)
+{
+    struct view_keeper *keeper = gallery->keeper;
+    struct whorl_fault damaged;
+    size_t pending = 0;
+    if (!keeper->draft && verify_segment(gallery, &damaged)) {
+        return GALLERY_PREPARING;
+    }
+    if (!keeper->draft) {
+        struct view *view = get(gallery, txn, PREPARE_BLOCKS, &pending, fault);
+        if (view) {
+            *people = *of = view->people;
+            view_unref(view);
+            return GALLERY_READY;
+        }
+        if (pending == 0) {
+            return GALLERY_PREPARE_FAILED;
+        }
+        keeper->draft = list_view(gallery, txn, NO_STAMP, &pending, fault);
+        keeper->draft_at = 0;
+        keeper->draft_people = 0;
+    }
+    if (!keeper->draft) {
+        return GALLERY_PREPARE_FAILED;
+    }
+    *of = keeper->draft->people;
+    read_draft(gallery, txn);
+    *people = keeper->draft_people;
+    return GALLERY_PREPARING;
+}
+
+enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint64_t *of,
+                                struct whorl_fault *fault)
+{
+    *people = *of = 0;
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    if (!txn) {
+        return GALLERY_PREPARE_FAILED;
+    }
+    pthread_mutex_lock(&gallery->keeper->mutex);
+    enum gallery_ready ready = prepare(gallery, txn, people, of, fault);
+    pthread_mutex_unlock(&gallery->keeper->mutex);
+    whorl_store_done(gallery->store, txn);
+    return ready;
+}
+
+void view_progress(struct gallery *gallery, uint64_t *people, uint64_t *of)
+{
+    struct view_keeper *keeper = gallery->keeper;
+    pthread_mutex_lock(&keeper->mutex);
+    *people = keeper->draft_people;
+    *of = keeper->draft ? keeper->draft->people : 0;
+    pthread_mutex_unlock(&keeper->mutex);
+}

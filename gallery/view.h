@@ -1,0 +1,55 @@
+/* What searches read: the chunks of every block as the gallery stood in one transaction.
+ *
+ * A view never changes; the next one shares the chunks of all blocks that did not. They come from
+ * the segment where it has that version of the block, and are else made from the block and kept in
+ * memory. The keeper holds the newest view of a gallery that is open. */
+#ifndef GALLERY_VIEW_H
+#define GALLERY_VIEW_H
+
+#include "gallery/search.h"
+#include "segment.h"
+#include "store.h"
+
+/* A chunk in memory, shared by views. */
+struct view_own;
+
+struct view_chunk {
+    uint32_t number;
+    uint32_t people;
+    uint64_t stamp;
+    uint32_t checksum;
+    uint64_t before;      /* people in the chunks before this one */
+    const uint8_t *bytes; /* NULL: the block is damaged ... */
+    const char *why;      /* ... in this way; NULL: not read yet */
+    struct view_own *own; /* NULL: in the segment */
+};
+
+struct view {
+    atomic_uint refs;
+    uint64_t stamp; /* of the transaction */
+    uint64_t people;
+    struct segment *segment;
+    size_t count;
+    struct view_chunk chunks[]; /* by number */
+};
+
+struct view_keeper *view_keeper_new(void);
+void view_keeper_free(struct view_keeper *keeper);
+
+/* The view of the gallery as it stands in txn. At most `most` blocks are read for it: if more are
+ * needed, NULL with *pending > 0, and view_prepare has to be called. NULL with *pending 0: *fault.
+ * Any thread. Release with view_unref. */
+struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t *pending,
+                      struct whorl_fault *fault);
+struct view *view_ref(struct view *view);
+void view_unref(struct view *view); /* NULL is allowed */
+
+/* How much of the gallery is ready to be searched: about 10 ms of work towards all of it, first of
+ * verifying the segment, then of reading blocks. *of: 0 when that is not known yet. */
+enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint64_t *of,
+                                struct whorl_fault *fault);
+
+/* How far view_prepare is. *of 0: not known yet. */
+void view_progress(struct gallery *gallery, uint64_t *people, uint64_t *of);
+
+#endif
