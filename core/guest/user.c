@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,17 @@ static bool give_data(const char *data_dir, uid_t uid, gid_t gid)
     new_owner = uid;
     new_group = gid;
     return nftw(data_dir, give, 16, FTW_PHYS | FTW_MOUNT) == 0;
+}
+
+/* Others may pass through the server's data directory to what is theirs; they still can't list it.
+ */
+static bool let_through(const char *data_dir)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int len = snprintf(path, sizeof path, "%s/..", data_dir);
+    return len > 0 && (size_t)len < sizeof path && stat(path, &st) == 0 &&
+           ((st.st_mode & S_IXOTH) != 0 || chmod(path, (st.st_mode & 07777) | S_IXOTH) == 0);
 }
 
 static bool can_open(const char *path, int flags)
@@ -80,8 +92,9 @@ bool sandbox_become(const struct sandbox *sandbox, struct whorl_fault *fault)
         (void)drop_capabilities(); /* there are none, unless somebody gave the server some */
         return true;
     }
-    if (uid != 0 && (!data || give_data(data_dir, uid, gid)) && can_reach(sandbox, uid, gid) &&
-        setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0) {
+    if (uid != 0 && (!data || (give_data(data_dir, uid, gid) && let_through(data_dir))) &&
+        can_reach(sandbox, uid, gid) && setresgid(gid, gid, gid) == 0 &&
+        setresuid(uid, uid, uid) == 0) {
         return true;
     }
     if (setegid(0) != 0 || (data && !give_data(data_dir, 0, 0)) || !drop_capabilities()) {

@@ -17,8 +17,8 @@ enum {
     GRACE_MS = 5000,      /* to complete a call that was given up */
     STOP_MS = 10000,      /* to stop */
     WATCH_MS = 1000,      /* between two looks at what it uses */
-    IDLE_LOOKS_MAX = 60,  /* looks in a row that find it busy with nothing */
-    IDLE_PERCENT = 20,    /* of a processor: busy */
+    IDLE_MS = 60000,      /* without a call, in which it may work on its own for */
+    IDLE_WORK_MS = 6000,  /* so long, in all */
     LOGS_MAX = 200,       /* lines between two looks */
     NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls */
     LOG_TEXT_MAX = 1000,
@@ -55,8 +55,8 @@ struct isolate {
     unsigned open; /* handles, and processes that are not reaped */
     uint64_t last_id;
     uint32_t first_free, held_count;
-    unsigned logs, noise, idle_looks;
-    uint64_t time_used;
+    unsigned logs, noise;
+    uint64_t idle_id, idle_since, idle_used; /* last_id, loop's time, processor time at a look */
     struct held held[];
 };
 
@@ -432,19 +432,30 @@ static void on_control(uv_poll_t *poll, int status, int events)
 
 /* What it uses */
 
+/* Whether it has worked too much in a minute in which it had no call. */
+static bool works_unasked(struct isolate *isolate)
+{
+    uint64_t now = uv_now(isolate->loop);
+    uint64_t used = process_time(isolate->watched->process);
+    bool asked = isolate->held_count > 0 || isolate->last_id != isolate->idle_id;
+    bool over = now - isolate->idle_since >= IDLE_MS;
+    bool too_much = !asked && over && used > isolate->idle_used &&
+                    used - isolate->idle_used > (uint64_t)IDLE_WORK_MS * 1000000;
+    if (asked || over) {
+        isolate->idle_id = isolate->last_id;
+        isolate->idle_since = now;
+        isolate->idle_used = used;
+    }
+    return too_much;
+}
+
 static const char *overuse(struct isolate *isolate)
 {
-    const struct process *process = isolate->watched->process;
-    uint64_t used = process_time(process), before = isolate->time_used;
-    bool busy =
-        before != 0 && used > before && used - before > (uint64_t)WATCH_MS * IDLE_PERCENT * 10000;
-    isolate->time_used = used;
-    isolate->idle_looks = busy && isolate->held_count == 0 ? isolate->idle_looks + 1 : 0;
-    if (isolate->idle_looks >= IDLE_LOOKS_MAX) {
+    if (works_unasked(isolate)) {
         return "works without having been asked";
     }
     uint64_t limit = isolate->spec.limits.memory;
-    if (limit > 0 && process_memory(process) > limit - limit / 20) {
+    if (limit > 0 && process_memory(isolate->watched->process) > limit - limit / 20) {
         return "has used up its memory";
     }
     for (uint32_t i = 0; i < isolate->spec.calls && isolate->held_count > 0; i++) {
@@ -496,8 +507,8 @@ static bool watch(struct isolate *isolate, struct process *process)
     uv_poll_start(&watched->bell, UV_READABLE, on_bell);
     isolate->watched = watched;
     isolate->open++;
-    isolate->time_used = 0;
-    isolate->idle_looks = 0;
+    isolate->idle_since = uv_now(isolate->loop);
+    isolate->idle_used = 0;
     return true;
 }
 
