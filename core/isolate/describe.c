@@ -14,11 +14,12 @@ static size_t ask(const struct isolate_spec *spec, char wanted, uint8_t *saying,
     struct isolate_child child;
     char words[96];
     ssize_t n;
+    int64_t until = isolate_until(ISOLATE_WAIT_MS);
     if (!isolate_spawn(spec, NULL, &child, fault)) {
         return 0;
     }
     do { /* what couldn't be had of the sandbox is said again, and logged, when it is run */
-        n = isolate_hear(&child, saying, ISOLATE_WAIT_MS);
+        n = isolate_hear(&child, saying, until);
     } while (n > 0 && saying[0] == ISOLATE_SAYS_NOTE);
     isolate_kill(&child);
     isolate_reap(&child, words, sizeof words);

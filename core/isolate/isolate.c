@@ -319,6 +319,10 @@ static bool drain(struct isolate *isolate)
     for (unsigned i = 0; i < TAKES_MAX && watched == isolate->watched; i++) {
         struct process_report report;
         const char *why = NULL;
+        if (isolate->noise > NOISE_MAX) {
+            lose(isolate, "floods its channel", NULL);
+            return true;
+        }
         switch (process_take(watched->process, &report, &why)) {
         case CHANNEL_EMPTY:
             return true;
@@ -328,9 +332,6 @@ static bool drain(struct isolate *isolate)
         default:
             lose(isolate, "wrote garbage on its channel", why);
             return true;
-        }
-        if (isolate->noise > NOISE_MAX && watched == isolate->watched) {
-            lose(isolate, "floods its channel", NULL);
         }
     }
     return watched != isolate->watched;
@@ -381,6 +382,9 @@ static void on_bell(uv_poll_t *poll, int status, int events)
     struct watched *watched = poll->data;
     char bytes[64];
     (void)status, (void)events;
+    if (!channel_waiting(&watched->process->channel)) {
+        watched->isolate->noise++; /* one that rings for nothing is a flood, too */
+    }
     (void)!read(watched->process->bell, bytes, sizeof bytes); /* on_check takes what has come */
 }
 
@@ -540,11 +544,9 @@ static void on_timer(uv_timer_t *timer)
 /* The first start is waited for: a configuration that can't be started is refused. */
 static bool start_now(struct isolate *isolate, struct process *process, struct whorl_fault *fault)
 {
-    uint64_t until = uv_hrtime() / 1000000 + ISOLATE_WAIT_MS;
+    int64_t until = isolate_until(ISOLATE_WAIT_MS);
     for (;;) {
-        uint64_t now = uv_hrtime() / 1000000;
-        int left = now < until ? (int)(until - now) : 0;
-        switch (process_hear(process, &isolate->spec, left, fault)) {
+        switch (process_hear(process, &isolate->spec, until, fault)) {
         case PROCESS_NOTE:
             say(isolate, WHORL_LOG_WARNING, fault->text, NULL);
             break;

@@ -88,7 +88,7 @@ struct process *process_new(const struct isolate_spec *spec, struct whorl_fault 
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
-    process->child = (struct isolate_child){-1, -1, -1};
+    process->child = (struct isolate_child){-1, -1, -1, 0};
     process->bell = -1;
     bool good = make_channel(process, spec, shared, fault) &&
                 isolate_spawn(spec, shared, &process->child, fault);
@@ -158,12 +158,12 @@ static enum process_says judge(struct process *process, const struct isolate_spe
 }
 
 enum process_says process_hear(struct process *process, const struct isolate_spec *spec,
-                               int wait_ms, struct whorl_fault *fault)
+                               int64_t until, struct whorl_fault *fault)
 {
     enum process_says says = PROCESS_NOTHING;
     uint8_t *saying = malloc(ISOLATE_SAYING_MAX + 1);
     while (saying && says == PROCESS_NOTHING) {
-        ssize_t n = isolate_hear(&process->child, saying, wait_ms);
+        ssize_t n = isolate_hear(&process->child, saying, until);
         if (n <= 0) {
             if (n < 0) {
                 whorl_fail(fault, "", "its process ended");

@@ -39,10 +39,10 @@ void process_free(struct process *process, char *words, size_t cap);
 
 enum process_says { PROCESS_NOTHING, PROCESS_NOTE, PROCESS_STARTED, PROCESS_FAILED };
 
-/* The next of what the child says before it serves; waits for it at most so long. note and fault:
- * what a note or failure says. */
+/* The next of what the child says before it serves; waits for it as isolate_hear does. note and
+ * fault: what a note or failure says. */
 enum process_says process_hear(struct process *process, const struct isolate_spec *spec,
-                               int wait_ms, struct whorl_fault *fault);
+                               int64_t until, struct whorl_fault *fault);
 
 /* A call for a slot that is free. *mapped: where a message that is too large for the slot went,
  * for process_release. false: out of (locked) memory, or the child takes no more. */

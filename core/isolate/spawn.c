@@ -20,6 +20,8 @@
 /* Above those that the child finds them at, so that no dup2 overwrites another's source. */
 enum { SOURCES_FROM = 32, SOURCES = 5 };
 
+enum { SAYINGS_MAX = 16 }; /* of one child; an honest one has fewer */
+
 /* What the child inherits of the environment; the rest may hold what is none of its business. */
 static const char *const inherited[] = {"LD_LIBRARY_PATH", "TZ",           "ASAN_OPTIONS",
                                         "LSAN_OPTIONS",    "TSAN_OPTIONS", "UBSAN_OPTIONS"};
@@ -141,7 +143,7 @@ bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct is
                    struct whorl_fault *fault)
 {
     int pair[2] = {-1, -1}, sources[SOURCES] = {-1, -1, -1, -1, -1};
-    *child = (struct isolate_child){-1, -1, -1};
+    *child = (struct isolate_child){-1, -1, -1, 0};
     int error = 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
         !make_sources(spec, shared, pair[1], sources)) {
@@ -167,26 +169,25 @@ bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct is
     return true;
 }
 
-static int64_t now_ms(void)
+int64_t isolate_until(int ms)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
 }
 
-ssize_t isolate_hear(const struct isolate_child *child, uint8_t *saying, int wait_ms)
+ssize_t isolate_hear(struct isolate_child *child, uint8_t *saying, int64_t until)
 {
-    int64_t until = now_ms() + wait_ms;
     for (;;) {
         /* The child could change its own end's flags, hence MSG_DONTWAIT. */
         ssize_t n = recv(child->control, saying, ISOLATE_SAYING_MAX, MSG_DONTWAIT | MSG_TRUNC);
         if (n > 0 && n <= (ssize_t)ISOLATE_SAYING_MAX) {
-            return n;
+            return ++child->said <= SAYINGS_MAX ? n : -1;
         }
         if (n >= 0 || (errno != EAGAIN && errno != EINTR)) {
             return -1;
         }
-        int64_t left = until - now_ms();
+        int64_t left = until != 0 ? until - isolate_until(0) : 0;
         if (left <= 0) {
             return 0;
         }
@@ -239,5 +240,5 @@ void isolate_reap(struct isolate_child *child, char *words, size_t cap)
                        strsignal(info.si_status));
     }
     close_all((int[]){child->pidfd, child->control}, 2);
-    *child = (struct isolate_child){-1, -1, -1};
+    *child = (struct isolate_child){-1, -1, -1, 0};
 }

@@ -15,6 +15,7 @@ struct isolate_child {
     pid_t pid;
     int pidfd;   /* readable when it has ended */
     int control; /* the server's end; -1: closed */
+    int said;    /* things that were heard */
 };
 
 /* shared: the descriptors of orders, reports and bell, or NULL. Any thread; the child dies with
@@ -22,9 +23,12 @@ struct isolate_child {
 bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct isolate_child *child,
                    struct whorl_fault *fault);
 
-/* What the child says next, into ISOLATE_SAYING_MAX bytes: how many; 0: nothing within the
- * milliseconds (0: don't wait); -1: it has ended, or will say nothing more. */
-ssize_t isolate_hear(const struct isolate_child *child, uint8_t *saying, int wait_ms);
+/* A moment so many milliseconds from now, on the clock that isolate_hear waits by. */
+int64_t isolate_until(int ms);
+
+/* What the child says next, into ISOLATE_SAYING_MAX bytes: how many; 0: nothing until that moment
+ * (0: don't wait); -1: it has ended, will say nothing more, or says far too much. */
+ssize_t isolate_hear(struct isolate_child *child, uint8_t *saying, int64_t until);
 
 /* Puts "where" and "text" of a saying into fault. */
 void isolate_fault(const uint8_t *saying, size_t len, struct whorl_fault *fault);

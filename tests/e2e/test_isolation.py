@@ -86,6 +86,17 @@ def wait_until(true, patience=PATIENCE):
     raise AssertionError("it never came to pass")
 
 
+def finish_all(client, calls):
+    """The results of calls that may end in any order."""
+    results = {}
+    while len(results) < len(calls):
+        message = client.receive()
+        if message[0] == 1:
+            assert message[1] in calls and message[2] is None, message
+            results[message[1]] = message[3]
+    return results
+
+
 class Rogue(unittest.TestCase):
     maxDiff = None
 
@@ -130,15 +141,10 @@ class Rogue(unittest.TestCase):
             for person in (3, 4, 13):
                 found = answers(other.call("identify", self.world.request(person)))
                 self.assertEqual(found["ident1"]["class"], "no_match" if person > 8 else "match")
-            results = {}
-            while len(results) < len(calls):
-                message = client.receive()
-                if message[0] == 1:
-                    results[message[1]] = message
+            results = finish_all(client, calls.values())
             for act, call in calls.items():
                 with self.subTest(act=act):
-                    self.assertIsNone(results[call][2])
-                    answer = answers(results[call][3])[names[act]]
+                    answer = answers(results[call])[names[act]]
                     self.assertEqual(answer["class"], acts[act][0], answer)
             for act, (_, text) in acts.items():
                 if text:
@@ -172,8 +178,8 @@ class Rogue(unittest.TestCase):
             self.assertEqual(self.ask(client, "slow")["class"], "no_match")  # so they are there
             started = time.monotonic()
             os.kill(children(self.server.process.pid)["slow"], signal.SIGKILL)
-            for call in calls:
-                self.assertEqual(answers(client.finish(call))["slow"]["class"], "unavailable")
+            for result in finish_all(client, calls).values():
+                self.assertEqual(answers(result)["slow"]["class"], "unavailable")
             self.assertLess(time.monotonic() - started, 30, "it waited for the deadline")
             wait_until(lambda: self.ask(client, "slow")["class"] == "no_match")
         self.assertEqual(self.server.stop(), 0)
@@ -206,6 +212,29 @@ class Rogue(unittest.TestCase):
         self.assertTrue(self.said("slow", "rogue is up"))
         self.assertEqual(self.server.stop(), 0)
         self.assertTrue(self.said("slow", "rogue is down"))
+
+    def test_none_outlives_a_server_that_is_killed(self):
+        self.start("one", "two")
+        processes = children(self.server.process.pid).values()
+        self.assertEqual(len(processes), 2)
+        self.server.kill()
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in processes))
+
+    def test_reloads_lose_no_call(self):
+        self.start("slow", deadline=60)
+        with self.server.client() as client:
+            calls = []
+            for i in range(20):
+                calls += [client.start("identify", self.world.word(b"slow", ["slow"]))
+                          for _ in range(3)]
+                edit(os.path.join(self.world.conf, "rogue.conf"),
+                     (r"settings \{.*\}", f"settings {{ start = w{i} }}"))
+                self.assertEqual(self.server.reload()["text"], "reloaded")
+            for result in finish_all(client, calls).values():
+                self.assertEqual(answers(result)["slow"]["class"], "no_match")
+        wait_until(lambda: len(children(self.server.process.pid)) == 1)
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(len(self.said("slow", "rogue is down")), 21)
 
     def test_one_that_does_not_start_is_refused_with_its_reason(self):
         for how, reason in (("refuse", "start: was told to"), ("crash", "its process ended")):
@@ -277,8 +306,8 @@ class Rogue(unittest.TestCase):
             while len(seen) < 2 and time.monotonic() < deadline:
                 seen |= in_memory(pid, small, large)
             self.assertEqual(seen, {small, large}, "the search for it finds nothing at all")
-            for call in (held, also):
-                self.assertEqual(answers(client.finish(call))["rogue"]["class"], "no_match")
+            for result in finish_all(client, (held, also)).values():
+                self.assertEqual(answers(result)["rogue"]["class"], "no_match")
             self.assertEqual(in_memory(pid, small, large), set())
             self.assertEqual(in_memory(self.server.process.pid, small, large), set())
         self.assertEqual(self.server.stop(), 0)
