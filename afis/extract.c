@@ -70,8 +70,10 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->stride = ((work->cols * CELL + 2 * PAD) + 31) & ~31;
     int across = 64 * WORDS;
     work->words = (work->cols * CELL + across - 1) / across * WORDS;
-    work->grey = image->dpi == DPI ? image->pixels
-                                   : arena_take(arena, (size_t)work->width * (size_t)work->height);
+    work->longer = work->width > work->height ? work->width : work->height;
+    work->own_grey = arena_take(arena, (size_t)work->width * (size_t)work->height);
+    work->grey = image->dpi == DPI ? image->pixels : work->own_grey;
+    work->stripes = arena_take(arena, (STRIPE_BANDS + 1) * (size_t)work->longer * sizeof(int32_t));
     *resample_scratch = image->dpi == DPI ? NULL : arena_take(arena, afis_resample_scratch(image));
     work->normal = take_plane(work, arena);
     work->enhanced = take_plane(work, arena);
@@ -138,8 +140,9 @@ enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afi
     }
     lay_out(&work, &arena, image, &scratch);
     if (image->dpi != DPI) {
-        afis_resample(image, work.grey, work.width, work.height, scratch);
+        afis_resample(image, work.own_grey, work.width, work.height, scratch);
     }
+    afis_remove_stripes(&work);
     afis_normalise(&work);
     afis_segment_coarse(&work);
     afis_enhance(&work);

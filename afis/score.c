@@ -6,12 +6,12 @@
 
 /* From log-odds to -10 log10 of the false-match rate: linear between the knots where impostors
  * are plenty, an exponential tail beyond, and never quite 0 below, so that no two scores tie. */
-static float calibrate(float odds)
+static float calibrate(float odds, unsigned bare)
 {
-    enum { KNOTS = sizeof calibration_odds / sizeof calibration_odds[0] };
-    const float *z = calibration_odds, *db = calibration_db;
+    enum { KNOTS = sizeof calibration_db / sizeof calibration_db[0] };
+    const float *z = calibration_odds[bare], *db = calibration_db;
     if (odds >= z[KNOTS - 1]) {
-        return db[KNOTS - 1] + (odds - z[KNOTS - 1]) * calibration_slope;
+        return db[KNOTS - 1] + (odds - z[KNOTS - 1]) * calibration_slope[bare];
     }
     unsigned k = KNOTS - 2;
     while (k > 0 && odds < z[k]) {
@@ -24,16 +24,22 @@ static float calibrate(float odds)
     return db[k] + (odds - z[k]) * slope;
 }
 
-float afis_score(const float features[FEATURE_COUNT], bool aligned)
+float afis_score(const float features[FEATURE_COUNT], bool aligned, unsigned bare)
 {
+    const unsigned model = bare == 2;
     if (!aligned) {
-        return calibrate(model_unaligned + features[FEATURE_SUPPORT] - SUPPORT_LEAST);
+        return calibrate(model_unaligned[model] + features[FEATURE_SUPPORT] - SUPPORT_LEAST, bare);
     }
-    float odds = model_bias;
+    float odds = model_bias[model];
     for (unsigned k = 0; k < FEATURE_COUNT; k++) {
-        odds += model_weight[k] * features[k];
+        odds += model_weight[model][k] * features[k];
     }
-    return calibrate(odds);
+    return calibrate(odds, bare);
+}
+
+unsigned afis_bare_sides(const struct afis_finger *probe, const struct afis_finger *gallery)
+{
+    return (unsigned)probe->bare + (unsigned)gallery->bare;
 }
 
 size_t afis_matcher_size(void)
@@ -45,7 +51,20 @@ float afis_compare(struct afis_matcher *matcher, const struct afis_finger *probe
                    const struct afis_finger *gallery)
 {
     bool aligned = afis_match_ops_best()->compare(matcher, probe, gallery);
-    return afis_score(matcher->features, aligned);
+    return afis_score(matcher->features, aligned, afis_bare_sides(probe, gallery));
+}
+
+enum afis_status afis_glance(struct afis_matcher *matcher, const struct afis_finger *probe,
+                             const uint8_t *bytes, size_t len, struct afis_finger *space,
+                             float *impression)
+{
+    const struct match_ops *ops = afis_match_ops_best();
+    enum afis_status status = afis_finger_read_packed(bytes, len, space);
+    if (status == AFIS_OK) {
+        ops->place(space);
+        *impression = ops->glance(matcher, probe, space);
+    }
+    return status;
 }
 
 float afis_fuse(const float *scores, size_t count)

@@ -17,8 +17,10 @@
 #include "afis/image.h"
 #include "afis/match.h"
 #include "afis/template.h"
+#include "calibration.h"
 #include "det.h"
 #include "quality_table.h"
+#include "spoil.h"
 
 #define SETS_MAX 32
 #define NAME_LENGTH 64
@@ -29,7 +31,7 @@ struct print {
     struct afis_finger *prepared; /* NULL when the engine refused it */
     double milliseconds;          /* of extraction; < 0 where there was none */
     size_t packed;                /* bytes as stored */
-    uint8_t quality;
+    uint8_t quality, reasons;
 };
 
 struct set {
@@ -40,6 +42,7 @@ struct set {
     struct scores genuine, fvc_impostor, cross;
     struct quality_table quality;
     size_t searches, rank1;
+    enum spoil_kind spoilt; /* how its prints are, before they are extracted */
 };
 
 struct resolution {
@@ -48,8 +51,8 @@ struct resolution {
 };
 
 struct options {
-    const char *folder, *det, *scores;
-    bool quality;
+    const char *folder, *det, *calibration, *scores;
+    bool quality, spoil;
     struct resolution given[SETS_MAX];
     size_t given_count;
 };
@@ -122,14 +125,15 @@ static bool parse_name(const char *name, int *finger, int *impression, bool *iso
     return *iso || strcmp(at, ".png") == 0;
 }
 
-static enum afis_status extract_png(const char *path, uint32_t dpi, struct afis_template *tmpl,
-                                    double *milliseconds)
+static enum afis_status extract_png(const char *path, const struct set *set, uint64_t seed,
+                                    struct afis_template *tmpl, double *milliseconds)
 {
     size_t len;
     uint8_t *bytes = read_file(path, &len);
     struct afis_image image = {0};
-    enum afis_status status = afis_image_from_png(bytes, len, dpi, &afis_memory_heap, &image);
+    enum afis_status status = afis_image_from_png(bytes, len, set->dpi, &afis_memory_heap, &image);
     if (status == AFIS_OK) {
+        spoil(&image, set->spoilt, seed);
         double start = cpu_milliseconds();
         status = afis_extract(&image, &afis_memory_heap, tmpl, NULL);
         *milliseconds = cpu_milliseconds() - start;
@@ -148,18 +152,20 @@ static enum afis_status read_iso(const char *path, struct afis_template *tmpl)
     return status;
 }
 
-static void load_print(struct print *print, const char *path, bool iso, uint32_t dpi)
+static void load_print(struct print *print, const char *path, bool iso, const struct set *set)
 {
     struct afis_template tmpl = {0};
     uint8_t packed[AFIS_PACKED_MAX];
+    uint64_t seed = (uint64_t)print->finger * 1000 + (uint64_t)print->impression;
     print->milliseconds = -1;
     enum afis_status status =
-        iso ? read_iso(path, &tmpl) : extract_png(path, dpi, &tmpl, &print->milliseconds);
+        iso ? read_iso(path, &tmpl) : extract_png(path, set, seed, &tmpl, &print->milliseconds);
     if (status == AFIS_OK) {
         status = afis_template_pack(&tmpl, packed, sizeof packed, &print->packed);
     }
     if (status == AFIS_OK) {
         print->quality = tmpl.quality;
+        print->reasons = tmpl.reasons;
         print->prepared = must_alloc(afis_finger_size());
         status = afis_finger_prepare_packed(packed, print->packed, print->prepared);
     }
@@ -201,7 +207,7 @@ static void load_set(struct set *set, const char *path)
         struct print *print = &set->prints[set->count];
         parse_name(entries[i]->d_name, &print->finger, &print->impression, &iso);
         snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
-        load_print(print, file, iso, set->dpi);
+        load_print(print, file, iso, set);
         set->count++;
         free(entries[i]);
     }
@@ -409,6 +415,20 @@ static void print_costs(const struct set *sets, size_t count)
     }
 }
 
+static void report_calibration(const struct set *sets, size_t count, const struct scores *cross,
+                               const char *folder)
+{
+    struct calibration_curve curves[SETS_MAX + 1];
+    for (size_t s = 0; s < count; s++) {
+        curves[s] = (struct calibration_curve){sets[s].name, &sets[s].cross};
+    }
+    curves[count] = (struct calibration_curve){"pooled", cross};
+    calibration_table(curves, count + 1);
+    if (!calibration_write(folder, curves, count + 1)) {
+        die(strerror(errno), folder);
+    }
+}
+
 static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
                    const struct options *options)
 {
@@ -443,6 +463,9 @@ static void report(struct set *sets, size_t count, struct afis_matcher *matcher,
         if (!det_write(options->det, "pooled", &genuine, &cross)) {
             die(strerror(errno), options->det);
         }
+    }
+    if (options->calibration != NULL) {
+        report_calibration(sets, count, &cross, options->calibration);
     }
     scores_release(&genuine);
     scores_release(&fvc);
@@ -506,6 +529,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         r->dpi = (uint32_t)strtoul(equals + 1, NULL, 10);
         return 0;
     }
+    case 'c':
+        options->calibration = argument;
+        return 0;
     case 'D':
         options->det = argument;
         return 0;
@@ -514,6 +540,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'q':
         options->quality = true;
+        return 0;
+    case 'S':
+        options->spoil = true;
         return 0;
     case ARGP_KEY_ARG:
         if (options->folder != NULL) {
@@ -534,8 +563,14 @@ static const struct argp_option option_table[] = {
      "Resolution of a set; may be repeated. Default 500, and 569 for DB2 of a folder named "
      "fvc2002, 512 for DB3 of one named fvc2004",
      0},
+    {"calibration", 'c', "FOLDER", 0,
+     "Print how many impostors reach scores against what the scores mean, and draw it as SVG", 0},
     {"det", 'D', "FOLDER", 0, "Write DET curves as SVG, one a set and one pooled", 0},
     {"quality", 'q', NULL, 0, "Also print how well quality predicts recognition", 0},
+    {"spoil", 'S', NULL, 0,
+     "Instead, spoil all prints in every way known, compare the spoilt among themselves, and print "
+     "rates and what the engine says about them, one row a way",
+     0},
     {"scores", 's', "FILE", 0, "Write every score as set,print,print,score,quality,quality", 0},
     {0}};
 
@@ -545,7 +580,7 @@ static int is_folder(const struct dirent *entry)
 }
 
 /* The folder's sets: its sub-folders that hold prints, or itself. */
-static size_t load_sets(const struct options *options, struct set *sets)
+static size_t load_sets(const struct options *options, enum spoil_kind spoilt, struct set *sets)
 {
     struct dirent **entries;
     int n = scandir(options->folder, &entries, is_folder, alphasort);
@@ -561,7 +596,7 @@ static size_t load_sets(const struct options *options, struct set *sets)
         if (strlen(name) < NAME_LENGTH && stat(path, &info) == 0 && S_ISDIR(info.st_mode) &&
             (i < n || count == 0)) {
             struct set *set = &sets[count];
-            *set = (struct set){.dpi = resolution_of(options, name)};
+            *set = (struct set){.dpi = resolution_of(options, name), .spoilt = spoilt};
             snprintf(set->name, sizeof set->name, "%s", name);
             load_set(set, path);
             count += set->count > 0;
@@ -574,6 +609,73 @@ static size_t load_sets(const struct options *options, struct set *sets)
     return count;
 }
 
+static void release_set(struct set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        free(set->prints[i].prepared);
+    }
+    free(set->prints);
+    scores_release(&set->genuine);
+    scores_release(&set->fvc_impostor);
+    scores_release(&set->cross);
+    quality_table_release(&set->quality);
+}
+
+/* What the officers would have been told: prints by the reasons given, and by quality. */
+static void print_advice(const struct set *sets, size_t count)
+{
+    size_t told[8] = {0};
+    size_t refused = 0;
+    size_t good = 0;
+    size_t rejected = 0;
+    for (size_t s = 0; s < count; s++) {
+        for (size_t i = 0; i < sets[s].count; i++) {
+            const struct print *print = &sets[s].prints[i];
+            refused += print->prepared == NULL;
+            good += print->prepared != NULL && print->reasons == 0;
+            rejected += print->quality < QUALITY_REJECTED;
+            for (int bit = 0; bit < 8; bit++) {
+                told[bit] += print->reasons >> bit & 1;
+            }
+        }
+    }
+    printf(" %6zu %6zu %6zu %6zu %6zu %6zu %8zu %7zu\n", good, told[0], told[1], told[2], told[3],
+           told[4], rejected, refused);
+}
+
+/* One row a way of spoiling. Means over the sets, but for the rates over all pairs, which are
+ * pooled. */
+static void report_spoilt(const struct options *options, struct set *sets,
+                          struct afis_matcher *matcher)
+{
+    printf("rates in %%; pairs are genuine/impostor; then the prints by what was said of them\n"
+           "%-10s %6s %6s %7s %13s %6s %6s %6s %6s %6s %6s %8s %7s\n",
+           "spoilt", "FVC", "EER", "FMR1000", "pairs", "good", "little", "dry", "wet", "moved",
+           "no fgr", "below 15", "refused");
+    for (int kind = 0; kind < SPOIL_KINDS; kind++) {
+        size_t count = load_sets(options, (enum spoil_kind)kind, sets);
+        struct scores genuine = {0};
+        struct scores cross = {0};
+        double mean = 0;
+        for (size_t s = 0; s < count; s++) {
+            verify(&sets[s], matcher, NULL);
+            mean += rates_of(&sets[s].genuine, &sets[s].fvc_impostor).eer / (double)count;
+            scores_append(&genuine, &sets[s].genuine);
+            scores_append(&cross, &sets[s].cross);
+        }
+        struct rates rates = rates_of(&genuine, &cross);
+        printf("%-10s %6.2f %6.2f %7.2f %6zu/%-6zu", spoil_name((enum spoil_kind)kind), 100 * mean,
+               100 * rates.eer, 100 * rates.fmr1000, genuine.count, cross.count);
+        print_advice(sets, count);
+        fflush(stdout);
+        scores_release(&genuine);
+        scores_release(&cross);
+        for (size_t s = 0; s < count; s++) {
+            release_set(&sets[s]);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {0};
@@ -583,11 +685,16 @@ int main(int argc, char **argv)
                               .doc = "Accuracy on a folder of SET/FINGER_IMPRESSION.png or .iso"};
     argp_parse(&argp, argc, argv, 0, NULL, &options);
     static struct set sets[SETS_MAX];
-    size_t count = load_sets(&options, sets);
+    struct afis_matcher *matcher = must_alloc(afis_matcher_size());
+    if (options.spoil) {
+        report_spoilt(&options, sets, matcher);
+        free(matcher);
+        return 0;
+    }
+    size_t count = load_sets(&options, SPOIL_NOTHING, sets);
     if (count == 0) {
         die("holds no FINGER_IMPRESSION.png or .iso", options.folder);
     }
-    struct afis_matcher *matcher = must_alloc(afis_matcher_size());
     FILE *log = options.scores == NULL ? NULL : fopen(options.scores, "w");
     if (options.scores != NULL && log == NULL) {
         die(strerror(errno), options.scores);

@@ -216,7 +216,7 @@ static struct tally run(const struct match_ops *ops, bool packed, struct afis_ma
                 g = &gallery;
             }
             bool aligned = ops->compare(m, &fingers[a], g);
-            sum += afis_score(m->features, aligned);
+            sum += afis_score(m->features, aligned, afis_bare_sides(&fingers[a], g));
             t.aligned += aligned;
             t.pairs++;
         }

@@ -101,18 +101,21 @@ static int verify(const char *dir, const struct options *o)
     bool terminal = isatty(STDERR_FILENO) == 1;
     enum audit_verdict verdict =
         audit_verify(dir, &o->trust, terminal ? show_progress : NULL, NULL, &report, &fault);
-    if (terminal)
+    if (terminal) {
         fputs("\r\033[K", stderr);
-    if (verdict == AUDIT_FAILED)
+    }
+    if (verdict == AUDIT_FAILED) {
         return complain(&fault);
+    }
     if (verdict == AUDIT_BROKEN) {
         printf("NOT INTACT: record %" PRIu64 ": %s\n", report.position, report.what);
         return 1;
     }
     printf("intact: %" PRIu64 " records, root ", report.head.count);
     print_base64(report.root);
-    if (report.erased > 0)
+    if (report.erased > 0) {
         printf(", %" PRIu64 " of them erased", report.erased);
+    }
     putchar('\n');
     if (o->trust.witness != NULL) {
         char when[STAMP_TIME_LEN + 1];
@@ -166,8 +169,9 @@ static int list(const char *dir, const struct options *o)
 {
     struct whorl_fault fault;
     /* The visitor only reads the options. */
-    if (!audit_each(dir, show, (void *)(uintptr_t)o, &fault))
+    if (!audit_each(dir, show, (void *)(uintptr_t)o, &fault)) {
         return complain(&fault);
+    }
     return finish();
 }
 
@@ -178,8 +182,9 @@ static int export(const char *dir, const struct options *o)
     struct audit_checkpoint checkpoint;
     struct whorl_fault fault;
     if (!audit_checkpoint_read(dir, o->trust.vkey, &checkpoint, &fault) ||
-        !audit_export(dir, &checkpoint, o->arguments[0], &fault))
+        !audit_export(dir, &checkpoint, o->arguments[0], &fault)) {
         return complain(&fault);
+    }
     printf("exported %" PRIu64 " records to %s, verifier key %s\n", checkpoint.count,
            o->arguments[0], checkpoint.vkey);
     return finish();
@@ -190,8 +195,9 @@ static bool read_number(const char *text, uint64_t *number)
     char *end;
     errno = 0;
     *number = strtoull(text, &end, 10);
-    if (errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0')
+    if (errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0') {
         return true;
+    }
     fprintf(stderr, "whorl audit: \"%s\" is not a number\n", text);
     return false;
 }
@@ -214,11 +220,13 @@ static int prove(const char *dir, const struct options *o)
     struct whorl_fault fault;
     uint8_t commitment[AUDIT_HASH];
     uint64_t position;
-    if (!read_number(o->arguments[0], &position))
+    if (!read_number(o->arguments[0], &position)) {
         return 2;
+    }
     if (!audit_checkpoint_read(dir, o->trust.vkey, &checkpoint, &fault) ||
-        !audit_prove_inclusion(dir, &checkpoint, position, commitment, &proof, &fault))
+        !audit_prove_inclusion(dir, &checkpoint, position, commitment, &proof, &fault)) {
         return complain(&fault);
+    }
     printf("{\"position\":%" PRIu64 ",\"size\":%" PRIu64 ",\"root\":\"", position,
            checkpoint.count);
     print_base64(checkpoint.root);
@@ -236,12 +244,14 @@ static int consistency(const char *dir, const struct options *o)
     struct whorl_fault fault;
     uint8_t first_root[AUDIT_HASH], second_root[AUDIT_HASH];
     uint64_t first, second;
-    if (!read_number(o->arguments[0], &first) || !read_number(o->arguments[1], &second))
+    if (!read_number(o->arguments[0], &first) || !read_number(o->arguments[1], &second)) {
         return 2;
+    }
     if (!audit_checkpoint_read(dir, o->trust.vkey, &checkpoint, &fault) ||
         !audit_prove_consistency(dir, &checkpoint, first, second, first_root, second_root, &proof,
-                                 &fault))
+                                 &fault)) {
         return complain(&fault);
+    }
     printf("{\"first\":%" PRIu64 ",\"second\":%" PRIu64 ",\"first_root\":\"", first, second);
     print_base64(first_root);
     printf("\",\"second_root\":\"");
@@ -261,8 +271,9 @@ static bool is_due(void *ctx, uint64_t position, const struct audit_record *reco
     struct whorl_msg msg;
     char time[64] = "";
     (void)position;
-    if (!whorl_msg_parse(record->bytes, record->len, &msg, &fault))
+    if (!whorl_msg_parse(record->bytes, record->len, &msg, &fault)) {
         return false;
+    }
     bool dated = whorl_str_copy(whorl_map_get(&msg.root, "time"), time, sizeof(time)) &&
                  strlen(time) > strlen(o->before);
     whorl_msg_release(&msg);
@@ -275,15 +286,16 @@ static bool is_due(void *ctx, uint64_t position, const struct audit_record *reco
 static bool record_erasure(const struct conf *conf, const struct options *o, const char *event,
                            uint64_t count, struct whorl_fault *fault)
 {
-    struct erasure_log *log = erasure_log_open(conf, fault);
-    if (log == NULL)
+    struct audit_writer *log = audit_writer_open(conf, fault);
+    if (log == NULL) {
         return false;
+    }
     const struct erasure erasure = {.event = event,
-                                    .store = erasure_log_name(log),
+                                    .store = audit_writer_name(log),
                                     .count = (int64_t)count,
                                     .before = o->before};
     bool ok = erasure_record(log, &erasure, fault);
-    erasure_log_close(log);
+    audit_writer_close(log);
     return ok;
 }
 
@@ -292,15 +304,17 @@ static int erase(const char *dir, const struct options *o)
     struct whorl_fault fault = {{0}, {0}};
     uint64_t erased = 0;
     struct conf *conf = read_conf(o->conf);
-    if (conf == NULL)
+    if (conf == NULL) {
         return 3;
+    }
     /* The visitor only reads the options. */
     bool ok = record_erasure(conf, o, "erasing", 0, &fault) &&
               audit_erase(dir, is_due, (void *)(uintptr_t)o, &erased, &fault) &&
               record_erasure(conf, o, "erased", erased, &fault);
     conf_unref(conf);
-    if (!ok)
+    if (!ok) {
         return complain(&fault);
+    }
     printf("%" PRIu64 " records from before %s erased\n", erased, o->before);
     return finish();
 }
@@ -310,8 +324,9 @@ static int erase(const char *dir, const struct options *o)
 static int request(const char *dir, const struct options *o)
 {
     uint64_t old = UINT64_MAX;
-    if (o->old != NULL && !read_number(o->old, &old))
+    if (o->old != NULL && !read_number(o->old, &old)) {
         return 2;
+    }
     return audit_witness_ask(dir, o->trust.vkey, old);
 }
 
@@ -339,8 +354,9 @@ static const struct action actions[] = {
 static const struct action *find_action(const char *name)
 {
     const struct action *action = actions;
-    while (action->name != NULL && strcmp(action->name, name) != 0)
+    while (action->name != NULL && strcmp(action->name, name) != 0) {
         action++;
+    }
     return action->name != NULL ? action : NULL;
 }
 
@@ -348,35 +364,43 @@ static const struct action *find_action(const char *name)
 static const char *misplaced(const struct options *o, const struct action *action)
 {
     bool verifies = action->run == verify, takes = action->run == cosigned;
-    if (action->run != list && (o->transaction != NULL || o->json))
+    if (action->run != list && (o->transaction != NULL || o->json)) {
         return "--transaction and --json go with list";
-    if ((action->run == erase) != (o->before != NULL))
+    }
+    if ((action->run == erase) != (o->before != NULL)) {
         return "erase takes --before DATE, nothing else does";
-    if (o->trust.witness != NULL && !verifies && !takes)
+    }
+    if (o->trust.witness != NULL && !verifies && !takes) {
         return "--witness goes with verify and cosigned";
-    if (takes && o->trust.witness == NULL)
+    }
+    if (takes && o->trust.witness == NULL) {
         return "cosigned takes --witness VKEY";
-    if (o->trust.cosigned != NULL && (!verifies || o->trust.witness == NULL))
+    }
+    if (o->trust.cosigned != NULL && (!verifies || o->trust.witness == NULL)) {
         return "--cosigned goes with verify --witness VKEY";
-    if (o->old != NULL && action->run != request)
+    }
+    if (o->old != NULL && action->run != request) {
         return "--old goes with request";
-    if (action->run == witness ? (o->name != NULL) != (o->trust.vkey != NULL) : o->name != NULL)
+    }
+    if (action->run == witness ? (o->name != NULL) != (o->trust.vkey != NULL) : o->name != NULL) {
         return "witness DIR --name NAME --key VKEY makes a witness; --name goes with nothing else";
+    }
     return NULL;
 }
 
 static void check_usage(struct argp_state *state, const struct options *o)
 {
     const struct action *action = o->action != NULL ? find_action(o->action) : NULL;
-    if (action == NULL)
+    if (action == NULL) {
         argp_error(state, "expected verify, list, export, prove, consistency, erase, request, "
                           "cosigned or witness");
-    else if (o->argument_count != action->arguments)
+    } else if (o->argument_count != action->arguments) {
         argp_error(state, "%s takes %u arguments", action->name, action->arguments);
-    else if ((action->run == witness) == (o->conf != NULL))
+    } else if ((action->run == witness) == (o->conf != NULL)) {
         argp_error(state, o->conf == NULL ? "-c is missing" : "witness takes no -c");
-    else if (misplaced(o, action) != NULL)
+    } else if (misplaced(o, action) != NULL) {
         argp_error(state, "%s", misplaced(o, action));
+    }
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -393,8 +417,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->json = true;
         return 0;
     case OPT_BEFORE:
-        if (!read_day(arg, &(int64_t){0}))
+        if (!read_day(arg, &(int64_t){0})) {
             argp_error(state, "--before: expected a date as YYYY-MM-DD, found \"%s\"", arg);
+        }
         o->before = arg;
         return 0;
     case OPT_KEY:
@@ -413,12 +438,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->name = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num == 0)
+        if (state->arg_num == 0) {
             o->action = arg;
-        else if (state->arg_num <= 2)
+        } else if (state->arg_num <= 2) {
             o->arguments[o->argument_count++] = arg;
-        else
+        } else {
             argp_error(state, "unexpected argument \"%s\"", arg);
+        }
         return 0;
     case ARGP_KEY_END:
         check_usage(state, o);
@@ -453,9 +479,11 @@ int cmd_audit(int argc, char **argv)
     struct options o = {0};
     char dir[PATH_MAX];
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (o.conf == NULL)
+    if (o.conf == NULL) {
         return find_action(o.action)->run(NULL, &o);
-    if (!plugin_dir_find(o.conf, "whorl-audit.so", dir, sizeof(dir)))
+    }
+    if (!plugin_dir_find(o.conf, "whorl-audit.so", dir, sizeof(dir))) {
         return 3;
+    }
     return find_action(o.action)->run(dir, &o);
 }

@@ -11,6 +11,7 @@ int cmd_report(int argc, char **argv)
         {"foi", report_foi, "what forces are asked by law, answered for a period"},
         {"subject-access", report_subject_access, "what is recorded of one person"},
         {"open", report_open, "uses whose outcome nobody has recorded"},
+        {"unusual", report_unusual, "unusual activity, and a random sample of all"},
         {NULL, NULL, NULL},
     };
     period_use_uk_time();

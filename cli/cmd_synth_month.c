@@ -16,12 +16,15 @@
 #define GROUP 8192u /* records that are made durable together */
 #define TRANSACTIONS_MAX 10000000u
 
-enum { OPT_MONTH = 0x100, OPT_TRANSACTIONS, OPT_SEED };
+#define MISUSE_MOST 1000u /* officers for each kind */
+
+enum { OPT_MONTH = 0x100, OPT_TRANSACTIONS, OPT_SEED, OPT_MISUSE, OPT_FILES };
 
 struct options {
-    const char *dir;
+    const char *dir, *files;
     struct period period;
     uint64_t transactions, seed;
+    uint32_t misuse[MISUSES];
     bool has_month;
 };
 
@@ -39,6 +42,34 @@ static uint64_t parse_number(struct argp_state *state, const char *name, const c
     return value;
 }
 
+/* "2" for all kinds, or "hours=3,self=1" for some; what is not named stays as it was. */
+static void parse_misuse(struct argp_state *state, const char *text, uint32_t misuse[MISUSES])
+{
+    char item[64];
+    for (const char *at = text; at != NULL; at = *at == ',' ? at + 1 : NULL) {
+        size_t len = strcspn(at, ",");
+        snprintf(item, sizeof item, "%.*s", (int)len, at);
+        char *value = strchr(item, '=');
+        unsigned kind = 0;
+        if (value != NULL) {
+            *value++ = '\0';
+            while (kind < MISUSES && strcmp(item, synth_misuse_names[kind]) != 0) {
+                kind++;
+            }
+            if (kind == MISUSES) {
+                argp_error(state, "--misuse: there is no kind \"%s\"", item);
+            }
+            misuse[kind] = (uint32_t)parse_number(state, "misuse", value, 0, MISUSE_MOST);
+        } else {
+            uint32_t all = (uint32_t)parse_number(state, "misuse", item, 0, MISUSE_MOST);
+            for (; kind < MISUSES; kind++) {
+                misuse[kind] = all;
+            }
+        }
+        at += len;
+    }
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
@@ -54,6 +85,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_SEED:
         o->seed = parse_number(state, "seed", arg, 0, UINT64_MAX);
+        return 0;
+    case OPT_MISUSE:
+        parse_misuse(state, arg, o->misuse);
+        return 0;
+    case OPT_FILES:
+        o->files = arg;
         return 0;
     case ARGP_KEY_END:
         if (!o->has_month) {
@@ -218,12 +255,13 @@ static int write_month(const struct conf *conf, const struct options *o)
         return print_fault(&fault);
     }
     group->log = open_log(conf, &fault);
-    bool ok =
-        group->log != NULL &&
-        synth_month_make(conf, &o->period, (uint32_t)o->transactions, o->seed, &month, &fault) &&
-        write_events(&month, group, &fault);
+    bool ok = group->log != NULL &&
+              synth_month_make(conf, &o->period, (uint32_t)o->transactions, o->misuse, o->seed,
+                               &month, &fault) &&
+              (o->files == NULL || synth_month_files(&month, o->files, &fault)) &&
+              write_events(&month, group, &fault);
     if (ok) {
-        printf("%" PRIu64 " transactions of %u officers, %" PRIu64 " records\n", o->transactions,
+        printf("%u transactions of %u officers, %" PRIu64 " records\n", month.use_count,
                month.officer_count, group->written);
     }
     synth_month_release(&month);
@@ -240,6 +278,15 @@ int cmd_synth_month(int argc, char **argv)
         {"month", OPT_MONTH, "YYYY-MM", 0, "The month to simulate", 2},
         {"transactions", OPT_TRANSACTIONS, "N", 0, "How many, 1 to 10000000 (default 100000)", 2},
         {"seed", OPT_SEED, "N", 0, "Whole number that everything follows from (default 1)", 2},
+        {"misuse", OPT_MISUSE, "N|KIND=N,...", 0,
+         "How many officers misuse the service in each way: hours, volume, repeat, self, "
+         "colleague, outcome, travel, hit-rate, reason (default 2). What is added for it comes on "
+         "top of the transactions",
+         3},
+        {"files", OPT_FILES, "DIR", 0,
+         "Writes roster.csv, identities.csv and positions.csv to DIR, for `whorl report unusual`, "
+         "and labels.csv: who misused it how, in which transactions",
+         3},
         {0}};
     static const struct argp argp = {
         .options = options,
@@ -252,6 +299,9 @@ int cmd_synth_month(int argc, char **argv)
             "Exit status: 0 written, 2 wrong usage, 3 failure.",
     };
     struct options o = {.transactions = 100000, .seed = 1};
+    for (unsigned kind = 0; kind < MISUSES; kind++) {
+        o.misuse[kind] = 2;
+    }
     period_use_uk_time();
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     struct conf *conf = read_conf(o.dir);

@@ -6,6 +6,7 @@ enum { EXIT_DONE = 0, EXIT_NEGATIVE = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 
 int cmd_audit(int argc, char **argv);
 int cmd_capabilities(int argc, char **argv);
+int cmd_case(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
@@ -17,6 +18,7 @@ int cmd_identify(int argc, char **argv);
 int cmd_keys(int argc, char **argv);
 int cmd_officer(int argc, char **argv);
 int cmd_outcome(int argc, char **argv);
+int cmd_plugin(int argc, char **argv);
 int cmd_plugin_host(int argc, char **argv);
 int cmd_pnc(int argc, char **argv);
 int cmd_policy(int argc, char **argv);

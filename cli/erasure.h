@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/conf/conf.h"
+#include "audit_writer.h"
 #include "whorl/plugin.h"
 
 #define ERASURE_IDS_MAX 1000u /* in one record */
@@ -21,19 +21,9 @@ struct erasure {
     const char *before; /* the day that records have to be older than; NULL: nothing to say */
 };
 
-struct erasure_log;
-
-/* Opens the log of the audit plugin that is configured. NULL with *fault: then nothing may be
- * erased. conf must outlive it. */
-struct erasure_log *erasure_log_open(const struct conf *conf, struct whorl_fault *fault);
-void erasure_log_close(struct erasure_log *log);
-
-/* The audit plugin's name. */
-const char *erasure_log_name(const struct erasure_log *log);
-
 /* Writes one record per ERASURE_IDS_MAX ids (one if there are none), all in one transaction, with
  * the account that runs this. They are durable when it returns true. */
-bool erasure_record(struct erasure_log *log, const struct erasure *erasure,
+bool erasure_record(struct audit_writer *writer, const struct erasure *erasure,
                     struct whorl_fault *fault);
 
 #endif

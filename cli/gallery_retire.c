@@ -16,7 +16,7 @@
 /* A gallery and the log that says what is done to it. */
 struct retiring {
     struct conf *conf;
-    struct erasure_log *log;
+    struct audit_writer *log;
     struct gallery *gallery;
     const char *name;
     int64_t now;
@@ -32,7 +32,7 @@ static void close_all(struct retiring *r)
     }
     free(r->ids);
     gallery_close(r->gallery);
-    erasure_log_close(r->log);
+    audit_writer_close(r->log);
     conf_unref(r->conf);
 }
 
@@ -43,7 +43,7 @@ static bool open_all(struct retiring *r, const char *conf_dir, const char *name)
     if (r->conf == NULL) {
         return false;
     }
-    r->log = erasure_log_open(r->conf, &fault);
+    r->log = audit_writer_open(r->conf, &fault);
     if (r->log == NULL) {
         print_fault(&fault);
     } else {

@@ -8,7 +8,8 @@
 
 #include "synth_draw.h"
 
-#define USES_PER_OFFICER 220u
+#define USES_PER_OFFICER 40u
+#define MISUSE_ROOM 48u /* uses that seeding one officer's misuse may add */
 #define HOUR_MS INT64_C(3600000)
 #define DAY_MS (24 * HOUR_MS)
 
@@ -22,6 +23,26 @@ uint32_t draw_skewed(struct draw *draw, double median, double spread)
 }
 
 /* ------------------------------------------------------------------ officers */
+
+/* Most are alike; some stop traffic all day and write the same of it, some execute warrants and
+ * find whom they look for, some forget outcomes. */
+static void give_habits(struct synth_officer *officer, struct draw *draw)
+{
+    uint32_t trade = draw_below(draw, 100);
+    officer->hits = (uint16_t)(330 + draw_below(draw, 200));
+    officer->habit = (uint16_t)draw_below(draw, 500);
+    officer->favourite = (uint8_t)draw_below(draw, synth_reason_count());
+    officer->forgets = (uint16_t)(20 + draw_below(draw, 40));
+    if (trade < 10) {
+        officer->habit = (uint16_t)(550 + draw_below(draw, 250));
+        officer->hits = (uint16_t)(250 + draw_below(draw, 150));
+    } else if (trade < 14) {
+        officer->hits = (uint16_t)(650 + draw_below(draw, 150));
+    } else if (trade < 20) {
+        officer->forgets = (uint16_t)(150 + draw_below(draw, 100));
+    }
+    officer->on_record = draw_chance(draw, 125);
+}
 
 static bool make_officers(struct synth_month *month, uint32_t transactions)
 {
@@ -47,6 +68,7 @@ static bool make_officers(struct synth_month *month, uint32_t transactions)
         officer->entitled = draw_chance(&draw, 800);
         busy += 1 + draw_skewed(&draw, 100, 2.2) % 5000;
         officer->activity = busy;
+        give_habits(officer, &draw);
     }
     return true;
 }
@@ -64,39 +86,6 @@ static uint32_t pick_officer(const struct synth_month *month, struct draw *draw)
         }
     }
     return low;
-}
-
-/* ------------------------------------------------------------------ when */
-
-/* How busy the hours of the day are, in 1000 of the busiest. */
-static const uint16_t busy_hours[24] = {620, 500, 380, 250, 160, 130,  170, 280,
-                                        420, 500, 560, 600, 640, 660,  700, 760,
-                                        820, 870, 900, 940, 980, 1000, 960, 820};
-
-/* A moment on shift: two earlies (07-15), two lates (15-23), two nights (23-07), two days off. One
- * in fifty is overtime. Evenings, Fridays and Saturdays are busier. */
-static int64_t pick_time(const struct synth_month *month, const struct synth_officer *officer,
-                         struct draw *draw)
-{
-    static const unsigned starts[] = {7, 7, 15, 15, 23, 23};
-    uint32_t days = (uint32_t)((month->period.until - month->period.from + 2 * HOUR_MS) / DAY_MS);
-    for (unsigned tries = 0; tries < 1000; tries++) {
-        uint32_t day = draw_below(draw, days), turn = (day + officer->rota) % 8;
-        if (turn >= 6) {
-            continue;
-        }
-        int64_t start = month->period.from + day * DAY_MS + starts[turn] * HOUR_MS;
-        int64_t length = draw_chance(draw, 20) ? 11 * HOUR_MS : 8 * HOUR_MS;
-        int64_t time =
-            start + (int64_t)((double)length * (double)(draw_bits(draw) >> 11) * 0x1p-53);
-        unsigned weekday = (unsigned)period_local(start).weekday;
-        bool busy = weekday == 4 || weekday == 5;
-        if (time < month->period.until && (busy || draw_chance(draw, 750)) &&
-            draw_chance(draw, busy_hours[period_local(time).hour])) {
-            return time;
-        }
-    }
-    return month->period.from;
 }
 
 /* ------------------------------------------------------------------ what */
@@ -126,28 +115,114 @@ static uint32_t pick_rule(const struct conf_policy *policy, struct draw *draw)
     return i;
 }
 
-static void make_use(struct synth_month *month, uint32_t i, struct draw *draw)
+bool synth_known(const struct synth_month *month, uint32_t person, unsigned which)
 {
-    struct synth_use *use = &month->uses[i];
-    struct draw before = {0};
-    *use = (struct synth_use){.seed = draw_bits(draw), .continues = -1};
-    /* Every twenty-fifth scans again for the one before, a minute or so later. */
-    if (i > 0 && month->uses[i - 1].continues < 0 && draw_chance(draw, 40)) {
-        before.state = use->seed;
-        int64_t time = month->uses[i - 1].time_ms + 20000 + draw_skewed(&before, 40000, 1.8);
-        const struct synth_use *last = &month->uses[i - 1];
-        if (time < month->period.until) {
-            *use = (struct synth_use){time,       use->seed,      last->officer,
-                                      last->rule, (int32_t)i - 1, last->person};
-            return;
+    if (person >= SYNTH_OFFICER_PERSON) {
+        return which == 0 && month->officers[person - SYNTH_OFFICER_PERSON].on_record;
+    }
+    struct draw draw = {person ^ (uint64_t)0x70657273};
+    bool first = draw_chance(&draw, 430), second = draw_chance(&draw, 130);
+    return which == 0 ? first : second;
+}
+
+uint32_t synth_stranger(const struct synth_month *month, struct draw *draw, bool known)
+{
+    uint32_t person = 0;
+    for (unsigned tries = 0; tries < 60; tries++) {
+        person = 1000000 + draw_below(draw, 8000000);
+        if ((synth_known(month, person, 0) || synth_known(month, person, 1)) == known) {
+            break;
         }
     }
-    use->officer = pick_officer(month, draw);
-    const struct synth_officer *officer = &month->officers[use->officer];
-    use->rule = pick_rule(month->conf->forces[officer->force].policy, draw);
-    use->time_ms = pick_time(month, officer, draw);
-    /* Some people are met often. */
-    use->person = draw_chance(draw, 30) ? draw_below(draw, 200) : 200 + draw_below(draw, 9000000);
+    return person;
+}
+
+/* Each base has people whom its officers meet again and again, some more than others. */
+static uint32_t pick_person(const struct synth_month *month, const struct synth_officer *officer,
+                            struct draw *draw)
+{
+    if (draw_chance(draw, 60)) {
+        return 200 + 40 * officer->base + draw_below(draw, 1 + draw_below(draw, 40));
+    }
+    return synth_stranger(month, draw, draw_chance(draw, officer->hits));
+}
+
+struct synth_use *synth_add_use(struct synth_month *month, struct draw *draw, uint32_t officer,
+                                int64_t time_ms, uint32_t base)
+{
+    const struct synth_officer *who = &month->officers[officer];
+    if (month->use_count == month->use_cap) {
+        return NULL;
+    }
+    struct synth_use *use = &month->uses[month->use_count++];
+    *use = (struct synth_use){.seed = draw_bits(draw),
+                              .time_ms = time_ms,
+                              .officer = officer,
+                              .base = base,
+                              .continues = -1};
+    use->rule = pick_rule(month->conf->forces[who->force].policy, draw);
+    use->person = pick_person(month, who, draw);
+    use->reason = draw_chance(draw, who->habit) ? who->favourite
+                                                : (uint8_t)draw_below(draw, synth_reason_count());
+    use->silent = draw_chance(draw, who->forgets);
+    /* A device of another base that nobody entered as moved. */
+    if (draw_below(draw, 20000) == 0) {
+        use->base = draw_below(draw, 1 + month->officer_count / 40);
+    }
+    return use;
+}
+
+/* Every twenty-fifth scans again for the one before, a minute or so later. */
+static bool scan_again(struct synth_month *month, struct draw *draw)
+{
+    uint32_t i = month->use_count;
+    if (i == 0 || month->uses[i - 1].continues >= 0 || !draw_chance(draw, 40)) {
+        return false;
+    }
+    struct synth_use use = month->uses[i - 1];
+    use.seed = draw_bits(draw);
+    struct draw pause = {use.seed};
+    use.time_ms += 20000 + draw_skewed(&pause, 40000, 1.8);
+    use.continues = (int32_t)i - 1;
+    if (use.time_ms >= month->period.until) {
+        return false;
+    }
+    month->uses[month->use_count++] = use;
+    return true;
+}
+
+/* One of an operation's uses; false: nobody was found for it. */
+static bool use_of_op(struct synth_month *month, struct draw *draw)
+{
+    uint32_t op = draw_below(draw, month->op_count);
+    struct synth_duty duty;
+    for (unsigned tries = 0; tries < 400; tries++) {
+        uint32_t officer = pick_officer(month, draw);
+        if (synth_posted(month, officer, op) &&
+            synth_duty(month, officer, month->ops[op].day, &duty) && duty.op == (int)op) {
+            int64_t time = duty.start + (int64_t)draw_below(draw, 8 * 3600 * 1000);
+            return time < month->period.until &&
+                   synth_add_use(month, draw, officer, time, duty.base) != NULL;
+        }
+    }
+    return false;
+}
+
+/* One in a thousand begins a road check that nobody posted: some more in the same hour. */
+static void make_use(struct synth_month *month, uint32_t limit, struct draw *draw)
+{
+    int64_t time;
+    uint32_t base, officer = pick_officer(month, draw);
+    if (scan_again(month, draw) ||
+        (month->op_count > 0 && draw_chance(draw, 40) && use_of_op(month, draw)) ||
+        !synth_pick_time(month, officer, draw, &time, &base)) {
+        return;
+    }
+    uint32_t more = draw_chance(draw, 1) ? 2 + draw_below(draw, 4) : 0;
+    for (uint32_t i = 0; i <= more && month->use_count < limit && time < month->period.until; i++) {
+        synth_add_use(month, draw, officer, time, base);
+        time += 240000 + (int64_t)draw_below(draw, 500000);
+    }
 }
 
 static int by_time(const void *a, const void *b)
@@ -164,19 +239,17 @@ static void add_event(struct synth_month *month, enum synth_kind kind, uint32_t 
     month->events[month->event_count++] = (struct synth_event){time, use, kind};
 }
 
-/* Most have an outcome within the hour; some are forgotten, more by some officers than by others.
- */
+/* Outcomes mostly come within the hour. */
 static void make_events(struct synth_month *month)
 {
     for (uint32_t i = 0; i < month->use_count; i++) {
         const struct synth_use *use = &month->uses[i];
         struct draw draw = {use->seed ^ 0x65766e74};
-        unsigned forgets = 30 + 150 * (use->officer % 16 == 7);
         add_event(month, SYNTH_IDENTIFY, i, use->time_ms);
         if (draw_chance(&draw, 12)) {
             add_event(month, SYNTH_REFUSED, i, use->time_ms - 5000 - draw_below(&draw, 60000));
         }
-        if (!draw_chance(&draw, forgets)) {
+        if (!use->silent) {
             int64_t delay = 120000 + (int64_t)draw_skewed(&draw, 1500000, 2.4);
             add_event(month, SYNTH_OUTCOME, i, use->time_ms + delay);
         }
@@ -185,9 +258,11 @@ static void make_events(struct synth_month *month)
 }
 
 bool synth_month_make(const struct conf *conf, const struct period *period, uint32_t transactions,
-                      uint64_t seed, struct synth_month *month, struct whorl_fault *fault)
+                      const uint32_t misuse[MISUSES], uint64_t seed, struct synth_month *month,
+                      struct whorl_fault *fault)
 {
     *month = (struct synth_month){.conf = conf, .period = *period, .seed = seed};
+    month->days = (uint32_t)((period->until - period->from + 2 * HOUR_MS) / DAY_MS);
     bool rules = conf->force_count > 0;
     for (size_t i = 0; i < conf->force_count; i++) {
         rules = rules && conf->forces[i].policy->rule_count > 0;
@@ -195,15 +270,24 @@ bool synth_month_make(const struct conf *conf, const struct period *period, uint
     if (!rules) {
         return whorl_fail(fault, conf->dir, "needs forces, each with a policy that has rules");
     }
-    month->uses = calloc(transactions, sizeof *month->uses);
-    month->events = calloc(3 * (size_t)transactions, sizeof *month->events);
+    month->use_cap = transactions;
+    for (unsigned kind = 0; kind < MISUSES; kind++) {
+        month->use_cap += MISUSE_ROOM * misuse[kind];
+    }
+    month->uses = calloc(month->use_cap, sizeof *month->uses);
+    month->events = calloc(3 * (size_t)month->use_cap, sizeof *month->events);
     if (month->uses == NULL || month->events == NULL || !make_officers(month, transactions)) {
         synth_month_release(month);
         return whorl_fail(fault, "", "out of memory");
     }
     struct draw draw = {seed};
+    synth_make_ops(month);
     while (month->use_count < transactions) {
-        make_use(month, month->use_count++, &draw);
+        make_use(month, transactions, &draw);
+    }
+    if (!synth_make_misuse(month, misuse)) {
+        synth_month_release(month);
+        return whorl_fail(fault, "", "out of memory");
     }
     make_events(month);
     return true;
@@ -214,5 +298,6 @@ void synth_month_release(struct synth_month *month)
     free(month->officers);
     free(month->uses);
     free(month->events);
+    free(month->labels);
     *month = (struct synth_month){0};
 }

@@ -19,7 +19,6 @@ static const char *const reasons[] = {"No documents at a road check",
                                       "Found on enclosed premises",
                                       "Suspected of false particulars",
                                       "Wanted on warrant, says to be somebody else"};
-static const uint16_t reason_weights[] = {30, 14, 26, 6, 9, 5, 7, 3};
 static const uint16_t reason_code_weights[] = {0, 66, 8, 1, 4, 17, 1, 1, 1, 1};
 static const uint16_t gender_weights[] = {815, 170, 5, 10};
 static const uint16_t adult_ages[] = {0, 0, 29, 34, 26, 9, 2};
@@ -39,7 +38,7 @@ struct scene {
     const struct conf_force *force;
     const struct conf_rule *rule;
     struct draw draw;
-    char transaction[STAMP_UUID_LEN + 1];
+    char transaction[40];
     char device[65];
     const char *condition, *consent, *stop_power, *reason;
     int reason_code;
@@ -49,8 +48,13 @@ struct scene {
     char found[24];      /* what was found first */
 };
 
+uint8_t synth_reason_count(void)
+{
+    return COUNT(reasons);
+}
+
 /* UUID of version 7: the time, then what follows from the seed. */
-static void name_transaction(const struct synth_use *use, char text[STAMP_UUID_LEN + 1])
+void synth_name_transaction(const struct synth_use *use, char text[40])
 {
     struct draw draw = {use->seed ^ 0x75756964};
     uint64_t low = draw_bits(&draw), high = draw_bits(&draw), time = (uint64_t)use->time_ms;
@@ -61,12 +65,19 @@ static void name_transaction(const struct synth_use *use, char text[STAMP_UUID_L
 }
 
 /* A station's pool has a device for every third officer; who takes which changes by the day. */
-static void name_device(const struct scene *s, char device[65])
+void synth_name_device(const struct synth_month *month, const struct synth_use *use,
+                       char device[65])
 {
-    struct local_time day = period_local(s->use->time_ms - 7 * INT64_C(3600000));
-    struct draw draw = {((uint64_t)s->use->officer << 16) + (uint64_t)day.day};
-    snprintf(device, 65, "%.20s-b%02u-%02u", s->force->code, s->officer->base,
-             1 + draw_below(&draw, 13));
+    const struct synth_officer *officer = &month->officers[use->officer];
+    struct local_time day = period_local(use->time_ms - 7 * INT64_C(3600000));
+    struct draw draw = {((uint64_t)use->officer << 16) + (uint64_t)day.day};
+    snprintf(device, 65, "%.20s-b%02u-%02u", month->conf->forces[officer->force].code, use->base,
+             1 + draw_below(&draw, SYNTH_POOL));
+}
+
+void synth_reference(const char *backend, uint32_t person, char text[24])
+{
+    snprintf(text, 24, "%.3s-%07u", backend, person);
 }
 
 static const char *first_of(conf_list list, const char *otherwise)
@@ -81,19 +92,18 @@ static void set_scene(const struct synth_month *month, uint32_t index, struct sc
     s->officer = &month->officers[use->officer];
     s->force = &month->conf->forces[s->officer->force];
     s->rule = &s->force->policy->rules[use->rule];
-    name_transaction(use, s->transaction);
-    name_device(s, s->device);
+    synth_name_transaction(use, s->transaction);
+    synth_name_device(month, use, s->device);
     s->condition = first_of(s->rule->subject, "adult");
     s->consent = first_of(s->rule->consent, "not_asked");
     s->refused = s->rule->backends[0] == NULL;
     s->stop_power = stop_powers[draw_weighted(&s->draw, stop_weights, COUNT(stop_weights))];
-    s->reason = reasons[draw_weighted(&s->draw, reason_weights, COUNT(reason_weights))];
+    s->reason = reasons[use->reason];
     s->reason_code = (int)draw_weighted(&s->draw, reason_code_weights, COUNT(reason_code_weights));
     s->poor = use->continues < 0 && draw_chance(&s->draw, 45);
     /* The person decides what is known of them; chance decides only whether it is found. */
-    struct draw person = {use->person ^ (uint64_t)0x70657273};
-    s->known[0] = draw_chance(&person, 430) ? 965 : 1;
-    s->known[1] = draw_chance(&person, 130) ? 960 : 1;
+    s->known[0] = synth_known(month, use->person, 0) ? 965 : 1;
+    s->known[1] = synth_known(month, use->person, 1) ? 960 : 1;
 }
 
 static void put_head(msgpack_packer *pk, const char *kind, int64_t time_ms, const char *transaction)
@@ -200,7 +210,7 @@ static void reply_search(struct scene *s, struct reply *reply, unsigned known)
         snprintf(reply->reason, sizeof reply->reason, "no print can be searched: scan again");
     } else if (draw_chance(&s->draw, known)) {
         reply->class = draw_chance(&s->draw, 40) ? CLASS_POSSIBLE : CLASS_MATCH;
-        snprintf(reply->ref, sizeof reply->ref, "%.3s-%07u", reply->plugin->name, s->use->person);
+        synth_reference(reply->plugin->name, s->use->person, reply->ref);
         s->matched_search |= reply->class == CLASS_MATCH;
         memcpy(s->found, reply->ref, sizeof s->found);
     } else {
@@ -245,6 +255,15 @@ static size_t reply_all(struct scene *s, struct reply replies[SYNTH_RECORDS_MAX 
         }
     }
     return count;
+}
+
+bool synth_matches(const struct synth_month *month, uint32_t use)
+{
+    struct scene scene;
+    struct reply replies[SYNTH_RECORDS_MAX - 1];
+    set_scene(month, use, &scene);
+    reply_all(&scene, replies);
+    return scene.matched_search;
 }
 
 static void put_ref(msgpack_packer *pk, const char *ref)
@@ -294,7 +313,7 @@ static void put_rule(msgpack_packer *pk, const struct scene *s)
 static void pack_identify(const struct scene *s, const struct reply *replies, size_t count,
                           msgpack_packer *pk)
 {
-    char request_id[40], before[STAMP_UUID_LEN + 1];
+    char request_id[40], before[40];
     snprintf(request_id, sizeof request_id, "r-%016llx", (unsigned long long)s->use->seed);
     msgpack_pack_map(pk, 21);
     put_head(pk, "identify", s->use->time_ms, s->transaction);
@@ -308,7 +327,7 @@ static void pack_identify(const struct scene *s, const struct reply *replies, si
     whorl_put_str(pk, "consent", s->consent);
     put_subject(pk, s);
     if (s->use->continues >= 0) {
-        name_transaction(&s->month->uses[s->use->continues], before);
+        synth_name_transaction(&s->month->uses[s->use->continues], before);
     }
     whorl_put_str(pk, "continues", s->use->continues >= 0 ? before : NULL);
     put_policy(pk, s);

@@ -52,6 +52,11 @@ uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)
     return get16(chunk->print_rows + (size_t)i * PRINT_ROW);
 }
 
+uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i)
+{
+    return get16(chunk->print_rows + (size_t)i * PRINT_ROW + 2);
+}
+
 int64_t chunk_expires(const struct chunk *chunk, uint32_t person)
 {
     return (int64_t)get64(chunk->expiries + (size_t)person * 8);
@@ -179,6 +184,13 @@ static bool references_fit(const struct chunk *chunk)
     for (uint32_t i = 0; i < chunk->prints; i++) {
         if (chunk_print_person(chunk, i) >= chunk->people) {
             return false;
+        }
+    }
+    for (unsigned p = 0; p < CHUNK_POSITIONS; p++) { /* in order of people, to be searched */
+        for (uint32_t i = chunk->first[p] + 1u; i < chunk->first[p + 1]; i++) {
+            if (chunk_print_person(chunk, i) < chunk_print_person(chunk, i - 1)) {
+                return false;
+            }
         }
     }
     for (uint32_t i = 0; i < chunk->people; i++) {

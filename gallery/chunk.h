@@ -46,6 +46,7 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
 
 /* Of print row i: whose it is, and where its packed template begins in the block. */
 uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i);
+uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i);
 /* Of a person: seconds from 1970, 0 = never; where the entry begins in the block. */
 int64_t chunk_expires(const struct chunk *chunk, uint32_t person);
 uint32_t chunk_entry(const struct chunk *chunk, uint32_t person);

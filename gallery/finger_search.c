@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "finger_request.h"
+#include "whorl/answer.h"
 
 const char *const finger_search_modalities[] = {"finger", NULL};
 
@@ -80,23 +81,21 @@ static void release_request(struct finger_request *request)
 }
 
 /* Frees the request, then completes its call: nothing of a probe is left by then. */
-static void complete(struct finger_request *request, const msgpack_sbuffer *answer)
+static void complete(struct finger_request *request, struct whorl_answer *answer)
 {
     const struct whorl_host *host = request->instance->host;
     uint64_t call = request->call;
     release_request(request);
-    host->complete(host, call, (const uint8_t *)answer->data, answer->size);
+    whorl_answer_give(answer, host, call, WHORL_ROLE_SEARCH);
+    whorl_answer_drop(answer);
 }
 
 static void complete_plain(struct finger_request *request, const char *class, const char *reason)
 {
-    msgpack_sbuffer answer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
-    finger_answer_plain(&pk, class, reason);
+    struct whorl_answer answer;
+    whorl_answer_begin(&answer);
+    finger_answer_plain(&answer.pk, class, reason);
     complete(request, &answer);
-    msgpack_sbuffer_destroy(&answer);
 }
 
 static void complete_unavailable(struct finger_request *request, const char *reason)
@@ -106,25 +105,19 @@ static void complete_unavailable(struct finger_request *request, const char *rea
 
 static void complete_unusable(struct finger_request *request)
 {
-    msgpack_sbuffer answer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
-    finger_answer_unusable(&pk, request);
+    struct whorl_answer answer;
+    whorl_answer_begin(&answer);
+    finger_answer_unusable(&answer.pk, request);
     complete(request, &answer);
-    msgpack_sbuffer_destroy(&answer);
 }
 
 static void complete_result(struct finger_request *request, struct gallery_result *result)
 {
-    msgpack_sbuffer answer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
-    finger_answer_result(&pk, request, result);
+    struct whorl_answer answer;
+    whorl_answer_begin(&answer);
+    finger_answer_result(&answer.pk, request, result);
     gallery_result_release(result);
     complete(request, &answer);
-    msgpack_sbuffer_destroy(&answer);
 }
 
 static bool cancelled(void *arg)
@@ -457,13 +450,7 @@ void finger_search_call(void *arg, uint64_t call, const uint8_t *message, size_t
     const struct whorl_host *host = instance->host;
     struct finger_request *request = calloc(1, sizeof *request);
     if (!request) {
-        /* {"class": "unavailable", "reason": "out of memory"}, made without any */
-        static const uint8_t answer[] = "\x82\xa5"
-                                        "class\xab"
-                                        "unavailable\xa6"
-                                        "reason\xad"
-                                        "out of memory";
-        host->complete(host, call, answer, sizeof answer - 1);
+        whorl_answer_refuse(host, call, WHORL_ROLE_SEARCH, "out of memory");
         return;
     }
     request->instance = instance;

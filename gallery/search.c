@@ -10,15 +10,16 @@
 #define STEP_NS 8000000LL
 #define ROUNDS_MAX 4u      /* after these, finish reads what still changes itself */
 #define BEGIN_BLOCKS 2048u /* changed ones that begin reads itself */
-#define PEOPLE_ALL 1000u   /* of a gallery this small everyone is compared */
+#define PEOPLE_ALL 500u    /* of a gallery this small everyone is compared */
 
-/* How many people are compared, best ranks first: that share of the gallery, PEOPLE_ALL at least in
- * the end. From one depth to the next a search goes on only without a match. */
-static const struct {
+/* How many people a stage looks at: that share of the gallery, at least so many. The shares are
+ * chosen from what they lose (docs/scale.md). */
+struct quota {
     double share;
     uint64_t least;
-} depths[] = {{0.00002, 200}, {0.0005, 500}, {0.005, PEOPLE_ALL}};
-#define DEPTHS (sizeof depths / sizeof depths[0])
+};
+static const struct quota best_quota = {0.00002, 100}, glance_quota = {0.02, 2000},
+                          compare_quota = {0.0002, 500};
 
 /* ------------------------------------------------------------------ following the gallery */
 
@@ -30,7 +31,7 @@ static bool same_chunk(const struct view_chunk *a, const struct view_chunk *b)
 
 /* Carries over what is known of chunks that are the same in both views. */
 static void carry_over(const struct gallery_search *search, const struct view *view,
-                       struct chunk_state *states, uint16_t *ranks)
+                       struct chunk_state *states, uint16_t *ranks, uint16_t *impressions)
 {
     const struct view *old = search->view;
     for (size_t i = 0, k = 0; i < view->count; i++) {
@@ -38,11 +39,12 @@ static void carry_over(const struct gallery_search *search, const struct view *v
         while (old && k < old->count && old->chunks[k].number < chunk->number) {
             k++;
         }
-        states[i].down = RANK_NONE;
         if (old && k < old->count && same_chunk(chunk, &old->chunks[k])) {
             states[i] = search->states[k];
             memcpy(ranks + chunk->before, search->ranks + old->chunks[k].before,
                    chunk->people * sizeof *ranks);
+            memcpy(impressions + chunk->before, search->impressions + old->chunks[k].before,
+                   chunk->people * sizeof *impressions);
         }
     }
 }
@@ -69,11 +71,19 @@ static void drop_stale_hits(struct gallery_search *search)
     size_t kept = 0;
     for (size_t i = 0; i < search->hit_count; i++) {
         const struct chunk_state *state = state_of(search, search->hits[i].block);
-        if (state && !state->why && state->down < RANK_NONE) {
+        if (state && !state->why && state->stage >= STAGE_BEST) {
             search->hits[kept++] = search->hits[i];
         }
     }
     search->hit_count = kept;
+}
+
+static void count_again(struct gallery_search *search)
+{
+    memset(search->counts, 0, RANK_LEVELS * sizeof *search->counts);
+    for (size_t i = 0; i < search->view->count; i++) {
+        search_count(search, i);
+    }
 }
 
 /* Makes `view` (whose reference it takes) what the search reads. */
@@ -81,20 +91,25 @@ static bool follow(struct gallery_search *search, struct view *view, struct whor
 {
     struct chunk_state *states = calloc(view->count + 1, sizeof *states);
     uint16_t *ranks = malloc((view->people + 1) * sizeof *ranks);
-    if (!states || !ranks) {
+    uint16_t *impressions = calloc(view->people + 1, sizeof *impressions);
+    if (!states || !ranks || !impressions) {
         free(states);
         free(ranks);
+        free(impressions);
         view_unref(view);
         return whorl_fail(fault, "", "out of memory");
     }
-    carry_over(search, view, states, ranks);
+    carry_over(search, view, states, ranks, impressions);
     free(search->states);
     free(search->ranks);
+    free(search->impressions);
     view_unref(search->view);
     search->view = view;
     search->states = states;
     search->ranks = ranks;
+    search->impressions = impressions;
     drop_stale_hits(search);
+    count_again(search);
     return true;
 }
 
@@ -107,7 +122,7 @@ static size_t rewind_chunks(struct gallery_search *search)
     for (size_t i = 0; i < search->view->count; i++) {
         const struct chunk_state *state = &search->states[i];
         left += !search_chunk_done(search, state);
-        search->people_read += state->ranked ? search->view->chunks[i].people : 0;
+        search->people_read += state->stage >= STAGE_RANK ? search->view->chunks[i].people : 0;
     }
     return left;
 }
@@ -155,9 +170,10 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
     }
     search->match_threshold = afis_threshold(search->params.match_fpir, (double)view->people);
     search->possible_threshold = afis_threshold(search->params.possible_fpir, (double)view->people);
-    search->comparing = view->people <= PEOPLE_ALL;
-    search->depth = search->comparing ? DEPTHS - 1 : 0;
-    search->cut = RANK_ALL;
+    bool few = view->people <= PEOPLE_ALL;
+    search->best_cut = RANK_ALL;
+    search->stage = few ? STAGE_BEST : STAGE_RANK;
+    search->last = few ? STAGE_BEST : STAGE_COMPARE;
     rewind_chunks(search);
     return true;
 }
@@ -173,14 +189,17 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
     }
     struct gallery_search *search = calloc(1, sizeof *search);
     struct hit *hits = calloc(HITS_MAX, sizeof *hits);
-    if (!search || !hits) {
+    uint32_t *counts = calloc(RANK_LEVELS, sizeof *counts);
+    if (!search || !hits || !counts) {
         free(search);
         free(hits);
+        free(counts);
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
     pthread_mutex_init(&search->mutex, NULL);
     search->hits = hits;
+    search->counts = counts;
     search->gallery = gallery;
     search->params = *params;
     score_probe_init(&search->probe, params->probes, params->probe_count);
@@ -201,7 +220,9 @@ void gallery_search_free(struct gallery_search *search)
     view_unref(search->view);
     free(search->states);
     free(search->ranks);
+    free(search->impressions);
     free(search->hits);
+    free(search->counts);
     free(search);
 }
 
@@ -235,28 +256,16 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
 
 /* ------------------------------------------------------------------ how deep */
 
-/* The rank from which on at most as many people remain as the depth wants. */
-static uint32_t cut_of(const struct gallery_search *search, unsigned depth)
+/* The level at or above which there are as many people as the quota wants. */
+static uint32_t cut_of(const struct gallery_search *search, const struct quota *quota)
 {
-    uint64_t people = search->view->people, above = 0;
-    uint64_t wanted = (uint64_t)(depths[depth].share * (double)people);
-    wanted = wanted < depths[depth].least ? depths[depth].least : wanted;
-    uint32_t *with = calloc(RANK_NONE, sizeof *with);
-    uint32_t rank = RANK_NONE;
-    if (!with) {
-        return RANK_ALL; /* slow, but right */
+    uint64_t above = 0, wanted = (uint64_t)(quota->share * (double)search->view->people);
+    uint32_t level = RANK_LEVELS;
+    wanted = wanted < quota->least ? quota->least : wanted;
+    while (level > RANK_ALL && above < wanted) {
+        above += search->counts[--level];
     }
-    for (size_t i = 0; i < search->view->count; i++) {
-        const struct view_chunk *chunk = &search->view->chunks[i];
-        for (uint32_t k = 0; search->states[i].ranked && k < chunk->people; k++) {
-            with[search->ranks[chunk->before + k]]++;
-        }
-    }
-    while (rank > RANK_ALL && above < wanted) {
-        above += with[--rank];
-    }
-    free(with);
-    return rank;
+    return level;
 }
 
 static bool has_match(struct gallery_search *search)
@@ -269,16 +278,21 @@ static bool has_match(struct gallery_search *search)
     return false;
 }
 
-/* Moves on to comparing, or to comparing more people. false: the search has gone far enough. */
+/* Moves on to the next stage. false: the search has gone far enough. */
 static bool deepen(struct gallery_search *search)
 {
-    if (search->comparing &&
-        (search->depth + 1 == DEPTHS || (has_match(search) && !search->params.thorough))) {
+    if (search->stage == search->last ||
+        (search->stage == STAGE_BEST && has_match(search) && !search->params.thorough)) {
         return false;
     }
-    search->depth += search->comparing;
-    search->comparing = true;
-    search->cut = cut_of(search, search->depth);
+    if (search->stage == STAGE_RANK) {
+        search->best_cut = cut_of(search, &best_quota);
+        search->glance_cut = cut_of(search, &glance_quota);
+    } else if (search->stage == STAGE_GLANCE) {
+        search->compare_cut = cut_of(search, &compare_quota);
+    }
+    search->stage++;
+    count_again(search);
     return true;
 }
 

@@ -1,5 +1,5 @@
-/* The work of a search: ranking a chunk's people by the sieve, and comparing those who rank high
- * enough with the probe by the whole matcher. */
+/* The work of a search: ranking a chunk's people by the sieve, and looking closer at those who rank
+ * high enough. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,10 @@
 #define CLAIM_CHUNKS 8u /* taken at a time: some 50 µs of ranking each */
 #define ROWS_MAX                                                                                   \
     4096u /* prints, or people, of a block: an entry and a print have 32 bytes at least */
+/* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
+ * mate in 3,000; and what a stranger's usually is. */
+#define DOUBTFUL (-2.8f)
+#define STRANGE (-4.0f)
 _Static_assert(BLOCK_SIZE / 17 < ROWS_MAX, "a block holds fewer prints and people");
 
 /* ------------------------------------------------------------------ scratch */
@@ -70,6 +74,11 @@ bool search_make_sieves(struct gallery_search *search)
     return search->sieves != NULL;
 }
 
+static const struct afis_sieve *sieve_of(const struct gallery_search *search, size_t k)
+{
+    return (const struct afis_sieve *)(const void *)(search->sieves + k * sieve_step());
+}
+
 void search_free_sieves(struct gallery_search *search)
 {
     whorl_secret_free(search->sieves, search->probe.impressions * sieve_step());
@@ -106,8 +115,7 @@ static void rank_finger(const struct gallery_search *search, const struct chunk 
         r->tries[i] = 0;
     }
     for (size_t k = 0; k < probe->impressions; k++) {
-        const struct afis_sieve *sieve =
-            (const struct afis_sieve *)(const void *)(search->sieves + k * sieve_step());
+        const struct afis_sieve *sieve = sieve_of(search, k);
         if (probe->of[k] != finger) {
             continue;
         }
@@ -148,7 +156,6 @@ static void rank_chunk(const struct gallery_search *search, const struct chunk *
         ranks[i] = counts ? rank_of(r->sum[i]) : RANK_NOBODY;
         state->comparable += counts;
     }
-    state->ranked = true;
 }
 
 /* ------------------------------------------------------------------ comparing */
@@ -246,19 +253,176 @@ static bool find_block(const struct gallery_search *search, MDB_txn *txn, const 
     return !state->why;
 }
 
-/* Compares everyone of a chunk who ranks at `cut` or above but below state->down. false: cancelled.
- */
-static bool compare_chunk(struct gallery_search *search, MDB_txn *txn,
-                          const struct scratch *scratch, const struct chunk *chunk,
-                          const uint16_t *ranks, struct chunk_state *state)
+/* Fully compares a person and keeps what comes of it. false with state->why: cannot be read. */
+static bool compare_person(struct gallery_search *search, const struct scratch *scratch,
+                           const struct chunk *chunk, const struct block_entry *entry,
+                           struct chunk_state *state)
 {
+    float score;
+    if (!score_entry(search, scratch, entry, &score)) {
+        state->why = "holds a damaged template";
+        return false;
+    }
+    if (score >= 0 && score >= search->possible_threshold) {
+        state->above_possible++;
+        state->above_match += score >= search->match_threshold;
+        add_hit(search, chunk->number, score, entry);
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ glancing */
+
+/* The first print row of a person in a group, or the group's end. */
+static uint32_t first_row(const struct chunk *chunk, unsigned position, uint32_t person)
+{
+    uint32_t low = chunk->first[position], high = chunk->first[position + 1];
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (chunk_print_person(chunk, middle) < person) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* A probe finger's impression and the person's print that the sieve finds nearest to one another.
+ */
+struct nearest {
+    const struct afis_finger *probe;
+    uint32_t place; /* of the packed template in the block */
+    int16_t score;
+};
+
+static void seek_nearest(const struct gallery_search *search, const struct chunk *chunk, size_t k,
+                         uint32_t person, struct nearest *nearest)
+{
+    const struct score_probe *probe = &search->probe;
+    for (unsigned position = 0; position < CHUNK_POSITIONS; position++) {
+        if (!score_comparable(probe, probe->of[k], (uint8_t)position)) {
+            continue;
+        }
+        for (uint32_t row = first_row(chunk, position, person);
+             row < chunk->first[position + 1] && chunk_print_person(chunk, row) == person; row++) {
+            int16_t score;
+            afis_sieve_scan(sieve_of(search, k), chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1,
+                            &score);
+            if (!nearest->probe || score > nearest->score) {
+                *nearest = (struct nearest){probe->finger[k], chunk_print_place(chunk, row), score};
+            }
+        }
+    }
+}
+
+/* The nearest of each finger that can be compared, best first; returns how many. */
+static size_t seek_all(const struct gallery_search *search, const struct chunk *chunk,
+                       uint32_t person, struct nearest list[GALLERY_PROBES_MAX])
+{
+    size_t count = 0;
+    for (size_t f = 0; f < search->probe.fingers; f++) {
+        struct nearest nearest = {0};
+        for (size_t k = 0; k < search->probe.impressions; k++) {
+            if (search->probe.of[k] == f) {
+                seek_nearest(search, chunk, k, person, &nearest);
+            }
+        }
+        if (!nearest.probe) {
+            continue;
+        }
+        size_t at = count++;
+        for (; at > 0 && list[at - 1].score < nearest.score; at--) {
+            list[at] = list[at - 1];
+        }
+        list[at] = nearest;
+    }
+    return count;
+}
+
+/* Glances at the print whose template lies at `place` in the block. */
+static enum afis_status glance_at(const struct scratch *scratch, const struct nearest *nearest,
+                                  const uint8_t *block, const struct block_entry *entry,
+                                  float *impression)
+{
+    const uint8_t *at = entry->prints;
+    for (unsigned i = 0; i < entry->print_count; i++) {
+        struct gallery_print print;
+        block_print(&at, &print);
+        if (print.packed == block + nearest->place) {
+            return afis_glance(scratch->matcher, nearest->probe, print.packed, print.len,
+                               scratch->finger, impression);
+        }
+    }
+    return AFIS_BAD_FORMAT;
+}
+
+static uint16_t level_of(float impression)
+{
+    float level = (impression + 128) * 256; /* some -5 to 15 a finger */
+    return (uint16_t)(level < (float)RANK_ALL ? (float)RANK_ALL : level > 65535 ? 65535 : level);
+}
+
+/* Glances at the nearest print of each finger; the impressions add up. Where the finger that the
+ * sieve found most alike makes a stranger's impression, so will the others. false with state->why.
+ */
+static bool glance_person(const struct gallery_search *search, const struct scratch *scratch,
+                          const struct chunk *chunk, uint32_t person, const uint8_t *block,
+                          const struct block_entry *entry, struct chunk_state *state,
+                          uint16_t *level)
+{
+    struct nearest list[GALLERY_PROBES_MAX];
+    const size_t count = seek_all(search, chunk, person, list);
+    float sum = 0, impression = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || impression >= DOUBTFUL) {
+            if (glance_at(scratch, &list[i], block, entry, &impression) != AFIS_OK) {
+                state->why = "holds a damaged template";
+                return false;
+            }
+            sum += impression;
+        } else {
+            sum += STRANGE;
+        }
+    }
+    *level = level_of(sum);
+    return true;
+}
+
+/* ------------------------------------------------------------------ who goes on */
+
+/* Whether a stage looks at a person. */
+static bool concerns(const struct gallery_search *search, enum stage stage, uint16_t rank,
+                     uint16_t impression)
+{
+    if (rank == RANK_NOBODY) {
+        return false;
+    }
+    switch (stage) {
+    case STAGE_BEST:
+        return rank >= search->best_cut;
+    case STAGE_GLANCE:
+        return rank >= search->glance_cut;
+    case STAGE_COMPARE: /* whom the best ranks did not bring there before */
+        return impression >= search->compare_cut && rank < search->best_cut;
+    default:
+        return false;
+    }
+}
+
+/* Takes a chunk through a stage that looks at people's templates. false: cancelled. */
+static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
+                        const struct chunk *chunk, enum stage stage, size_t before,
+                        struct chunk_state *state)
+{
+    const uint16_t *ranks = search->ranks + before;
+    uint16_t *impressions = search->impressions + before;
     const uint8_t *bytes = NULL;
     struct block_info info;
     for (uint32_t i = 0; i < chunk->people; i++) {
         struct block_entry entry;
-        float score;
         size_t at = chunk_entry(chunk, i);
-        if (ranks[i] < search->cut || ranks[i] >= state->down) {
+        if (!concerns(search, stage, ranks[i], impressions[i])) {
             continue;
         }
         if (cancelled(search)) {
@@ -271,18 +435,14 @@ static bool compare_chunk(struct gallery_search *search, MDB_txn *txn,
             state->why = state->why ? state->why : "differs from what was indexed";
             return true;
         }
-        if (!score_entry(search, scratch, &entry, &score)) {
-            state->why = "holds a damaged template";
+        bool read = stage == STAGE_GLANCE ? glance_person(search, scratch, chunk, i, bytes, &entry,
+                                                          state, &impressions[i])
+                                          : compare_person(search, scratch, chunk, &entry, state);
+        if (!read) {
             return true;
         }
-        if (score < 0 || score < search->possible_threshold) {
-            continue;
-        }
-        state->above_possible++;
-        state->above_match += score >= search->match_threshold;
-        add_hit(search, chunk->number, score, &entry);
     }
-    state->down = search->cut;
+    state->stage = (uint8_t)stage;
     return true;
 }
 
@@ -290,15 +450,15 @@ static bool compare_chunk(struct gallery_search *search, MDB_txn *txn,
 
 bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state)
 {
-    return state->why || (state->ranked && (!search->comparing || state->down <= search->cut));
+    return state->why || state->stage >= search->stage;
 }
 
-/* Brings one chunk to where the search now is. false: cancelled. */
+/* Brings one chunk to where the search now is. A block that has changed since stops short: the next
+ * listing notices. false: cancelled. */
 static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
                        size_t i, struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[i];
-    uint16_t *ranks = search->ranks + known->before;
     struct chunk chunk;
     if (!known->bytes) {
         state->why = known->why ? known->why : "has not been read";
@@ -308,10 +468,20 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     if (!chunk_open(known->bytes, SIZE_MAX, false, &chunk, &state->why)) {
         return true;
     }
-    if (!state->ranked) {
-        rank_chunk(search, &chunk, scratch->ranking, ranks, state);
+    if (state->stage == STAGE_NONE) {
+        rank_chunk(search, &chunk, scratch->ranking, search->ranks + known->before, state);
+        state->stage = STAGE_RANK;
     }
-    return !search->comparing || compare_chunk(search, txn, scratch, &chunk, ranks, state);
+    while (state->stage < search->stage) {
+        enum stage stage = state->stage + 1;
+        if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, state)) {
+            return false;
+        }
+        if (state->stage != stage) {
+            break;
+        }
+    }
+    return true;
 }
 
 /* Takes some chunks that are not done. */
@@ -328,6 +498,18 @@ static bool claim(struct gallery_search *search, size_t *from, size_t *to)
     *to = search->failed ? *from : search->next;
     pthread_mutex_unlock(&search->mutex);
     return *from < *to;
+}
+
+void search_count(struct gallery_search *search, size_t chunk)
+{
+    const struct view_chunk *known = &search->view->chunks[chunk];
+    const uint16_t *levels =
+        (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
+    bool counts = (search->stage == STAGE_RANK || search->stage == STAGE_GLANCE) &&
+                  search->states[chunk].stage == search->stage;
+    for (uint32_t i = 0; counts && i < known->people; i++) {
+        search->counts[levels[i]]++;
+    }
 }
 
 int64_t search_now_ns(void)
@@ -349,7 +531,7 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
             if (search_chunk_done(search, &state)) {
                 continue;
             }
-            bool was_ranked = state.ranked;
+            bool was_ranked = state.stage >= STAGE_RANK;
             if (cancelled(search) || !read_chunk(search, txn, &scratch, i, &state)) {
                 return GALLERY_STEP_CANCELLED;
             }
@@ -357,6 +539,9 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
             search->states[i] = state; /* claimed: nobody else looks at it */
         }
         pthread_mutex_lock(&search->mutex);
+        for (size_t i = from; i < to; i++) {
+            search_count(search, i);
+        }
         search->people_read += people;
         pthread_mutex_unlock(&search->mutex);
         if (until && search_now_ns() >= until) {

@@ -9,16 +9,24 @@
 #include "score.h"
 #include "view.h"
 
-#define HITS_MAX 4096u     /* candidates remembered; beyond it the lower half is only counted */
-#define RANK_NOBODY 0u     /* expired, or without a print to compare */
-#define RANK_ALL 1u        /* at or above it is everybody else */
-#define RANK_NONE 65536u   /* above every rank */
+#define HITS_MAX 4096u /* candidates remembered; beyond it the lower half is only counted */
+#define RANK_NOBODY 0u /* expired, or without a print to compare */
+#define RANK_ALL 1u    /* at or above it is everybody else */
+#define RANK_LEVELS 65536u
 #define RANK_NEUTRAL 8192u /* no evidence either way */
+
+/* What a chunk goes through; each stage looks at fewer people. */
+enum stage {
+    STAGE_NONE,
+    STAGE_RANK,    /* everyone by the sieve */
+    STAGE_BEST,    /* the very best ranks are compared */
+    STAGE_GLANCE,  /* more of the best ranks are glanced at (afis_glance) */
+    STAGE_COMPARE, /* those who made the best impression are compared */
+};
 
 /* What the search knows of a chunk. */
 struct chunk_state {
-    bool ranked;   /* its people have ranks */
-    uint32_t down; /* who ranks here or higher has been compared */
+    uint8_t stage;
     uint32_t comparable, above_possible, above_match; /* people; the last two of those compared */
     const char *why;                                  /* could not be read */
 };
@@ -37,16 +45,21 @@ struct gallery_search {
     uint8_t *sieves; /* one of each impression, in secret memory */
     float match_threshold, possible_threshold;
     unsigned round;
-    bool comparing; /* ranks are complete; else they are being made */
-    unsigned depth;
-    uint32_t cut; /* comparing: whoever ranks here or higher */
+    enum stage stage, last; /* where all chunks are brought to now, and at most */
+    /* Who ranks here or higher is compared at once; is glanced at; makes this impression and then
+     * is compared. */
+    uint32_t best_cut, glance_cut, compare_cut;
 
     struct view *view;
     struct chunk_state *states; /* of the view's chunks */
     uint16_t *ranks;            /* of the view's people */
+    uint16_t *impressions;      /* likewise; RANK_NOBODY: not glanced at */
 
-    pthread_mutex_t mutex; /* guards all below while threads step, and states when they end */
-    size_t next;           /* the chunk to be claimed next */
+    uint32_t *counts; /* how many people have each level of what the stage finds out */
+
+    pthread_mutex_t
+        mutex;   /* guards counts and all below while threads step, and states when they end */
+    size_t next; /* the chunk to be claimed next */
     uint64_t people_read;
     struct hit *hits;
     size_t hit_count;
@@ -59,13 +72,16 @@ struct gallery_search {
 bool search_make_sieves(struct gallery_search *search);
 void search_free_sieves(struct gallery_search *search);
 
-/* Whether a chunk is ranked and compared as far as the search now wants. */
+/* Whether a chunk is where the search wants it, or cannot be read. */
 bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state);
 
 /* Reads chunks within txn until `until` (nanoseconds; 0 = to the end). */
 enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *scratch,
                               int64_t until);
 int64_t search_now_ns(void);
+
+/* Counts the levels that the search's stage has given to a chunk's people. */
+void search_count(struct gallery_search *search, size_t chunk);
 
 /* Best first. */
 void search_sort_hits(struct gallery_search *search);

@@ -201,23 +201,23 @@ static void drop_false(struct work *work)
     work->candidate_count = kept;
 }
 
-static float distance_between(const struct candidate *a, const struct candidate *b)
+static float square_between(const struct candidate *a, const struct candidate *b)
 {
     float dx = a->x - b->x;
     float dy = a->y - b->y;
-    return sqrtf(dx * dx + dy * dy);
+    return dx * dx + dy * dy;
 }
 
 /* What the second opinion has nearest to a minutia, or NULL. */
 static const struct candidate *second_opinion(const struct work *work, const struct candidate *c)
 {
     const struct candidate *best = NULL;
-    float nearest = SAME;
+    float nearest = SAME * SAME;
     for (int i = 0; i < work->second_count; i++) {
         const struct candidate *s = &work->second[i];
-        float distance = distance_between(s, c);
-        if (distance < nearest && s->dx * c->dx + s->dy * c->dy > SAME_DIRECTION) {
-            nearest = distance;
+        float square = square_between(s, c);
+        if (square < nearest && s->dx * c->dx + s->dy * c->dy > SAME_DIRECTION) {
+            nearest = square;
             best = s;
         }
     }
@@ -245,7 +245,7 @@ static void supplement(struct work *work)
     for (int i = 0; i < work->second_count && work->candidate_count < CANDIDATES_MAX; i++) {
         bool apart = true;
         for (int k = 0; k < first && apart; k++) {
-            apart = distance_between(&work->second[i], &work->candidates[k]) > APART;
+            apart = square_between(&work->second[i], &work->candidates[k]) > APART * APART;
         }
         if (apart) {
             struct candidate *c = &work->candidates[work->candidate_count++];

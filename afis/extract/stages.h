@@ -1,6 +1,7 @@
 /* The extractor's rooms, in the order in which a print walks through them (afis/extract.c):
  *
  *   resample    any resolution -> 8-bit grey at 500 dpi
+ *   stripes     what a sensor adds to its columns or rows taken away
  *   normalise   local mean and contrast taken away
  *   segment     which 8 x 8-pixel cells hold ridges
  *   orientation ridge direction and period of every cell
@@ -71,6 +72,7 @@ struct candidate {
     bool dropped;  /* found false */
 };
 
+#define STRIPE_BANDS 8
 #define SCRATCH_MORE 16 /* cells behind a field that smooth.c may read, though not use */
 #define CANDIDATES_MAX 1024
 
@@ -101,7 +103,10 @@ struct work {
     ptrdiff_t stride; /* of planes, in elements */
     const struct pixel_ops *ops;
 
-    uint8_t *grey;     /* width * height */
+    const uint8_t *grey; /* width * height: the caller's, or own_grey */
+    uint8_t *own_grey;
+    int32_t *stripes;  /* of stripes.c: STRIPE_BANDS + 1 values for each line */
+    int longer;        /* of width and height */
     int16_t *normal;   /* pixel (0, 0) of the normalised plane */
     int16_t *enhanced; /* pixel (0, 0) of the enhanced plane */
     int16_t *spare;    /* a third plane, for the stages' own use; at last the second opinion */
@@ -187,6 +192,9 @@ void afis_resample(const struct afis_image *image, uint8_t *to, int width, int h
 float afis_field_percentile(struct work *work, const float *field, const uint8_t *mask,
                             float fraction);
 float afis_field_at(const struct work *work, const float *field, float x, float y);
+
+/* stripes.c: grey -> grey. */
+void afis_remove_stripes(struct work *work);
 
 /* normalise.c: grey -> normal, mean, deviation, least. */
 void afis_normalise(struct work *work);

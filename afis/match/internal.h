@@ -13,8 +13,9 @@
 #define FINGER_MINUTIAE 64u /* compared; one bit each in a 64-bit word */
 #define COVER_SIDE 32u      /* cells of a finger's coverage map, each way */
 #define PAIRS_MAX 48u       /* minutia pairs that propose alignments */
-#define ANCHORS 3u          /* alignments tried in a comparison */
+#define ANCHORS_MAX 6u      /* alignments tried in a comparison */
 #define OPTIONS_MAX 512u    /* pairs within tolerance of one alignment */
+#define LIST_SLACK 4u       /* words that may be written beyond the end of a list of pairs */
 
 /* Every field within the bounds that template.h states. */
 bool afis_template_valid(const struct afis_template *tmpl);
@@ -31,9 +32,10 @@ struct afis_finger {
     uint8_t position, quality_all, reasons, count;
 
     /* Derived from the above by match_ops.derive. Entries past count lie far away. */
-    float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE];       /* pixels, y up */
-    float cosine[FINGER_MINUTIAE], sine[FINGER_MINUTIAE]; /* of the angle */
-    float trust[FINGER_MINUTIAE];                         /* quality as 0..1 */
+    _Alignas(64) float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE]; /* pixels, y up */
+    float cosine[FINGER_MINUTIAE], sine[FINGER_MINUTIAE];        /* of the angle */
+    float trust[FINGER_MINUTIAE];                                /* quality as 0..1 */
+    bool bare;                           /* of half its minutiae or more no quality is known */
     float cover_x, cover_y, cover_scale; /* cell = (p - (cover_x, cover_y)) * cover_scale */
     float cover[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
 };
@@ -100,7 +102,7 @@ enum feature {
 /* The pairs that propose alignments, one array per field for the vector unit. */
 struct pairs {
     unsigned count, padded; /* padded to whole vectors */
-    int32_t i[PAIRS_MAX], j[PAIRS_MAX];
+    _Alignas(64) int32_t i[PAIRS_MAX], j[PAIRS_MAX];
     float px[PAIRS_MAX], py[PAIRS_MAX], gx[PAIRS_MAX], gy[PAIRS_MAX];
     float c[PAIRS_MAX], s[PAIRS_MAX]; /* rotation from probe to gallery */
     float weight[PAIRS_MAX], support[PAIRS_MAX];
@@ -115,26 +117,35 @@ struct alignment {
     unsigned matched;
     uint8_t i[FINGER_MINUTIAE], j[FINGER_MINUTIAE];
     float gain, worth;
-    bool refined;
-    float qx[FINGER_MINUTIAE], qy[FINGER_MINUTIAE]; /* the probe's minutiae, laid over */
+    bool refined; /* and then also: */
+    float fraction;
+    float coverage_p[FINGER_MINUTIAE], coverage_g[FINGER_MINUTIAE]; /* of the other print */
+    _Alignas(64) float qx[FINGER_MINUTIAE],
+        qy[FINGER_MINUTIAE]; /* the probe's minutiae, laid over */
     float qc[FINGER_MINUTIAE], qs[FINGER_MINUTIAE];
 };
 
 struct afis_matcher {
     struct pairs pairs;
-    uint32_t candidate[FINGER_MINUTIAE * FINGER_MINUTIAE]; /* distance, then indices */
-    uint32_t option[OPTIONS_MAX];
-    struct alignment trial[ANCHORS], *best; /* best is one of trial */
+    uint32_t candidate[FINGER_MINUTIAE * FINGER_MINUTIAE + LIST_SLACK]; /* distance, indices */
+    uint32_t option[OPTIONS_MAX + LIST_SLACK];
+    struct alignment trial[ANCHORS_MAX], *best; /* best is one of trial */
     float features[FEATURE_COUNT];
 };
 
 #define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which no alignment is tried */
 
 struct match_ops {
-    /* Fills in what is computed from a finger's packed fields. */
+    /* Fills in coordinates, directions and trust. */
+    void (*place)(struct afis_finger *finger);
+    /* Fills in all that is computed from a finger's packed fields. */
     void (*derive)(struct afis_finger *finger);
-    /* Compares; false when the pairs or the first alignment promised so little that none was
-     * refined: features then hold FEATURE_SUPPORT alone. */
+    /* The first step of a comparison alone, FEATURE_SUPPORT: of the gallery's finger only place is
+     * needed. */
+    float (*glance)(struct afis_matcher *matcher, const struct afis_finger *probe,
+                    const struct afis_finger *gallery);
+    /* Compares; false when the pairs or the first alignments promised so little that none was
+     * measured: features then hold FEATURE_SUPPORT alone. */
     bool (*compare)(struct afis_matcher *matcher, const struct afis_finger *probe,
                     const struct afis_finger *gallery);
 };
@@ -152,7 +163,11 @@ const struct match_ops *afis_match_ops_best(void);
 
 /* --- score.c --- */
 
-/* The score in dB of what ops->compare found. */
-float afis_score(const float features[FEATURE_COUNT], bool aligned);
+/* How many of the two fingers lack the quality of their minutiae. */
+unsigned afis_bare_sides(const struct afis_finger *probe, const struct afis_finger *gallery);
+
+/* The score in dB of what ops->compare found. Without qualities the same evidence is reached by
+ * chance more often: each number of bare sides has a calibration of its own. */
+float afis_score(const float features[FEATURE_COUNT], bool aligned, unsigned bare);
 
 #endif

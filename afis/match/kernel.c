@@ -25,12 +25,13 @@
 #define COS_20_DEGREES 0.9397f
 #define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
 #define EDGE_STRETCH2 0.01f
+#define GLANCE_DISTANCE 22 /* for the first impression alone */
+#define GLANCE_PAIRS 32u
 #define SUPPORT_OF_ALL 0.001f
 #define PROMISE_LEAST (-18.8f) /* log-odds and a constant: where refining begins */
 #define SUPPORT_GROWTH 0.635f  /* chance support grows with this power of the pairs possible */
 
 /* Second stage. */
-#define REFINED 2u
 #define LEVER2 400.0f         /* directions bear on the rotation like a lever of 20 pixels */
 #define STRAIN_FIRST 20000.0f /* squared pixels: how much evidence the rigid form is worth */
 #define STRAIN_LAST 6000.0f
@@ -38,6 +39,21 @@
 #define NEAR2 (100.0f * 100.0f)
 
 /* --- preparation --- */
+
+/* How long to search for the best alignment, and how much the rigid form is worth. Our extractor
+ * knows a print's resolution. A record of another system may have been made from a picture that was
+ * stretched on the way, and says nothing of it: a turned finger then looks sheared, and the
+ * anchors' support, counted by a rigid form, ranks them less well. */
+static const struct effort {
+    unsigned anchors, refined;
+    float strain;
+    float worth_least; /* log-odds and a constant: where measuring begins */
+} effort_rated = {3, 2, 1, -12.8f}, effort_bare = {ANCHORS_MAX, 4, 0.2f, -INFINITY};
+
+static const struct effort *effort(const struct afis_finger *p, const struct afis_finger *g)
+{
+    return p->bare || g->bare ? &effort_bare : &effort_rated;
+}
 
 static unsigned padded(unsigned n)
 {
@@ -94,8 +110,9 @@ static void cover(struct afis_finger *f)
     }
 }
 
-static void derive(struct afis_finger *f)
+static void place(struct afis_finger *f)
 {
+    unsigned unrated = 0;
     for (unsigned i = 0; i < FINGER_MINUTIAE; i++) {
         bool used = i < f->count;
         f->px[i] = used ? (float)f->x[i] / AFIS_SUBPIXEL : FAR_AWAY;
@@ -104,7 +121,14 @@ static void derive(struct afis_finger *f)
         f->sine[i] = sine_of((int16_t)f->angle[i]);
         /* Records that report no quality are worth those of middling quality. */
         f->trust[i] = f->quality[i] != 0 ? (float)f->quality[i] / 100 : 0.55f;
+        unrated += used && f->quality[i] == 0;
     }
+    f->bare = f->count != 0 && 2 * unrated >= f->count;
+}
+
+static void derive(struct afis_finger *f)
+{
+    place(f);
     memset(f->cover, 0, sizeof f->cover);
     if (f->count != 0) {
         cover(f);
@@ -122,21 +146,43 @@ static float cover_at(const struct afis_finger *f, float x, float y)
 
 /* --- first stage: proposals --- */
 
-/* Lists the pairs of similar descriptors, and counts them by distance; returns how many. */
+/* Appends row << 6 | j for each bit j of the mask; returns the new length. Writes words by the
+ * `batch`, up to LIST_SLACK, and so beyond the end: how many bits are set is not to be foreseen,
+ * and a wrongly predicted branch costs more than a few words in vain. */
+static inline unsigned list_bits(uint32_t *list, unsigned n, unsigned row, uint64_t mask,
+                                 unsigned batch)
+{
+    const unsigned end = n + (unsigned)__builtin_popcountll(mask);
+    while (true) {
+        for (unsigned k = 0; k < batch; k++) {
+            list[n + k] = row << 6 | ((unsigned)__builtin_ctzll(mask | (uint64_t)1 << 63) & 63);
+            mask &= mask - 1;
+        }
+        n += batch;
+        if (__builtin_expect(n >= end, 1)) {
+            return end;
+        }
+    }
+}
+
+/* Lists the pairs whose descriptors differ in at most `farthest` bits, and counts them by distance;
+ * returns how many. */
 static unsigned list_candidates(struct afis_matcher *m, const struct afis_finger *p,
-                                const struct afis_finger *g, unsigned histogram[DISTANCE_MAX + 1])
+                                const struct afis_finger *g, unsigned farthest,
+                                unsigned histogram[DISTANCE_MAX + 1])
 {
     unsigned n = 0;
     const uint64_t used = g->count == 64 ? UINT64_MAX : ((uint64_t)1 << g->count) - 1;
     for (unsigned i = 0; i < p->count; i++) {
-        const uint64_t d = p->descriptor[i];
-        uint64_t alike = alike_mask(g, d, p->angle[i], DISTANCE_MAX) & used;
-        for (; alike != 0; alike &= alike - 1) {
-            unsigned j = (unsigned)__builtin_ctzll(alike);
-            unsigned distance = (unsigned)__builtin_popcountll(d ^ g->descriptor[j]);
-            m->candidate[n++] = (uint32_t)(distance << 12 | i << 6 | j);
-            histogram[distance]++;
-        }
+        uint64_t alike = alike_mask(g, p->descriptor[i], p->angle[i], farthest) & used;
+        n = list_bits(m->candidate, n, i, alike, LIST_SLACK);
+    }
+    for (unsigned k = 0; k < n; k++) {
+        const uint32_t c = m->candidate[k];
+        unsigned distance =
+            (unsigned)__builtin_popcountll(p->descriptor[c >> 6] ^ g->descriptor[c & 63]);
+        m->candidate[k] = c | distance << 12;
+        histogram[distance]++;
     }
     return n;
 }
@@ -156,27 +202,29 @@ static void add_pair(struct pairs *q, const struct afis_finger *p, const struct 
     q->weight[a] = (float)(32 - (int)distance) / 20;
 }
 
-/* The PAIRS_MAX pairs of most similar descriptors. */
+/* The `most` pairs of most similar descriptors. */
 static void propose(struct afis_matcher *m, const struct afis_finger *p,
-                    const struct afis_finger *g)
+                    const struct afis_finger *g, unsigned farthest, unsigned most)
 {
     struct pairs *q = &m->pairs;
     unsigned histogram[DISTANCE_MAX + 1] = {0};
-    const unsigned n = list_candidates(m, p, g, histogram);
+    const unsigned n = list_candidates(m, p, g, farthest, histogram);
     unsigned limit = 0, sum = 0; /* all below the limit fit, and some at it */
-    while (limit <= DISTANCE_MAX && sum + histogram[limit] <= PAIRS_MAX) {
+    while (limit <= farthest && sum + histogram[limit] <= most) {
         sum += histogram[limit++];
     }
-    unsigned spare = PAIRS_MAX - sum;
-    q->count = 0;
-    for (unsigned k = 0; k < n; k++) {
+    const unsigned spare = most - sum;
+    unsigned chosen = 0, last = 0;
+    for (unsigned k = 0; k < n; k++) { /* in place, without branches */
         const uint32_t c = m->candidate[k];
-        const unsigned distance = c >> 12;
-        const bool last = distance == limit && spare > 0;
-        if (distance < limit || last) {
-            spare -= last;
-            add_pair(q, p, g, c >> 6 & 63, c & 63, distance);
-        }
+        m->candidate[chosen] = c;
+        chosen += (c >> 12 < limit) | ((c >> 12 == limit) & (last < spare));
+        last += c >> 12 == limit;
+    }
+    q->count = 0;
+    for (unsigned k = 0; k < chosen; k++) {
+        const uint32_t c = m->candidate[k];
+        add_pair(q, p, g, c >> 6 & 63, c & 63, c >> 12);
     }
     q->padded = padded(q->count);
     for (unsigned a = q->count; a < q->padded; a++) {
@@ -188,61 +236,52 @@ static void propose(struct afis_matcher *m, const struct afis_finger *p,
 
 /* 1/x for positive x within half a per cent, by its exponent and one Newton step: a division would
  * take half the time of the stage. */
-static inline float reciprocal(float x)
+static inline lanes reciprocal(lanes x)
 {
-    union {
-        float f;
-        uint32_t u;
-    } r = {x};
-    r.u = 0x7ef311c7u - r.u;
-    return r.f * (2 - x * r.f);
+    lanes r = (lanes)(0x7ef311c7 - (lane_ints)x);
+    return r * (2 - x * r);
 }
 
-/* How well every pair agrees with pair a on one rigid motion. */
-static void compatible_row(struct pairs *restrict q, unsigned a)
+/* How well the pairs b, b + 1, ... agree with every pair a on one rigid motion; returns the sum of
+ * this by the weights of a, and their own. */
+static lanes compatible_columns(struct pairs *q, unsigned b)
 {
-    const float px = q->px[a], py = q->py[a], gx = q->gx[a], gy = q->gy[a];
-    const float ca = q->c[a], sa = q->s[a];
-    const int32_t i = q->i[a], j = q->j[a];
-    float *restrict row = q->compatible[a];
-    for (unsigned b = 0; b < q->padded; b++) {
-        float ux = q->px[b] - px, uy = q->py[b] - py;
-        float c = (q->c[b] + ca) * 0.5f, s = (q->s[b] + sa) * 0.5f;
-        float ex = c * ux - s * uy - (q->gx[b] - gx), ey = s * ux + c * uy - (q->gy[b] - gy);
-        float tolerance = EDGE_TOLERANCE2 + EDGE_STRETCH2 * (ux * ux + uy * uy);
-        float v = 1 - (ex * ex + ey * ey) * reciprocal(tolerance);
-        v = v > 0 ? v : 0;
-        float parallel = q->c[b] * ca + q->s[b] * sa;
-        v = parallel > COS_20_DEGREES ? v : 0;
-        v = q->i[b] != i ? v : 0;
-        row[b] = q->j[b] != j ? v : 0;
+    const lanes px = load(q->px + b), py = load(q->py + b), gx = load(q->gx + b),
+                gy = load(q->gy + b), cb = load(q->c + b), sb = load(q->s + b);
+    const lane_ints i = load_ints(q->i + b), j = load_ints(q->j + b);
+    lanes sum = load(q->weight + b);
+    for (unsigned a = 0; a < q->count; a++) {
+        lanes ux = px - q->px[a], uy = py - q->py[a];
+        lanes c = (cb + q->c[a]) * 0.5f, s = (sb + q->s[a]) * 0.5f;
+        lanes ex = c * ux - s * uy - (gx - q->gx[a]), ey = s * ux + c * uy - (gy - q->gy[a]);
+        lanes tolerance = EDGE_TOLERANCE2 + EDGE_STRETCH2 * (ux * ux + uy * uy);
+        lanes v = 1 - (ex * ex + ey * ey) * reciprocal(tolerance);
+        lanes parallel = cb * q->c[a] + sb * q->s[a];
+        v = where((v > 0) & (parallel > COS_20_DEGREES) & (i != q->i[a]) & (j != q->j[a]), v);
+        store(q->compatible[a] + b, v);
+        sum += q->weight[a] * v;
     }
+    return sum;
 }
 
 /* Two rounds of support, from the descriptors' weights; returns the best pair's and a
  * little of all others', so that no two comparisons end alike. */
-static float support(struct pairs *restrict q)
+static float support(struct pairs *q)
 {
-    float sum[PAIRS_MAX], first[PAIRS_MAX] = {0};
-    memcpy(sum, q->weight, sizeof sum);
-    for (unsigned a = 0; a < q->count; a++) {
-        compatible_row(q, a);
-        for (unsigned b = 0; b < q->padded; b++) {
-            sum[b] += q->weight[a] * q->compatible[a][b];
-        }
+    float first[PAIRS_MAX];
+    for (unsigned b = 0; b < q->padded; b += LANES) {
+        lanes sum = compatible_columns(q, b);
+        store(first + b, sum * load(q->weight + b));
     }
-    for (unsigned b = 0; b < q->padded; b++) {
-        first[b] = sum[b] * q->weight[b];
-        sum[b] = q->weight[b];
-    }
-    for (unsigned a = 0; a < q->count; a++) {
-        for (unsigned b = 0; b < q->padded; b++) {
-            sum[b] += first[a] * q->compatible[a][b];
+    for (unsigned b = 0; b < q->padded; b += LANES) {
+        lanes sum = load(q->weight + b);
+        for (unsigned a = 0; a < q->count; a++) {
+            sum += first[a] * load(q->compatible[a] + b);
         }
+        store(q->support + b, sum * load(q->weight + b));
     }
     float best = 0, all = 0;
     for (unsigned b = 0; b < q->count; b++) {
-        q->support[b] = sum[b] * q->weight[b];
         best = q->support[b] > best ? q->support[b] : best;
         all += q->support[b];
     }
@@ -348,16 +387,17 @@ static unsigned list_options(struct afis_matcher *m, const struct alignment *t,
 {
     unsigned n = 0;
     for (unsigned i = 0; i < p->count && n < OPTIONS_MAX - FINGER_MINUTIAE; i++) {
-        const float x = t->qx[i], y = t->qy[i], c = t->qc[i], s = t->qs[i], limit = tolerance2[i];
-        uint64_t near = near_mask(g, x, y, c, s, limit, cos_turn);
-        for (; near != 0; near &= near - 1) {
-            unsigned j = (unsigned)__builtin_ctzll(near);
-            float dx = g->px[j] - x, dy = g->py[j] - y;
-            float parallel = g->cosine[j] * c + g->sine[j] * s;
-            float h = (float)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
-            float gain = 9 - 2 * (dx * dx + dy * dy) / limit - 33 * (1 - parallel) - 0.22f * h;
-            m->option[n++] = OPTION(gain, i, j);
-        }
+        uint64_t near =
+            near_mask(g, t->qx[i], t->qy[i], t->qc[i], t->qs[i], tolerance2[i], cos_turn);
+        n = list_bits(m->option, n, i, near, LIST_SLACK / 2);
+    }
+    for (unsigned k = 0; k < n; k++) {
+        const unsigned i = OPTION_I(m->option[k]), j = OPTION_J(m->option[k]);
+        float dx = g->px[j] - t->qx[i], dy = g->py[j] - t->qy[i];
+        float parallel = g->cosine[j] * t->qc[i] + g->sine[j] * t->qs[i];
+        float h = (float)__builtin_popcountll(p->descriptor[i] ^ g->descriptor[j]);
+        float gain = 9 - 2 * (dx * dx + dy * dy) / tolerance2[i] - 33 * (1 - parallel) - 0.22f * h;
+        m->option[k] = OPTION(gain, i, j);
     }
     return n;
 }
@@ -421,7 +461,7 @@ static void start(struct afis_matcher *m, struct alignment *t, const struct afis
             weight[n++] = c * q->weight[b];
         }
     }
-    fit(t, p, g, n, i, j, weight, STRAIN_FIRST);
+    fit(t, p, g, n, i, j, weight, STRAIN_FIRST * effort(p, g)->strain);
     t->refined = false;
     coincide(m, t, p, g, 9, 0.07f, 0.883f); /* 28 degrees */
 }
@@ -440,18 +480,19 @@ static void back(const struct alignment *t, float x, float y, float *u, float *v
     *v = t->c * y - t->s * x;
 }
 
-/* The share of trustworthy minutiae in the overlap that matched. */
-static float fraction(const struct alignment *t, const struct afis_finger *p,
-                      const struct afis_finger *g)
+/* The share of trustworthy minutiae in the overlap that matched; keeps the coverages. */
+static float fraction(struct alignment *t, const struct afis_finger *p, const struct afis_finger *g)
 {
     float all_p = 0, all_g = 0, matched = 0;
     for (unsigned i = 0; i < p->count; i++) {
-        all_p += p->trust[i] * clamp01(cover_at(g, t->qx[i], t->qy[i]) / OVERLAP_FULL);
+        t->coverage_p[i] = cover_at(g, t->qx[i], t->qy[i]);
+        all_p += p->trust[i] * clamp01(t->coverage_p[i] / OVERLAP_FULL);
     }
     for (unsigned j = 0; j < g->count; j++) {
         float x, y;
         back(t, g->px[j], g->py[j], &x, &y);
-        all_g += g->trust[j] * clamp01(cover_at(p, x, y) / OVERLAP_FULL);
+        t->coverage_g[j] = cover_at(p, x, y);
+        all_g += g->trust[j] * clamp01(t->coverage_g[j] / OVERLAP_FULL);
     }
     for (unsigned k = 0; k < t->matched; k++) {
         matched += (p->trust[t->i[k]] + g->trust[t->j[k]]) / 2;
@@ -468,11 +509,12 @@ static void refine(struct afis_matcher *m, struct alignment *t, const struct afi
         weight[k] = 1;
     }
     for (unsigned round = 0; round < 2 && t->matched > 1; round++) {
-        fit(t, p, g, t->matched, t->i, t->j, weight, STRAIN_LAST);
+        fit(t, p, g, t->matched, t->i, t->j, weight, STRAIN_LAST * effort(p, g)->strain);
         coincide(m, t, p, g, round == 0 ? 9 : 8, 0.04f, 0.906f); /* 25 degrees */
     }
     t->refined = true;
-    t->worth = (t->gain > 0 ? t->gain : 0) * fraction(t, p, g);
+    t->fraction = fraction(t, p, g);
+    t->worth = (t->gain > 0 ? t->gain : 0) * t->fraction;
 }
 
 /* --- evidence --- */
@@ -556,19 +598,17 @@ static void measure(const struct alignment *t, const struct afis_finger *p,
     }
     for (unsigned i = 0; i < p->count; i++) {
         if (!(used_p >> i & 1)) {
-            add_alone(cover_at(g, t->qx[i], t->qy[i]), p->trust[i], f);
+            add_alone(t->coverage_p[i], p->trust[i], f);
         }
     }
     for (unsigned j = 0; j < g->count; j++) {
         if (!(used_g >> j & 1)) {
-            float x, y;
-            back(t, g->px[j], g->py[j], &x, &y);
-            add_alone(cover_at(p, x, y), g->trust[j], f);
+            add_alone(t->coverage_g[j], g->trust[j], f);
         }
     }
     add_edges(g, t, f);
     f[FEATURE_MATCHED] = (float)t->matched;
-    f[FEATURE_FRACTION] = fraction(t, p, g);
+    f[FEATURE_FRACTION] = t->fraction;
 }
 
 /* The best supported pair not yet tried, which it then marks with all that would lead to the same
@@ -601,21 +641,29 @@ static bool promising(const struct afis_matcher *m, float pairs_log)
            PROMISE_LEAST;
 }
 
+/* The same of the first refined alignment: of the impostors that come so far three in four go no
+ * further; so did none of 3,300 mates that would have scored 12 dB, most of them distorted. */
+static bool worthwhile(const struct alignment *t, float pairs_log, float least)
+{
+    return 0.298f * t->worth + 0.0677f * t->gain - 2.327f * pairs_log >= least;
+}
+
 /* Leaves the best alignment in m->best; false when the first already promises too little. */
 static bool align(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g,
                   float pairs_log)
 {
+    const struct effort *most = effort(p, g);
     uint64_t tried = 0;
     unsigned n = 0;
     start(m, &m->trial[n++], p, g, next_anchor(&m->pairs, &tried));
     if (!promising(m, pairs_log)) {
         return false;
     }
-    for (unsigned a; n < ANCHORS && (a = next_anchor(&m->pairs, &tried)) != PAIRS_MAX; n++) {
+    for (unsigned a; n < most->anchors && (a = next_anchor(&m->pairs, &tried)) != PAIRS_MAX; n++) {
         start(m, &m->trial[n], p, g, a);
     }
     m->best = &m->trial[0];
-    for (unsigned k = 0; k < REFINED && k < n; k++) {
+    for (unsigned k = 0; k < most->refined && k < n; k++) {
         struct alignment *t = NULL; /* the most promising not yet refined */
         for (unsigned b = 0; b < n; b++) {
             if (!m->trial[b].refined && (t == NULL || m->trial[b].gain > t->gain)) {
@@ -623,6 +671,9 @@ static bool align(struct afis_matcher *m, const struct afis_finger *p, const str
             }
         }
         refine(m, t, p, g);
+        if (k == 0 && !worthwhile(t, pairs_log, most->worth_least)) {
+            return false;
+        }
         if (k == 0 || t->worth > m->best->worth) {
             m->best = t;
         }
@@ -630,22 +681,42 @@ static bool align(struct afis_matcher *m, const struct afis_finger *p, const str
     return true;
 }
 
+/* The log of how well the proposed pairs support one another, beyond what so many minutiae would by
+ * chance. */
+static float supported(struct afis_matcher *m, const struct afis_finger *p,
+                       const struct afis_finger *g, unsigned farthest, unsigned most,
+                       float pairs_log)
+{
+    propose(m, p, g, farthest, most);
+    if (m->pairs.count == 0) {
+        return -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
+    }
+    return log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
+}
+
+static float pairs_log_of(const struct afis_finger *p, const struct afis_finger *g)
+{
+    return logf((float)(p->count * g->count));
+}
+
+static float glance(struct afis_matcher *m, const struct afis_finger *p,
+                    const struct afis_finger *g)
+{
+    return supported(m, p, g, GLANCE_DISTANCE, GLANCE_PAIRS, pairs_log_of(p, g));
+}
+
 static bool compare(struct afis_matcher *m, const struct afis_finger *p,
                     const struct afis_finger *g)
 {
+    const float pairs_log = pairs_log_of(p, g);
     memset(m->features, 0, sizeof m->features);
-    propose(m, p, g);
-    if (m->pairs.count == 0) {
-        m->features[FEATURE_SUPPORT] = -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
-        return false;
-    }
-    const float pairs_log = logf((float)(p->count * g->count));
-    m->features[FEATURE_SUPPORT] = log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
-    if (m->features[FEATURE_SUPPORT] < SUPPORT_LEAST || !align(m, p, g, pairs_log)) {
+    m->features[FEATURE_SUPPORT] = supported(m, p, g, DISTANCE_MAX, PAIRS_MAX, pairs_log);
+    if (m->features[FEATURE_SUPPORT] < SUPPORT_LEAST || m->pairs.count == 0 ||
+        !align(m, p, g, pairs_log)) {
         return false;
     }
     measure(m->best, p, g, m->features);
     return true;
 }
 
-const struct match_ops MATCH_OPS = {derive, compare};
+const struct match_ops MATCH_OPS = {place, derive, glance, compare};

@@ -4,7 +4,45 @@
 #ifndef AFIS_MATCH_LANES_H
 #define AFIS_MATCH_LANES_H
 
+#include <string.h>
+
 #include "internal.h"
+
+/* A vector register of floats, by the compiler's extension. */
+#if defined(__AVX512F__)
+#define LANES 16u
+#elif defined(__AVX2__)
+#define LANES 8u
+#else
+#define LANES 4u
+#endif
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t lane_ints __attribute__((vector_size(4 * LANES)));
+
+static inline lanes load(const float *from)
+{
+    lanes v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline lane_ints load_ints(const int32_t *from)
+{
+    lane_ints v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void store(float *to, lanes v)
+{
+    memcpy(to, &v, sizeof v);
+}
+
+/* v where the mask is set, 0 elsewhere. */
+static inline lanes where(lane_ints mask, lanes v)
+{
+    return (lanes)(mask & (lane_ints)v);
+}
 
 #if defined(__AVX512VPOPCNTDQ__) && defined(__AVX512BW__)
 #include <immintrin.h>
@@ -49,6 +87,50 @@ static inline uint64_t near_mask(const struct afis_finger *g, float x, float y, 
     return near;
 }
 
+#elif defined(__AVX2__)
+#include <immintrin.h>
+
+/* Bits set in each 64-bit lane, by table look-up of nibbles (Mula, Kurz & Lemire, "Faster
+ * Population Counts Using AVX2 Instructions", The Computer Journal 2018). */
+static inline __m256i popcounts(__m256i x)
+{
+    const __m256i of_nibble = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1,
+                                               1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i nibble = _mm256_set1_epi8(15);
+    __m256i low = _mm256_shuffle_epi8(of_nibble, _mm256_and_si256(x, nibble));
+    __m256i high =
+        _mm256_shuffle_epi8(of_nibble, _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble));
+    return _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256());
+}
+
+static inline uint64_t alike_mask(const struct afis_finger *g, uint64_t d, uint16_t angle,
+                                  unsigned distance_max)
+{
+    const __m256i wanted = _mm256_set1_epi64x((long long)d);
+    const __m256i beyond = _mm256_set1_epi64x((long long)distance_max + 1);
+    uint64_t alike = 0, turned = 0;
+    for (unsigned j = 0; j < g->count; j += 8) {
+        const __m256i *at = (const __m256i *)(g->descriptor + j);
+        __m256i a = popcounts(_mm256_xor_si256(_mm256_loadu_si256(at), wanted));
+        __m256i b = popcounts(_mm256_xor_si256(_mm256_loadu_si256(at + 1), wanted));
+        int low = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(beyond, a)));
+        int high = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(beyond, b)));
+        alike |= (uint64_t)(unsigned)(low | high << 4) << j;
+    }
+    const __m256i a = _mm256_set1_epi16((short)angle), quarter = _mm256_set1_epi16(16384);
+    for (unsigned j = 0; j < g->count; j += 32) {
+        const __m256i *at = (const __m256i *)(g->angle + j);
+        __m256i t = _mm256_abs_epi16(_mm256_sub_epi16(_mm256_loadu_si256(at), a));
+        __m256i u = _mm256_abs_epi16(_mm256_sub_epi16(_mm256_loadu_si256(at + 1), a));
+        /* abs(-32768) stays -32768; as unsigned it is the largest, so compare by the minimum. */
+        t = _mm256_cmpeq_epi16(_mm256_min_epu16(t, quarter), t);
+        u = _mm256_cmpeq_epi16(_mm256_min_epu16(u, quarter), u);
+        __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(t, u), 0xd8);
+        turned |= (uint64_t)(unsigned)_mm256_movemask_epi8(both) << j;
+    }
+    return alike & turned;
+}
+
 #else
 
 static inline uint64_t alike_mask(const struct afis_finger *g, uint64_t d, uint16_t angle,
@@ -64,8 +146,9 @@ static inline uint64_t alike_mask(const struct afis_finger *g, uint64_t d, uint1
     return alike;
 }
 
+#endif
+#if !(defined(__AVX512VPOPCNTDQ__) && defined(__AVX512BW__))
 #ifdef __AVX2__
-#include <immintrin.h>
 
 static inline uint64_t near_mask(const struct afis_finger *g, float x, float y, float c, float s,
                                  float limit, float cos_turn)

@@ -70,7 +70,9 @@ void afis_sieve_init(struct afis_sieve *sieve, const struct afis_finger *probe)
     for (unsigned k = 0; k < SIEVE_LANES && count != 0; k++) {
         sieve->lane[k] = probe->descriptor[best[k % count]];
     }
-    sieve->used = count == 32 ? UINT32_MAX : ((uint32_t)1 << count) - 1;
+    for (unsigned k = 0; k < count; k++) {
+        sieve->used |= (uint32_t)1 << SIEVE_BIT(k);
+    }
     memcpy(sieve->worth, worth, sizeof worth);
 }
 

@@ -6,9 +6,12 @@
 
 #define SIEVE_LANES 32u /* probe minutiae that look for their nearest */
 
+/* Where vector code has the distance of lane k after interleaving four vectors of eight. */
+#define SIEVE_BIT(k) ((k) % 8 * 4 + (k) / 8)
+
 struct afis_sieve {
     uint64_t lane[SIEVE_LANES]; /* unused lanes repeat a used one, and count nothing */
-    uint32_t used;              /* a bit for each lane */
+    uint32_t used;              /* bit SIEVE_BIT(k) for lane k */
     uint32_t reserved[15];
     int16_t worth[64]; /* of a distance; 63 stands for 63 and 64 */
 };

@@ -24,11 +24,6 @@ void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t pr
     const __m512i worth_low = _mm512_loadu_si512(sieve->worth),
                   worth_high = _mm512_loadu_si512(sieve->worth + 32);
     const __m512i most = _mm512_set1_epi64(63), ones = _mm512_set1_epi16(1);
-    /* The four vectors of least distances are interleaved below, lane k of vector v to 4 k + v. */
-    uint32_t used = 0;
-    for (unsigned lane = 0; lane < SIEVE_LANES; lane++) {
-        used |= (sieve->used >> lane & 1u) << (lane % 8 * 4 + lane / 8);
-    }
     for (size_t p = 0; p < prints; p++, words += AFIS_SIEVE_WORDS) {
         __m512i la = most, lb = most, lc = most, ld = most;
 #pragma GCC unroll 24
@@ -43,7 +38,7 @@ void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t pr
             _mm512_or_si512(_mm512_or_si512(la, _mm512_slli_epi64(lb, 16)),
                             _mm512_or_si512(_mm512_slli_epi64(lc, 32), _mm512_slli_epi64(ld, 48)));
         __m512i worth = _mm512_permutex2var_epi16(worth_low, distance, worth_high);
-        worth = _mm512_madd_epi16(_mm512_maskz_mov_epi16(used, worth), ones);
+        worth = _mm512_madd_epi16(_mm512_maskz_mov_epi16(sieve->used, worth), ones);
         scores[p] = (int16_t)_mm512_reduce_add_epi32(worth);
     }
 }
@@ -79,7 +74,7 @@ void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t pr
             uint64_t distance[4];
             _mm256_storeu_si256((__m256i *)distance, least);
             for (unsigned i = 0; i < 4; i++) {
-                sum += sieve->used >> (v + i) & 1u ? sieve->worth[distance[i]] : 0;
+                sum += sieve->used >> SIEVE_BIT(v + i) & 1u ? sieve->worth[distance[i]] : 0;
             }
         }
         scores[p] = (int16_t)sum;
@@ -99,7 +94,7 @@ void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t pr
                 unsigned distance = (unsigned)__builtin_popcountll(sieve->lane[lane] ^ words[k]);
                 least = distance < least ? distance : least;
             }
-            sum += sieve->used >> lane & 1u ? sieve->worth[least] : 0;
+            sum += sieve->used >> SIEVE_BIT(lane) & 1u ? sieve->worth[least] : 0;
         }
         scores[p] = (int16_t)sum;
     }

@@ -1,15 +1,17 @@
 /* What the training scripts learn from: writes the matcher's own view of prints to a file.
  *
  *     observe cylinders OUT [-a COPIES] [-s SET] [-d DPI] FILE... [-d DPI] FILE...
- *     observe pairs     OUT [-a STRENGTH] [-p PROJECTIONS] [-d DPI] FILE...
+ *     observe pairs     OUT [-a STRENGTH] [-p PROJECTIONS] [-d DPI] FILE... [-q] FILE...
  *
  * FILE is SET/FINGER_IMPRESSION.png, or .iso. `cylinders` writes a row of floats a minutia: set,
  * finger, class, copy, then the cylinder; minutiae that the matcher pairs in prints of one finger
  * share a class. `pairs` writes a row for each pair of prints of one set: set, finger, impression,
- * the same of the second, the features, 1 if an alignment was tried. PROJECTIONS is what
- * descriptor.py saved: prints of set k are then described by projection k, which was trained
- * without that set. Sets are numbered in the order of appearance, from 1 or from -s. -a distorts
- * prints as skin and sensors do. */
+ * the same of the second, the features, 1 if an alignment was tried, and each side's origin (enum
+ * origin). Prints after -q lose the qualities of their minutiae, as other vendors' records come; a
+ * print is not compared with itself in another form. PROJECTIONS is what descriptor.py saved:
+ * prints of set k are then described by projection k, which was trained without that set. Sets are
+ * numbered in the order of appearance, from 1 or from -s. -a distorts prints as skin and sensors
+ * do. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,14 +25,18 @@
 
 enum { PRINTS_MAX = 4096, SETS_MAX = 16, FILE_MAX = 1 << 22, BITS = 64 };
 
+enum origin { OWN, OWN_BARE, RECORD }; /* bare: without qualities of minutiae */
+
 struct print {
     struct afis_template tmpl; /* reduced to what is compared */
     unsigned set, finger, impression;
+    enum origin origin;
 };
 
 struct options {
     float strength;
     unsigned copies, dpi;
+    bool bare;
     float (*projection)[CYLINDER_CELLS + 1][BITS];
 };
 
@@ -102,7 +108,7 @@ static void read_template(const char *path, unsigned dpi, struct afis_template *
     }
 }
 
-static void add_print(const char *path, unsigned dpi)
+static void add_print(const char *path, const struct options *o)
 {
     const char *name = strrchr(path, '/');
     if (print_count == PRINTS_MAX || name == NULL || strlen(path) < 8) {
@@ -122,7 +128,12 @@ static void add_print(const char *path, unsigned dpi)
     p->set = set_number(set, (size_t)(name - set));
     uint8_t packed[AFIS_PACKED_MAX];
     size_t len;
-    read_template(path, dpi, &p->tmpl);
+    read_template(path, o->dpi, &p->tmpl);
+    const bool record = strcmp(path + strlen(path) - 4, ".png") != 0;
+    p->origin = record ? RECORD : o->bare ? OWN_BARE : OWN;
+    for (unsigned i = 0; o->bare && i < p->tmpl.count; i++) {
+        p->tmpl.minutiae[i].quality = 0;
+    }
     if (afis_template_pack(&p->tmpl, packed, sizeof packed, &len) != AFIS_OK ||
         afis_template_unpack(packed, len, &p->tmpl) != AFIS_OK) {
         fail("does not pack", path);
@@ -305,14 +316,17 @@ static void write_pairs(FILE *out, const struct afis_finger *fingers, struct afi
     for (unsigned a = 0; a < print_count; a++) {
         for (unsigned b = a + 1; b < print_count; b++) {
             const struct print *p = &prints[a], *q = &prints[b];
-            if (p->set == q->set) {
-                float row[7 + FEATURE_COUNT] = {(float)p->set,        (float)p->finger,
+            const bool same = p->finger == q->finger && p->impression == q->impression;
+            if (p->set == q->set && !same) {
+                float row[9 + FEATURE_COUNT] = {(float)p->set,        (float)p->finger,
                                                 (float)p->impression, (float)q->set,
                                                 (float)q->finger,     (float)q->impression};
                 bool aligned = afis_match_ops_best()->compare(m, &fingers[a], &fingers[b]);
                 memcpy(row + 6, m->features, sizeof m->features);
                 row[6 + FEATURE_COUNT] = aligned;
-                put(out, row, 7 + FEATURE_COUNT);
+                row[7 + FEATURE_COUNT] = (float)p->origin;
+                row[8 + FEATURE_COUNT] = (float)q->origin;
+                put(out, row, 9 + FEATURE_COUNT);
             }
         }
     }
@@ -363,7 +377,7 @@ static void read_projections(struct options *o, const char *path)
 
 static void parse(struct options *o, int argc, char **argv)
 {
-    for (int c; (c = getopt(argc, argv, "-a:d:p:s:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "-a:d:p:qs:")) != -1;) {
         if (c == 'a') {
             o->strength = strtof(optarg, NULL);
             o->copies = (unsigned)o->strength;
@@ -371,10 +385,12 @@ static void parse(struct options *o, int argc, char **argv)
             o->dpi = (unsigned)strtoul(optarg, NULL, 10);
         } else if (c == 'p') {
             read_projections(o, optarg);
+        } else if (c == 'q') {
+            o->bare = true;
         } else if (c == 's') {
             set_first = (unsigned)strtoul(optarg, NULL, 10);
         } else if (c == 1) {
-            add_print(optarg, o->dpi);
+            add_print(optarg, o);
         } else {
             exit(EXIT_FAILURE);
         }

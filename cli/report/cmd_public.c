@@ -7,51 +7,21 @@
 #include "report/public.h"
 #include "report/report.h"
 
-enum { OPT_FORCE = 0x100, OPT_THRESHOLD, OPT_HOURS, OPT_POUNDS };
+enum { OPT_THRESHOLD = 0x100 };
 
 struct options {
-    const char *dir, *force, *month, *out;
-    struct period period;
+    struct month_args args;
     struct public_options report;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
-    switch (key) {
-    case OPT_FORCE:
-        o->force = arg;
-        return 0;
-    case OPT_THRESHOLD:
+    if (key == OPT_THRESHOLD) {
         o->report.threshold = (int64_t)report_parse_number(state, "threshold", arg, 2, 1000);
         return 0;
-    case OPT_HOURS:
-        o->report.rates.hours = report_parse_number(state, "custody-hours", arg, 0, 1000);
-        return 0;
-    case OPT_POUNDS:
-        o->report.rates.pounds = report_parse_number(state, "custody-pounds", arg, 0, 100000);
-        return 0;
-    case 'o':
-        o->out = arg;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (o->month == NULL) {
-            o->month = arg;
-            if (!period_of_month(arg, &o->period)) {
-                argp_error(state, "expected a month as YYYY-MM, found \"%s\"", arg);
-            }
-            return 0;
-        }
-        break;
-    case ARGP_KEY_END:
-        if (o->month == NULL || o->out == NULL) {
-            argp_error(state, "%s is missing", o->month == NULL ? "YYYY-MM" : "-o OUT");
-        }
-        break;
-    default:
-        break;
     }
-    return parse_conf_dir(key, arg, state, &o->dir);
+    return report_parse_month(key, arg, state, &o->args);
 }
 
 static int make(const struct report_source *source, struct options *o)
@@ -60,14 +30,15 @@ static int make(const struct report_source *source, struct options *o)
     struct scan scan;
     struct document doc = {0}, dictionary = {0};
     char name[PATH_MAX];
-    int code = report_read_facts(source, &o->period, &facts, &scan);
+    int code = report_read_facts(source, &o->args.period, &facts, &scan);
+    o->report.rates = o->args.rates;
     o->report.force = source->force != NULL ? source->force->code : "all";
     o->report.force_title = source->force != NULL ? source->force->title : "all forces";
-    snprintf(name, sizeof name, "%.4000s-dictionary", o->out);
+    snprintf(name, sizeof name, "%.4000s-dictionary", o->args.out);
     if (code == EXIT_DONE) {
         if (public_build(&facts, &o->report, &doc) &&
             public_dictionary(&doc, &o->report, &dictionary)) {
-            code = report_write_files(&doc, o->out, true);
+            code = report_write_files(&doc, o->args.out, true);
             if (code == EXIT_DONE) {
                 code = report_write_files(&dictionary, name, false);
             }
@@ -87,14 +58,12 @@ int report_public(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         CONF_DIR_OPTION,
-        {"force", OPT_FORCE, "CODE", 0, "The officers' force; left out: all together", 2},
-        {NULL, 'o', "OUT", 0,
-         "Writes OUT.html, OUT.csv, OUT.json, and OUT-dictionary.csv and .json", 2},
+        MONTH_ARGS_FORCE("The officers' force; left out: all together"),
+        MONTH_ARGS_OUT("Writes OUT.html, OUT.csv, OUT.json, and OUT-dictionary.csv and .json"),
         {"threshold", OPT_THRESHOLD, "N", 0, "The smallest number that is published (default 5)",
          3},
-        {"custody-hours", OPT_HOURS, "N", 0,
-         "Hours in custody that a trip there takes on average (default 14)", 3},
-        {"custody-pounds", OPT_POUNDS, "N", 0, "What each of them costs (default 30)", 3},
+        MONTH_ARGS_HOURS,
+        MONTH_ARGS_POUNDS,
         {0}};
     static const struct argp argp = {
         .options = options,
@@ -104,14 +73,12 @@ int report_public(int argc, char **argv)
                "number so small that somebody could be recognised, nor one from which such a "
                "number could be computed.\n\nPublish each force apart or all together, never "
                "both, and never a month twice with different options: what is withheld in one "
-               "could be computed from the other.\v"
-               "Exit status: 0 done, 1 done, but some records of the log are malformed and not "
-               "counted, 2 wrong usage, 3 failure.",
+               "could be computed from the other.\v" MONTH_ARGS_STATUS,
     };
-    struct options o = {.report = {.threshold = 5, .rates = {.hours = 14, .pounds = 30}}};
+    struct options o = {.args = {.rates = {.hours = 14, .pounds = 30}}, .report = {.threshold = 5}};
     struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.dir, o.force, &source);
+    int code = report_open_source(o.args.dir, o.args.force, &source);
     if (code == EXIT_DONE) {
         code = make(&source, &o);
     }

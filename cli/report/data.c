@@ -176,7 +176,7 @@ static void plain_row(const struct table *table, const struct doc_row *row, FILE
         fprintf(out, " (%s)", row->code);
     }
     for (unsigned c = 0; c < table->column_count; c++) {
-        if (row->cells[c].kind == CELL_EMPTY) {
+        if (row->cells[c].kind == CELL_EMPTY || (table->hidden >> c & 1) != 0) {
             continue;
         }
         fprintf(out, table->long_form ? "\n      %s: " : "  |  %s: ", table->columns[c].title);

@@ -43,9 +43,11 @@ struct table {
     unsigned column_count;
     struct doc_row *rows;
     size_t row_count, row_cap;
-    size_t shown; /* so many rows stand in HTML at most; 0: all */
+    uint32_t hidden; /* columns that HTML and text leave out, by bit */
+    size_t shown;    /* so many rows stand in HTML at most; 0: all */
     enum chart chart;
     bool long_form; /* HTML: each row is a heading and its texts, not a line */
+    bool data_only; /* HTML leaves it out */
 };
 
 struct document {

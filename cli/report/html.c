@@ -21,6 +21,7 @@ static const char style[] =
     "th,td{padding:3px 8px 3px 0;text-align:left;border-bottom:1px solid #e3e9ef;"
     "vertical-align:top}th{font-size:12px;color:#51606e;vertical-align:bottom}"
     "td.n,th.n{text-align:right;width:10.5%}td.n{white-space:nowrap}"
+    "td.t,th.t{padding-left:8px}td.t{overflow-wrap:anywhere}"
     "td.bar{width:22%;padding-left:8px}"
     "td.l{overflow-wrap:anywhere;min-width:9em}"
     "td.code{white-space:nowrap;color:#51606e;font-size:12px;width:4em;max-width:13em;padding-"
@@ -33,6 +34,7 @@ static const char style[] =
     "section.short{break-inside:avoid}svg{display:block}svg text{font-size:10px;fill:#51606e}"
     "dl{margin:0 0 14px;border-top:1px solid #e3e9ef}dt{font-weight:600;margin-top:8px}"
     "dd{margin:0 0 2px 18px;overflow-wrap:anywhere}dd i{color:#51606e;font-style:normal}"
+    "p.note,dt,dt+dd{break-after:avoid}dd{break-inside:avoid}"
     "@media print{body{padding:0;font-size:10.5pt;max-width:none}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}}"
     "@media(max-width:640px){.cards{grid-template-columns:1fr}td.bar{display:none}"
@@ -221,7 +223,7 @@ static void long_rows(const struct table *table, FILE *out)
         const struct doc_row *row = &table->rows[r];
         element("dt", row->label, out);
         for (unsigned c = 0; c < table->column_count; c++) {
-            if (row->cells[c].kind != CELL_EMPTY) {
+            if (row->cells[c].kind != CELL_EMPTY && (table->hidden >> c & 1) == 0) {
                 fputs("<dd><i>", out);
                 escaped(table->columns[c].title, out);
                 fputs(":</i> ", out);
@@ -244,12 +246,26 @@ static bool has_codes(const struct table *table)
     return false;
 }
 
+/* A column of words rather than numbers. */
+static bool is_text(const struct table *table, unsigned column)
+{
+    for (size_t r = 0; r < table->row_count; r++) {
+        if (table->rows[r].cells[column].kind != CELL_EMPTY) {
+            return table->rows[r].cells[column].kind == CELL_TEXT;
+        }
+    }
+    return false;
+}
+
 static void head_line(const struct table *table, bool codes, FILE *out)
 {
     fprintf(out, "<table%s><thead><tr>%s<th></th>", table->column_count > 8 ? " class=wide" : "",
             codes ? "<th>Code</th>" : "");
     for (unsigned c = 0; c < table->column_count; c++) {
-        fputs("<th class=n>", out);
+        if ((table->hidden >> c & 1) != 0) {
+            continue;
+        }
+        fputs(is_text(table, c) ? "<th class=t>" : "<th class=n>", out);
         escaped(table->columns[c].title, out);
         fputs("</th>", out);
     }
@@ -275,7 +291,10 @@ static void lines(const struct table *table, FILE *out)
         escaped(row->label, out);
         fputs("</td>", out);
         for (unsigned c = 0; c < table->column_count; c++) {
-            fputs("<td class=n>", out);
+            if ((table->hidden >> c & 1) != 0) {
+                continue;
+            }
+            fputs(is_text(table, c) ? "<td class=t>" : "<td class=n>", out);
             cell_text(&row->cells[c], out);
             fputs("</td>", out);
         }
@@ -343,7 +362,9 @@ bool document_html(const struct document *doc, FILE *out)
                 out);
     }
     for (size_t t = 0; t < doc->table_count; t++) {
-        section(&doc->tables[t], out);
+        if (!doc->tables[t].data_only) {
+            section(&doc->tables[t], out);
+        }
     }
     fputs("</body></html>\n", out);
     return fflush(out) == 0 && !ferror(out);

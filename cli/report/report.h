@@ -7,6 +7,7 @@
 #include "core/conf/conf.h"
 #include "report/document.h"
 #include "report/facts.h"
+#include "report/month.h"
 #include "report/scan.h"
 
 int report_month(int argc, char **argv);
@@ -14,6 +15,7 @@ int report_public(int argc, char **argv);
 int report_foi(int argc, char **argv);
 int report_subject_access(int argc, char **argv);
 int report_open(int argc, char **argv);
+int report_unusual(int argc, char **argv);
 
 /* What every sub-command begins with. */
 struct report_source {
@@ -45,5 +47,39 @@ int report_warn(const struct scan *scan, int code);
 struct argp_state;
 double report_parse_number(struct argp_state *state, const char *name, const char *text,
                            double least, double most);
+
+/* What reports of a month are asked with: -c DIR [--force CODE] YYYY-MM -o OUT, and rates. */
+struct month_args {
+    const char *dir, *force, *month, *out;
+    struct period period;
+    struct custody_rates rates;
+    bool needs_force;
+};
+
+enum { MONTH_FORCE = 0x200, MONTH_HOURS, MONTH_POUNDS };
+
+#define MONTH_ARGS_FORCE(about)                                                                    \
+    {                                                                                              \
+        "force", MONTH_FORCE, "CODE", 0, about, 2                                                  \
+    }
+#define MONTH_ARGS_OUT(about)                                                                      \
+    {                                                                                              \
+        NULL, 'o', "OUT", 0, about, 2                                                              \
+    }
+#define MONTH_ARGS_HOURS                                                                           \
+    {                                                                                              \
+        "custody-hours", MONTH_HOURS, "N", 0,                                                      \
+            "Hours in custody that a trip there takes on average (default 14)", 3                  \
+    }
+#define MONTH_ARGS_POUNDS                                                                          \
+    {                                                                                              \
+        "custody-pounds", MONTH_POUNDS, "N", 0, "What each of them costs (default 30)", 3          \
+    }
+#define MONTH_ARGS_STATUS                                                                          \
+    "Exit status: 0 done, 1 done, but some records of the log are malformed and not counted, 2 "   \
+    "wrong usage, 3 failure."
+
+/* A parser's part for them, -c included, where the parser has no use for a key. */
+int report_parse_month(int key, char *arg, struct argp_state *state, struct month_args *args);
 
 #endif

@@ -131,3 +131,42 @@ double report_parse_number(struct argp_state *state, const char *name, const cha
     }
     return value;
 }
+
+int report_parse_month(int key, char *arg, struct argp_state *state, struct month_args *args)
+{
+    switch (key) {
+    case MONTH_FORCE:
+        args->force = arg;
+        return 0;
+    case MONTH_HOURS:
+        args->rates.hours = report_parse_number(state, "custody-hours", arg, 0, 1000);
+        return 0;
+    case MONTH_POUNDS:
+        args->rates.pounds = report_parse_number(state, "custody-pounds", arg, 0, 100000);
+        return 0;
+    case 'o':
+        args->out = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (args->month == NULL) {
+            args->month = arg;
+            if (!period_of_month(arg, &args->period)) {
+                argp_error(state, "expected a month as YYYY-MM, found \"%s\"", arg);
+            }
+            return 0;
+        }
+        break;
+    case ARGP_KEY_END:
+        if (args->month == NULL || args->out == NULL ||
+            (args->needs_force && args->force == NULL)) {
+            argp_error(state, "%s is missing",
+                       args->month == NULL ? "YYYY-MM"
+                       : args->out == NULL ? "-o OUT"
+                                           : "--force");
+        }
+        break;
+    default:
+        break;
+    }
+    return parse_conf_dir(key, arg, state, &args->dir);
+}

@@ -224,6 +224,76 @@ struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx)
     return &book->conf;
 }
 
+/* Puts the module that the caller means in the place of what the file says. */
+static void set_module(struct arena *arena, struct tree_section *plugin, const char *module)
+{
+    struct tree_option *option = arena_alloc(arena, sizeof *option);
+    struct tree_value *value = arena_alloc(arena, sizeof *value);
+    struct tree_option **at = &plugin->options;
+    while (*at && strcmp((*at)->name, "module") != 0) {
+        at = &(*at)->next;
+    }
+    *value = (struct tree_value){.text = arena_copy(arena, module), .line = plugin->place.line};
+    *option =
+        (struct tree_option){"module", value->line, 1, value, value, *at ? (*at)->next : NULL};
+    *at = option;
+}
+
+/* A file without the plugin section that is needed is answered by NULL. */
+static struct tree_section *only_plugin(struct reading *reading, const char *file)
+{
+    static const char none[] = "plugin \"subject\" { }";
+    size_t total = 0;
+    char *text = arena_copy(reading->arena, none);
+    struct tree_section *root =
+        file ? tree_read(reading->arena, reading->mistakes, file, &total)
+             : tree_parse(reading->arena, reading->mistakes, reading->name, text, sizeof none - 1);
+    struct tree_section *section = root ? root->sections : NULL;
+    if (root && (!section || section->next || strcmp(section->name, "plugin") != 0)) {
+        mistake_at(reading->mistakes, (struct conf_place){file, 0},
+                   "must hold one section, of kind \"plugin\"");
+        return NULL;
+    }
+    return section;
+}
+
+static bool read_plugin(struct book *book, const char *file, const char *module,
+                        conf_complaint *complain, void *ctx)
+{
+    struct mistakes *mistakes = arena_alloc(&book->arena, sizeof *mistakes);
+    mistakes->arena = &book->arena;
+    struct reading reading = {
+        .arena = &book->arena, .mistakes = mistakes, .dir = "/", .name = "settings"};
+    struct tree_section *section = only_plugin(&reading, file);
+    if (section) {
+        struct sources sources = {arena_alloc(&book->arena, sizeof section), 1};
+        struct sources forces = {NULL, 0};
+        sources.sections[0] = section;
+        set_module(&book->arena, section, module);
+        plugins_read(&reading, &book->conf, &sources, &forces);
+    }
+    mistakes_report(mistakes, complain, ctx);
+    return section && mistakes->count == 0;
+}
+
+struct conf *conf_read_plugin(const char *file, const char *module, conf_complaint *complain,
+                              void *ctx)
+{
+    struct book *book = calloc(1, sizeof *book);
+    if (!book || !arena_init(&book->arena, ARENA_SIZE)) {
+        free(book);
+        complain(ctx, file ? file : module, 0, "out of memory");
+        return NULL;
+    }
+    book->references = 1;
+    if (!read_plugin(book, file, module, complain, ctx)) {
+        conf_unref(&book->conf);
+        return NULL;
+    }
+    arena_seal(&book->arena);
+    return &book->conf;
+}
+
 struct conf *conf_ref(struct conf *conf)
 {
     ((struct book *)conf)->references++;

@@ -126,6 +126,14 @@ typedef void conf_complaint(void *ctx, const char *file, int line, const char *t
  * started). Reports every mistake that it can find and returns NULL if there was one. Release with
  * conf_unref. Loop thread or a tool. */
 struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx);
+
+/* For tools that judge one plugin: a configuration that holds nothing but it. file: a *.conf file
+ * with its one section; NULL: every setting has its default. module: the absolute path of the
+ * shared object, whatever the file says. Relative paths in settings count from the root. Otherwise
+ * as conf_read. */
+struct conf *conf_read_plugin(const char *file, const char *module, conf_complaint *complain,
+                              void *ctx);
+
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 

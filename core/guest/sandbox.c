@@ -1,5 +1,6 @@
 #include "core/guest/sandbox.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
@@ -33,6 +34,13 @@ static void limit(const struct sandbox *sandbox, int resource, rlim_t value, con
     }
 }
 
+/* Built in, or put in front of a module that was built with one. */
+static bool has_sanitizer(void)
+{
+    return ISOLATE_SANITIZED || dlsym(RTLD_DEFAULT, "__asan_init") ||
+           dlsym(RTLD_DEFAULT, "__tsan_init");
+}
+
 static void limit_all(const struct sandbox *sandbox)
 {
     const struct isolate_limits *limits = &sandbox->spec->limits;
@@ -41,7 +49,7 @@ static void limit_all(const struct sandbox *sandbox)
           "open files are not limited");
     /* Private writable memory; not RLIMIT_AS, since what LMDB maps is a shared file many times the
      * size of what is in memory. A sanitizer's shadow memory would count, too. */
-    if (limits->memory > 0 && !ISOLATE_SANITIZED) {
+    if (limits->memory > 0 && !has_sanitizer()) {
         limit(sandbox, RLIMIT_DATA, limits->memory, "memory is not limited");
     }
     if (limits->memory > 0) {

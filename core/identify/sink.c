@@ -108,9 +108,8 @@ static void errand_failed(struct errand *errand, const char *why)
     one_ended(recording);
 }
 
-/* Reads a sink's receipt: {stored: true, position, hash} or {stored: false, reason}. */
-static bool receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *receipt,
-                         struct whorl_fault *fault)
+bool sink_receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *receipt,
+                       struct whorl_fault *fault)
 {
     struct whorl_msg msg;
     if (!whorl_msg_parse(bytes, len, &msg, fault)) {
@@ -126,7 +125,8 @@ static bool receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *
     if (good && !fields[0].value->via.boolean) {
         char reason[251];
         whorl_str_copy(fields[3].value, reason, sizeof reason);
-        good = whorl_fail(fault, "", "%s", reason[0] == '\0' ? "no reason given" : reason);
+        receipt->stored = false;
+        whorl_fail(fault, "", "%s", reason[0] == '\0' ? "no reason given" : reason);
     } else if (good && fields[1].value == NULL) {
         good = whorl_fail(fault, "position", "is missing");
     } else if (good) {
@@ -206,7 +206,8 @@ static void errand_ended(void *ctx, enum backend_end end, const uint8_t *answer,
     struct whorl_fault fault = {0};
     if (end != BACKEND_ANSWERED) {
         errand_failed(errand, end_text(end));
-    } else if (!receipt_read(answer, len, errand->receipt, &fault)) {
+    } else if (!sink_receipt_read(answer, len, errand->receipt, &fault) ||
+               !errand->receipt->stored) {
         errand_failed(errand, fault.text);
     } else {
         queue->failing = false;

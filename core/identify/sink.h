@@ -29,6 +29,12 @@ struct sink_receipt {
     int64_t position; /* log index of the last record, if stored */
 };
 
+/* Reads what a sink answers: {stored: true, position, hash}, or {stored: false, reason}, whose
+ * reason goes to fault->text. Leaves receipt->sink alone. false with *fault if it is neither.
+ * Pure function. */
+bool sink_receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *receipt,
+                       struct whorl_fault *fault);
+
 /* stored: there is at least one sink and every one of them has stored all the records. The
  * receipts live until the return. */
 typedef void sink_done(void *ctx, bool stored, const struct sink_receipt *receipts, size_t count);

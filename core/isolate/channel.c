@@ -135,6 +135,9 @@ static const char *fault_of(const struct channel_report *head, uint32_t written)
     if (sizeof *head + padded(head->len) > written) {
         return "a report that goes on past what was written";
     }
+    if (head->kind == REPORT_ANSWER_PART && head->len == 0) {
+        return "a part of an answer without content";
+    }
     if (head->kind == REPORT_PROGRESS && head->len < sizeof(double)) {
         return "progress without a fraction";
     }

@@ -23,8 +23,9 @@ enum { SOURCES_FROM = 32, SOURCES = 5 };
 enum { SAYINGS_MAX = 16 }; /* of one child; an honest one has fewer */
 
 /* What the child inherits of the environment; the rest may hold what is none of its business. */
-static const char *const inherited[] = {"LD_LIBRARY_PATH", "TZ",           "ASAN_OPTIONS",
-                                        "LSAN_OPTIONS",    "TSAN_OPTIONS", "UBSAN_OPTIONS"};
+static const char *const inherited[] = {"LD_LIBRARY_PATH", "LD_PRELOAD",   "TZ",
+                                        "ASAN_OPTIONS",    "LSAN_OPTIONS", "TSAN_OPTIONS",
+                                        "UBSAN_OPTIONS"};
 enum { INHERITED = sizeof inherited / sizeof inherited[0] };
 
 int isolate_sealed(const void *bytes, size_t len)

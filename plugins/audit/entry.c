@@ -15,16 +15,19 @@
 
 bool audit_entry_read(const uint8_t *bytes, size_t len, struct audit_entry *entry)
 {
-    if (len < AUDIT_ENTRY_FIXED || (bytes[0] != AUDIT_WHOLE && bytes[0] != AUDIT_ERASED))
+    if (len < AUDIT_ENTRY_FIXED || (bytes[0] != AUDIT_WHOLE && bytes[0] != AUDIT_ERASED)) {
         return false;
+    }
     *entry = (struct audit_entry){.form = (enum audit_form)bytes[0],
                                   .commitment = bytes + 1,
                                   .chain = bytes + 1 + AUDIT_HASH};
-    if (entry->form == AUDIT_ERASED)
+    if (entry->form == AUDIT_ERASED) {
         return len == AUDIT_ENTRY_FIXED;
+    }
     if (len <= AUDIT_ENTRY_FIXED + AUDIT_SALT ||
-        len > AUDIT_ENTRY_FIXED + AUDIT_SALT + AUDIT_RECORD_MAX)
+        len > AUDIT_ENTRY_FIXED + AUDIT_SALT + AUDIT_RECORD_MAX) {
         return false;
+    }
     entry->salt = bytes + AUDIT_ENTRY_FIXED;
     entry->record = entry->salt + AUDIT_SALT;
     entry->record_len = len - AUDIT_ENTRY_FIXED - AUDIT_SALT;
@@ -80,10 +83,12 @@ int audit_head_get(MDB_txn *txn, MDB_dbi state, struct audit_head *head)
 {
     MDB_val key = head_key(), value;
     int rc = mdb_get(txn, state, &key, &value);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
-    if (value.mv_size != AUDIT_HEAD_BYTES)
+    }
+    if (value.mv_size != AUDIT_HEAD_BYTES) {
         return MDB_CORRUPTED;
+    }
     uint64_t count;
     memcpy(&count, value.mv_data, sizeof(count));
     head->count = le64toh(count);
@@ -105,18 +110,20 @@ int audit_note_get(MDB_txn *txn, MDB_dbi state, char note[AUDIT_NOTE_CAP])
 {
     MDB_val key = note_key(), value;
     int rc = mdb_get(txn, state, &key, &value);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
-    if (value.mv_size >= AUDIT_NOTE_CAP || memchr(value.mv_data, '\0', value.mv_size) != NULL)
+    }
+    if (value.mv_size >= AUDIT_NOTE_CAP || memchr(value.mv_data, '\0', value.mv_size) != NULL) {
         return MDB_CORRUPTED;
+    }
     memcpy(note, value.mv_data, value.mv_size);
     note[value.mv_size] = '\0';
     return 0;
 }
 
-int audit_note_put(MDB_txn *txn, MDB_dbi state, const char *note)
+int audit_note_put(MDB_txn *txn, MDB_dbi state, char *note)
 {
-    MDB_val key = note_key(), value = {.mv_size = strlen(note), .mv_data = (void *)(uintptr_t)note};
+    MDB_val key = note_key(), value = {.mv_size = strlen(note), .mv_data = note};
     return mdb_put(txn, state, &key, &value, 0);
 }
 
@@ -128,16 +135,19 @@ int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s%s%s", dir != NULL ? dir : "", dir != NULL ? "/" : "", name);
     FILE *file = fopen(path, "re");
-    if (file == NULL && errno == ENOENT)
+    if (file == NULL && errno == ENOENT) {
         return 0;
+    }
     size_t len = file != NULL ? fread(text, 1, cap, file) : 0;
     bool failed = file == NULL || ferror(file) != 0;
     int error = errno;
-    if (file != NULL)
+    if (file != NULL) {
         fclose(file);
+    }
     text[len < cap ? len : cap - 1] = '\0';
-    if (!failed && len < cap && strlen(text) == len)
+    if (!failed && len < cap && strlen(text) == len) {
         return 1;
+    }
     whorl_fail(fault, "", "cannot read %s: %s", path, failed ? strerror(error) : "malformed");
     return -1;
 }
@@ -146,15 +156,18 @@ int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
 static int write_file(int dir_fd, const char *name, const char *text)
 {
     int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (fd < 0) {
         return errno;
+    }
     size_t len = strlen(text);
     ssize_t written = write(fd, text, len);
     int rc = written < 0 ? errno : (size_t)written != len ? ENOSPC : 0;
-    if (rc == 0 && fsync(fd) != 0)
+    if (rc == 0 && fsync(fd) != 0) {
         rc = errno;
-    if (close(fd) != 0 && rc == 0)
+    }
+    if (close(fd) != 0 && rc == 0) {
         rc = errno;
+    }
     return rc;
 }
 
@@ -165,11 +178,14 @@ bool audit_file_replace(const char *dir, const char *name, const char *text,
     snprintf(fresh, sizeof(fresh), "%s.new", name);
     int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = dir_fd < 0 ? errno : write_file(dir_fd, fresh, text);
-    if (rc == 0 && renameat(dir_fd, fresh, dir_fd, name) != 0)
+    if (rc == 0 && renameat(dir_fd, fresh, dir_fd, name) != 0) {
         rc = errno;
-    if (rc == 0 && fsync(dir_fd) != 0)
+    }
+    if (rc == 0 && fsync(dir_fd) != 0) {
         rc = errno;
-    if (dir_fd >= 0)
+    }
+    if (dir_fd >= 0) {
         close(dir_fd);
+    }
     return rc == 0 || whorl_fail(fault, "", "cannot write %s/%s: %s", dir, name, strerror(rc));
 }

@@ -44,7 +44,7 @@ int audit_head_put(MDB_txn *txn, MDB_dbi state, const struct audit_head *head);
 /* The signed note (note.h) over the log as far as the head, as the same transaction left it.
  * MDB_NOTFOUND when there is none, MDB_CORRUPTED when it is no text of that size. */
 int audit_note_get(MDB_txn *txn, MDB_dbi state, char note[AUDIT_NOTE_CAP]);
-int audit_note_put(MDB_txn *txn, MDB_dbi state, const char *note);
+int audit_note_put(MDB_txn *txn, MDB_dbi state, char *note);
 
 /* Begins a SHA-256; a context that is used again costs no look-up of the algorithm. */
 bool audit_digest_begin(EVP_MD_CTX *ctx);

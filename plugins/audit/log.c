@@ -27,13 +27,16 @@ bool audit_record_check(const uint8_t *bytes, size_t len, struct whorl_fault *fa
 {
     struct whorl_fault bad = {{0}, {0}};
     size_t used = 0;
-    if (len == 0 || len > AUDIT_RECORD_MAX)
+    if (len == 0 || len > AUDIT_RECORD_MAX) {
         return whorl_fail(fault, "", "a record must have 1 to %zu bytes, this one has %zu",
                           AUDIT_RECORD_MAX, len);
-    if (whorl_msg_walk(bytes, len, len, &used, &bad) != WHORL_MSG_WHOLE)
+    }
+    if (whorl_msg_walk(bytes, len, len, &used, &bad) != WHORL_MSG_WHOLE) {
         return whorl_fail(fault, "", "a record must be one msgpack map: %.150s", bad.text);
-    if (used != len)
+    }
+    if (used != len) {
         return whorl_fail(fault, "", "a record must be one msgpack map; bytes follow at %zu", used);
+    }
     bool map = (bytes[0] & 0xf0) == 0x80 || bytes[0] == 0xde || bytes[0] == 0xdf;
     return map || whorl_fail(fault, "", "a record must be a msgpack map");
 }
@@ -69,17 +72,20 @@ static int put_entry(MDB_cursor *cursor, const struct appending *work, size_t i,
     uint64_t position = head->count;
     MDB_val key = {.mv_size = sizeof(position), .mv_data = &position};
     MDB_val value = {.mv_size = AUDIT_ENTRY_FIXED + AUDIT_SALT + record->len};
-    if (!audit_chain(work->ctx, head->hash, prepared->commitment, head->hash))
+    if (!audit_chain(work->ctx, head->hash, prepared->commitment, head->hash)) {
         return ENOMEM;
+    }
     int rc = mdb_cursor_put(cursor, &key, &value, MDB_RESERVE | MDB_APPEND);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     uint8_t *to = value.mv_data;
     *to++ = AUDIT_WHOLE;
     memcpy(to, prepared->commitment, AUDIT_HASH);
     memcpy(to + AUDIT_HASH, head->hash, AUDIT_HASH);
-    memcpy(to + 2 * AUDIT_HASH, prepared->salt, AUDIT_SALT);
-    memcpy(to + 2 * AUDIT_HASH + AUDIT_SALT, record->bytes, record->len);
+    to += (size_t)2 * AUDIT_HASH;
+    memcpy(to, prepared->salt, AUDIT_SALT);
+    memcpy(to + AUDIT_SALT, record->bytes, record->len);
     head->count++;
     return 0;
 }
@@ -91,16 +97,19 @@ static int append_entries(const struct audit_tree *tree, const struct appending 
     uint8_t run[AUDIT_STORED][AUDIT_HASH];
     MDB_cursor *cursor;
     int rc = audit_tree_run(tree, head->count, run);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_cursor_open(tree->txn, tree->entries, &cursor);
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return rc;
+    }
     for (size_t i = 0; rc == 0 && i < work->count; i++) {
         memcpy(run[head->count % AUDIT_STORED], work->prepared[i].leaf, AUDIT_HASH);
         rc = put_entry(cursor, work, i, head);
         work->heads[i] = *head;
-        if (rc == 0 && head->count % AUDIT_STORED == 0)
+        if (rc == 0 && head->count % AUDIT_STORED == 0) {
             rc = audit_tree_complete(tree, head->count, run);
+        }
     }
     mdb_cursor_close(cursor);
     return rc;
@@ -114,8 +123,9 @@ static int sign_head(const struct audit_log *log, const struct audit_tree *tree,
     uint8_t root[AUDIT_HASH];
     char note[AUDIT_NOTE_CAP];
     int rc = audit_tree_root(tree, head->count, root);
-    if (rc == 0 && !audit_note_sign(&log->signer, head->count, root, note, &ignored))
+    if (rc == 0 && !audit_note_sign(&log->signer, head->count, root, note, &ignored)) {
         rc = ENOMEM;
+    }
     return rc != 0 ? rc : audit_note_put(tree->txn, log->state, note);
 }
 
@@ -127,10 +137,12 @@ static int append_all(MDB_txn *txn, void *arg)
     struct audit_tree tree = tree_of(log, txn, work->ctx);
     struct audit_head head;
     int rc = audit_head_get(txn, log->state, &head);
-    if (rc == 0)
+    if (rc == 0) {
         rc = append_entries(&tree, work, &head);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = audit_head_put(txn, log->state, &head);
+    }
     return rc != 0 ? rc : sign_head(log, &tree, &head);
 }
 
@@ -143,8 +155,9 @@ static bool prepare(const struct audit_record *records, size_t count, const uint
         prepared[i].salt = salts + i * AUDIT_SALT;
         if (!audit_commit(ctx, prepared[i].salt, records[i].bytes, records[i].len,
                           prepared[i].commitment) ||
-            !audit_leaf_hash(ctx, prepared[i].commitment, prepared[i].leaf))
+            !audit_leaf_hash(ctx, prepared[i].commitment, prepared[i].leaf)) {
             return false;
+        }
     }
     return true;
 }
@@ -164,10 +177,11 @@ bool audit_log_append(struct audit_log *log, const struct audit_record *records,
               count <= INT32_MAX / AUDIT_SALT &&
               RAND_bytes(salts, (int)(count * AUDIT_SALT)) == 1 &&
               prepare(records, count, salts, work.ctx, prepared);
-    if (!ok)
+    if (!ok) {
         whorl_fail(fault, "", "no memory or no randomness for %zu records", count);
-    else
+    } else {
         ok = whorl_store_write(log->store, append_all, &work, fault);
+    }
     EVP_MD_CTX_free(work.ctx);
     free(salts);
     free(prepared);
@@ -186,8 +200,9 @@ static bool publish(struct audit_log *log, struct whorl_fault *fault)
 {
     char note[AUDIT_NOTE_CAP];
     MDB_txn *txn = whorl_store_read(log->store, fault);
-    if (txn == NULL)
+    if (txn == NULL) {
         return false;
+    }
     int rc = audit_note_get(txn, log->state, note);
     whorl_store_done(log->store, txn);
     return rc == 0 ? audit_file_replace(log->dir, "checkpoint", note, fault)
@@ -201,8 +216,9 @@ bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault)
     bool ok = fd >= 0 && flock(fd, LOCK_EX) == 0;
     ok = ok ? publish(log, fault)
             : whorl_fail(fault, "", "cannot lock %s: %s", log->dir, strerror(errno));
-    if (fd >= 0)
+    if (fd >= 0) {
         close(fd);
+    }
     return ok;
 }
 
@@ -221,14 +237,16 @@ static int ends_in(MDB_txn *txn, MDB_dbi entries, const struct audit_head *head,
     static const uint8_t zeros[AUDIT_HASH];
     struct audit_entry entry;
     *agrees = head->count == 0 && memcmp(head->hash, zeros, AUDIT_HASH) == 0;
-    if (head->count == 0)
+    if (head->count == 0) {
         return 0;
+    }
     uint64_t position = head->count - 1;
     MDB_val key = {.mv_size = sizeof(position), .mv_data = &position}, value;
     int rc = mdb_get(txn, entries, &key, &value);
-    if (rc == 0)
+    if (rc == 0) {
         *agrees = audit_entry_read(value.mv_data, value.mv_size, &entry) &&
                   memcmp(entry.chain, head->hash, AUDIT_HASH) == 0;
+    }
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -238,14 +256,17 @@ static int start_empty(MDB_txn *txn, void *arg)
     struct audit_head head = {0};
     MDB_stat stat;
     int rc = audit_head_get(txn, log->state, &head);
-    if (rc != MDB_NOTFOUND)
+    if (rc != MDB_NOTFOUND) {
         return rc;
+    }
     memset(&head, 0, sizeof(head));
     rc = mdb_stat(txn, log->entries, &stat);
-    if (rc == 0 && stat.ms_entries > 0)
+    if (rc == 0 && stat.ms_entries > 0) {
         rc = MDB_CORRUPTED;
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = audit_head_put(txn, log->state, &head);
+    }
     struct audit_tree tree = tree_of(log, txn, NULL);
     return rc != 0 ? rc : sign_head(log, &tree, &head);
 }
@@ -274,16 +295,19 @@ static int compare(struct audit_log *log, MDB_txn *txn, const struct filed *file
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     struct audit_tree tree = tree_of(log, txn, ctx);
     int rc = ctx != NULL ? audit_head_get(txn, log->state, head) : ENOMEM;
-    if (rc == 0)
+    if (rc == 0) {
         rc = ends_in(txn, log->entries, head, head_agrees);
+    }
     if (rc == 0 && filed->there && filed->count <= head->count) {
         rc = audit_tree_root(&tree, filed->count, root);
         *filed_agrees = rc == 0 && memcmp(root, filed->root, AUDIT_HASH) == 0;
-        if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED)
+        if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED) {
             rc = 0;
+        }
     }
-    if (rc == 0 && *head_agrees)
+    if (rc == 0 && *head_agrees) {
         rc = signed_head(log, &tree, head, note_agrees);
+    }
     EVP_MD_CTX_free(ctx);
     return rc;
 }
@@ -293,31 +317,38 @@ static bool check_heads(struct audit_log *log, const struct filed *filed, struct
     struct audit_head head;
     bool head_agrees = false, filed_agrees = false, note_agrees = false;
     MDB_txn *txn = whorl_store_read(log->store, fault);
-    if (txn == NULL)
+    if (txn == NULL) {
         return false;
+    }
     int rc = compare(log, txn, filed, &head, &head_agrees, &filed_agrees, &note_agrees);
     whorl_store_done(log->store, txn);
-    if (rc != 0)
+    if (rc != 0) {
         return unreadable(log, rc, fault);
-    if (!head_agrees)
+    }
+    if (!head_agrees) {
         return whorl_fail(fault, "", "the audit log in %s does not end in what its head says",
                           log->dir);
-    if (!filed->there && head.count > 0)
+    }
+    if (!filed->there && head.count > 0) {
         return whorl_fail(fault, "", "%s/checkpoint is missing beside a log of %" PRIu64 " records",
                           log->dir, head.count);
-    if (filed->there && filed->count > head.count)
+    }
+    if (filed->there && filed->count > head.count) {
         return whorl_fail(fault, "",
                           "the audit log in %s was rolled back or cut short: %" PRIu64
                           " records, its checkpoint says %" PRIu64,
                           log->dir, head.count, filed->count);
-    if (filed->there && !filed_agrees)
+    }
+    if (filed->there && !filed_agrees) {
         return whorl_fail(fault, "", "the audit log in %s is not the one of its checkpoint",
                           log->dir);
-    if (!note_agrees)
+    }
+    if (!note_agrees) {
         return whorl_fail(fault, "",
                           "the audit log in %s is not signed as far as its head says: it was cut "
                           "short or rewritten",
                           log->dir);
+    }
     return true;
 }
 
@@ -326,20 +357,22 @@ static bool check_heads(struct audit_log *log, const struct filed *filed, struct
 static bool read_checkpoint(struct audit_log *log, const char *origin, const char *key_path,
                             struct filed *filed, struct whorl_fault *fault)
 {
-    char note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP + 1], path[PATH_MAX];
+    char note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP], line[AUDIT_VKEY_CAP + 1], path[PATH_MAX];
     int there = audit_file_read(log->dir, "checkpoint", note, sizeof(note), fault);
     if (key_path == NULL) {
         snprintf(path, sizeof(path), "%s/checkpoint.key", log->dir);
         key_path = path;
     }
-    if (there < 0 || !audit_signer_open(key_path, origin, there == 0, &log->signer, fault))
+    if (there < 0 || !audit_signer_open(key_path, origin, there == 0, &log->signer, fault)) {
         return false;
+    }
     filed->there = there == 1;
-    if (filed->there && !audit_note_verify(&log->signer, note, &filed->count, filed->root, fault))
+    if (filed->there && !audit_note_verify(&log->signer, note, &filed->count, filed->root, fault)) {
         return false;
+    }
     audit_vkey_write(&log->signer, vkey);
-    strcat(vkey, "\n");
-    return audit_file_replace(log->dir, "checkpoint.vkey", vkey, fault);
+    snprintf(line, sizeof(line), "%s\n", vkey);
+    return audit_file_replace(log->dir, "checkpoint.vkey", line, fault);
 }
 
 static bool open_parts(struct audit_log *log, const char *origin, const char *key_path,
@@ -362,8 +395,9 @@ struct audit_log *audit_log_open(const char *dir, const char *origin, const char
                                  struct whorl_fault *fault)
 {
     struct audit_log *log = calloc(1, sizeof(*log));
-    if (log != NULL)
+    if (log != NULL) {
         log->dir = strdup(dir);
+    }
     if (log == NULL || log->dir == NULL) {
         whorl_fail(fault, "", "out of memory");
         free(log);
@@ -378,8 +412,9 @@ struct audit_log *audit_log_open(const char *dir, const char *origin, const char
 
 void audit_log_close(struct audit_log *log)
 {
-    if (log == NULL)
+    if (log == NULL) {
         return;
+    }
     whorl_store_close(log->store);
     EVP_PKEY_free(log->signer.key);
     free(log->dir);

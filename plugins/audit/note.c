@@ -24,8 +24,9 @@ bool audit_origin_valid(const char *text)
 {
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i++) {
-        if (text[i] <= ' ' || text[i] > '~' || text[i] == '+')
+        if (text[i] <= ' ' || text[i] > '~' || text[i] == '+') {
             return false;
+        }
     }
     return len >= 1 && len <= AUDIT_ORIGIN_MAX;
 }
@@ -54,12 +55,15 @@ static EVP_PKEY *make_key(const char *path, struct whorl_fault *fault)
     bool ok = file != NULL && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
               fflush(file) == 0 && fsync(fd) == 0;
     int error = errno;
-    if (file != NULL)
+    if (file != NULL) {
         fclose(file);
-    if (ok)
+    }
+    if (ok) {
         return key;
-    if (fd >= 0)
+    }
+    if (fd >= 0) {
         unlink(path); /* half a key would only be in the way */
+    }
     whorl_fail(fault, "", "cannot make the signing key %s: %s", path, strerror(error));
     EVP_PKEY_free(key);
     return NULL;
@@ -75,16 +79,18 @@ static bool open_signer(const char *path, enum audit_key type, const char *origi
     if (file != NULL) {
         signer->key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
         fclose(file);
-        if (signer->key == NULL || !EVP_PKEY_is_a(signer->key, "ED25519"))
+        if (signer->key == NULL || !EVP_PKEY_is_a(signer->key, "ED25519")) {
             whorl_fail(fault, "", "%s: expected an Ed25519 private key in PEM form", path);
+        }
     } else if (errno == ENOENT && make) {
         signer->key = make_key(path, fault);
     } else {
         whorl_fail(fault, "", "cannot read the signing key %s: %s", path, strerror(errno));
     }
     if (signer->key != NULL && EVP_PKEY_is_a(signer->key, "ED25519") &&
-        EVP_PKEY_get_raw_public_key(signer->key, signer->public_key, &len) == 1)
+        EVP_PKEY_get_raw_public_key(signer->key, signer->public_key, &len) == 1) {
         return true;
+    }
     EVP_PKEY_free(signer->key);
     signer->key = NULL;
     return false;
@@ -139,8 +145,9 @@ static bool read_vkey(const char *text, enum audit_key type, struct audit_signer
     *signer = (struct audit_signer){.type = type};
     if (name == 0 || name > AUDIT_ORIGIN_MAX || text[name] != '+' || strlen(text) < name + 10 ||
         !audit_base64_read(text + name + 10, strlen(text + name + 10), key, sizeof(key)) ||
-        key[0] != type)
+        key[0] != type) {
         return whorl_fail(fault, "", "%s", form);
+    }
     memcpy(signer->origin, text, name);
     memcpy(signer->public_key, key + 1, 32);
     audit_vkey_write(signer, canonical);
@@ -204,17 +211,22 @@ static bool read_line(const struct audit_signer *signer, const char *line, size_
     size_t name = strlen(signer->origin), head = strlen(DASH) + name + 1;
     if (line_len <= head || memcmp(line, DASH, strlen(DASH)) != 0 ||
         memcmp(line + strlen(DASH), signer->origin, name) != 0 || line[head - 1] != ' ' ||
-        !audit_base64_read(line + head, line_len - head, bytes, len))
+        !audit_base64_read(line + head, line_len - head, bytes, len)) {
         return false;
+    }
     key_id(signer, id);
     return memcmp(id, bytes, KEY_ID) == 0;
 }
 
-/* The length of a note's text, with its last newline; 0: it is no note. */
+/* The length of a note's text, with its last newline; 0: it is no note. Its last line ends too, so
+ * that another signature can follow. */
 static size_t text_of(const char *note)
 {
     const char *blank = strstr(note, "\n\n");
-    return strlen(note) < AUDIT_NOTE_CAP && blank != NULL ? (size_t)(blank + 1 - note) : 0;
+    size_t len = strlen(note);
+    return blank != NULL && len < AUDIT_NOTE_CAP && note[len - 1] == '\n'
+               ? (size_t)(blank + 1 - note)
+               : 0;
 }
 
 /* The bytes that a cosignature is made over. */
@@ -235,8 +247,9 @@ bool audit_note_cosign(const struct audit_signer *witness, const char *note, uin
     memcpy(bytes + KEY_ID, &big, TIME);
     if (text_len == 0 || witness->type != AUDIT_KEY_WITNESS ||
         !sign(witness, message, cosigned_bytes(note, text_len, time, message),
-              bytes + KEY_ID + TIME))
+              bytes + KEY_ID + TIME)) {
         return whorl_fail(fault, "", "the checkpoint could not be cosigned");
+    }
     write_line(witness, bytes, sizeof(bytes), line, AUDIT_LINE_CAP);
     return true;
 }
@@ -246,16 +259,18 @@ bool audit_note_cosigned(const struct audit_signer *witness, const char *note, u
 {
     uint8_t message[AUDIT_NOTE_CAP + 64], bytes[KEY_ID + TIME + SIGNATURE];
     size_t text_len = text_of(note);
-    if (text_len == 0 || witness->type != AUDIT_KEY_WITNESS)
+    if (text_len == 0 || witness->type != AUDIT_KEY_WITNESS) {
         return whorl_fail(fault, "", "the cosigned checkpoint is malformed");
+    }
     for (const char *line = note + text_len + 1; *line != '\0';) {
         size_t len = strcspn(line, "\n");
         if (read_line(witness, line, len, bytes, sizeof(bytes))) {
             memcpy(time, bytes + KEY_ID, TIME);
             *time = be64toh(*time);
             if (*time <= TIME_MAX && verify(witness, bytes + KEY_ID + TIME, message,
-                                            cosigned_bytes(note, text_len, *time, message)))
+                                            cosigned_bytes(note, text_len, *time, message))) {
                 return true;
+            }
         }
         line += len + (line[len] == '\n');
     }
@@ -272,8 +287,9 @@ bool audit_note_sign(const struct audit_signer *signer, uint64_t count,
     EVP_EncodeBlock(coded, root, AUDIT_HASH);
     int text = snprintf(note, AUDIT_NOTE_CAP, "%s\n%" PRIu64 "\n%s\n", signer->origin, count,
                         (const char *)coded);
-    if (!sign(signer, (const uint8_t *)note, (size_t)text, bytes + KEY_ID))
+    if (!sign(signer, (const uint8_t *)note, (size_t)text, bytes + KEY_ID)) {
         return whorl_fail(fault, "", "the checkpoint could not be signed");
+    }
     note[text] = '\n';
     write_line(signer, bytes, sizeof(bytes), note + text + 1, AUDIT_NOTE_CAP - (size_t)text - 1);
     return true;
@@ -285,15 +301,17 @@ static bool read_text(const char *origin, const char *text, size_t len, uint64_t
 {
     char again[AUDIT_NOTE_CAP];
     size_t name = strlen(origin);
-    if (len <= name || memcmp(text, origin, name) != 0 || text[name] != '\n')
+    if (len <= name || memcmp(text, origin, name) != 0 || text[name] != '\n') {
         return whorl_fail(fault, "", "the checkpoint is not of %s", origin);
+    }
     char *end;
     const char *number = text + name + 1;
     errno = 0;
     *count = strtoull(number, &end, 10);
     if (errno != 0 || *end != '\n' || (size_t)(end + 1 - text) + 45 != len ||
-        !audit_base64_read(end + 1, 44, root, AUDIT_HASH))
+        !audit_base64_read(end + 1, 44, root, AUDIT_HASH)) {
         return whorl_fail(fault, "", "the checkpoint is malformed");
+    }
     int same = snprintf(again, sizeof(again), "%s\n%" PRIu64 "\n%.44s\n", origin, *count, end + 1);
     return ((size_t)same == len && memcmp(again, text, len) == 0) ||
            whorl_fail(fault, "", "the checkpoint is malformed");
@@ -304,15 +322,18 @@ bool audit_note_verify(const struct audit_signer *signer, const char *note, uint
 {
     uint8_t bytes[KEY_ID + SIGNATURE];
     size_t text_len = text_of(note);
-    if (text_len == 0)
+    if (text_len == 0) {
         return whorl_fail(fault, "", "the checkpoint is malformed");
-    if (!read_text(signer->origin, note, text_len, count, root, fault))
+    }
+    if (!read_text(signer->origin, note, text_len, count, root, fault)) {
         return false;
+    }
     for (const char *line = note + text_len + 1; *line != '\0';) {
         size_t len = strcspn(line, "\n");
         if (read_line(signer, line, len, bytes, sizeof(bytes)) &&
-            verify(signer, bytes + KEY_ID, (const uint8_t *)note, text_len))
+            verify(signer, bytes + KEY_ID, (const uint8_t *)note, text_len)) {
             return true;
+        }
         line += len + (line[len] == '\n');
     }
     return whorl_fail(fault, "", "the checkpoint is not signed by %s", signer->origin);

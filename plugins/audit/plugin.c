@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "plugins/audit/note.h"
+#include "whorl/answer.h"
 #include "whorl/msg.h"
 
 #define CALL_RECORDS_MAX 1000u
@@ -31,8 +32,8 @@ struct group {
     struct audit_record *records;
     struct audit_head *heads;
     size_t count, cap, bytes;
-    msgpack_zone *zone;     /* of the message that is being parsed */
-    msgpack_sbuffer answer; /* that is being written */
+    msgpack_zone *zone;         /* of the message that is being parsed */
+    struct whorl_answer answer; /* that is being written */
 };
 
 struct instance {
@@ -52,26 +53,12 @@ struct instance {
 static void answer_stored(const struct whorl_host *host, struct group *group, uint64_t call,
                           const struct audit_head *head)
 {
-    msgpack_packer pk;
-    msgpack_sbuffer_clear(&group->answer);
-    msgpack_packer_init(&pk, &group->answer, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 3);
-    whorl_put_bool(&pk, "stored", true);
-    whorl_put_int(&pk, "position", (int64_t)(head->count - 1));
-    whorl_put_bin(&pk, "hash", head->hash, AUDIT_HASH);
-    host->complete(host, call, (const uint8_t *)group->answer.data, group->answer.size);
-}
-
-static void answer_refused(const struct whorl_host *host, struct group *group, uint64_t call,
-                           const char *reason)
-{
-    msgpack_packer pk;
-    msgpack_sbuffer_clear(&group->answer);
-    msgpack_packer_init(&pk, &group->answer, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 2);
-    whorl_put_bool(&pk, "stored", false);
-    whorl_put_str(&pk, "reason", reason);
-    host->complete(host, call, (const uint8_t *)group->answer.data, group->answer.size);
+    msgpack_packer *pk = &group->answer.pk;
+    msgpack_pack_map(pk, 3);
+    whorl_put_bool(pk, "stored", true);
+    whorl_put_int(pk, "position", (int64_t)(head->count - 1));
+    whorl_put_bin(pk, "hash", head->hash, AUDIT_HASH);
+    whorl_answer_give(&group->answer, host, call, WHORL_ROLE_SINK);
 }
 
 /* ------------------------------------------------------------------ one group */
@@ -82,8 +69,9 @@ static bool check_records(const msgpack_object_array *records, struct whorl_faul
         const msgpack_object *record = &records->ptr[i];
         struct whorl_fault bad = {{0}, "must be a bin"};
         if (record->type == MSGPACK_OBJECT_BIN &&
-            audit_record_check((const uint8_t *)record->via.bin.ptr, record->via.bin.size, &bad))
+            audit_record_check((const uint8_t *)record->via.bin.ptr, record->via.bin.size, &bad)) {
             continue;
+        }
         char where[32];
         snprintf(where, sizeof(where), "records[%u]", i);
         return whorl_fail(fault, where, "%s", bad.text);
@@ -91,9 +79,9 @@ static bool check_records(const msgpack_object_array *records, struct whorl_faul
     return true;
 }
 
-/* Parses a call's message, into the zone, and checks every record in it. */
-static bool parse(const struct waiting *waiting, msgpack_zone *zone,
-                  const msgpack_object_array **records, struct whorl_fault *fault)
+/* Parses a call's message, into the zone, and checks every record in it. NULL with *fault. */
+static const msgpack_object_array *parse(const struct waiting *waiting, msgpack_zone *zone,
+                                         struct whorl_fault *fault)
 {
     struct whorl_field fields[] = {
         {"op", WHORL_FIELD_STR, true, 1, 16, NULL},
@@ -103,34 +91,45 @@ static bool parse(const struct waiting *waiting, msgpack_zone *zone,
     size_t used = 0;
     msgpack_zone_clear(zone);
     if (whorl_msg_walk(waiting->message, waiting->len, waiting->len, &used, fault) !=
-        WHORL_MSG_WHOLE)
-        return false;
-    if (used != waiting->len)
-        return whorl_fail(fault, "", "byte %zu: bytes are left over after the message", used);
+        WHORL_MSG_WHOLE) {
+        return NULL;
+    }
+    if (used != waiting->len) {
+        whorl_fail(fault, "", "byte %zu: bytes are left over after the message", used);
+        return NULL;
+    }
     if (!whorl_msg_build(waiting->message, used, zone, &root, fault) ||
-        !whorl_fields_read_lenient(&root, "", fields, 2, fault))
-        return false;
-    if (!whorl_str_is(fields[0].value, "record"))
-        return whorl_fail(fault, "op", "a sink takes \"record\" only");
-    *records = &fields[1].value->via.array;
-    return check_records(*records, fault);
+        !whorl_fields_read_lenient(&root, "", fields, 2, fault)) {
+        return NULL;
+    }
+    if (!whorl_str_is(fields[0].value, "record")) {
+        whorl_fail(fault, "op", "a sink takes \"record\" only");
+        return NULL;
+    }
+    const msgpack_object_array *records = &fields[1].value->via.array;
+    return check_records(records, fault) ? records : NULL;
 }
 
 static bool make_room(struct group *group, size_t count)
 {
-    if (count <= group->cap)
+    if (count <= group->cap) {
         return true;
+    }
     size_t cap = group->cap == 0 ? GROUP_RECORDS : group->cap;
-    while (cap < count)
+    while (cap < count) {
         cap *= 2;
+    }
     struct audit_record *records = realloc(group->records, cap * sizeof(*records));
-    if (records != NULL)
+    if (records != NULL) {
         group->records = records;
+    }
     struct audit_head *heads = realloc(group->heads, cap * sizeof(*heads));
-    if (heads != NULL)
+    if (heads != NULL) {
         group->heads = heads;
-    if (records != NULL && heads != NULL)
+    }
+    if (records != NULL && heads != NULL) {
         group->cap = cap;
+    }
     return group->cap >= count;
 }
 
@@ -138,15 +137,16 @@ static bool make_room(struct group *group, size_t count)
 static void join(struct instance *instance, struct group *group, struct waiting *waiting)
 {
     struct whorl_fault fault = {{0}, {0}};
-    const msgpack_object_array *records = NULL;
-    bool ok = parse(waiting, group->zone, &records, &fault);
-    if (ok && !make_room(group, group->count + records->size))
-        ok = whorl_fail(&fault, "", "out of memory");
-    if (!ok) {
+    const msgpack_object_array *records = parse(waiting, group->zone, &fault);
+    if (records != NULL && !make_room(group, group->count + records->size)) {
+        whorl_fail(&fault, "", "out of memory");
+        records = NULL;
+    }
+    if (records == NULL) {
         char reason[REASON_MAX];
         snprintf(reason, sizeof(reason), "%s%s%s", fault.where, fault.where[0] != '\0' ? ": " : "",
                  fault.text);
-        answer_refused(instance->host, group, waiting->call, reason);
+        whorl_answer_refuse(instance->host, waiting->call, WHORL_ROLE_SINK, reason);
         free(waiting);
         return;
     }
@@ -165,8 +165,9 @@ static void join(struct instance *instance, struct group *group, struct waiting 
 static void tell(struct instance *instance, bool ok, const char *why)
 {
     char text[REASON_MAX];
-    if (instance->failing == !ok)
+    if (instance->failing == !ok) {
         return;
+    }
     instance->failing = !ok;
     snprintf(text, sizeof(text),
              ok ? "audit records are stored again"
@@ -180,15 +181,17 @@ static void write_group(struct instance *instance, struct group *group)
     struct whorl_fault fault = {{0}, {0}};
     bool ok = group->count == 0 ||
               audit_log_append(instance->log, group->records, group->count, group->heads, &fault);
-    if (group->count > 0)
+    if (group->count > 0) {
         tell(instance, ok, fault.text);
+    }
     while (group->first != NULL) {
         struct waiting *waiting = group->first;
         group->first = waiting->next;
-        if (ok)
+        if (ok) {
             answer_stored(instance->host, group, waiting->call, &group->heads[waiting->last]);
-        else
-            answer_refused(instance->host, group, waiting->call, fault.text);
+        } else {
+            whorl_answer_refuse(instance->host, waiting->call, WHORL_ROLE_SINK, fault.text);
+        }
         free(waiting);
     }
     group->end = &group->first;
@@ -203,8 +206,9 @@ static struct waiting *take_first(struct instance *instance)
     if (waiting != NULL) {
         instance->first = waiting->next;
         waiting->next = NULL;
-        if (instance->first == NULL)
+        if (instance->first == NULL) {
             instance->end = &instance->first;
+        }
     }
     return waiting;
 }
@@ -213,8 +217,9 @@ static struct waiting *take_first(struct instance *instance)
 static struct waiting *next_call(struct instance *instance, bool wait)
 {
     pthread_mutex_lock(&instance->mutex);
-    while (wait && instance->first == NULL && !instance->stopping)
+    while (wait && instance->first == NULL && !instance->stopping) {
         pthread_cond_wait(&instance->moved, &instance->mutex);
+    }
     struct waiting *waiting = take_first(instance);
     pthread_mutex_unlock(&instance->mutex);
     return waiting;
@@ -234,8 +239,9 @@ static void write_checkpoint(struct instance *instance)
 {
     struct whorl_fault fault;
     char text[REASON_MAX];
-    if (audit_log_checkpoint(instance->log, &fault))
+    if (audit_log_checkpoint(instance->log, &fault)) {
         return;
+    }
     snprintf(text, sizeof(text), "the audit log's checkpoint lags behind: %s", fault.text);
     instance->host->log(instance->host, WHORL_LOG_WARNING, text);
 }
@@ -248,16 +254,18 @@ static void *write_on(void *arg)
     int64_t since = 0;
     for (;;) {
         struct waiting *waiting = next_call(instance, !behind);
-        if (waiting == NULL && !behind)
+        if (waiting == NULL && !behind) {
             break;
+        }
         while (waiting != NULL) {
             join(instance, group, waiting);
             bool full = group->count >= GROUP_RECORDS || group->bytes >= GROUP_BYTES;
             waiting = full ? NULL : next_call(instance, false);
         }
         bool wrote = group->count > 0;
-        if (wrote && !behind)
+        if (wrote && !behind) {
             since = now_ms();
+        }
         behind = behind || wrote;
         write_group(instance, group);
         if (behind && (!wrote || now_ms() - since >= CHECKPOINT_MS)) {
@@ -272,8 +280,9 @@ static void *write_on(void *arg)
 
 static int check(const struct whorl_settings *settings, struct whorl_fault *fault)
 {
-    if (audit_origin_valid(settings->string(settings, NULL, "origin")))
+    if (audit_origin_valid(settings->string(settings, NULL, "origin"))) {
         return 0;
+    }
     whorl_fail(fault, "origin", "must be printable ASCII without spaces and +");
     return -1;
 }
@@ -281,9 +290,10 @@ static int check(const struct whorl_settings *settings, struct whorl_fault *faul
 static void release(struct instance *instance)
 {
     audit_log_close(instance->log);
-    if (instance->group.zone != NULL)
+    if (instance->group.zone != NULL) {
         msgpack_zone_free(instance->group.zone);
-    msgpack_sbuffer_destroy(&instance->group.answer);
+    }
+    whorl_answer_drop(&instance->group.answer);
     free(instance->group.records);
     free(instance->group.heads);
     pthread_cond_destroy(&instance->moved);
@@ -301,24 +311,27 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     instance->host = host;
     instance->end = &instance->first;
     instance->group.end = &instance->group.first;
+    whorl_answer_begin(&instance->group.answer);
     pthread_mutex_init(&instance->mutex, NULL);
     pthread_cond_init(&instance->moved, NULL);
     const struct whorl_settings *settings = host->settings;
     const char *key = settings->string(settings, NULL, "key");
     instance->group.zone = msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE);
-    if (instance->group.zone == NULL)
+    if (instance->group.zone == NULL) {
         whorl_fail(fault, "", "out of memory");
-    else
+    } else {
         instance->log = audit_log_open(host->data_dir, settings->string(settings, NULL, "origin"),
                                        key[0] != '\0' ? key : NULL, fault);
+    }
     int rc =
         instance->log != NULL ? pthread_create(&instance->writer, NULL, write_on, instance) : 0;
     if (instance->log != NULL && rc == 0) {
         *out = instance;
         return 0;
     }
-    if (rc != 0)
+    if (rc != 0) {
         whorl_fail(fault, "", "cannot start the writer thread: %s", strerror(rc));
+    }
     release(instance);
     return -1;
 }
@@ -328,10 +341,7 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     struct instance *instance = arg;
     struct waiting *waiting = calloc(1, sizeof(*waiting));
     if (waiting == NULL) {
-        /* {"stored": false, "reason": "out of memory"}, for which no memory is needed */
-        static const uint8_t answer[] = "\x82\xa6stored\xc2\xa6reason\xad"
-                                        "out of memory";
-        instance->host->complete(instance->host, id, answer, sizeof(answer) - 1);
+        whorl_answer_refuse(instance->host, id, WHORL_ROLE_SINK, "out of memory");
         return;
     }
     waiting->call = id;

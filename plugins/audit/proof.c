@@ -17,10 +17,12 @@
 bool audit_vkey_of(const char *dir, char vkey[AUDIT_VKEY_CAP], struct whorl_fault *fault)
 {
     int there = audit_file_read(dir, "checkpoint.vkey", vkey, AUDIT_VKEY_CAP, fault);
-    if (there == 0)
+    if (there == 0) {
         whorl_fail(fault, "", "%s holds no checkpoint.vkey", dir);
-    if (there == 1)
+    }
+    if (there == 1) {
         vkey[strcspn(vkey, "\n")] = '\0';
+    }
     return there == 1;
 }
 
@@ -30,14 +32,17 @@ bool audit_checkpoint_read(const char *dir, const char *vkey, struct audit_check
     struct audit_signer signer;
     int there =
         audit_file_read(dir, "checkpoint", checkpoint->note, sizeof(checkpoint->note), fault);
-    if (there == 0)
+    if (there == 0) {
         whorl_fail(fault, "", "%s holds no checkpoint", dir);
-    if (there != 1)
+    }
+    if (there != 1) {
         return false;
-    if (vkey != NULL)
+    }
+    if (vkey != NULL) {
         snprintf(checkpoint->vkey, sizeof(checkpoint->vkey), "%s", vkey);
-    else if (!audit_vkey_of(dir, checkpoint->vkey, fault))
+    } else if (!audit_vkey_of(dir, checkpoint->vkey, fault)) {
         return false;
+    }
     return audit_vkey_read(checkpoint->vkey, &signer, fault) &&
            audit_note_verify(&signer, checkpoint->note, &checkpoint->count, checkpoint->root,
                              fault);
@@ -57,10 +62,12 @@ static int read_commitment(const struct audit_tree *tree, uint64_t position,
     struct audit_entry entry;
     MDB_val key = {.mv_size = sizeof(position), .mv_data = &position}, value;
     int rc = mdb_get(tree->txn, tree->entries, &key, &value);
-    if (rc == 0 && !audit_entry_read(value.mv_data, value.mv_size, &entry))
+    if (rc == 0 && !audit_entry_read(value.mv_data, value.mv_size, &entry)) {
         rc = MDB_CORRUPTED;
-    if (rc == 0)
+    }
+    if (rc == 0) {
         memcpy(commitment, entry.commitment, AUDIT_HASH);
+    }
     return rc;
 }
 
@@ -69,19 +76,22 @@ bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *check
                            struct audit_proof *proof, struct whorl_fault *fault)
 {
     struct audit_reader reader;
-    if (position >= checkpoint->count)
+    if (position >= checkpoint->count) {
         return whorl_fail(fault, "",
                           "record %" PRIu64 " is not among the %" PRIu64 " of the checkpoint",
                           position, checkpoint->count);
-    if (!audit_reader_open(&reader, dir, fault))
+    }
+    if (!audit_reader_open(&reader, dir, fault)) {
         return false;
+    }
     MDB_txn *txn = whorl_store_read(reader.store, fault);
     bool ok = txn != NULL;
     if (ok) {
         struct audit_tree tree = audit_reader_tree(&reader, txn);
         int rc = audit_tree_inclusion(&tree, position, checkpoint->count, proof);
-        if (rc == 0)
+        if (rc == 0) {
             rc = read_commitment(&tree, position, commitment);
+        }
         whorl_store_done(reader.store, txn);
         ok = rc == 0 || failed(dir, rc, fault);
     }
@@ -95,21 +105,25 @@ bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *che
                              struct whorl_fault *fault)
 {
     struct audit_reader reader;
-    if (first == 0 || first > second || second > checkpoint->count)
+    if (first == 0 || first > second || second > checkpoint->count) {
         return whorl_fail(fault, "",
                           "expected 1 <= M <= N <= %" PRIu64 ", the size in the checkpoint",
                           checkpoint->count);
-    if (!audit_reader_open(&reader, dir, fault))
+    }
+    if (!audit_reader_open(&reader, dir, fault)) {
         return false;
+    }
     MDB_txn *txn = whorl_store_read(reader.store, fault);
     bool ok = txn != NULL;
     if (ok) {
         struct audit_tree tree = audit_reader_tree(&reader, txn);
         int rc = audit_tree_consistency(&tree, first, second, proof);
-        if (rc == 0)
+        if (rc == 0) {
             rc = audit_tree_root(&tree, first, first_root);
-        if (rc == 0)
+        }
+        if (rc == 0) {
             rc = audit_tree_root(&tree, second, second_root);
+        }
         whorl_store_done(reader.store, txn);
         ok = rc == 0 || failed(dir, rc, fault);
     }
@@ -138,8 +152,9 @@ static void tile_path(char *path, size_t cap, const char *out, const char *kind,
         memcpy(number, longer, sizeof(number));
     }
     int len = snprintf(path, cap, "%s/tile/%s/%s", out, kind, number);
-    if (width < AUDIT_TILE && len > 0 && (size_t)len < cap)
+    if (width < AUDIT_TILE && len > 0 && (size_t)len < cap) {
         snprintf(path + len, cap - (size_t)len, ".p/%u", width);
+    }
 }
 
 /* Makes the directories above a path and writes the file, which appears whole or not at all. */
@@ -149,8 +164,9 @@ static bool write_whole(char *path, const void *bytes, size_t len, struct whorl_
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         int rc = mkdir(path, 0755) != 0 && errno != EEXIST ? errno : 0;
-        if (rc != 0)
+        if (rc != 0) {
             return whorl_fail(fault, "", "cannot make %s: %s", path, strerror(rc));
+        }
         *slash = '/';
     }
     snprintf(fresh, sizeof(fresh), "%s.new", path);
@@ -178,11 +194,13 @@ static bool export_tile(const struct exporting *to, int level, uint64_t index, u
     size_t step = level < 0 ? ENTRY_BYTES : AUDIT_HASH;
     snprintf(kind, sizeof(kind), "%d", level);
     tile_path(path, sizeof(path), to->out, level < 0 ? "entries" : kind, index, width);
-    if (width == AUDIT_TILE && access(path, F_OK) == 0)
+    if (width == AUDIT_TILE && access(path, F_OK) == 0) {
         return true;
+    }
     MDB_txn *txn = whorl_store_read(to->reader->store, fault);
-    if (txn == NULL)
+    if (txn == NULL) {
         return false;
+    }
     struct audit_tree tree = audit_reader_tree(to->reader, txn);
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < width; i++) {
@@ -208,8 +226,9 @@ static bool export_level(const struct exporting *to, int level, uint64_t count,
     for (uint64_t index = 0; index * AUDIT_TILE < count; index++) {
         uint64_t left = count - index * AUDIT_TILE;
         unsigned width = left < AUDIT_TILE ? (unsigned)left : AUDIT_TILE;
-        if (!export_tile(to, level, index, width, fault))
+        if (!export_tile(to, level, index, width, fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -223,11 +242,13 @@ static bool export_cosigned(const char *dir, const struct audit_checkpoint *chec
     uint8_t root[AUDIT_HASH];
     uint64_t count;
     int there = audit_file_read(dir, AUDIT_COSIGNED, note, sizeof(note), fault);
-    if (there <= 0)
+    if (there <= 0) {
         return there == 0;
+    }
     if (!audit_vkey_read(checkpoint->vkey, &signer, fault) ||
-        !audit_note_verify(&signer, note, &count, root, fault))
+        !audit_note_verify(&signer, note, &count, root, fault)) {
         return false;
+    }
     snprintf(path, sizeof(path), "%s/" AUDIT_COSIGNED, out);
     return count > checkpoint->count || write_whole(path, note, strlen(note), fault);
 }
@@ -237,13 +258,15 @@ bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, co
 {
     struct audit_reader reader;
     char path[PATH_MAX], vkey[AUDIT_VKEY_CAP + 1];
-    if (!audit_reader_open(&reader, dir, fault))
+    if (!audit_reader_open(&reader, dir, fault)) {
         return false;
+    }
     struct exporting to = {.reader = &reader, .out = out};
     bool ok = export_level(&to, -1, checkpoint->count, fault);
     uint64_t count = checkpoint->count;
-    for (int level = 0; ok && count > 0; level++, count /= AUDIT_TILE)
+    for (int level = 0; ok && count > 0; level++, count /= AUDIT_TILE) {
         ok = export_level(&to, level, count, fault);
+    }
     audit_reader_close(&reader);
     snprintf(path, sizeof(path), "%s/checkpoint.vkey", out);
     snprintf(vkey, sizeof(vkey), "%s\n", checkpoint->vkey);

@@ -33,10 +33,12 @@ static int leaf(const struct audit_tree *tree, uint64_t position, uint8_t hash[A
     struct audit_entry entry;
     MDB_val key = {.mv_size = sizeof(position), .mv_data = &position}, value;
     int rc = mdb_get(tree->txn, tree->entries, &key, &value);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
-    if (!audit_entry_read(value.mv_data, value.mv_size, &entry))
+    }
+    if (!audit_entry_read(value.mv_data, value.mv_size, &entry)) {
         return MDB_CORRUPTED;
+    }
     return audit_leaf_hash(tree->ctx, entry.commitment, hash) ? 0 : ENOMEM;
 }
 
@@ -53,10 +55,12 @@ int audit_tree_stored(const struct audit_tree *tree, unsigned power, uint64_t in
     uint64_t id = node_key(power, index);
     MDB_val key = {.mv_size = sizeof(id), .mv_data = &id}, value;
     int rc = mdb_get(tree->txn, tree->tree, &key, &value);
-    if (rc == 0 && value.mv_size != AUDIT_HASH)
+    if (rc == 0 && value.mv_size != AUDIT_HASH) {
         rc = MDB_CORRUPTED;
-    if (rc == 0)
+    }
+    if (rc == 0) {
         memcpy(hash, value.mv_data, AUDIT_HASH);
+    }
     return rc;
 }
 
@@ -66,20 +70,24 @@ static int combine(const struct audit_tree *tree, unsigned level, uint64_t index
 {
     uint8_t left[AUDIT_HASH], right[AUDIT_HASH];
     int rc = audit_tree_node(tree, level - 1, 2 * index, left);
-    if (rc == 0)
+    if (rc == 0) {
         rc = audit_tree_node(tree, level - 1, 2 * index + 1, right);
-    if (rc == 0 && !audit_node_hash(tree->ctx, left, right, hash))
+    }
+    if (rc == 0 && !audit_node_hash(tree->ctx, left, right, hash)) {
         rc = ENOMEM;
+    }
     return rc;
 }
 
 int audit_tree_node(const struct audit_tree *tree, unsigned level, uint64_t index,
                     uint8_t hash[AUDIT_HASH])
 {
-    if (level == 0)
+    if (level == 0) {
         return leaf(tree, index, hash);
-    if (level % AUDIT_STORED_LEVELS == 0)
+    }
+    if (level % AUDIT_STORED_LEVELS == 0) {
         return audit_tree_stored(tree, level / AUDIT_STORED_LEVELS, index, hash);
+    }
     return combine(tree, level, index, hash);
 }
 
@@ -88,8 +96,9 @@ int audit_tree_run(const struct audit_tree *tree, uint64_t count,
 {
     uint64_t left = count % AUDIT_STORED;
     int rc = 0;
-    for (uint64_t i = 0; rc == 0 && i < left; i++)
+    for (uint64_t i = 0; rc == 0 && i < left; i++) {
         rc = leaf(tree, count - left + i, run[i]);
+    }
     return rc;
 }
 
@@ -107,8 +116,9 @@ int audit_tree_complete(const struct audit_tree *tree, uint64_t count,
 {
     for (size_t width = AUDIT_STORED; width > 1; width /= 2) {
         for (size_t i = 0; i < width; i += 2) {
-            if (!audit_node_hash(tree->ctx, run[i], run[i + 1], run[i / 2]))
+            if (!audit_node_hash(tree->ctx, run[i], run[i + 1], run[i / 2])) {
                 return ENOMEM;
+            }
         }
     }
     count /= AUDIT_STORED;
@@ -117,8 +127,9 @@ int audit_tree_complete(const struct audit_tree *tree, uint64_t count,
         uint8_t hash[AUDIT_HASH];
         count /= AUDIT_STORED;
         rc = combine(tree, power * AUDIT_STORED_LEVELS, count - 1, hash);
-        if (rc == 0)
+        if (rc == 0) {
             rc = store(tree, power, count - 1, hash);
+        }
     }
     return rc;
 }
@@ -144,37 +155,42 @@ static int range(const struct audit_tree *tree, uint64_t from, uint64_t to,
     uint8_t left[AUDIT_HASH], right[AUDIT_HASH];
     uint64_t middle = from + split(size);
     int rc = range(tree, from, middle, left);
-    if (rc == 0)
+    if (rc == 0) {
         rc = range(tree, middle, to, right);
+    }
     return rc != 0 ? rc : audit_node_hash(tree->ctx, left, right, hash) ? 0 : ENOMEM;
 }
 
 int audit_tree_root(const struct audit_tree *tree, uint64_t count, uint8_t root[AUDIT_HASH])
 {
-    if (count > 0)
+    if (count > 0) {
         return range(tree, 0, count, root);
+    }
     return EVP_Digest("", 0, root, NULL, EVP_sha256(), NULL) == 1 ? 0 : ENOMEM;
 }
 
 static int add_range(const struct audit_tree *tree, uint64_t from, uint64_t to,
                      struct audit_proof *proof)
 {
-    if (proof->count == AUDIT_PROOF_MAX)
+    if (proof->count == AUDIT_PROOF_MAX) {
         return EINVAL;
+    }
     return range(tree, from, to, proof->hashes[proof->count++]);
 }
 
 static int inclusion(const struct audit_tree *tree, uint64_t position, uint64_t from, uint64_t to,
                      struct audit_proof *proof)
 {
-    if (to - from == 1)
+    if (to - from == 1) {
         return 0;
+    }
     uint64_t middle = from + split(to - from);
     bool left = position < middle;
     int rc = left ? inclusion(tree, position, from, middle, proof)
                   : inclusion(tree, position, middle, to, proof);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     return left ? add_range(tree, middle, to, proof) : add_range(tree, from, middle, proof);
 }
 
@@ -189,14 +205,16 @@ int audit_tree_inclusion(const struct audit_tree *tree, uint64_t position, uint6
 static int consistency(const struct audit_tree *tree, uint64_t first, uint64_t from, uint64_t to,
                        bool known, struct audit_proof *proof)
 {
-    if (first == to - from)
+    if (first == to - from) {
         return known ? 0 : add_range(tree, from, to, proof);
+    }
     uint64_t half = split(to - from), middle = from + half;
     bool left = first <= half;
     int rc = left ? consistency(tree, first, from, middle, known, proof)
                   : consistency(tree, first - half, middle, to, false, proof);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     return left ? add_range(tree, middle, to, proof) : add_range(tree, from, middle, proof);
 }
 

@@ -56,16 +56,19 @@ static bool grow_tree(struct verifying *v, const struct audit_tree *tree, const 
 {
     uint8_t hash[AUDIT_HASH], stored[AUDIT_HASH];
     unsigned level = 0;
-    if (!audit_leaf_hash(v->ctx, commitment, hash))
+    if (!audit_leaf_hash(v->ctx, commitment, hash)) {
         return false;
+    }
     for (; (v->next >> level & 1) != 0; level++) {
-        if (!audit_node_hash(v->ctx, v->peaks[level], hash, hash))
+        if (!audit_node_hash(v->ctx, v->peaks[level], hash, hash)) {
             return false;
+        }
         unsigned above = level + 1;
         if (above % AUDIT_STORED_LEVELS == 0 &&
             (audit_tree_stored(tree, above / AUDIT_STORED_LEVELS, v->next >> above, stored) != 0 ||
-             memcmp(stored, hash, AUDIT_HASH) != 0))
+             memcmp(stored, hash, AUDIT_HASH) != 0)) {
             return false;
+        }
     }
     memcpy(v->peaks[level], hash, AUDIT_HASH);
     return true;
@@ -75,15 +78,18 @@ static bool grow_tree(struct verifying *v, const struct audit_tree *tree, const 
 static bool root_so_far(const struct verifying *v, uint8_t root[AUDIT_HASH])
 {
     bool some = false;
-    if (v->next == 0)
+    if (v->next == 0) {
         return EVP_Digest("", 0, root, NULL, EVP_sha256(), NULL) == 1;
+    }
     for (unsigned level = 0; level < LEVELS; level++) {
-        if ((v->next >> level & 1) == 0)
+        if ((v->next >> level & 1) == 0) {
             continue;
-        if (!some)
+        }
+        if (!some) {
             memcpy(root, v->peaks[level], AUDIT_HASH);
-        else if (!audit_node_hash(v->ctx, v->peaks[level], root, root))
+        } else if (!audit_node_hash(v->ctx, v->peaks[level], root, root)) {
             return false;
+        }
         some = true;
     }
     return true;
@@ -99,10 +105,12 @@ static bool root_is(const struct verifying *v, const uint8_t expected[AUDIT_HASH
 static bool check_roots(struct verifying *v)
 {
     uint64_t last = v->next > 0 ? v->next - 1 : 0;
-    if (v->filed && v->next == v->filed_count && !root_is(v, v->filed_root))
+    if (v->filed && v->next == v->filed_count && !root_is(v, v->filed_root)) {
         return broken(v, last, "rewritten: the checkpoint is of other records up to here");
-    if (v->cosigned && v->next == v->cosigned_count && !root_is(v, v->cosigned_root))
+    }
+    if (v->cosigned && v->next == v->cosigned_count && !root_is(v, v->cosigned_root)) {
         return broken(v, last, "rewritten: the witness cosigned other records up to here");
+    }
     return true;
 }
 
@@ -111,16 +119,20 @@ static bool verify_alone(struct verifying *v, uint64_t position, const uint8_t *
                          struct audit_entry *entry)
 {
     uint8_t commitment[AUDIT_HASH];
-    if (position != v->next)
+    if (position != v->next) {
         return broken(v, v->next, "removed: there is no such record");
-    if (!audit_entry_read(bytes, len, entry))
+    }
+    if (!audit_entry_read(bytes, len, entry)) {
         return broken(v, position, "edited: it does not have the form of an entry");
+    }
     if (entry->form == AUDIT_WHOLE &&
         (!audit_commit(v->ctx, entry->salt, entry->record, entry->record_len, commitment) ||
-         memcmp(commitment, entry->commitment, AUDIT_HASH) != 0))
+         memcmp(commitment, entry->commitment, AUDIT_HASH) != 0)) {
         return broken(v, position, "edited: the record is not the one that was committed to");
-    if (follows(v->ctx, v->before, entry->commitment, entry->chain))
+    }
+    if (follows(v->ctx, v->before, entry->commitment, entry->chain)) {
         return true;
+    }
     v->link = true;
     return broken(v, position, "it does not follow the record before it");
 }
@@ -130,19 +142,24 @@ static bool verify_entry(void *arg, const struct audit_tree *tree, uint64_t posi
 {
     struct verifying *v = arg;
     struct audit_entry entry;
-    if (position >= v->head.count) /* appended since we began, or added: check_end tells */
+    if (position >= v->head.count) { /* appended since we began, or added: check_end tells */
         return false;
-    if (!verify_alone(v, position, bytes, len, &entry))
+    }
+    if (!verify_alone(v, position, bytes, len, &entry)) {
         return false;
-    if (!grow_tree(v, tree, entry.commitment))
+    }
+    if (!grow_tree(v, tree, entry.commitment)) {
         return broken(v, position, "rewritten: the tree knows other records up to here");
+    }
     v->report->erased += entry.form == AUDIT_ERASED;
     memcpy(v->before, entry.chain, AUDIT_HASH);
     v->next++;
-    if (!check_roots(v))
+    if (!check_roots(v)) {
         return false;
-    if (v->progress != NULL && v->next % PROGRESS_EVERY == 0)
+    }
+    if (v->progress != NULL && v->next % PROGRESS_EVERY == 0) {
         v->progress(v->progress_ctx, v->next, v->head.count);
+    }
     return true;
 }
 
@@ -169,8 +186,9 @@ static bool search_entry(void *arg, const struct audit_tree *tree, uint64_t posi
     struct audit_entry entry;
     (void)tree;
     s->count++;
-    if (!audit_entry_read(bytes, len, &entry))
+    if (!audit_entry_read(bytes, len, &entry)) {
         return true;
+    }
     if (position == s->position) {
         memcpy(s->bad_commitment, entry.commitment, AUDIT_HASH);
         memcpy(s->bad_chain, entry.chain, AUDIT_HASH);
@@ -194,18 +212,20 @@ static bool explain(const struct audit_reader *reader, struct verifying *v,
     struct search s = {
         .ctx = v->ctx, .position = v->next, .before = v->before, .true_one = UINT64_MAX};
     char what[sizeof(v->report->what)];
-    if (!audit_reader_each(reader, v->next, search_entry, &s, fault))
+    if (!audit_reader_each(reader, v->next, search_entry, &s, fault)) {
         return false;
-    if (s.swapped)
+    }
+    if (s.swapped) {
         snprintf(what, sizeof(what), "swapped with record %" PRIu64, s.true_one);
-    else if (s.true_one != UINT64_MAX)
+    } else if (s.true_one != UINT64_MAX) {
         snprintf(what, sizeof(what), "added: what belongs here is now record %" PRIu64, s.true_one);
-    else if (v->next + s.count < v->head.count)
+    } else if (v->next + s.count < v->head.count) {
         snprintf(what, sizeof(what), "removed: a record that stood here is missing");
-    else
+    } else {
         snprintf(what, sizeof(what), "edited: commitment or chain hash %s",
                  s.next_follows ? "is not what the record after it was chained to"
                                 : "does not follow from the record before it");
+    }
     broken(v, v->next, what);
     return true;
 }
@@ -220,26 +240,33 @@ static bool read_head(const struct audit_reader *reader, struct verifying *v,
     MDB_val key, value;
     uint64_t last = 0;
     MDB_txn *txn = whorl_store_read(reader->store, fault);
-    if (txn == NULL)
+    if (txn == NULL) {
         return false;
+    }
     int rc = audit_head_get(txn, reader->state, &v->head);
     bool none = rc == MDB_NOTFOUND || rc == MDB_CORRUPTED;
-    if (rc == 0 && audit_note_get(txn, reader->state, v->note) != 0)
+    if (rc == 0 && audit_note_get(txn, reader->state, v->note) != 0) {
         v->note[0] = '\0';
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_cursor_open(txn, reader->entries, &cursor);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    }
     if (rc == 0 && key.mv_size == sizeof(last)) {
         memcpy(&last, key.mv_data, sizeof(last));
-        if (last >= v->head.count)
+        if (last >= v->head.count) {
             broken(v, v->head.count, "added: it stands beyond the head");
+        }
     }
-    if (cursor != NULL)
+    if (cursor != NULL) {
         mdb_cursor_close(cursor);
+    }
     whorl_store_done(reader->store, txn);
-    if (none)
+    if (none) {
         broken(v, 0, "the head is missing or malformed");
+    }
     return none || rc == 0 || rc == MDB_NOTFOUND ||
            whorl_fail(fault, "", "cannot read the audit log in %s: %s", reader->dir,
                       mdb_strerror(rc));
@@ -265,20 +292,21 @@ static void check_note(struct verifying *v)
 
 static void check_end(struct verifying *v)
 {
-    if (v->next < v->head.count)
+    if (v->next < v->head.count) {
         broken(v, v->next, "removed: the log ends before it");
-    else if (memcmp(v->before, v->head.hash, AUDIT_HASH) != 0)
+    } else if (memcmp(v->before, v->head.hash, AUDIT_HASH) != 0) {
         broken(v, v->next > 0 ? v->next - 1 : 0, "rewritten: the head knows another record here");
-    else if (!v->filed && v->head.count > 0)
+    } else if (!v->filed && v->head.count > 0) {
         broken(v, 0, "the checkpoint is missing");
-    else if (v->filed && v->filed_count > v->head.count)
+    } else if (v->filed && v->filed_count > v->head.count) {
         broken(v, v->head.count, "removed: the checkpoint knows it; rolled back or cut short");
-    else if (v->cosigned && v->cosigned_count > v->head.count)
+    } else if (v->cosigned && v->cosigned_count > v->head.count) {
         broken(v, v->head.count, "removed: the witness cosigned it; rolled back or cut short");
-    else if (!root_so_far(v, v->report->root))
+    } else if (!root_so_far(v, v->report->root)) {
         broken(v, 0, "the root can't be computed");
-    else
+    } else {
         check_note(v);
+    }
 }
 
 /* Reads the checkpoint and verifies its signature. A bad one is a flaw of the log. */
@@ -288,10 +316,12 @@ static bool read_checkpoint(const char *dir, const char *vkey, struct verifying 
     char note[AUDIT_NOTE_CAP], own[AUDIT_VKEY_CAP], what[sizeof(v->report->what)];
     struct whorl_fault bad = {{0}, {0}};
     int there = audit_file_read(dir, "checkpoint", note, sizeof(note), &bad);
-    if (vkey == NULL && !audit_vkey_of(dir, own, fault))
+    if (vkey == NULL && !audit_vkey_of(dir, own, fault)) {
         return false;
-    if (!audit_vkey_read(vkey != NULL ? vkey : own, &v->signer, fault))
+    }
+    if (!audit_vkey_read(vkey != NULL ? vkey : own, &v->signer, fault)) {
         return false;
+    }
     v->filed =
         there == 1 && audit_note_verify(&v->signer, note, &v->filed_count, v->filed_root, &bad);
     if (there != 0 && !v->filed) {
@@ -308,13 +338,15 @@ static bool read_cosigned(const char *dir, const struct audit_trust *trust, stru
     char note[AUDIT_NOTE_CAP], what[sizeof(v->report->what)];
     struct audit_signer witness;
     struct whorl_fault bad = {{0}, {0}};
-    if (!audit_witness_vkey_read(trust->witness, &witness, fault))
+    if (!audit_witness_vkey_read(trust->witness, &witness, fault)) {
         return false;
+    }
     int there = trust->cosigned != NULL
                     ? audit_file_read(NULL, trust->cosigned, note, sizeof(note), &bad)
                     : audit_file_read(dir, AUDIT_COSIGNED, note, sizeof(note), &bad);
-    if (there == 0)
+    if (there == 0) {
         whorl_fail(&bad, "", "no checkpoint that a witness cosigned is there");
+    }
     v->cosigned = there == 1 &&
                   audit_note_verify(&v->signer, note, &v->cosigned_count, v->cosigned_root, &bad) &&
                   audit_note_cosigned(&witness, note, &v->report->cosigned_time, &bad);
@@ -332,22 +364,26 @@ static bool verify_with(const struct audit_reader *reader, const struct audit_tr
     /* The files first: whoever appends meanwhile only makes the database the newer one. */
     if (!read_checkpoint(reader->dir, trust->vkey, v, fault) ||
         (trust->witness != NULL && !read_cosigned(reader->dir, trust, v, fault)) ||
-        !read_head(reader, v, fault))
+        !read_head(reader, v, fault)) {
         return false;
+    }
     /* A flaw of head or checkpoint counts only if no record is bad. */
     const struct audit_report end = *v->report;
     bool bad_end = v->bad;
     v->bad = false;
     v->report->head = v->head;
-    if (!check_roots(v))
+    if (!check_roots(v)) {
         return true;
+    }
     if (!audit_reader_each(reader, 0, verify_entry, v, fault) ||
-        (v->link && !explain(reader, v, fault)))
+        (v->link && !explain(reader, v, fault))) {
         return false;
-    if (!v->bad && bad_end)
+    }
+    if (!v->bad && bad_end) {
         broken(v, end.position, end.what);
-    else if (!v->bad)
+    } else if (!v->bad) {
         check_end(v);
+    }
     return true;
 }
 
@@ -359,8 +395,9 @@ enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust
     struct audit_reader reader;
     struct verifying v = {.report = report, .progress = progress, .progress_ctx = ctx};
     memset(report, 0, sizeof(*report));
-    if (!audit_reader_open(&reader, dir, fault))
+    if (!audit_reader_open(&reader, dir, fault)) {
         return AUDIT_FAILED;
+    }
     v.ctx = reader.ctx;
     bool ok = verify_with(&reader, trust != NULL ? trust : &nobody, &v, fault);
     audit_reader_close(&reader);
@@ -380,8 +417,9 @@ static bool list_entry(void *arg, const struct audit_tree *tree, uint64_t positi
     const struct listing *listing = arg;
     struct audit_entry entry;
     (void)tree;
-    if (!audit_entry_read(bytes, len, &entry) || entry.form == AUDIT_ERASED)
+    if (!audit_entry_read(bytes, len, &entry) || entry.form == AUDIT_ERASED) {
         return true;
+    }
     struct audit_record record = {.bytes = entry.record, .len = entry.record_len};
     return listing->each(listing->ctx, position, &record);
 }
@@ -392,8 +430,9 @@ bool audit_each(const char *dir,
 {
     struct audit_reader reader;
     struct listing listing = {.each = each, .ctx = ctx};
-    if (!audit_reader_open(&reader, dir, fault))
+    if (!audit_reader_open(&reader, dir, fault)) {
         return false;
+    }
     bool ok = audit_reader_each(&reader, 0, list_entry, &listing, fault);
     audit_reader_close(&reader);
     return ok;

@@ -51,8 +51,9 @@ static bool fold_all(struct folding *f, const struct audit_proof *proof, uint64_
 {
     bool whole = (first & (first - 1)) == 0; /* a complete subtree: its root is not in the proof */
     size_t at = whole ? 0 : 1;
-    if (proof->count < at)
+    if (proof->count < at) {
         return false;
+    }
     while ((f->fn & 1) != 0) {
         f->fn >>= 1;
         f->sn >>= 1;
@@ -60,8 +61,9 @@ static bool fold_all(struct folding *f, const struct audit_proof *proof, uint64_
     memcpy(f->fr, whole ? first_root : proof->hashes[0], AUDIT_HASH);
     memcpy(f->sr, f->fr, AUDIT_HASH);
     for (; at < proof->count; at++) {
-        if (!fold(f, proof->hashes[at]))
+        if (!fold(f, proof->hashes[at])) {
             return false;
+        }
     }
     return f->sn == 0;
 }
@@ -70,12 +72,15 @@ bool audit_consistency_holds(const struct audit_proof *proof, uint64_t first, ui
                              const uint8_t first_root[AUDIT_HASH],
                              const uint8_t second_root[AUDIT_HASH])
 {
-    if (first > second)
+    if (first > second) {
         return false;
-    if (first == 0)
+    }
+    if (first == 0) {
         return proof->count == 0;
-    if (first == second)
+    }
+    if (first == second) {
         return proof->count == 0 && memcmp(first_root, second_root, AUDIT_HASH) == 0;
+    }
     struct folding f = {.ctx = EVP_MD_CTX_new(), .fn = first - 1, .sn = second - 1};
     bool ok = f.ctx != NULL && fold_all(&f, proof, first, first_root) &&
               memcmp(f.fr, first_root, AUDIT_HASH) == 0 &&
@@ -91,8 +96,9 @@ static bool read_size(const char **at, char end, uint64_t *size)
 {
     char *stop;
     const char *text = *at;
-    if (text[0] < '0' || text[0] > '9' || (text[0] == '0' && text[1] != end))
+    if (text[0] < '0' || text[0] > '9' || (text[0] == '0' && text[1] != end)) {
         return false;
+    }
     errno = 0;
     *size = strtoull(text, &stop, 10);
     *at = stop + 1;
@@ -110,17 +116,20 @@ bool audit_witness_request(const char *dir, const struct audit_checkpoint *check
         old = 0;
         int there = audit_file_read(dir, AUDIT_COSIGNED, note, sizeof(note), fault);
         if (there < 0 || (there == 1 && (!audit_vkey_read(checkpoint->vkey, &signer, fault) ||
-                                         !audit_note_verify(&signer, note, &old, first, fault))))
+                                         !audit_note_verify(&signer, note, &old, first, fault)))) {
             return false;
+        }
     }
-    if (old > checkpoint->count)
+    if (old > checkpoint->count) {
         return whorl_fail(fault, "",
                           "the witness has cosigned %" PRIu64 " records and the checkpoint is of "
                           "%" PRIu64 ": the log was rolled back or cut short",
                           old, checkpoint->count);
+    }
     if (old > 0 && !audit_prove_consistency(dir, checkpoint, old, checkpoint->count, first, second,
-                                            &proof, fault))
+                                            &proof, fault)) {
         return false;
+    }
     int len = snprintf(request, AUDIT_REQUEST_CAP, "old %" PRIu64 "\n", old);
     for (size_t i = 0; i < proof.count; i++) {
         EVP_EncodeBlock((uint8_t *)coded, proof.hashes[i], AUDIT_HASH);
@@ -130,25 +139,20 @@ bool audit_witness_request(const char *dir, const struct audit_checkpoint *check
     return audit_file_replace(dir, ASKED, checkpoint->note, fault);
 }
 
-/* A request taken apart. */
-struct asked {
-    uint64_t old;
-    struct audit_proof proof;
-    const char *note;
-};
-
-static bool read_request(const char *request, struct asked *asked, struct whorl_fault *fault)
+bool audit_request_read(const char *text, struct audit_request *asked, struct whorl_fault *fault)
 {
-    const char *at = request + 4;
+    const char *at = text + 4;
     asked->proof.count = 0;
-    if (strncmp(request, "old ", 4) != 0 || !read_size(&at, '\n', &asked->old))
+    if (strncmp(text, "old ", 4) != 0 || !read_size(&at, '\n', &asked->old)) {
         return whorl_fail(fault, "", "line 1 of the request: expected \"old\" and a size");
+    }
     for (; *at != '\n'; at += 45) {
         size_t n = asked->proof.count;
         if (n == AUDIT_WITNESS_PROOF_MAX || strlen(at) < 45 || at[44] != '\n' ||
-            !audit_base64_read(at, 44, asked->proof.hashes[n], AUDIT_HASH))
+            !audit_base64_read(at, 44, asked->proof.hashes[n], AUDIT_HASH)) {
             return whorl_fail(fault, "",
                               "line %zu of the request: expected a hash, or an empty line", n + 2);
+        }
         asked->proof.count++;
     }
     asked->note = at + 1;
@@ -160,14 +164,16 @@ static bool told_size(const char *reply, uint64_t asked, struct whorl_fault *fau
 {
     uint64_t size;
     const char *at = reply;
-    if (!read_size(&at, '\n', &size) || *at != '\0')
+    if (!read_size(&at, '\n', &size) || *at != '\0') {
         return whorl_fail(fault, "", "the reply holds no cosignature of the witness");
-    if (size > asked)
+    }
+    if (size > asked) {
         return whorl_fail(fault, "",
                           "the witness has cosigned %" PRIu64
                           " records and was asked about %" PRIu64
                           ": the log was rolled back or cut short",
                           size, asked);
+    }
     return whorl_fail(fault, "",
                       "the witness has cosigned %" PRIu64 " records: ask again with --old %" PRIu64,
                       size, size);
@@ -181,21 +187,27 @@ bool audit_witness_reply(const char *dir, const char *vkey, const char *witness_
     uint8_t root[AUDIT_HASH];
     char note[AUDIT_NOTE_CAP], cosigned[2 * AUDIT_NOTE_CAP], own[AUDIT_VKEY_CAP];
     int there = audit_file_read(dir, ASKED, note, sizeof(note), fault);
-    if (there == 0)
+    if (there == 0) {
         whorl_fail(fault, "", "nothing was asked of a witness: %s holds no " ASKED, dir);
-    if (there != 1)
+    }
+    if (there != 1) {
         return false;
-    if (vkey == NULL && !audit_vkey_of(dir, own, fault))
+    }
+    if (vkey == NULL && !audit_vkey_of(dir, own, fault)) {
         return false;
+    }
     if (!audit_vkey_read(vkey != NULL ? vkey : own, &signer, fault) ||
         !audit_witness_vkey_read(witness_vkey, &witness, fault) ||
-        !audit_note_verify(&signer, note, count, root, fault))
+        !audit_note_verify(&signer, note, count, root, fault)) {
         return false;
-    if (reply[0] >= '0' && reply[0] <= '9')
+    }
+    if (reply[0] >= '0' && reply[0] <= '9') {
         return told_size(reply, *count, fault);
+    }
     int len = snprintf(cosigned, sizeof(cosigned), "%s%s", note, reply);
-    if (len < 0 || (size_t)len >= sizeof(note))
+    if (len < 0 || (size_t)len >= sizeof(note)) {
         return whorl_fail(fault, "", "the reply is too long");
+    }
     return audit_note_cosigned(&witness, cosigned, time, fault) &&
            audit_file_replace(dir, AUDIT_COSIGNED, cosigned, fault);
 }
@@ -220,17 +232,22 @@ bool audit_witness_make(const char *dir, const char *name, const char *log_vkey,
 {
     struct audit_signer own, log;
     char path[PATH_MAX], line[AUDIT_VKEY_CAP + 1];
-    if (!audit_origin_valid(name))
+    if (!audit_origin_valid(name)) {
         return whorl_fail(fault, "", "the name must be printable ASCII without spaces and +");
-    if (!audit_vkey_read(log_vkey, &log, fault))
+    }
+    if (!audit_vkey_read(log_vkey, &log, fault)) {
         return false;
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+    }
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return whorl_fail(fault, "", "cannot make %s: %s", dir, strerror(errno));
+    }
     path_of(dir, "witness.key", path);
-    if (access(path, F_OK) == 0)
+    if (access(path, F_OK) == 0) {
         return whorl_fail(fault, "", "%s holds a witness already", dir);
-    if (!audit_witness_open(path, name, true, &own, fault))
+    }
+    if (!audit_witness_open(path, name, true, &own, fault)) {
         return false;
+    }
     EVP_PKEY_free(own.key);
     audit_vkey_write(&own, vkey);
     snprintf(line, sizeof(line), "%s\n", vkey);
@@ -245,8 +262,9 @@ static bool read_line_of(const char *dir, const char *name, char text[AUDIT_VKEY
                          struct whorl_fault *fault)
 {
     int there = audit_file_read(dir, name, text, AUDIT_VKEY_CAP + 1, fault);
-    if (there == 0)
+    if (there == 0) {
         whorl_fail(fault, "", "%s holds no %s: it is no witness's folder", dir, name);
+    }
     text[there == 1 ? strcspn(text, "\n") : 0] = '\0';
     return there == 1;
 }
@@ -257,11 +275,13 @@ static bool read_keys(struct witness *w, struct whorl_fault *fault)
     struct audit_signer named;
     if (!read_line_of(w->dir, "log.vkey", text, fault) || !audit_vkey_read(text, &w->log, fault) ||
         !read_line_of(w->dir, "witness.vkey", text, fault) ||
-        !audit_witness_vkey_read(text, &named, fault))
+        !audit_witness_vkey_read(text, &named, fault)) {
         return false;
+    }
     path_of(w->dir, "witness.key", path);
-    if (!audit_witness_open(path, named.origin, false, &w->own, fault))
+    if (!audit_witness_open(path, named.origin, false, &w->own, fault)) {
         return false;
+    }
     audit_vkey_write(&w->own, vkey);
     return strcmp(vkey, text) == 0 ||
            whorl_fail(fault, "", "%s is not the key of %s/witness.vkey", path, w->dir);
@@ -274,11 +294,13 @@ static bool read_latest(struct witness *w, struct whorl_fault *fault)
     char note[AUDIT_NOTE_CAP];
     uint64_t time;
     int there = audit_file_read(w->dir, LATEST, note, sizeof(note), fault);
-    if (there == 0)
+    if (there == 0) {
         whorl_fail(fault, "",
                    "%s/" LATEST " is missing: the witness does not know what it cosigned", w->dir);
-    if (there != 1)
+    }
+    if (there != 1) {
         return false;
+    }
     return strcmp(note, NOTHING) == 0 ||
            (audit_note_verify(&w->log, note, &w->count, w->root, fault) &&
             audit_note_cosigned(&w->own, note, &time, fault));
@@ -287,16 +309,18 @@ static bool read_latest(struct witness *w, struct whorl_fault *fault)
 static bool open_witness(struct witness *w, const char *dir, struct whorl_fault *fault)
 {
     *w = (struct witness){.dir = dir, .lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (w->lock < 0 || flock(w->lock, LOCK_EX) != 0)
+    if (w->lock < 0 || flock(w->lock, LOCK_EX) != 0) {
         return whorl_fail(fault, "", "cannot lock %s: %s", dir, strerror(errno));
+    }
     return read_keys(w, fault) && read_latest(w, fault);
 }
 
 static void close_witness(struct witness *w)
 {
     EVP_PKEY_free(w->own.key);
-    if (w->lock >= 0)
+    if (w->lock >= 0) {
         close(w->lock);
+    }
 }
 
 /* ------------------------------------------------------------------ answering */
@@ -311,7 +335,7 @@ static enum audit_witnessed contrary(const struct witness *w, const char *note)
 }
 
 /* Whether the checkpoint of count and root continues what was cosigned. */
-static enum audit_witnessed judge(const struct witness *w, const struct asked *asked,
+static enum audit_witnessed judge(const struct witness *w, const struct audit_request *asked,
                                   uint64_t count, const uint8_t root[AUDIT_HASH],
                                   char reply[AUDIT_LINE_CAP], struct whorl_fault *fault)
 {
@@ -351,8 +375,9 @@ static enum audit_witnessed cosign(const struct witness *w, const char *note, ui
                                    char reply[AUDIT_LINE_CAP], struct whorl_fault *fault)
 {
     char kept[AUDIT_NOTE_CAP + AUDIT_LINE_CAP];
-    if (!audit_note_cosign(&w->own, note, now, reply, fault))
+    if (!audit_note_cosign(&w->own, note, now, reply, fault)) {
         return AUDIT_BROKEN_WITNESS;
+    }
     snprintf(kept, sizeof(kept), "%s%s", note, reply);
     if (strlen(kept) >= AUDIT_NOTE_CAP) {
         whorl_fail(fault, "", "the checkpoint has too many signatures");
@@ -365,7 +390,7 @@ enum audit_witnessed audit_witness_answer(const char *dir, const char *request, 
                                           char reply[AUDIT_LINE_CAP], struct whorl_fault *fault)
 {
     struct witness w;
-    struct asked asked;
+    struct audit_request asked = {.note = ""};
     uint64_t count;
     uint8_t root[AUDIT_HASH];
     enum audit_witnessed how = AUDIT_BROKEN_WITNESS;
@@ -373,14 +398,17 @@ enum audit_witnessed audit_witness_answer(const char *dir, const char *request, 
     *fault = (struct whorl_fault){{0}, {0}};
     if (open_witness(&w, dir, fault)) {
         how = AUDIT_REFUSED;
-        if (read_request(request, &asked, fault) &&
-            audit_note_verify(&w.log, asked.note, &count, root, fault))
+        if (audit_request_read(request, &asked, fault) &&
+            audit_note_verify(&w.log, asked.note, &count, root, fault)) {
             how = judge(&w, &asked, count, root, reply, fault);
-        if (how == AUDIT_WITNESSED)
+        }
+        if (how == AUDIT_WITNESSED) {
             how = cosign(&w, asked.note, now, reply, fault);
+        }
     }
-    if (how != AUDIT_WITNESSED && how != AUDIT_STALE && how != AUDIT_CONTRARY)
+    if (how != AUDIT_WITNESSED && how != AUDIT_STALE && how != AUDIT_CONTRARY) {
         reply[0] = '\0';
+    }
     close_witness(&w);
     return how;
 }

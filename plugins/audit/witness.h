@@ -39,6 +39,16 @@ bool audit_witness_reply(const char *dir, const char *vkey, const char *witness_
 
 /* ------------------------------------------------------------------ the witness's side */
 
+/* A request taken apart; note points into its text. */
+struct audit_request {
+    uint64_t old; /* the size that it continues */
+    struct audit_proof proof;
+    const char *note;
+};
+
+/* Reads a request up to its note, which is not looked at. false with *fault. Pure function. */
+bool audit_request_read(const char *text, struct audit_request *request, struct whorl_fault *fault);
+
 /* Makes a witness in directory `dir` (created when missing) for the log of that verifier key: its
  * key, and the state of having cosigned nothing. vkey becomes its own verifier key. false with
  * *fault, also when there is one already. */

@@ -1,11 +1,11 @@
 /* A complete small search backend, to learn from: it compares text samples with the people listed
  * in its settings. What it shows: a settings schema with a check of its own, calls that wait on a
  * timer and then work on a worker thread, progress, cancelling, and every kind of answer. */
-#include <msgpack.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "whorl/answer.h"
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
@@ -83,25 +83,22 @@ static void stop(void *arg)
 }
 
 /* Completes the call and forgets it. */
-static void finish(struct search *search, const msgpack_sbuffer *answer)
+static void finish(struct search *search, struct whorl_answer *answer)
 {
-    const struct whorl_host *host = search->instance->host;
-    host->complete(host, search->call, (const uint8_t *)answer->data, answer->size);
+    whorl_answer_give(answer, search->instance->host, search->call, WHORL_ROLE_SEARCH);
+    whorl_answer_drop(answer);
     free(search);
 }
 
 /* An answer without candidates: poor_quality or unavailable. */
 static void finish_without(struct search *search, const char *class, const char *reason)
 {
-    msgpack_sbuffer answer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 2);
-    whorl_put_str(&pk, "class", class);
-    whorl_put_str(&pk, "reason", reason);
+    struct whorl_answer answer;
+    whorl_answer_begin(&answer);
+    msgpack_pack_map(&answer.pk, 2);
+    whorl_put_str(&answer.pk, "class", class);
+    whorl_put_str(&answer.pk, "reason", reason);
     finish(search, &answer);
-    msgpack_sbuffer_destroy(&answer);
 }
 
 /* Takes the samples out of a call's message. The host has checked that they are of our modality
@@ -196,13 +193,10 @@ static void compare_and_finish(struct search *search, const msgpack_object *cons
         finish_without(search, "unavailable", "the search was given up");
         return;
     }
-    msgpack_sbuffer answer;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
-    pack_found(&pk, &found);
+    struct whorl_answer answer;
+    whorl_answer_begin(&answer);
+    pack_found(&answer.pk, &found);
     finish(search, &answer);
-    msgpack_sbuffer_destroy(&answer);
 }
 
 /* Worker thread: may take its time. */
@@ -262,13 +256,7 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     struct instance *instance = arg;
     struct search *search = calloc(1, sizeof *search);
     if (!search) {
-        /* {"class": "unavailable", "reason": "out of memory"}, for which no memory is needed */
-        static const uint8_t answer[] = "\x82\xa5"
-                                        "class\xab"
-                                        "unavailable\xa6"
-                                        "reason\xad"
-                                        "out of memory";
-        instance->host->complete(instance->host, id, answer, sizeof answer - 1);
+        whorl_answer_refuse(instance->host, id, WHORL_ROLE_SEARCH, "out of memory");
         return;
     }
     *search = (struct search){instance, id, message, len, 0};

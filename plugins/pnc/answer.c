@@ -74,8 +74,7 @@ static const char *signal_text(const struct whorl_settings *settings, const char
 
 /* Details on their way into an answer: packed beside, because msgpack wants their number first. */
 struct details {
-    msgpack_packer pk;
-    msgpack_sbuffer packed;
+    struct whorl_answer part;
     uint32_t count;
     const struct whorl_settings *settings;
     char today[16];
@@ -86,10 +85,10 @@ static void put_detail(struct details *details, const char *label, const char *v
 {
     if (value[0] == '\0' || details->count == DETAILS_MAX)
         return;
-    msgpack_pack_map(&details->pk, 3);
-    whorl_put_str(&details->pk, "label", label);
-    whorl_put_str(&details->pk, "value", value);
-    whorl_put_str(&details->pk, "level", level);
+    msgpack_pack_map(&details->part.pk, 3);
+    whorl_put_str(&details->part.pk, "label", label);
+    whorl_put_str(&details->part.pk, "value", value);
+    whorl_put_str(&details->part.pk, "level", level);
     details->count++;
 }
 
@@ -221,10 +220,11 @@ static void put_names(msgpack_packer *pk, const msgpack_object *record)
         put_name(pk, &aliases->via.array.ptr[i]);
 }
 
-static void put_candidate(msgpack_packer *pk, const struct pnc_candidate *candidate,
+static void put_candidate(struct whorl_answer *answer, const struct pnc_candidate *candidate,
                           const struct pnc_record *record, struct details *details)
 {
     const msgpack_object *root = &record->msg.root, *born = whorl_map_get(root, "born");
+    msgpack_packer *pk = &answer->pk;
     put_details(details, root);
     msgpack_pack_map(pk, 5u + (born != NULL) + (candidate->found_for != NULL));
     whorl_put_str(pk, "ref", record->pncid);
@@ -238,13 +238,13 @@ static void put_candidate(msgpack_packer *pk, const struct pnc_candidate *candid
         whorl_put_object(pk, "born", born);
     whorl_put_key(pk, "details");
     msgpack_pack_array(pk, details->count);
-    msgpack_sbuffer_write(pk->data, details->packed.data, details->packed.size);
+    whorl_answer_append(answer, &details->part);
     whorl_put_str(pk, "found_by", candidate->by);
     if (candidate->found_for != NULL)
         whorl_put_object(pk, "found_for", candidate->found_for);
 }
 
-static bool read_and_put(msgpack_packer *pk, struct pnc_people *people, MDB_txn *txn,
+static bool read_and_put(struct whorl_answer *answer, struct pnc_people *people, MDB_txn *txn,
                          const struct whorl_settings *settings,
                          const struct pnc_candidate *candidate, struct whorl_fault *fault)
 {
@@ -256,18 +256,17 @@ static bool read_and_put(msgpack_packer *pk, struct pnc_people *people, MDB_txn 
         return false;
     gmtime_r(&now, &today);
     strftime(details.today, sizeof(details.today), "%Y-%m-%d", &today);
-    msgpack_sbuffer_init(&details.packed);
-    msgpack_packer_init(&details.pk, &details.packed, msgpack_sbuffer_write);
-    put_candidate(pk, candidate, &record, &details);
-    msgpack_sbuffer_destroy(&details.packed);
+    whorl_answer_begin(&details.part);
+    put_candidate(answer, candidate, &record, &details);
     pnc_record_release(&record);
     return true;
 }
 
-bool pnc_answer_found(msgpack_packer *pk, struct pnc_people *people, MDB_txn *txn,
+bool pnc_answer_found(struct whorl_answer *answer, struct pnc_people *people, MDB_txn *txn,
                       const struct whorl_settings *settings, struct pnc_found *found,
                       const char *reason, struct whorl_fault *fault)
 {
+    msgpack_packer *pk = &answer->pk;
     const char *more = found->more ? "more records were found than can be shown" : "";
     if (reason[0] == '\0')
         reason = more;
@@ -282,7 +281,7 @@ bool pnc_answer_found(msgpack_packer *pk, struct pnc_people *people, MDB_txn *tx
         for (size_t i = 0; i < found->count; i++) {
             const struct pnc_candidate *candidate = &found->people[i];
             if ((strcmp(candidate->by, "name") == 0) == (by_name == 1) &&
-                !read_and_put(pk, people, txn, settings, candidate, fault))
+                !read_and_put(answer, people, txn, settings, candidate, fault))
                 return false;
         }
     }

@@ -4,6 +4,7 @@
 #define PLUGINS_PNC_ANSWER_H
 
 #include "plugins/pnc/people.h"
+#include "whorl/answer.h"
 
 #define PNC_CANDIDATES_MAX 20u
 
@@ -29,7 +30,7 @@ void pnc_found_add(struct pnc_found *found, const char *pncid, const char *by,
  * otherwise `possible`. found->count >= 1; who was found by an identifier comes first. reason: why
  * it may be incomplete, or "". false with *fault when a record can't be read: what was packed is
  * then of no use. Needs the transaction that found was made in. */
-bool pnc_answer_found(msgpack_packer *pk, struct pnc_people *people, MDB_txn *txn,
+bool pnc_answer_found(struct whorl_answer *answer, struct pnc_people *people, MDB_txn *txn,
                       const struct whorl_settings *settings, struct pnc_found *found,
                       const char *reason, struct whorl_fault *fault);
 

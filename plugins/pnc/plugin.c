@@ -152,22 +152,23 @@ static bool look_up_all(struct lookup *lookup, const msgpack_object *message,
     return true;
 }
 
-static bool answer_found(struct lookup *lookup, msgpack_packer *pk, struct whorl_fault *fault)
+static bool answer_found(struct lookup *lookup, struct whorl_answer *out, struct whorl_fault *fault)
 {
     char reason[240] = "";
     if (lookup->unreadable > 0)
         snprintf(reason, sizeof(reason), "%u of the look-ups could not be made (%s)",
                  lookup->unreadable, lookup->why);
-    return pnc_answer_found(pk, lookup->instance->people, lookup->txn,
+    return pnc_answer_found(out, lookup->instance->people, lookup->txn,
                             lookup->instance->host->settings, &lookup->found, reason, fault);
 }
 
 /* What was found, or why nothing can be said. no_match only if all that was asked was searched. */
-static bool answer(struct lookup *lookup, msgpack_packer *pk, struct whorl_fault *fault)
+static bool answer(struct lookup *lookup, struct whorl_answer *out, struct whorl_fault *fault)
 {
+    msgpack_packer *pk = &out->pk;
     char reason[240];
     if (lookup->found.count > 0)
-        return answer_found(lookup, pk, fault);
+        return answer_found(lookup, out, fault);
     if (lookup->unreadable > 0) {
         snprintf(reason, sizeof(reason), "%s (%s)",
                  lookup->searched > 0 ? "only a part could be looked up" : "nothing to look up by",
@@ -183,7 +184,7 @@ static bool answer(struct lookup *lookup, msgpack_packer *pk, struct whorl_fault
     return true;
 }
 
-static void look_up(struct lookup *lookup, msgpack_packer *pk, msgpack_sbuffer *out)
+static void look_up(struct lookup *lookup, struct whorl_answer *out)
 {
     struct whorl_fault fault = {{0}, {0}};
     struct whorl_msg message;
@@ -192,17 +193,17 @@ static void look_up(struct lookup *lookup, msgpack_packer *pk, msgpack_sbuffer *
     if (ok) {
         lookup->txn = pnc_people_read(people, &fault);
         ok = lookup->txn != NULL && look_up_all(lookup, &message.root, &fault) &&
-             answer(lookup, pk, &fault);
+             answer(lookup, out, &fault);
         pnc_people_done(people, lookup->txn);
         whorl_msg_release(&message);
     }
     if (ok)
         return;
     char reason[400];
-    msgpack_sbuffer_clear(out); /* of an answer that was begun */
+    whorl_answer_again(out); /* of an answer that was begun */
     snprintf(reason, sizeof(reason), "%s%s%s", fault.where, fault.where[0] != '\0' ? ": " : "",
              fault.text);
-    pnc_answer_without(pk, "unavailable", reason);
+    pnc_answer_without(&out->pk, "unavailable", reason);
 }
 
 /* Worker thread. */
@@ -210,17 +211,15 @@ static void work(void *arg)
 {
     struct lookup *lookup = arg;
     const struct whorl_host *host = lookup->instance->host;
-    msgpack_sbuffer out;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    struct whorl_answer out;
+    whorl_answer_begin(&out);
     host->progress(host, lookup->call, "looking_up", -1);
     if (host->cancelled(host, lookup->call))
-        pnc_answer_without(&pk, "unavailable", "the look-up was given up");
+        pnc_answer_without(&out.pk, "unavailable", "the look-up was given up");
     else
-        look_up(lookup, &pk, &out);
-    host->complete(host, lookup->call, (const uint8_t *)out.data, out.size);
-    msgpack_sbuffer_destroy(&out);
+        look_up(lookup, &out);
+    whorl_answer_give(&out, host, lookup->call, WHORL_ROLE_LOOKUP);
+    whorl_answer_drop(&out);
     free(lookup);
 }
 
@@ -248,17 +247,6 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     return 0;
 }
 
-static void refuse(const struct whorl_host *host, uint64_t call)
-{
-    /* {"class": "unavailable", "reason": "no memory or stopping"}, for which no memory is needed */
-    static const uint8_t bytes[] = "\x82\xa5"
-                                   "class\xab"
-                                   "unavailable\xa6"
-                                   "reason\xb5"
-                                   "no memory or stopping";
-    host->complete(host, call, bytes, sizeof(bytes) - 1);
-}
-
 static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
 {
     struct instance *instance = arg;
@@ -271,7 +259,7 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     }
     if (lookup == NULL || !instance->host->submit(instance->host, work, lookup)) {
         free(lookup);
-        refuse(instance->host, id);
+        whorl_answer_refuse(instance->host, id, WHORL_ROLE_LOOKUP, "no memory or stopping");
     }
 }
 

@@ -223,6 +223,36 @@ class Identify(unittest.TestCase):
         self.assertLess(len(listed), 8000)
         whorl("audit", "verify", "-c", self.world.conf)
 
+    def test_the_record_holds_all_that_forces_were_asked_for(self):
+        subject = {"condition": "adult", "family": "Calloway", "given": "Rory", "born": "1979-07-21",
+                   "gender": "male", "age_band": "35-49", "ethnicity_officer": "1",
+                   "ethnicity_self": "W1"}
+        request = self.world.request(3, subject=subject)
+        with self.server.client() as client:
+            result = client.call("identify", request)
+        listed = whorl("audit", "list", "-c", self.world.conf, "--json",
+                       "--transaction", result["transaction"]).stdout
+        records = [json.loads(line)["record"] for line in listed.splitlines()]
+        record = next(r for r in records if r["kind"] == "identify")
+        asked = {"request_id": request["request_id"], "transaction": result["transaction"],
+                 "device": "phone-1", "device_force": "WMP", "officer": OFFICER, "force": "WMP",
+                 "basis": "consent", "stop_power": "rta-163", "reason": request["reason"],
+                 "reason_code": 1, "consent": "given", "subject": subject, "continues": None}
+        self.assertEqual({key: record[key] for key in asked}, asked)
+        self.assertRegex(record["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertRegex(record["policy"], r"^[0-9a-f]{64}$")
+        self.assertRegex(record["rule"], r"forces\.conf:\d+$")
+        self.assertGreaterEqual(record["elapsed_ms"], 0)
+        self.assertEqual({a["backend"]: (a["permitted"], a["class"]) for a in record["answers"]},
+                         {name: (a["class"] != "not_searched", a["class"])
+                          for name, a in answers(result).items()})
+        found = answers(result)["ident1"]["candidates"]
+        told = next(a for a in record["answers"] if a["backend"] == "ident1")
+        self.assertEqual(told["candidates"], [c["ref"] for c in found])
+        lookup, = [r for r in records if r["kind"] == "lookup"]
+        self.assertEqual((lookup["officer"], lookup["basis"], lookup["reason_code"]),
+                         (OFFICER, "consent", 1))
+
     def test_the_device_command_prints_the_answer_and_says_it_by_exit_code(self):
         common = ["identify", "--connect", f"127.0.0.1:{self.server.ports['devices']}",
                   "--cert", os.path.join(self.world.tls, "phone-1.pem"), "--officer", OFFICER,

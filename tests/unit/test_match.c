@@ -73,6 +73,16 @@ START_TEST(scores_hardly_depend_on_which_is_the_probe)
 }
 END_TEST
 
+/* As records come that report no quality of minutiae, after the first `rated` of them. */
+static struct afis_template without_quality(const struct afis_template *t, unsigned rated)
+{
+    struct afis_template out = *t;
+    for (unsigned i = rated; i < out.count; i++) {
+        out.minutiae[i].quality = 0;
+    }
+    return out;
+}
+
 /* What one variant of the kernel makes of two templates must be what the portable one does. */
 static void same_bits(const struct match_ops *ops, const struct afis_template *t,
                       const struct afis_template *u)
@@ -124,13 +134,102 @@ START_TEST(every_variant_of_the_kernel_returns_the_same_bits)
         const struct afis_template t = minutiae_template(500 + k, k % 65);
         const struct afis_template u =
             k % 2 ? moved(&t, k, k, -(double)k, 1) : minutiae_template(700 + k, 64 - k % 50);
+        const struct afis_template bare = without_quality(&t, 0);
         same_bits(best, &t, &u);
+        same_bits(best, &bare, &u);
 #ifdef AFIS_HAVE_MATCH_KERNELS
         if (best == &afis_match_ops_avx512) {
             same_bits(&afis_match_ops_avx2, &t, &u);
+            same_bits(&afis_match_ops_avx2, &bare, &u);
         }
 #endif
     }
+}
+END_TEST
+
+START_TEST(a_finger_is_bare_when_half_its_minutiae_report_no_quality)
+{
+    const struct afis_template t = minutiae_template(1300, 40), empty = minutiae_template(1301, 0);
+    static const struct {
+        unsigned rated;
+        bool bare;
+    } cases[] = {{40, false}, {21, false}, {20, true}, {0, true}};
+    for (unsigned k = 0; k < sizeof cases / sizeof *cases; k++) {
+        const struct afis_template u = without_quality(&t, cases[k].rated);
+        ck_assert_int_eq(afis_finger_prepare(&u, &probe), AFIS_OK);
+        ck_assert_int_eq(afis_finger_prepare(&t, &gallery), AFIS_OK);
+        ck_assert_uint_eq(afis_bare_sides(&probe, &gallery), cases[k].bare);
+        ck_assert_uint_eq(afis_bare_sides(&gallery, &probe), cases[k].bare);
+        ck_assert_uint_eq(afis_bare_sides(&probe, &probe), 2 * cases[k].bare);
+    }
+    ck_assert_int_eq(afis_finger_prepare(&empty, &probe), AFIS_OK);
+    ck_assert_uint_eq(afis_bare_sides(&probe, &probe), 0);
+}
+END_TEST
+
+START_TEST(the_same_evidence_is_worth_less_without_qualities)
+{
+    for (unsigned k = 0; k < 20; k++) {
+        const struct afis_template t = minutiae_template(1400 + k, 40);
+        const struct afis_template u =
+            k % 2 ? moved(&t, 2.0 * k, 3, -3, 1) : minutiae_template(1500 + k, 40);
+        compare(&t, &u);
+        const bool aligned = matcher.features[FEATURE_MATCHED] > 0;
+        float rated = afis_score(matcher.features, aligned, 0);
+        float mixed = afis_score(matcher.features, aligned, 1);
+        float score = compare(&t, &u);
+        ck_assert_mem_eq(&rated, &score, sizeof score);
+        if (k % 2) { /* a mate: in the tail; elsewhere the three differ by rounding */
+            ck_assert_float_gt(rated, 40);
+            ck_assert_float_gt(rated, mixed + 1);
+        }
+        ck_assert_float_gt(mixed, 0);
+    }
+}
+END_TEST
+
+START_TEST(every_calibration_rises_with_the_evidence)
+{
+    for (unsigned bare = 0; bare <= 2; bare++) {
+        float features[FEATURE_COUNT] = {0}, last = 0;
+        for (int support = -60; support <= 120; support++) { /* of which all models think well */
+            features[FEATURE_SUPPORT] = (float)support / 4;
+            float score = afis_score(features, true, bare);
+            ck_assert_float_gt(score, last);
+            last = score;
+        }
+        ck_assert_float_gt(last, 60);
+    }
+}
+END_TEST
+
+/* The same record, made from a picture that was drawn out to 4/3 of its height. */
+static struct afis_template stretched(const struct afis_template *t)
+{
+    struct afis_template out = *t;
+    out.height = (uint16_t)(t->height * 4 / 3);
+    for (unsigned i = 0; i < t->count; i++) {
+        const double a = t->minutiae[i].angle * (2 * M_PI / 65536);
+        out.minutiae[i].y = (int16_t)(t->minutiae[i].y * 4 / 3);
+        out.minutiae[i].angle = (uint16_t)lrint(atan2(sin(a) * 4 / 3, cos(a)) / (2 * M_PI) * 65536);
+    }
+    return out;
+}
+
+START_TEST(records_of_stretched_pictures_still_match_when_turned)
+{
+    float rated = 0, bare = 0;
+    for (unsigned k = 0; k < 10; k++) {
+        const struct afis_template t = minutiae_template(1600 + k, 20);
+        const struct afis_template u = moved(&t, 35, 0, 0, 0), a = stretched(&t), b = stretched(&u);
+        const struct afis_template c = without_quality(&a, 0), d = without_quality(&b, 0);
+        compare(&a, &b);
+        rated += matcher.features[FEATURE_MATCHED];
+        compare(&c, &d);
+        bare += matcher.features[FEATURE_MATCHED];
+    }
+    ck_assert_float_ge(bare, 180); /* of 200 */
+    ck_assert_float_gt(bare, rated + 20);
 }
 END_TEST
 
@@ -238,6 +337,10 @@ int main(void)
     tcase_add_test(tests, scores_hardly_depend_on_which_is_the_probe);
     tcase_add_test(tests, every_variant_describes_with_the_same_bits);
     tcase_add_test(tests, every_variant_of_the_kernel_returns_the_same_bits);
+    tcase_add_test(tests, a_finger_is_bare_when_half_its_minutiae_report_no_quality);
+    tcase_add_test(tests, the_same_evidence_is_worth_less_without_qualities);
+    tcase_add_test(tests, every_calibration_rises_with_the_evidence);
+    tcase_add_test(tests, records_of_stretched_pictures_still_match_when_turned);
     tcase_add_test(tests, packed_and_template_give_the_same_score);
     tcase_add_test(tests, what_was_compared_before_leaves_no_trace_in_a_score);
     tcase_add_test(tests, hostile_templates_score_without_harm);
