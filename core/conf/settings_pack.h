@@ -14,7 +14,7 @@ void settings_pack(const struct whorl_settings *settings, msgpack_sbuffer *out);
 size_t settings_pack_paths(const msgpack_object *packed);
 const char *settings_pack_path(struct arena *arena, const msgpack_object *packed, size_t index);
 
-/* The reverse, for the same descriptor. NULL: the bytes don't fit it. arena must have room for ten
+/* The reverse, for the same descriptor. NULL: the bytes don't fit it. arena must have room for 96
  * times the bytes. */
 const struct whorl_settings *settings_unpack(struct arena *arena,
                                              const struct whorl_plugin *descriptor,

@@ -22,7 +22,8 @@
 
 enum { EXIT_SERVED = 0, EXIT_MISUSED = 2, EXIT_GAVE_UP = 3 };
 
-#define ARENA_SIZE ((size_t)64 << 20) /* address space; conf_read bounds what comes */
+/* Of address space: for a little, and for settings of so many bytes. */
+#define ARENA_SIZE(settings) (((size_t)1 << 20) + 96 * (settings))
 #define PATHS_MAX 256u
 
 /* What main's steps share. */
@@ -78,7 +79,7 @@ static bool read_spec(struct beginning *beginning, struct whorl_fault *fault)
     }
     size_t len = (size_t)st.st_size;
     uint8_t *bytes = mmap(NULL, len, PROT_READ, MAP_PRIVATE, ISOLATE_FD_SPEC, 0);
-    if (bytes == MAP_FAILED || !arena_init(&beginning->arena, ARENA_SIZE)) {
+    if (bytes == MAP_FAILED || !arena_init(&beginning->arena, ARENA_SIZE(len))) {
         return whorl_fail(fault, "", "out of memory");
     }
     close(ISOLATE_FD_SPEC);

@@ -50,7 +50,7 @@ static void limit_all(const struct sandbox *sandbox)
     /* Private writable memory; not RLIMIT_AS, since what LMDB maps is a shared file many times the
      * size of what is in memory. A sanitizer's shadow memory would count, too. */
     if (limits->memory > 0 && !has_sanitizer()) {
-        limit(sandbox, RLIMIT_DATA, limits->memory, "memory is not limited");
+        limit(sandbox, RLIMIT_DATA, isolate_memory(sandbox->spec), "memory is not limited");
     }
     if (limits->memory > 0) {
         struct rlimit locked = {limits->memory, limits->memory};

@@ -38,6 +38,14 @@ struct isolate_spec {
     size_t descriptor_len;
 };
 
+/* Bytes of private memory that the process may have: its limit, and its workers' stacks, which the
+ * kernel counts whole. 0: no limit. */
+static inline uint64_t isolate_memory(const struct isolate_spec *spec)
+{
+    const uint64_t stack = (uint64_t)8 << 20;
+    return spec->limits.memory > 0 ? spec->limits.memory + spec->workers * stack : 0;
+}
+
 void isolate_spec_pack(const struct isolate_spec *spec, msgpack_sbuffer *out);
 /* The texts and bytes point into the object, and what it was parsed from. */
 bool isolate_spec_read(const msgpack_object *object, struct isolate_spec *spec,
