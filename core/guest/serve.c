@@ -26,8 +26,10 @@ enum {
     FLUSH_ROUNDS = 1000,
 };
 
+#define COMPLETING UINT64_MAX /* the slot that this would have is beyond all */
+
 struct place {
-    _Atomic uint64_t call; /* that the instance has yet to complete; 0: none */
+    _Atomic uint64_t call; /* that the instance has yet to complete; 0: none; COMPLETING */
     void *mapped;          /* its message, where that is mapped for it alone */
     size_t len;
     char stage[STAGE_MAX]; /* last reported; under guest->lock */
@@ -196,14 +198,16 @@ static void abi_complete(const struct whorl_host *abi, uint64_t call, const uint
     struct guest *guest = abi->ctx;
     struct place *place = place_of(guest, call);
     uint64_t expected = call;
-    if (!place || call == 0 || !atomic_compare_exchange_strong(&place->call, &expected, 0)) {
+    if (!place || call == 0 ||
+        !atomic_compare_exchange_strong(&place->call, &expected, COMPLETING)) {
         abi_log(abi, WHORL_LOG_WARNING,
                 "completed a call that it doesn't have, or a second time: ignored");
         return;
     }
-    /* The server gives the place to another call only when it has the answer. */
     void *mapped = place->mapped;
     size_t mapped_len = place->len;
+    /* The server gives the place to another call only when it has the answer. */
+    atomic_store_explicit(&place->call, 0, memory_order_release);
     report_answer(guest, call, answer, answer ? len : 0);
     if (mapped) {
         munmap(mapped, mapped_len);
@@ -354,6 +358,9 @@ static void take_call(struct guest *guest, const struct channel_order *order)
     uint32_t slot = channel_slot_of(order->call);
     struct place *place = &guest->places[slot];
     const uint8_t *message = channel_slot(&guest->channel, slot);
+    if (atomic_load_explicit(&place->call, memory_order_acquire) != 0) {
+        abort(); /* no server does that */
+    }
     place->mapped = NULL;
     place->len = order->len;
     place->stage[0] = '\0';
