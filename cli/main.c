@@ -28,6 +28,8 @@ static const struct {
     const char *about;
 } commands[] = {
     {"serve", cmd_serve, "run the server in the foreground"},
+    {"reload", cmd_reload, "make the running server read its configuration again"},
+    {"status", cmd_status, "what the running server is doing"},
     {"check", cmd_check, "validate a configuration, print it and who may ask what"},
     {"keys", cmd_keys, "make a certificate authority, server and device certificates"},
     {"device", cmd_device, "add, list and revoke devices"},

@@ -46,6 +46,11 @@ static int no_password(char *buffer, int size, int writing, void *ctx)
     return -1;
 }
 
+bool certificates_is_private(const struct stat *info)
+{
+    return (info->st_mode & (info->st_uid == 0 ? S_IRWXO | S_IWGRP : S_IRWXO | S_IRWXG)) == 0;
+}
+
 static EVP_PKEY *read_key(struct mistakes *mistakes, struct conf_place place, const char *path)
 {
     struct stat st;
@@ -57,8 +62,8 @@ static EVP_PKEY *read_key(struct mistakes *mistakes, struct conf_place place, co
     (void)fclose(in);
     if (!key) {
         mistake_at(mistakes, place, "key: %s holds no unencrypted private key in PEM form", path);
-    } else if ((st.st_mode & S_IRWXO) != 0) {
-        mistake_at(mistakes, place, "key: %s can be used by everybody on this machine (mode %04o)",
+    } else if (!certificates_is_private(&st)) {
+        mistake_at(mistakes, place, "key: %s can be used by others than its owner (mode %04o)",
                    path, (unsigned)st.st_mode & 07777u);
     }
     return key;

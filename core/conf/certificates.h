@@ -2,6 +2,9 @@
 #ifndef CORE_CONF_CERTIFICATES_H
 #define CORE_CONF_CERTIFICATES_H
 
+#include <stdbool.h>
+#include <sys/stat.h>
+
 #include "core/conf/conf.h"
 #include "core/conf/mistakes.h"
 
@@ -9,6 +12,10 @@
 struct certificate_places {
     struct conf_place certificate, key, client_ca, crl;
 };
+
+/* Whether a private key's file is its owner's alone. Root may lend it to a group, as PostgreSQL
+ * allows and systemd does with credentials. */
+bool certificates_is_private(const struct stat *info);
 
 void certificates_check(struct mistakes *mistakes, const struct conf_listener *listener,
                         const struct certificate_places *places);

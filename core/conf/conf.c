@@ -8,6 +8,7 @@
 
 #include "core/conf/digest.h"
 #include "core/conf/sections.h"
+#include "whorl/msg.h"
 
 enum {
     FILES_MAX = 256,
@@ -147,7 +148,8 @@ static void read_files(struct reading *reading, struct files *files)
 
 static void check_outermost(struct reading *reading, const struct tree_section *root)
 {
-    static const char *const known[] = {"core", "listener", "policy", "force", "plugin", NULL};
+    static const char *const known[] = {"core",   "listener", "policy", "force",
+                                        "plugin", "monitor",  NULL};
     for (const struct tree_option *option = root->options; option; option = option->next) {
         mistake_at(reading->mistakes, (struct conf_place){root->place.file, option->line},
                    "the option \"%.60s\" stands outside of every section", option->name);
@@ -164,6 +166,7 @@ static void read_sections(struct reading *reading, struct conf *conf, const stru
 {
     struct arena *arena = reading->arena;
     struct sources cores = gather_all(arena, files->roots, files->count, "core");
+    struct sources monitors = gather_all(arena, files->roots, files->count, "monitor");
     struct sources listeners = gather_all(arena, files->roots, files->count, "listener");
     struct sources policies = gather_all(arena, files->roots, files->count, "policy");
     struct sources forces = gather_all(arena, files->roots, files->count, "force");
@@ -172,10 +175,36 @@ static void read_sections(struct reading *reading, struct conf *conf, const stru
         check_outermost(reading, files->roots[i]);
     }
     core_read(reading, conf, &cores);
+    monitor_read(reading, conf, &monitors);
     listeners_read(reading, conf, &listeners);
     plugins_read(reading, conf, &plugins, &forces);
     policies_read(reading, conf, &policies);
     forces_read(reading, conf, &forces);
+}
+
+bool conf_runtime_dir(const char *dir, char *path, size_t cap, struct whorl_fault *fault)
+{
+    struct arena arena;
+    char absolute[PATH_MAX];
+    if (dir[0] == '\0' || !realpath(dir, absolute)) {
+        return whorl_fail(fault, "", "%s: %s", dir, strerror(dir[0] == '\0' ? ENOENT : errno));
+    }
+    if (!arena_init(&arena, ARENA_SIZE)) {
+        return whorl_fail(fault, "", "out of memory");
+    }
+    struct mistakes *mistakes = arena_alloc(&arena, sizeof *mistakes);
+    struct files *files = arena_alloc(&arena, sizeof *files);
+    struct conf conf = {.dir = absolute};
+    mistakes->arena = &arena;
+    struct reading reading = {
+        .arena = &arena, .mistakes = mistakes, .dir = absolute, .name = dir, .whole = true};
+    read_files(&reading, files);
+    struct sources cores = gather_all(&arena, files->roots, files->count, "core");
+    core_read(&reading, &conf, &cores);
+    int len = snprintf(path, cap, "%s", conf.core.runtime_dir);
+    bool good = conf.core.data_dir[0] != '\0' && len > 0 && (size_t)len < cap;
+    arena_free(&arena);
+    return good || whorl_fail(fault, "", "%s: core { } does not say where data_dir is", dir);
 }
 
 /* Reads into book; its mistakes have been reported when it returns false. */

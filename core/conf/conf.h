@@ -1,7 +1,7 @@
 /* The configuration: every file `*.conf` of one directory, read in order of their names.
  *
  *     core { }  listener "name" { }  policy "name" { rule "name" { } }  force "CODE" { }
- *     plugin "name" { module = …  settings { }  }
+ *     plugin "name" { module = …  settings { }  }  monitor { }
  *
  * A configuration is read-only after conf_read and reference-counted: calls in flight keep the one
  * that they started under while a reload puts another in its place. */
@@ -29,6 +29,7 @@ struct conf_place {
 
 struct conf_core {
     const char *data_dir;       /* absolute */
+    const char *runtime_dir;    /* absolute; of the control socket */
     const char *plugin_dir;     /* absolute; where a module without a slash is looked for */
     const char *own_plugin_dir; /* absolute; where Whorl's own modules are */
     unsigned workers;     /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
@@ -52,7 +53,15 @@ struct conf_listener {
     uint16_t port;       /* 0: the system's choice, written to the log */
     bool tls;
     const char *certificate, *key, *client_ca, *crl; /* absolute paths; crl "" = none */
-    const char *device; /* the registered device id that plain connections count as (tls = off) */
+    const char *device;  /* the registered device id that plain connections count as (tls = off) */
+    uint8_t content[32]; /* SHA-256 of certificate, client_ca and crl; zero without TLS */
+};
+
+/* Where figures are read over HTTP; on loopback. */
+struct conf_monitor {
+    bool on;
+    const char *address; /* numeric */
+    uint16_t port;       /* 0: the system's choice, written to the log */
 };
 
 /* One row of a policy: the first that fits basis, condition and consent decides. No row: deny. */
@@ -108,6 +117,7 @@ struct conf_plugin {
 struct conf {
     const char *dir; /* absolute */
     struct conf_core core;
+    struct conf_monitor monitor;
     const struct conf_listener *listeners;
     size_t listener_count;
     const struct conf_policy *policies;
@@ -136,6 +146,14 @@ struct conf *conf_read_plugin(const char *file, const char *module, conf_complai
 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
+
+/* The runtime_dir of the configuration in dir, whatever mistakes there are in the rest of it: for
+ * commands to a running server. false with *fault when it can't be told. */
+bool conf_runtime_dir(const char *dir, char *path, size_t cap, struct whorl_fault *fault);
+
+/* Tells, in words, each difference between two configurations. */
+void conf_changes(const struct conf *before, const struct conf *after,
+                  void (*change)(void *ctx, const char *text), void *ctx);
 
 const struct conf_force *conf_find_force(const struct conf *conf, const char *code);
 const struct conf_plugin *conf_find_plugin(const struct conf *conf, const char *name);

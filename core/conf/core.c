@@ -2,6 +2,8 @@
 #include <arpa/inet.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 
 enum {
     CORE_DATA_DIR,
+    CORE_RUNTIME_DIR,
     CORE_PLUGIN_DIR,
     CORE_WORKERS,
     CORE_DEADLINE,
@@ -39,6 +42,8 @@ static const struct whorl_setting core_settings[CORE_COUNT] = {
     [CORE_DATA_DIR] = {"data_dir", WHORL_SETTING_STRING,
                        WHORL_SETTING_REQUIRED | WHORL_SETTING_PATH, NULL, 1, 1024,
                        "where everything is kept, a folder per plugin"},
+    [CORE_RUNTIME_DIR] = {"runtime_dir", WHORL_SETTING_STRING, WHORL_SETTING_PATH, NULL, 0, 1024,
+                          "where the control socket of the running server is"},
     [CORE_PLUGIN_DIR] = {"plugin_dir", WHORL_SETTING_STRING, WHORL_SETTING_PATH, NULL, 0, 1024,
                          "where modules without a slash in their name are"},
     [CORE_WORKERS] = {"workers", WHORL_SETTING_INTEGER, 0, "0", 0, 1024,
@@ -107,11 +112,15 @@ static unsigned processors(void)
 
 static void core_fill(struct reading *reading, struct conf_core *core, const struct field *fields)
 {
+    const char *runtime_dir = fields[CORE_RUNTIME_DIR].string;
     const char *plugin_dir = fields[CORE_PLUGIN_DIR].string;
     const char *own_plugin_dir = default_plugin_dir(reading->arena);
+    const char *data_dir = fields[CORE_DATA_DIR].string;
     unsigned workers = (unsigned)fields[CORE_WORKERS].integer;
     *core = (struct conf_core){
-        .data_dir = fields[CORE_DATA_DIR].string,
+        .data_dir = data_dir,
+        .runtime_dir =
+            runtime_dir[0] != '\0' ? runtime_dir : fields_path(reading->arena, data_dir, "run"),
         .plugin_dir = plugin_dir[0] != '\0' ? plugin_dir : own_plugin_dir,
         .own_plugin_dir = own_plugin_dir,
         .workers = workers > 0 ? workers : processors(),
@@ -206,6 +215,33 @@ static bool is_address(const char *text, bool *loopback)
     return inet_pton(AF_INET6, text, &v6) == 1;
 }
 
+static void digest_file(EVP_MD_CTX *ctx, const char *path)
+{
+    uint8_t piece[4096];
+    FILE *in = path[0] != '\0' ? fopen(path, "re") : NULL;
+    for (size_t n; in != NULL && (n = fread(piece, 1, sizeof piece, in)) > 0;) {
+        EVP_DigestUpdate(ctx, piece, n);
+    }
+    EVP_DigestUpdate(ctx, "", 1); /* what one file loses another can't gain */
+    if (in != NULL) {
+        (void)fclose(in);
+    }
+}
+
+/* So that a reload can say whether certificates have changed. Files that can't be read are mistakes
+ * elsewhere. */
+static void listener_digest(struct conf_listener *listener)
+{
+    EVP_MD_CTX *ctx = listener->tls ? EVP_MD_CTX_new() : NULL;
+    if (ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1) {
+        digest_file(ctx, listener->certificate);
+        digest_file(ctx, listener->client_ca);
+        digest_file(ctx, listener->crl);
+        EVP_DigestFinal_ex(ctx, listener->content, NULL);
+    }
+    EVP_MD_CTX_free(ctx);
+}
+
 static void listener_check_address(struct reading *reading, const struct conf_listener *listener,
                                    const struct field *fields)
 {
@@ -281,6 +317,7 @@ static void listener_read(struct reading *reading, const struct tree_section *se
     };
     listener_check_address(reading, listener, fields);
     listener_check_security(reading, listener, section, fields);
+    listener_digest(listener);
 }
 
 void listeners_read(struct reading *reading, struct conf *conf, const struct sources *sources)
@@ -300,4 +337,39 @@ void listeners_read(struct reading *reading, struct conf *conf, const struct sou
     }
     conf->listeners = list;
     conf->listener_count = sources->count;
+}
+
+enum { MONITOR_ADDRESS, MONITOR_PORT, MONITOR_COUNT };
+
+static const struct whorl_setting monitor_settings[MONITOR_COUNT] = {
+    [MONITOR_ADDRESS] = {"address", WHORL_SETTING_STRING, 0, "\"127.0.0.1\"", 2, 64,
+                         "the numeric loopback address to listen on"},
+    [MONITOR_PORT] = {"port", WHORL_SETTING_INTEGER, WHORL_SETTING_REQUIRED, NULL, 0, 65535,
+                      "the TCP port; 0: one that the system chooses"},
+};
+
+void monitor_read(struct reading *reading, struct conf *conf, const struct sources *monitors)
+{
+    conf->monitor = (struct conf_monitor){.on = monitors->count > 0, .address = ""};
+    for (size_t i = 0; i < monitors->count; i++) {
+        const struct tree_section *section = monitors->sections[i];
+        bool loopback = false;
+        if (i > 0) {
+            mistake_at(reading->mistakes, section->place,
+                       "monitor { } is there twice, first in %s:%d",
+                       monitors->sections[0]->place.file, monitors->sections[0]->place.line);
+            continue;
+        }
+        sections_refuse_inner(reading, section, NULL);
+        struct field *fields =
+            fields_read(reading, SCHEMA(monitor_settings), section, section->place, "monitor");
+        conf->monitor.address = fields[MONITOR_ADDRESS].string;
+        conf->monitor.port = (uint16_t)fields[MONITOR_PORT].integer;
+        if (!is_address(conf->monitor.address, &loopback) || !loopback) {
+            mistake_at(reading->mistakes, field_place(&fields[MONITOR_ADDRESS], section->place),
+                       "address must be a loopback address, not \"%.60s\": whoever may read it "
+                       "is not asked who they are",
+                       conf->monitor.address);
+        }
+    }
 }

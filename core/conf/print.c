@@ -35,12 +35,13 @@ static void print_list(FILE *out, const char *indent, const char *name, conf_lis
     fputs("}\n", out);
 }
 
-static void print_core(const struct conf_core *core, FILE *out)
+void print_core(const struct conf_core *core, FILE *out)
 {
     static const char *const levels[] = {"debug", "info", "warning", "error"};
     const char *in = "    ";
     fputs("core {\n", out);
     print_string(out, in, "data_dir", core->data_dir);
+    print_string(out, in, "runtime_dir", core->runtime_dir);
     print_string(out, in, "plugin_dir", core->plugin_dir);
     fprintf(out, "    workers = %u\n", core->workers);
     fprintf(out, "    deadline = %g\n", core->deadline_ms / 1000.0);
@@ -63,7 +64,16 @@ static void print_core(const struct conf_core *core, FILE *out)
     fprintf(out, "    log_level = %s\n}\n", levels[core->log_level]);
 }
 
-static void print_listener(const struct conf_listener *listener, FILE *out)
+void print_monitor(const struct conf_monitor *monitor, FILE *out)
+{
+    if (monitor->on) {
+        fputs("monitor {\n", out);
+        print_string(out, "    ", "address", monitor->address);
+        fprintf(out, "    port = %u\n}\n", monitor->port);
+    }
+}
+
+void print_listener(const struct conf_listener *listener, FILE *out)
 {
     const char *in = "    ";
     fprintf(out, "listener \"%s\" {\n", listener->name);
@@ -80,7 +90,7 @@ static void print_listener(const struct conf_listener *listener, FILE *out)
     fputs("}\n", out);
 }
 
-static void print_policy(const struct conf_policy *policy, FILE *out)
+void print_policy(const struct conf_policy *policy, FILE *out)
 {
     const char *in = "        ";
     fprintf(out, "policy \"%s\" {\n", policy->name);
@@ -98,7 +108,7 @@ static void print_policy(const struct conf_policy *policy, FILE *out)
     fputs("}\n", out);
 }
 
-static void print_force(const struct conf_force *force, FILE *out)
+void print_force(const struct conf_force *force, FILE *out)
 {
     const char *in = "    ";
     fprintf(out, "force \"%s\" {\n", force->code);
@@ -193,6 +203,7 @@ void print_plugin(const struct conf_plugin *plugin, FILE *out)
 void print_effective(const struct conf *conf, FILE *out)
 {
     print_core(&conf->core, out);
+    print_monitor(&conf->monitor, out);
     for (size_t i = 0; i < conf->listener_count; i++) {
         print_listener(&conf->listeners[i], out);
     }

@@ -21,6 +21,7 @@ void sections_refuse_inner(struct reading *reading, const struct tree_section *s
                            const char *known);
 
 void core_read(struct reading *reading, struct conf *conf, const struct sources *cores);
+void monitor_read(struct reading *reading, struct conf *conf, const struct sources *monitors);
 void listeners_read(struct reading *reading, struct conf *conf, const struct sources *sources);
 void policies_read(struct reading *reading, struct conf *conf, const struct sources *sources);
 /* Needs conf->policies and conf->plugins. */

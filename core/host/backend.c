@@ -42,11 +42,11 @@ static void free_timer(uv_handle_t *handle)
 
 static void close_timer(struct timer *timer)
 {
-    struct timer **link = &timer->backend->timers;
-    while (*link != timer) {
-        link = &(*link)->next;
+    idmap_take(&timer->backend->host->timers, timer->id);
+    *timer->link = timer->next;
+    if (timer->next) {
+        timer->next->link = timer->link;
     }
-    *link = timer->next;
     uv_close((uv_handle_t *)&timer->handle, free_timer);
 }
 
@@ -77,17 +77,23 @@ static uint64_t abi_timer_start(const struct whorl_host *abi, uint64_t milliseco
     if (!on_loop_thread(backend, "timer_start") || !expired || backend->stopped) {
         return 0;
     }
+    struct host *host = backend->host;
     struct timer *timer = calloc(1, sizeof *timer);
-    if (!timer || uv_timer_init(backend->host->loop, &timer->handle) != 0) {
+    if (!timer || !idmap_put(&host->timers, host->last_timer + 1, timer)) {
         free(timer);
         return 0;
     }
-    timer->id = ++backend->host->last_timer;
+    uv_timer_init(host->loop, &timer->handle);
+    timer->id = ++host->last_timer;
     timer->backend = backend;
     timer->expired = expired;
     timer->arg = arg;
     timer->handle.data = timer;
     timer->next = backend->timers;
+    timer->link = &backend->timers;
+    if (timer->next) {
+        timer->next->link = &timer->next;
+    }
     backend->timers = timer;
     uv_timer_start(&timer->handle, on_expired, milliseconds, 0);
     return timer->id;
@@ -99,11 +105,9 @@ static void abi_timer_stop(const struct whorl_host *abi, uint64_t id)
     if (!on_loop_thread(backend, "timer_stop")) {
         return;
     }
-    for (struct timer *timer = backend->timers; timer; timer = timer->next) {
-        if (timer->id == id) {
-            close_timer(timer);
-            return;
-        }
+    struct timer *timer = idmap_get(&backend->host->timers, id);
+    if (timer && timer->backend == backend) {
+        close_timer(timer);
     }
 }
 

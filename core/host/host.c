@@ -74,6 +74,7 @@ static void free_host(struct host *host)
         free(completion);
     }
     call_free_table(host);
+    idmap_release(&host->timers);
     pthread_mutex_destroy(&host->lock);
     free(host);
 }

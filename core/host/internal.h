@@ -7,6 +7,7 @@
 
 #include "core/host/host.h"
 #include "core/host/pool.h"
+#include "core/net/idmap.h"
 
 #define ANSWER_MAX ((size_t)16 << 20) /* bytes */
 
@@ -72,7 +73,7 @@ struct timer {
     struct backend *backend;
     void (*expired)(void *arg);
     void *arg;
-    struct timer *next;
+    struct timer *next, **link; /* of the backend's */
 };
 
 struct backend {
@@ -105,6 +106,7 @@ struct host {
     struct backend *backends;
     size_t running;
     uint64_t last_timer;
+    struct idmap timers; /* by id: thousands of calls may wait on one each */
 
     _Atomic(struct slot *) chunks[CHUNKS];
     uint32_t slot_count, first_free; /* loop thread; first_free == slot_count: none */

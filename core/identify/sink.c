@@ -67,6 +67,11 @@ bool sink_failing(const struct sink_queue *queue)
     return queue->failing;
 }
 
+size_t sink_queue_waiting(const struct sink_queue *queue)
+{
+    return queue->waiting;
+}
+
 static uint64_t now_ms(void)
 {
     return uv_hrtime() / 1000000u;

@@ -12,6 +12,8 @@
 struct sink_queue *sink_queue_new(void);
 struct sink_queue *sink_queue_ref(struct sink_queue *queue);
 void sink_queue_unref(struct sink_queue *queue);
+/* Messages that wait. */
+size_t sink_queue_waiting(const struct sink_queue *queue);
 
 /* Whether the sink could not store the last records that it was given. */
 bool sink_failing(const struct sink_queue *queue);

@@ -12,6 +12,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "core/conf/certificates.h"
 #include "core/net/tls.h"
 #include "whorl/msg.h"
 
@@ -38,13 +39,6 @@ static bool use_certificate(SSL_CTX *ssl, const char *file, struct whorl_fault *
            fail(fault, "certificate", file, "holds no certificate in PEM form");
 }
 
-/* A key belongs to one user. Root may lend it to a group, as PostgreSQL allows and systemd does
- * with credentials. */
-static bool is_private(const struct stat *info)
-{
-    return (info->st_mode & (info->st_uid == 0 ? S_IRWXO | S_IWGRP : S_IRWXO | S_IRWXG)) == 0;
-}
-
 static bool use_key(SSL_CTX *ssl, const char *file, struct whorl_fault *fault)
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -56,7 +50,7 @@ static bool use_key(SSL_CTX *ssl, const char *file, struct whorl_fault *fault)
         }
         return false;
     }
-    if (!is_private(&info)) {
+    if (!certificates_is_private(&info)) {
         close(fd);
         return whorl_fail(fault, "key",
                           "%s: a private key must be readable by its owner alone (mode is %04o)",

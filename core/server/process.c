@@ -1,7 +1,10 @@
 #include "core/server/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -29,5 +32,57 @@ void process_protect(struct log *log)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     if (sigaction(SIGPIPE, &ignore, NULL) != 0) {
         not_had(log, "a closed pipe may end the process");
+    }
+}
+
+/* Memory by /proc/self/status, in kB there. */
+static void read_memory(struct process_figures *figures)
+{
+    char line[256];
+    FILE *in = fopen("/proc/self/status", "re");
+    while (in != NULL && fgets(line, sizeof line, in) != NULL) {
+        uint64_t *value = strncmp(line, "VmRSS:", 6) == 0   ? &figures->resident
+                          : strncmp(line, "VmLck:", 6) == 0 ? &figures->locked
+                                                            : NULL;
+        if (value != NULL) {
+            *value = strtoull(line + 6, NULL, 10) * 1024;
+        }
+    }
+    if (in != NULL) {
+        (void)fclose(in);
+    }
+}
+
+static unsigned count_descriptors(void)
+{
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    if (dir == NULL) {
+        return 0;
+    }
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        count += entry->d_name[0] != '.';
+    }
+    (void)closedir(dir);
+    return count - 1; /* the directory's own */
+}
+
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+void process_figures(struct process_figures *figures)
+{
+    struct rusage usage;
+    struct rlimit limit;
+    *figures = (struct process_figures){0};
+    read_memory(figures);
+    figures->descriptors = count_descriptors();
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        figures->max_descriptors = (unsigned)limit.rlim_cur;
+    }
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        figures->cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
     }
 }

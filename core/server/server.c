@@ -4,80 +4,72 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
-#include <uv.h>
 
-#include "core/host/host.h"
-#include "core/identify/identify.h"
-#include "core/net/rpc.h"
+#include "core/server/internal.h"
 #include "core/server/process.h"
+#include "core/server/systemd.h"
 #include "whorl/secret.h"
 
 #define DRAIN_LOOK_MS 10u     /* how often a draining server looks whether it is empty */
 #define DRAIN_GRACE_MS 10000u /* past the last call's own deadline */
 
-enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAINING, PHASE_STOPPING };
+/* --- What is wrong -------------------------------------------------------------------------- */
 
-struct server {
-    uv_loop_t loop;
-    uv_signal_t signals[3];
-    uv_timer_t drain;
-    uv_prepare_t forget;
-    const char *conf_dir;
-    struct log *log;
-    struct host *host;
-    struct registry *registry;
-    struct setup *setup; /* that new calls run under */
-    struct identify *identify;
-    struct rpc *rpc;
-    enum phase phase;
-    bool stop_wanted;     /* a signal came before there was anything to drain */
-    uint64_t drain_until; /* uv_now's clock */
-    int exit_code;
-};
-
-/* One log line for a mistake in the configuration: "FILE:LINE: text". */
-static void complain(void *ctx, const char *file, int line, const char *text)
+static void say_mistake(struct server *server, const char *text)
 {
-    struct server *server = ctx;
-    char whole[1024];
-    snprintf(whole, sizeof whole, "%s:%d: %s", file, line, text);
-    log_line(server->log, WHORL_LOG_ERROR, whole, NULL);
+    log_line(server->log, WHORL_LOG_ERROR, text, NULL);
+    if (server->mistakes != NULL) {
+        json_array_append_new(server->mistakes, json_string(text));
+    }
 }
 
-static void complain_of(struct server *server, const struct conf_place *place,
+void server_complain(void *ctx, const char *file, int line, const char *text)
+{
+    char whole[1024];
+    snprintf(whole, sizeof whole, "%s:%d: %s", file, line, text);
+    say_mistake(ctx, whole);
+}
+
+void server_complain_of(struct server *server, const struct conf_place *place,
                         const struct whorl_fault *fault)
 {
     char text[sizeof fault->where + sizeof fault->text + 2];
     snprintf(text, sizeof text, "%s%s%s", fault->where, fault->where[0] == '\0' ? "" : ": ",
              fault->text);
     if (place != NULL) {
-        complain(server, place->file, place->line, text);
+        server_complain(server, place->file, place->line, text);
     } else {
-        log_line(server->log, WHORL_LOG_ERROR, text, NULL);
+        say_mistake(server, text);
     }
 }
 
-static void hex_of(const uint8_t digest[32], char text[65])
+void server_hex(const uint8_t digest[32], char text[65])
 {
     for (size_t i = 0; i < 32; i++) {
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
     }
 }
 
-/* The backends of a configuration, sharing what runs unchanged. NULL: said why. */
-static struct setup *start_backends(struct server *server, struct conf *conf)
+const char *server_phase_name(enum phase phase)
+{
+    static const char *const names[] = {"starting", "serving", "draining", "stopping"};
+    return names[phase];
+}
+
+struct setup *server_start_backends(struct server *server, struct conf *conf)
 {
     struct whorl_fault fault = {0};
     const struct conf_plugin *culprit;
     struct setup *setup = setup_start(server->host, conf, server->setup, &culprit, &fault);
     if (setup == NULL) {
-        complain_of(server, culprit != NULL ? &culprit->place : NULL, &fault);
+        server_complain_of(server, culprit != NULL ? &culprit->place : NULL, &fault);
     }
     return setup;
 }
 
-static bool has_sink(const struct setup *setup)
+bool server_has_sink(const struct setup *setup)
 {
     for (size_t i = 0; i < setup->count; i++) {
         if (setup->plugins[i].queue != NULL) {
@@ -87,7 +79,7 @@ static bool has_sink(const struct setup *setup)
     return false;
 }
 
-/* Stopping */
+/* --- Stopping ------------------------------------------------------------------------------- */
 
 static void close_handle(uv_handle_t *handle)
 {
@@ -117,6 +109,13 @@ static void leave(struct server *server)
         close_handle((uv_handle_t *)&server->signals[i]);
     }
     close_handle((uv_handle_t *)&server->forget);
+    close_handle((uv_handle_t *)&server->watchdog);
+    monitor_close(server->monitor);
+    server->monitor = NULL;
+    if (server->control != NULL) {
+        control_close(server->control);
+        server->control = NULL;
+    }
     if (server->identify != NULL) {
         identify_close(server->identify);
         server->identify = NULL;
@@ -138,7 +137,7 @@ static void connections_closed(void *ctx)
 static void stop_recorded(void *ctx, bool stored)
 {
     struct server *server = ctx;
-    if (!stored && has_sink(server->setup)) {
+    if (!stored && server_has_sink(server->setup)) {
         log_line(server->log, WHORL_LOG_ERROR, "the stop could not be recorded", NULL);
     }
     rpc_close(server->rpc, connections_closed, server);
@@ -169,6 +168,7 @@ static void look_whether_empty(uv_timer_t *timer)
 static void drain(struct server *server)
 {
     log_line(server->log, WHORL_LOG_INFO, "draining", NULL);
+    systemd_stopping("Finishing the calls in flight");
     server->phase = PHASE_DRAINING;
     rpc_drain(server->rpc);
     identify_drain(server->identify);
@@ -177,76 +177,13 @@ static void drain(struct server *server)
     uv_timer_start(&server->drain, look_whether_empty, 0, DRAIN_LOOK_MS);
 }
 
-/* Reloading */
-
-static void reload_recorded(void *ctx, bool stored)
-{
-    struct server *server = ctx;
-    if (!stored && has_sink(server->setup)) {
-        log_line(server->log, WHORL_LOG_ERROR, "the reload could not be recorded", NULL);
-    }
-    char policy[65];
-    hex_of(server->setup->conf->digest, policy);
-    log_line(server->log, WHORL_LOG_INFO, "reloaded", "policy", policy, NULL);
-}
-
-/* What only a restart can change. */
-static bool can_change_to(struct server *server, const struct conf *conf)
-{
-    const struct conf *now = server->setup->conf;
-    if (strcmp(conf->core.data_dir, now->core.data_dir) != 0) {
-        log_line(server->log, WHORL_LOG_ERROR, "core.data_dir cannot change while the server runs",
-                 NULL);
-        return false;
-    }
-    if (conf->core.workers != now->core.workers) {
-        log_line(server->log, WHORL_LOG_WARNING, "core.workers changes with the next start", NULL);
-    }
-    return true;
-}
-
-static bool reload_to(struct server *server, struct conf *conf)
-{
-    if (!can_change_to(server, conf)) {
-        return false;
-    }
-    struct setup *setup = start_backends(server, conf);
-    if (setup == NULL) {
-        return false;
-    }
-    struct whorl_fault fault = {0};
-    if (!rpc_listen(server->rpc, conf, &fault)) {
-        complain_of(server, NULL, &fault);
-        setup_unref(setup);
-        return false;
-    }
-    struct setup *old = server->setup;
-    uint8_t before[32];
-    memcpy(before, old->conf->digest, sizeof before);
-    server->setup = setup;
-    identify_use(server->identify, setup);
-    setup_unref(old);
-    log_set_level(server->log, conf->core.log_level);
-    identify_record_event(server->identify, "reloaded", before, reload_recorded, server);
-    return true;
-}
-
-static void reload(struct server *server)
-{
-    struct conf *conf = conf_read(server->conf_dir, complain, server);
-    bool done = conf != NULL && reload_to(server, conf);
-    conf_unref(conf);
-    if (!done) {
-        log_line(server->log, WHORL_LOG_ERROR,
-                 "reload refused: the configuration that was read before stays in force", NULL);
-    }
-}
+/* --- Signals and requests of the operator -------------------------------------------------- */
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *server = handle->data;
     if (number == SIGHUP && server->phase == PHASE_SERVING) {
-        reload(server);
+        server_reload(server, NULL);
     } else if (number != SIGHUP && server->phase == PHASE_SERVING) {
         drain(server);
     } else if (number != SIGHUP) {
@@ -254,7 +191,27 @@ static void on_signal(uv_signal_t *handle, int number)
     }
 }
 
-/* Requests */
+static json_t *refusal(const char *why)
+{
+    return json_pack("{s:b, s:[s]}", "ok", 0, "mistakes", why);
+}
+
+static void on_control(void *ctx, struct control_call *call, const json_t *request)
+{
+    struct server *server = ctx;
+    const char *command = json_string_value(json_object_get(request, "command"));
+    if (command != NULL && strcmp(command, "status") == 0) {
+        control_reply(call, server_status(server));
+    } else if (command == NULL || strcmp(command, "reload") != 0) {
+        control_reply(call, refusal("there is no such command"));
+    } else if (server->phase != PHASE_SERVING) {
+        control_reply(call, refusal("the server is starting or stopping"));
+    } else {
+        server_reload(server, call);
+    }
+}
+
+/* --- Requests of devices -------------------------------------------------------------------- */
 
 static void on_request(void *ctx, const struct rpc_call *call, const char *method,
                        const msgpack_object *params)
@@ -294,7 +251,7 @@ static void send_notification(void *ctx, uint64_t connection, const char *method
     rpc_notify(((struct server *)ctx)->rpc, connection, method, argument, len);
 }
 
-/* Starting */
+/* --- Starting ------------------------------------------------------------------------------- */
 
 static void give_up(struct server *server)
 {
@@ -303,13 +260,38 @@ static void give_up(struct server *server)
     rpc_close(server->rpc, connections_closed, server);
 }
 
+static void take_socket(void *ctx, int fd, const char *name)
+{
+    struct server *server = ctx;
+    if (!rpc_inherit(server->rpc, fd, name)) {
+        log_line(server->log, WHORL_LOG_WARNING,
+                 "an inherited descriptor is no listening socket: closed", "name", name, NULL);
+        close(fd);
+    }
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+    (void)timer;
+    systemd_alive();
+}
+
+/* A loop that hangs says nothing, and systemd ends it. */
+static void watch_dog(struct server *server)
+{
+    uint64_t ms = systemd_watchdog_ms();
+    if (ms > 0) {
+        uv_timer_start(&server->watchdog, on_watchdog, ms, ms);
+    }
+}
+
 /* The last step: from here on there are devices. */
 static void start_recorded(void *ctx, bool stored)
 {
     struct server *server = ctx;
     const struct conf *conf = server->setup->conf;
     struct whorl_fault fault = {0};
-    if (!has_sink(server->setup)) {
+    if (!server_has_sink(server->setup)) {
         log_line(server->log, WHORL_LOG_WARNING,
                  "no audit sink is enabled: nothing will be identified", NULL);
     } else if (!stored) {
@@ -317,16 +299,20 @@ static void start_recorded(void *ctx, bool stored)
         give_up(server);
         return;
     }
-    if (!rpc_listen(server->rpc, server->setup->conf, &fault)) {
-        complain_of(server, NULL, &fault);
+    systemd_sockets(take_socket, server);
+    if (!rpc_listen(server->rpc, server->setup->conf, &fault) ||
+        !monitor_match(&server->monitor, server, &conf->monitor, &fault)) {
+        server_complain_of(server, NULL, &fault);
         give_up(server);
         return;
     }
     char policy[65];
-    hex_of(conf->digest, policy);
+    server_hex(conf->digest, policy);
     server->phase = PHASE_SERVING;
     log_line(server->log, WHORL_LOG_INFO, "ready", "version", WHORL_VERSION, "policy", policy,
              NULL);
+    systemd_ready("Serving");
+    watch_dog(server);
     if (server->stop_wanted) {
         drain(server);
     }
@@ -346,7 +332,12 @@ static bool make_parts(struct server *server, struct conf *conf, struct whorl_fa
         return false;
     }
     server->rpc = rpc_new(&server->loop, conf, &handler, server->log);
-    return server->rpc != NULL || whorl_fail(fault, "", "out of memory");
+    if (server->rpc == NULL) {
+        return whorl_fail(fault, "", "out of memory");
+    }
+    server->control =
+        control_open(&server->loop, conf->core.runtime_dir, on_control, server, fault);
+    return server->control != NULL;
 }
 
 /* Before the loop thread sleeps, it forgets what it copied. */
@@ -366,6 +357,7 @@ static void watch_signals(struct server *server)
     }
     uv_timer_init(&server->loop, &server->drain);
     server->drain.data = server;
+    uv_timer_init(&server->loop, &server->watchdog);
     uv_prepare_init(&server->loop, &server->forget);
     uv_prepare_start(&server->forget, before_sleep);
 }
@@ -374,7 +366,7 @@ static bool make_host(struct server *server, struct conf *conf, struct whorl_fau
 {
     server->host = host_new(&server->loop, conf->core.workers, server->log, fault);
     if (server->host == NULL) {
-        complain_of(server, NULL, fault);
+        server_complain_of(server, NULL, fault);
         return false;
     }
     watch_signals(server);
@@ -389,13 +381,17 @@ static void start(struct server *server, struct conf *conf)
         server->exit_code = 3;
         return;
     }
-    server->setup = start_backends(server, conf);
+    server->setup = server_start_backends(server, conf);
     if (server->setup != NULL && make_parts(server, conf, &fault)) {
         identify_record_event(server->identify, "started", NULL, start_recorded, server);
         return;
     }
     if (server->setup != NULL) {
-        complain_of(server, NULL, &fault);
+        server_complain_of(server, NULL, &fault);
+    }
+    if (server->rpc != NULL) {
+        give_up(server);
+        return;
     }
     server->exit_code = 3;
     leave(server);
@@ -416,14 +412,14 @@ static void run_loop(struct server *server, struct conf *conf)
 
 int server_run(const char *conf_dir)
 {
-    struct server server = {.conf_dir = conf_dir};
+    struct server server = {.conf_dir = conf_dir, .started = time(NULL)};
     server.log = log_new(STDERR_FILENO, WHORL_LOG_INFO);
     if (server.log == NULL) {
         fputs("whorl: out of memory\n", stderr);
         return 3;
     }
     process_protect(server.log);
-    struct conf *conf = conf_read(conf_dir, complain, &server);
+    struct conf *conf = conf_read(conf_dir, server_complain, &server);
     if (conf != NULL) {
         run_loop(&server, conf);
     } else {

@@ -539,7 +539,7 @@ START_TEST(a_key_must_be_private_and_of_its_certificate)
     snprintf(path, sizeof path, "%s/a.key", folder.dir);
     ck_assert_int_eq(chmod(path, 0644), 0);
     snprintf(expected, sizeof expected,
-             "listeners.conf:5: key: %s can be used by everybody on this machine (mode 0644)\n",
+             "listeners.conf:5: key: %s can be used by others than its owner (mode 0644)\n",
              path);
     expect(expected);
     ck_assert_int_eq(chmod(path, 0600), 0);

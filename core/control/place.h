@@ -1,0 +1,12 @@
+/* The control socket's address. */
+#ifndef CORE_CONTROL_PLACE_H
+#define CORE_CONTROL_PLACE_H
+
+#include <sys/un.h>
+
+#define CONTROL_NAME "control"
+
+/* By the open directory's descriptor, so that a long path to it does not matter. */
+void control_place(int dir_fd, struct sockaddr_un *address);
+
+#endif
