@@ -70,6 +70,8 @@ static bool count_prints(const uint8_t *block, const struct block_info *info, st
     }
     if (!*why && chunk->people != info->people) {
         *why = "does not hold as many people as it says";
+    } else if (!*why && chunk->prints > CHUNK_ROWS_MAX) {
+        *why = "holds a damaged template"; /* these are smaller than any */
     }
     return !*why;
 }
@@ -208,7 +210,7 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
 /* Whether the counts fit each other and the room. */
 static bool counts_fit(const struct chunk *chunk, size_t room)
 {
-    if (chunk->people > UINT16_MAX || chunk->prints > UINT16_MAX || chunk->size > room ||
+    if (chunk->people > CHUNK_ROWS_MAX || chunk->prints > CHUNK_ROWS_MAX || chunk->size > room ||
         chunk->size != chunk_size(chunk->people, chunk->prints) ||
         chunk->first[CHUNK_POSITIONS] != chunk->prints) {
         return false;

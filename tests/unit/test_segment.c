@@ -368,6 +368,36 @@ START_TEST(an_index_of_changed_blocks_is_as_if_made_at_once)
 }
 END_TEST
 
+START_TEST(a_chunk_of_more_than_a_block_can_hold_is_refused)
+{
+    enum { MANY = CHUNK_ROWS_MAX + 1 };
+    const uint32_t size = chunk_size(1, MANY);
+    uint8_t *bytes = aligned_alloc(64, size), *good = NULL;
+    struct chunk chunk;
+    const char *why;
+    struct stat st;
+    put_range(0, 20, TWO_FINGERS);
+    write_index();
+    ck_assert_int_eq(stat(path, &st), 0);
+    good = malloc((size_t)st.st_size);
+    int fd = open(path, O_RDONLY);
+    ck_assert_int_eq(read(fd, good, (size_t)st.st_size), st.st_size);
+    close(fd);
+    memset(bytes, 0, size);
+    memcpy(bytes, good + SEGMENT_HEADER, CHUNK_HEADER);
+    const uint32_t counts[] = {1, MANY, size};
+    memcpy(bytes + 16, counts, sizeof counts);
+    for (size_t at = 40; at < 62; at += 2) { /* all of one position */
+        bytes[at] = MANY & 0xff;
+        bytes[at + 1] = MANY >> 8;
+    }
+    ck_assert(!chunk_open(bytes, size, false, &chunk, &why));
+    ck_assert_str_eq(why, "has impossible counts");
+    free(bytes);
+    free(good);
+}
+END_TEST
+
 START_TEST(a_segment_cut_anywhere_is_refused)
 {
     struct stat st;
@@ -490,6 +520,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_damaged_segment_is_refused_and_named_and_made_anew, 0,
                         sizeof places / sizeof places[0]);
     tcase_add_test(tcase, an_index_of_changed_blocks_is_as_if_made_at_once);
+    tcase_add_test(tcase, a_chunk_of_more_than_a_block_can_hold_is_refused);
     tcase_add_test(tcase, a_segment_cut_anywhere_is_refused);
     tcase_add_test(tcase, a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was);
     tcase_add_test(tcase, what_the_segment_held_of_somebody_removed_is_overwritten);
