@@ -133,7 +133,7 @@ struct afis_matcher {
     float features[FEATURE_COUNT];
 };
 
-#define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which no alignment is tried */
+#define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which an alignment is never tried */
 
 struct match_ops {
     /* Fills in coordinates, directions and trust. */

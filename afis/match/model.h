@@ -3,22 +3,22 @@
 /* Log-odds, where a side knows the quality of its minutiae and where none does: of each
  * feature, and the constant. */
 static const float model_weight[2][19] = {
-    {0.266252f, -0.0370731f, -0.0201235f, -0.0378298f, 0.0273786f, 0.00699336f,
-     0.534965f, 0.0103693f, 0.241531f, 0.537281f, 0.0928965f, -0.266034f,
-     0.131939f, 0.115108f, -0.281199f, -0.525699f, 1.1367f, -0.0872599f,
-     2.01054f},
-    {0.215382f, -0.0486076f, -0.0271161f, -0.0248631f, 0.0241577f, -0.00284785f,
-     0.391604f, 0.391604f, 0.252882f, 0.484433f, -0.0161804f, -0.0294247f,
-     -0.323637f, -0.0285658f, -0.0519426f, -0.571359f, 1.37036f, -0.224224f,
-     1.45358f}};
-static const float model_bias[2] = {-1.91282f, -0.201389f};
+    {0.320536f, -0.0376547f, -0.0257871f, -0.0431506f, 0.0216207f, 0.0070232f,
+     0.542232f, 0.00713328f, 0.266562f, 0.497082f, 0.101042f, -0.307421f,
+     0.170107f, 0.11784f, -0.291733f, -0.417309f, 0.970002f, 0.00297235f,
+     1.23981f},
+    {0.249692f, -0.0595172f, -0.0292044f, -0.0357659f, 0.0501763f, 0.00314343f,
+     0.453986f, 0.453986f, 0.263534f, 0.468661f, -0.0235176f, -0.0427644f,
+     -0.470388f, -0.0237385f, -0.0431665f, -0.474828f, 1.15098f, -0.287979f,
+     0.771549f}};
+static const float model_bias[2] = {-2.13641f, -0.66103f};
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned[2] = {-12.0094f, -8.43771f};
+static const float model_unaligned[2] = {-11.4429f, -8.46147f};
 /* The calibration, for pairs of which 0, 1 or 2 sides lack the quality of minutiae:
  * log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[3][4] = {
-    {-11.5413f, -4.75649f, -3.14762f, -1.74911f},
-    {-11.4822f, -4.76171f, -3.1619f, -1.75542f},
-    {-7.52622f, -3.91657f, -2.47266f, -1.09601f}};
+    {-10.9807f, -4.69011f, -3.08437f, -1.68f},
+    {-10.9461f, -4.66575f, -3.0611f, -1.64733f},
+    {-7.70102f, -3.88062f, -2.43674f, -1.08414f}};
 static const float calibration_db[4] = {3.0103f, 6.9897f, 11.549f, 16.9897f};
-static const float calibration_slope[3] = {4.36446f, 4.0147f, 3.83937f};
+static const float calibration_slope[3] = {4.55701f, 4.2373f, 4.25032f};
