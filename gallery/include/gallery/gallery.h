@@ -100,8 +100,8 @@ bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t coun
 bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, bool *found,
                       struct whorl_fault *fault);
 
-/* Overwrites what the data file no longer uses, so that it holds nothing of who was removed before:
- * see whorl_store_erase. Blocks; other writers wait. */
+/* Overwrites what the data file and the search index's file no longer use, so that they hold
+ * nothing of who was removed before: see whorl_store_erase. Blocks; other writers wait. */
 bool gallery_erase(struct gallery *gallery, struct whorl_store_erased *done,
                    struct whorl_fault *fault);
 
