@@ -12,7 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/guest/guest.h"
 #include "core/host/host.h"
+#include "core/isolate/spawn.h"
 #include "core/net/rpc.h"
 
 struct route {
@@ -64,7 +66,7 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
                        const msgpack_object *params)
 {
     struct route *route = ctx;
-    struct whorl_secret message = {NULL, 0, 0};
+    struct whorl_secret message = backend_buffer(route->backend);
     struct passage *passage = malloc(sizeof *passage);
     msgpack_packer pk;
     (void)method;
@@ -107,6 +109,8 @@ int main(int argc, char **argv)
     const struct rpc_handler handler = {on_request, on_gone, &route};
     struct whorl_fault fault = {"", ""};
     uv_prepare_t prepare;
+    if (argc > 1 && strcmp(argv[1], ISOLATE_ARGUMENT) == 0)
+        return guest_main();
     if (argc != 2) {
         fputs("usage: rpc_route DIR\n", stderr);
         return 2;
