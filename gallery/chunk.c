@@ -22,6 +22,7 @@ enum {
     AT_VERSION = 36, /* u16, of the words */
     AT_FIRST = 40    /* of positions 0 to 11, u16; of position 0 it would always be 0: left out */
 };
+_Static_assert(CHUNK_PRINT == AFIS_SIEVE_WORDS * sizeof(uint64_t), "a print's words");
 _Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= CHUNK_HEADER, "the header has room");
 
 /* Over everything but the checksum itself. */
@@ -69,6 +70,8 @@ static bool count_prints(const uint8_t *block, const struct block_info *info, st
     }
     if (!*why && chunk->people != info->people) {
         *why = "does not hold as many people as it says";
+    } else if (!*why && chunk->prints > CHUNK_ROWS_MAX) {
+        *why = "holds a damaged template"; /* these are smaller than any */
     }
     return !*why;
 }
@@ -196,7 +199,7 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
     put32(bytes + AT_BLOCK_CHECKSUM, info->checksum);
     put16(bytes + AT_VERSION, AFIS_SIEVE_VERSION);
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
-        put16(bytes + AT_FIRST + 2 * i, chunk.first[i + 1]);
+        put16(bytes + AT_FIRST + (size_t)2 * i, chunk.first[i + 1]);
     }
     put32(bytes + AT_CHECKSUM, checksum(bytes, size));
     return bytes;
@@ -207,7 +210,7 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
 /* Whether the counts fit each other and the room. */
 static bool counts_fit(const struct chunk *chunk, size_t room)
 {
-    if (chunk->people > UINT16_MAX || chunk->prints > UINT16_MAX || chunk->size > room ||
+    if (chunk->people > CHUNK_ROWS_MAX || chunk->prints > CHUNK_ROWS_MAX || chunk->size > room ||
         chunk->size != chunk_size(chunk->people, chunk->prints) ||
         chunk->first[CHUNK_POSITIONS] != chunk->prints) {
         return false;
@@ -264,7 +267,7 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     chunk->size = get32(bytes + AT_SIZE);
     chunk->block_checksum = get32(bytes + AT_BLOCK_CHECKSUM);
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
-        chunk->first[i + 1] = get16(bytes + AT_FIRST + 2 * i);
+        chunk->first[i + 1] = get16(bytes + AT_FIRST + (size_t)2 * i);
     }
     *why = "has impossible counts";
     if (!counts_fit(chunk, room)) {

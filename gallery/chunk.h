@@ -17,8 +17,10 @@
 #include "bytes.h"
 
 #define CHUNK_HEADER 64u
-#define CHUNK_PRINT (AFIS_SIEVE_WORDS * 8u)
+#define CHUNK_PRINT 192u /* bytes of a print's words */
 #define CHUNK_POSITIONS 11u
+/* People, or prints, in a chunk: a block has room for 3,274 of the smallest templates. */
+#define CHUNK_ROWS_MAX 4096u
 #define CHUNK_PRINT_ROW 8u
 
 #define CHUNK_VOID UINT64_MAX /* the stamp of a chunk whose content was erased: zeros */

@@ -25,8 +25,8 @@ static const struct quota best_quota = {0.00002, 100}, glance_quota = {0.02, 200
 
 static bool same_chunk(const struct view_chunk *a, const struct view_chunk *b)
 {
-    return a->number == b->number && a->stamp == b->stamp && a->checksum == b->checksum &&
-           (a->bytes != NULL) == (b->bytes != NULL);
+    return a->number == b->number && a->people == b->people && a->stamp == b->stamp &&
+           a->checksum == b->checksum && (a->bytes != NULL) == (b->bytes != NULL);
 }
 
 /* Carries over what is known of chunks that are the same in both views. */

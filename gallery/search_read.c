@@ -11,23 +11,20 @@
 #include "whorl/secret.h"
 
 #define CLAIM_CHUNKS 8u /* taken at a time: some 50 µs of ranking each */
-#define ROWS_MAX                                                                                   \
-    4096u /* prints, or people, of a block: an entry and a print have 32 bytes at least */
 /* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
  * mate in 3,000; and what a stranger's usually is. */
 #define DOUBTFUL (-2.8f)
 #define STRANGE (-4.0f)
-_Static_assert(BLOCK_SIZE / 17 < ROWS_MAX, "a block holds fewer prints and people");
 
 /* ------------------------------------------------------------------ scratch */
 
 /* Working memory of one thread. */
 struct ranking {
-    int16_t score[ROWS_MAX];    /* of prints */
-    int16_t best[ROWS_MAX];     /* of people, for one finger */
-    uint16_t tries[ROWS_MAX];   /* likewise */
-    int32_t sum[ROWS_MAX];      /* over fingers */
-    uint8_t compared[ROWS_MAX]; /* whether any */
+    int16_t score[CHUNK_ROWS_MAX];    /* of prints */
+    int16_t best[CHUNK_ROWS_MAX];     /* of people, for one finger */
+    uint16_t tries[CHUNK_ROWS_MAX];   /* likewise */
+    int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
+    uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
 };
 
 struct scratch {

@@ -101,8 +101,8 @@ static bool take_known(const struct view *known, size_t *at, const struct segmen
     if (chunk->number == to->number) {
         to->earlier = chunk->bytes; /* the keeper keeps that view until this one is made */
     }
-    if (chunk->number != to->number || !same_version(chunk, to->stamp, to->checksum) ||
-        (!chunk->bytes && !chunk->why) ||
+    if (chunk->number != to->number || chunk->people != to->people ||
+        !same_version(chunk, to->stamp, to->checksum) || (!chunk->bytes && !chunk->why) ||
         (chunk->bytes && !chunk->own && known->segment != segment)) {
         return false;
     }

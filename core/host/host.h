@@ -40,6 +40,9 @@ struct backend *backend_ref(struct backend *backend);
 /* The last reference gone: no new call comes; when its calls and jobs have ended, it is stopped. */
 void backend_unref(struct backend *backend);
 
+/* Whether it can be asked now: one in a process of its own can't while that is being made anew. */
+bool backend_is_up(const struct backend *backend);
+
 const char *backend_name(const struct backend *backend);
 const struct whorl_plugin *backend_descriptor(const struct backend *backend);
 const struct conf_plugin *backend_conf(const struct backend *backend);

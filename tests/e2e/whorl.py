@@ -109,13 +109,14 @@ class World:
 class Server:
     """A running `whorl serve`. Its log is read line by line from a file."""
 
-    def __init__(self, world, env=None, preexec_fn=None, wrap=()):
+    def __init__(self, world, env=None, preexec_fn=None, wrap=(), pass_fds=()):
         self.world = world
         self.log_path = world.path(f"server-{time.monotonic_ns()}.log")
         self.log_file = open(self.log_path, "wb")
         self.process = subprocess.Popen([*wrap, BINARY, "serve", "-c", world.conf],
                                         stdin=subprocess.DEVNULL, stdout=self.log_file,
-                                        stderr=self.log_file, env=env, preexec_fn=preexec_fn)
+                                        stderr=self.log_file, env=env, preexec_fn=preexec_fn,
+                                        pass_fds=pass_fds)
         atexit.register(self.kill)
         self.ports = {}
         self.wait_for_log(lambda line: line.get("text") == "ready")
@@ -173,6 +174,7 @@ class RpcError(Exception):
         self.code = error["code"]
         self.where = error.get("where") or ""
         self.message = error["message"]
+        self.retry_ms = error.get("retry_ms")
 
 
 class Client:

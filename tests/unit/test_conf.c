@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "conf_folder.h"
+#include "core/isolate/spec.h"
 
 static struct conf_folder folder;
 
@@ -377,6 +379,71 @@ START_TEST(modules_that_cannot_be_used_are_reported_where_they_are_named)
 }
 END_TEST
 
+START_TEST(a_module_from_elsewhere_gets_a_process_unless_its_file_says_otherwise)
+{
+    conf_folder_write(&folder, "more.conf",
+                      "plugin \"trusted\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    isolation = in_process\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n"
+                      "plugin \"limited\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    isolation = process\n"
+                      "    network = yes\n"
+                      "    memory_limit = 32\n"
+                      "    cpu_limit = 2\n"
+                      "    user = \"nobody\"\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n");
+    struct conf *conf = read_good();
+    const struct isolate_spec *spec = conf_find_plugin(conf, "finder")->process;
+    ck_assert_ptr_nonnull(spec);
+    ck_assert(!spec->limits.network);
+    ck_assert_uint_eq(spec->limits.memory, (uint64_t)1 << 30);
+    ck_assert_uint_eq(spec->limits.processors, 0);
+    ck_assert_int_eq(spec->limits.uid != 0, geteuid() == 0);
+    ck_assert_ptr_null(conf_find_plugin(conf, "trusted")->process);
+    spec = conf_find_plugin(conf, "limited")->process;
+    ck_assert(spec->limits.network);
+    ck_assert_uint_eq(spec->limits.memory, 32u << 20);
+    ck_assert_uint_eq(spec->limits.processors, 2);
+    /* What its process says of it is what it says here. */
+    const struct whorl_plugin *here = conf_find_plugin(conf, "trusted")->descriptor;
+    const struct whorl_plugin *there = conf_find_plugin(conf, "limited")->descriptor;
+    ck_assert_str_eq(there->title, here->title);
+    ck_assert_str_eq(there->formats[0], here->formats[0]);
+    ck_assert_uint_eq(there->setting_count, here->setting_count);
+    ck_assert_str_eq(there->settings[4].fallback, here->settings[4].fallback);
+    ck_assert_double_eq(there->settings[1].max, here->settings[1].max);
+    ck_assert_ptr_null(there->start);
+    conf_unref(conf);
+}
+END_TEST
+
+START_TEST(options_of_a_process_must_make_sense)
+{
+    conf_folder_write(&folder, "more.conf",
+                      "plugin \"a\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    isolation = in_process\n"
+                      "    network = yes\n"
+                      "    memory_limit = 64\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n"
+                      "plugin \"b\" { enabled = no module = \"x.so\" isolation = perhaps }\n"
+                      "plugin \"c\" { enabled = no module = \"x.so\" user = \"root\" }\n"
+                      "plugin \"d\" { enabled = no module = \"x.so\" user = \"no one\" }\n"
+                      "plugin \"e\" { enabled = no module = \"x.so\" memory_limit = 1 }\n");
+    expect("more.conf:4: plugin a: network has no meaning without isolation = process\n"
+           "more.conf:5: plugin a: memory_limit has no meaning without isolation = process\n"
+           "more.conf:8: isolation must be process or in_process, not \"perhaps\"\n"
+           "more.conf:9: user must not be root, \"root\"\n"
+           "more.conf:10: there is no user \"no one\"\n"
+           "more.conf:11: memory_limit must be a whole number from 32 to 1048576, not \"1\"\n");
+}
+END_TEST
+
 START_TEST(somebody_must_keep_the_audit_log)
 {
     conf_folder_write(&folder, "plugins.conf",
@@ -612,6 +679,8 @@ int main(void)
     tcase_add_test(tests, settings_are_held_against_the_plugins_schema);
     tcase_add_test(tests, what_a_plugins_check_says_stands_at_the_setting);
     tcase_add_test(tests, modules_that_cannot_be_used_are_reported_where_they_are_named);
+    tcase_add_test(tests, a_module_from_elsewhere_gets_a_process_unless_its_file_says_otherwise);
+    tcase_add_test(tests, options_of_a_process_must_make_sense);
     tcase_add_test(tests, somebody_must_keep_the_audit_log);
     tcase_add_test(tests, plain_tcp_is_for_loopback_and_tls_needs_its_files);
     tcase_add_test(tests, a_key_must_be_private_and_of_its_certificate);
