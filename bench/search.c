@@ -301,8 +301,9 @@ int main(int argc, char **argv)
         compare_population(&o.bench.population, 1000, o.plots);
     }
     if (o.people != 0) {
-        measure(&o.bench, o.dir, o.people);
-        bench_report(&o.bench);
+        struct bench b = o.bench;
+        measure(&b, o.dir, o.people);
+        bench_report(&b);
         if (o.scale) {
             measure_scale(&o);
         }
