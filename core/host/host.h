@@ -68,6 +68,10 @@ struct backend_listener {
     void *ctx;
 };
 
+/* An empty buffer to build a message in: locking memory costs far more than a small call, so a few
+ * are kept locked, and wiped, between calls. To be given to backend_call, or released. */
+struct whorl_secret backend_buffer(struct backend *backend);
+
 /* Sends a message. Takes over message's bytes (leaving it empty) and wipes them when the plugin
  * has completed the call, even if that is after its end was reported here. deadline_ms from now.
  * Returns the call's id. */
