@@ -119,7 +119,7 @@ bool change_record_people(struct audit_writer *writer, const char *event, const 
     if (count == 0) {
         return true;
     }
-    const struct changed_person **sorted = calloc(count, sizeof *sorted);
+    const struct changed_person **sorted = calloc(count, sizeof(const struct changed_person *));
     const char **ids = calloc(count, sizeof *ids);
     struct change *changes = calloc(count, sizeof *changes);
     bool ok = sorted != NULL && ids != NULL && changes != NULL;
@@ -129,7 +129,7 @@ bool change_record_people(struct audit_writer *writer, const char *event, const 
         for (size_t i = 0; i < count; i++) {
             sorted[i] = &people[i];
         }
-        qsort(sorted, count, sizeof *sorted, by_change);
+        qsort(sorted, count, sizeof(const struct changed_person *), by_change);
         ok = change_record(writer, changes, gather(event, store, sorted, count, ids, changes),
                            fault);
     }

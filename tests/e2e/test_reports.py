@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import math
+import shutil
 from fractions import Fraction
 
 from whorl import OFFICER, RpcError, Server, World, unittest, whorl
