@@ -100,6 +100,8 @@ static const float grid[16] = {AT(0), AT(1), AT(2), AT(3), AT(4),
 
 #if defined(__AVX512BW__)
 
+#include <immintrin.h>
+
 /* Lane l of a row is at l / 6 across and in section l % 6. */
 static inline void fan_out(const float along[16], const float across[16], lanes spread[PARTS],
                            lanes section[PARTS])
@@ -114,8 +116,8 @@ static inline void fan_out(const float along[16], const float across[16], lanes 
         {12, 13, 14, 15, 10, 11, 12, 13, 14, 15, 10, 11, 12, 13, 14, 15}};
     const lanes a = load(along), b = load(across);
     for (unsigned q = 0; q < PARTS; q++) {
-        spread[q] = __builtin_shuffle(b, place[q]);
-        section[q] = __builtin_shuffle(a, turn[q % 3]);
+        spread[q] = (lanes)_mm512_permutexvar_ps((__m512i)place[q], (__m512)b);
+        section[q] = (lanes)_mm512_permutexvar_ps((__m512i)turn[q % 3], (__m512)a);
     }
 }
 
