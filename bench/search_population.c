@@ -275,13 +275,13 @@ static void print_row(unsigned set, struct comparison *c)
 
 static void draw(struct comparison *all, const char *folder)
 {
-    enum { POINTS = 2000 };
+    enum { POINTS = 300 };
     struct plot_line lines[SETS];
     char path[4096];
     for (unsigned set = 0; set < SETS; set++) {
         double *x = must_alloc(POINTS * sizeof *x), *y = must_alloc(POINTS * sizeof *y);
-        for (unsigned i = 0; i < POINTS; i++) { /* up to one in two thousand, denser to the top */
-            const double share = 1 - pow(1 - (i + 0.5) / POINTS, 2);
+        for (unsigned i = 0; i < POINTS; i++) { /* denser to the top */
+            const double share = 1 - pow(1 - (i + 0.5) / POINTS, 3);
             x[i] = numbers_at(&all[set].real, share);
             y[i] = numbers_at(&all[set].made, share);
         }

@@ -17,6 +17,7 @@ enum {
     OPT_OFFICER = 0x100,
     OPT_FINGER,
     OPT_FACE,
+    OPT_SAMPLE,
     OPT_DPI,
     OPT_SIZE,
     OPT_BASIS,
@@ -46,6 +47,8 @@ static const struct argp_option options_list[] = {
      "ISO/IEC 19794-2 record or, with --size, raw pixels. May be repeated",
      2},
     {"face", OPT_FACE, "FILE", 0, "A photograph (PNG)", 2},
+    {"sample", OPT_SAMPLE, "MODALITY:FORMAT:FILE", 0,
+     "A sample of any other kind, sent as it is; `whorl capabilities` says what backends take", 2},
     {"dpi", OPT_DPI, "N", 0, "Resolution of the images (default 500)", 2},
     {"size", OPT_SIZE, "WIDTHxHEIGHT", 0, "Size of raw images, 8-bit grey", 2},
     {"basis", OPT_BASIS, "NAME", 0, "Legal basis of the check; `whorl capabilities` lists them", 3},
@@ -71,6 +74,7 @@ static const struct argp_option options_list[] = {
 
 struct sample {
     const char *modality, *file;
+    const char *format; /* NULL: an image or a record of minutiae; its first bytes say which */
     int position;
 };
 
@@ -103,18 +107,34 @@ static void add_sample(struct argp_state *state, struct request *r, const char *
         argp_error(state, "more than %d samples", MAX_SAMPLES);
         return;
     }
-    struct sample *sample = &r->samples[r->sample_count++];
-    *sample = (struct sample){.modality = modality, .file = arg};
-    if (strcmp(modality, "finger") == 0) {
-        char *equals = strchr(arg, '=');
-        if (!equals || !equals[1]) {
-            argp_error(state, "--finger: expected POSITION=FILE, found \"%s\"", arg);
-            return;
-        }
-        *equals = '\0';
-        sample->position = (int)parse_number(state, "finger", arg, 0, 10);
-        sample->file = equals + 1;
+    r->samples[r->sample_count++] = (struct sample){.modality = modality, .file = arg};
+}
+
+/* --finger POSITION=FILE */
+static void add_finger(struct argp_state *state, struct request *r, char *arg)
+{
+    char *equals = strchr(arg, '=');
+    if (!equals || !equals[1]) {
+        argp_error(state, "--finger: expected POSITION=FILE, found \"%s\"", arg);
+        return;
     }
+    *equals = '\0';
+    int position = (int)parse_number(state, "finger", arg, 0, 10);
+    add_sample(state, r, "finger", equals + 1);
+    r->samples[r->sample_count - 1].position = position;
+}
+
+/* --sample MODALITY:FORMAT:FILE */
+static void add_other(struct argp_state *state, struct request *r, char *arg)
+{
+    char *rest = arg;
+    const char *modality = strsep(&rest, ":"), *format = strsep(&rest, ":");
+    if (!format || !rest || !*modality || !*format || !*rest) {
+        argp_error(state, "--sample: expected MODALITY:FORMAT:FILE");
+        return;
+    }
+    add_sample(state, r, modality, rest);
+    r->samples[r->sample_count - 1].format = format;
 }
 
 static void parse_size(struct argp_state *state, struct request *r, char *arg)
@@ -181,10 +201,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->child_inputs[0] = &r->server;
         return 0;
     case OPT_FINGER:
-        add_sample(state, r, "finger", arg);
+        add_finger(state, r, arg);
         return 0;
     case OPT_FACE:
         add_sample(state, r, "face", arg);
+        return 0;
+    case OPT_SAMPLE:
+        add_other(state, r, arg);
         return 0;
     case OPT_DPI:
         r->dpi = parse_number(state, "dpi", arg, 1, 10000);
@@ -240,12 +263,14 @@ static bool pack_sample(msgpack_packer *pk, const struct request *r, const struc
         whorl_secret_release(&bytes);
         return false;
     }
-    bool raw = r->width > 0;
-    msgpack_pack_map(pk, raw ? 7 : 5);
+    bool image = !sample->format, raw = image && r->width > 0;
+    msgpack_pack_map(pk, 3u + (image ? 2 : 0) + (raw ? 2 : 0));
     whorl_put_str(pk, "modality", sample->modality);
-    whorl_put_str(pk, "format", format_of(&bytes, raw));
-    whorl_put_int(pk, "position", sample->position);
-    whorl_put_int(pk, "dpi", r->dpi);
+    whorl_put_str(pk, "format", image ? format_of(&bytes, raw) : sample->format);
+    if (image) {
+        whorl_put_int(pk, "position", sample->position);
+        whorl_put_int(pk, "dpi", r->dpi);
+    }
     if (raw) {
         whorl_put_int(pk, "width", r->width);
         whorl_put_int(pk, "height", r->height);

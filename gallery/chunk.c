@@ -22,6 +22,7 @@ enum {
     AT_VERSION = 36, /* u16, of the words */
     AT_FIRST = 40    /* of positions 0 to 11, u16; of position 0 it would always be 0: left out */
 };
+_Static_assert(CHUNK_PRINT == AFIS_SIEVE_WORDS * sizeof(uint64_t), "a print's words");
 _Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= CHUNK_HEADER, "the header has room");
 
 /* Over everything but the checksum itself. */
@@ -196,7 +197,7 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
     put32(bytes + AT_BLOCK_CHECKSUM, info->checksum);
     put16(bytes + AT_VERSION, AFIS_SIEVE_VERSION);
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
-        put16(bytes + AT_FIRST + 2 * i, chunk.first[i + 1]);
+        put16(bytes + AT_FIRST + (size_t)2 * i, chunk.first[i + 1]);
     }
     put32(bytes + AT_CHECKSUM, checksum(bytes, size));
     return bytes;
@@ -264,7 +265,7 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     chunk->size = get32(bytes + AT_SIZE);
     chunk->block_checksum = get32(bytes + AT_BLOCK_CHECKSUM);
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
-        chunk->first[i + 1] = get16(bytes + AT_FIRST + 2 * i);
+        chunk->first[i + 1] = get16(bytes + AT_FIRST + (size_t)2 * i);
     }
     *why = "has impossible counts";
     if (!counts_fit(chunk, room)) {

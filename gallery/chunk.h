@@ -17,7 +17,7 @@
 #include "bytes.h"
 
 #define CHUNK_HEADER 64u
-#define CHUNK_PRINT (AFIS_SIEVE_WORDS * 8u)
+#define CHUNK_PRINT 192u /* bytes of a print's words */
 #define CHUNK_POSITIONS 11u
 #define CHUNK_PRINT_ROW 8u
 

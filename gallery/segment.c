@@ -75,6 +75,7 @@ static bool map_file(struct segment *segment, int fd, struct whorl_fault *fault)
     if (bytes == MAP_FAILED) {
         return refuse(fault, strerror(errno));
     }
+    segment->map = bytes;
     segment->bytes = bytes;
     return read_header(segment, fault);
 }
@@ -147,8 +148,8 @@ void segment_unref(struct segment *segment)
     if (!segment || atomic_fetch_sub(&segment->refs, 1) != 1) {
         return;
     }
-    if (segment->bytes) {
-        munmap((void *)(uintptr_t)segment->bytes, segment->len);
+    if (segment->map) {
+        munmap(segment->map, segment->len);
     }
     close(segment->fd);
     free(segment->offset);

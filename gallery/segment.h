@@ -25,10 +25,11 @@
 /* A segment that is mapped for reading. */
 struct segment {
     atomic_uint refs;
-    const uint8_t *bytes;
-    size_t len, at; /* at: of the chunk to be verified next */
-    uint32_t count; /* chunks */
-    size_t *offset; /* of each chunk that was verified */
+    void *map;
+    const uint8_t *bytes; /* the same */
+    size_t len, at;       /* at: of the chunk to be verified next */
+    uint32_t count;       /* chunks */
+    size_t *offset;       /* of each chunk that was verified */
     uint32_t verified;
     int fd; /* holds the lock */
 };

@@ -286,13 +286,26 @@ static struct tree_section *only_plugin(struct reading *reading, const char *fil
     return section;
 }
 
+/* The folder that a file is in, without symbolic links; "/" where there is no file. */
+static const char *folder_of(struct arena *arena, const char *file)
+{
+    char path[PATH_MAX];
+    if (!file || !realpath(file, path)) {
+        return "/";
+    }
+    *(strrchr(path, '/') == path ? path + 1 : strrchr(path, '/')) = '\0';
+    return arena_copy(arena, path);
+}
+
 static bool read_plugin(struct book *book, const char *file, const char *module,
                         conf_complaint *complain, void *ctx)
 {
     struct mistakes *mistakes = arena_alloc(&book->arena, sizeof *mistakes);
     mistakes->arena = &book->arena;
-    struct reading reading = {
-        .arena = &book->arena, .mistakes = mistakes, .dir = "/", .name = "settings"};
+    struct reading reading = {.arena = &book->arena,
+                              .mistakes = mistakes,
+                              .dir = folder_of(&book->arena, file),
+                              .name = "settings"};
     struct tree_section *section = only_plugin(&reading, file);
     if (section) {
         struct sources sources = {arena_alloc(&book->arena, sizeof section), 1};

@@ -139,8 +139,8 @@ struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx);
 
 /* For tools that judge one plugin: a configuration that holds nothing but it. file: a *.conf file
  * with its one section; NULL: every setting has its default. module: the absolute path of the
- * shared object, whatever the file says. Relative paths in settings count from the root. Otherwise
- * as conf_read. */
+ * shared object, whatever the file says. Relative paths in settings count from the file's folder.
+ * Otherwise as conf_read. */
 struct conf *conf_read_plugin(const char *file, const char *module, conf_complaint *complain,
                               void *ctx);
 

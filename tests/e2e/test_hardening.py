@@ -6,24 +6,15 @@ import resource
 import subprocess
 import unittest
 
-from whorl import BINARY, Server, World
+from whorl import BINARY, Server, World, is_sanitized, readelf
 
 BUILD = os.path.dirname(BINARY)
-
-
-def readelf(option, path):
-    return subprocess.run(["readelf", "-W", option, path], check=True, capture_output=True,
-                          text=True).stdout
 
 
 def modules():
     folder = os.path.join(BUILD, "plugins")
     return [os.path.join(folder, name) for name in sorted(os.listdir(folder))
             if name.endswith(".so")]
-
-
-def is_sanitized():
-    return "__asan_" in readelf("--dyn-syms", BINARY) or "__tsan_" in readelf("--dyn-syms", BINARY)
 
 
 class Binary(unittest.TestCase):

@@ -7,9 +7,9 @@ import subprocess
 import tempfile
 import unittest
 
-from whorl import BINARY, ROOT, World, whorl
+from installed import BUILD, Installed
+from whorl import ROOT, World, whorl
 
-BUILD = os.path.dirname(BINARY)
 PLUGINS = os.path.join(BUILD, "plugins")
 TEST_PLUGINS = os.path.join(BUILD, "tests", "plugins")
 
@@ -130,31 +130,8 @@ class Abi(Scratch):
             self.assertEqual(done.returncode, 0, done.stdout)
 
 
-@ordinary
-class Outside(Scratch):
+class Outside(Installed):
     """From nothing to a backend that runs, with what is installed alone."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.root = tempfile.mkdtemp(prefix="whorl-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.root, True)
-        subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir",
-                        cls.root], check=True, stdout=subprocess.DEVNULL)
-        found = {}
-        for base, _, files in os.walk(cls.root):
-            for name in files:
-                found.setdefault(name, os.path.join(base, name))
-        cls.binary = found["whorl"]
-        cls.env = dict(os.environ, PKG_CONFIG_PATH=os.path.dirname(found["whorl-sdk.pc"]),
-                       PKG_CONFIG_SYSROOT_DIR=cls.root,
-                       PATH=os.path.dirname(cls.binary) + os.pathsep + os.environ["PATH"],
-                       LD_LIBRARY_PATH=os.path.dirname(found["libwhorl-sdk.so.1"]))
-
-    def run_in(self, folder, *args):
-        done = subprocess.run(args, cwd=folder, env=self.env, stdin=subprocess.DEVNULL, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-        self.assertEqual(done.returncode, 0, done.stdout)
-        return done.stdout
 
     def test_a_new_plugin_builds_and_passes_straight_away(self):
         self.run_in(self.dir, "whorl", "plugin", "new", "library-cards")

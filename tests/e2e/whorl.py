@@ -37,6 +37,16 @@ def whorl(*args, code=0, text=True, **kwargs):
     return done
 
 
+def readelf(option, path):
+    return subprocess.run(["readelf", "-W", option, path], check=True, capture_output=True,
+                          text=True).stdout
+
+
+def is_sanitized():
+    """Whether the binary is one of a sanitizer's, whose memory says nothing."""
+    return re.search("__(a|t)san_", readelf("--dyn-syms", BINARY)) is not None
+
+
 def edit(path, *changes):
     """Replaces text in a file; each (pattern, replacement) must apply."""
     with open(path, encoding="utf-8") as file:
@@ -259,5 +269,5 @@ def rpc_frame(method, *params, message_id=1):
 
 
 __all__ = ["BINARY", "CLASSES", "Client", "DATA", "OFFICER", "PATIENCE", "ROOT", "RpcError",
-           "Server", "World", "answers", "edit", "rpc_frame", "struct", "tls_context", "unittest",
+           "Server", "World", "answers", "edit", "is_sanitized", "readelf", "rpc_frame", "struct", "tls_context", "unittest",
            "whorl"]

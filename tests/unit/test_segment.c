@@ -167,6 +167,19 @@ static unsigned count_chunks(unsigned *voided)
     return count;
 }
 
+static void note_problem(void *ctx, const char *text)
+{
+    (void)snprintf(ctx, 512, "%s", text);
+}
+
+static size_t problems(char text[512])
+{
+    size_t count = 0;
+    text[0] = '\0';
+    ck_assert_msg(gallery_check(gallery, note_problem, text, &count, &fault), "%s", fault.text);
+    return count;
+}
+
 /* --- stages --- */
 
 START_TEST(a_large_gallery_gives_the_answer_of_comparing_everyone)
@@ -313,7 +326,11 @@ START_TEST(a_damaged_segment_is_refused_and_named_and_made_anew)
     bool missing;
     put_range(0, 300, TWO_FINGERS);
     write_index();
+    char problem[512];
+    ck_assert_msg(problems(problem) == 0, "%s", problem);
     damage(places[_i]);
+    ck_assert_uint_eq(problems(problem), 1);
+    ck_assert_msg(strstr(problem, "segment") != NULL, "%s", problem);
     segment = segment_open(dir, &missing, &fault);
     ck_assert(segment == NULL || !segment_verify(segment, UINT32_MAX, &fault));
     ck_assert_str_eq(fault.where, SEGMENT_NAME);
@@ -331,6 +348,23 @@ START_TEST(a_damaged_segment_is_refused_and_named_and_made_anew)
     write_index();
     unsigned voided;
     ck_assert_uint_gt(count_chunks(&voided), 3);
+    ck_assert_uint_eq(problems(problem), 0);
+}
+END_TEST
+
+/* Chunks that took the words of unchanged prints from those before are the same as others. */
+START_TEST(an_index_of_changed_blocks_is_as_if_made_at_once)
+{
+    char problem[512];
+    put_range(0, 300, TWO_FINGERS);
+    ck_assert(gallery_prepare(gallery, &fault));
+    for (unsigned n = 0; n < 300; n += 17) {
+        n % 2 ? remove_person(n) : put_as(n + 500, 0x7feu & (n * 37 + 4), "P000001");
+    }
+    put_range(290, 296, 1u << 7);
+    write_index();
+    ck_assert_msg(problems(problem) == 0, "%s", problem);
+    assert_found(200);
 }
 END_TEST
 
@@ -455,6 +489,7 @@ int main(void)
     tcase_add_test(tcase, a_segment_of_another_gallery_costs_time_and_no_answer);
     tcase_add_loop_test(tcase, a_damaged_segment_is_refused_and_named_and_made_anew, 0,
                         sizeof places / sizeof places[0]);
+    tcase_add_test(tcase, an_index_of_changed_blocks_is_as_if_made_at_once);
     tcase_add_test(tcase, a_segment_cut_anywhere_is_refused);
     tcase_add_test(tcase, a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was);
     tcase_add_test(tcase, what_the_segment_held_of_somebody_removed_is_overwritten);

@@ -11,6 +11,10 @@
 #include "whorl/api.h"
 #include "whorl/plugin.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* An answer, or a part of one, that is being packed. Must not be moved or copied meanwhile. One
  * thread at a time. */
 struct whorl_answer {
@@ -40,5 +44,9 @@ WHORL_API void whorl_answer_drop(struct whorl_answer *answer);
  * no memory. reason: at most 250 bytes count. Any thread. */
 WHORL_API void whorl_answer_refuse(const struct whorl_host *host, uint64_t call,
                                    enum whorl_role role, const char *reason);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

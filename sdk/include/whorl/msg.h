@@ -16,6 +16,10 @@
 #include "whorl/api.h"
 #include "whorl/plugin.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define WHORL_MSG_MAX_DEPTH 32u      /* arrays and maps inside one another */
 #define WHORL_MSG_MAX_OBJECTS 65536u /* objects in one message */
 
@@ -133,5 +137,9 @@ WHORL_API void whorl_put_bin(msgpack_packer *pk, const char *key, const void *by
 WHORL_API void whorl_put_object(msgpack_packer *pk, const char *key, const msgpack_object *value);
 /* The key alone; the caller packs the value. */
 WHORL_API void whorl_put_key(msgpack_packer *pk, const char *key);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 
 #include "whorl/api.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Zeroed, 64-byte aligned, page-granular memory; NULL with errno set when memory is short or the
  * limit on locked memory (RLIMIT_MEMLOCK) is reached. Any thread. */
 WHORL_API void *whorl_secret_alloc(size_t size);
@@ -38,5 +42,9 @@ WHORL_API void whorl_secret_release(struct whorl_secret *secret);
  * a thread that then sleeps keeps them, for a core dump to show. To be called when work on a secret
  * has ended. Does nothing on processors other than x86-64 and AArch64. Any thread. */
 WHORL_API void whorl_secret_forget(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,6 +14,10 @@
 #include "whorl/api.h"
 #include "whorl/plugin.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct whorl_store;
 
 enum whorl_store_mode {
@@ -58,5 +62,9 @@ struct whorl_store_erased {
  * call for longer than 10 s. */
 WHORL_API bool whorl_store_erase(struct whorl_store *store, struct whorl_store_erased *done,
                                  struct whorl_fault *fault);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
