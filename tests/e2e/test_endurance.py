@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import threading
 import time
 
 from endurance import KillRounds
@@ -165,6 +167,43 @@ class Descriptors(unittest.TestCase):
         first.close()
         self.assertEqual(server.stop(), 0)
         whorl("audit", "verify", "-c", world.conf)
+
+
+@unittest.skipIf(shutil.which("mdb_copy") is None, "needs lmdb-utils")
+class Backup(unittest.TestCase):
+    def test_a_copy_beside_the_running_server_restores_all_that_was_answered_before_it(self):
+        rounds = KillRounds(World())
+        world, data = rounds.world, rounds.world.path("var")
+        server = Server(world)
+        asking = threading.Thread(target=rounds.ask, args=(server,))
+        asking.start()
+        deadline = time.monotonic() + PATIENCE
+        while len(rounds.answered) < 5:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        before = list(rounds.answered)
+        copy = world.path("copy")
+        os.makedirs(os.path.join(copy, "audit"), mode=0o700)
+        for name in os.listdir(os.path.join(data, "audit")):
+            if name.startswith("checkpoint"):
+                shutil.copy2(os.path.join(data, "audit", name), os.path.join(copy, "audit"))
+        for name in os.listdir(data):
+            if os.path.exists(os.path.join(data, name, "data.mdb")):
+                os.makedirs(os.path.join(copy, name), mode=0o700, exist_ok=True)
+                subprocess.run(["mdb_copy", os.path.join(data, name), os.path.join(copy, name)],
+                               check=True)
+        server.kill()
+        asking.join()
+        shutil.rmtree(data)
+        os.rename(copy, data)
+        rounds.answered = before
+        rounds.verify()
+        server = Server(world)
+        with server.client() as client:
+            result = client.call("identify", world.request(3, checks=["ident1"]))
+        self.assertEqual(answers(result)["ident1"]["class"], "match")
+        self.assertEqual(server.stop(), 0)
+        rounds.verify()
 
 
 @unittest.skipIf(SANITIZED, "a sanitizer wants to be the first library")
