@@ -30,7 +30,7 @@ def open_up(world):
     world.add_plain_listener()
     edit(os.path.join(world.conf, "core.conf"), (r"^ *device_rate = .*\n", ""),
          (r"^ *officer_rate = .*\n", ""),
-         (r"^core \{", "core {\n    device_rate = 0\n    officer_rate = 0\n    repeat = 5"))
+         (r"^core \{", "core {\n    device_rate = 0\n    officer_rate = 0\n    repeat = 1"))
     edit(os.path.join(world.conf, "example.conf"), ("enabled = no", "enabled = yes"),
          (r"delay_ms = \d+", "delay_ms = 0"),
          (r'^plugin "example" \{', 'plugin "example" {\n    max_calls = 1024'))

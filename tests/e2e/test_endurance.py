@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import threading
 import time
 
 from endurance import KillRounds
@@ -12,9 +14,10 @@ from whorl import (BINARY, PATIENCE, RpcError, Server, World, answers, edit, uni
 
 FAULTS = os.path.join(os.path.dirname(BINARY), "tests", "faults", "faults.so")
 SANITIZED = os.environ.get("WHORL_SANITIZED", "none") != "none"
-# A failure of these may reach the server in the middle of anything.
-SYSTEM_CALLS = {"mmap": "ENOMEM", "write": "ENOSPC", "pwrite64": "ENOSPC", "pwritev": "EIO",
-                "writev": "EIO", "fdatasync": "EIO", "fsync": "EIO", "rename": "EIO",
+# Each fails once on the way, at its start, in the middle or near the end.
+# `write` is not among them: libuv ends a process that can't write to its own eventfd, which only this
+# could bring about. test_faults.py makes the log's own writes fail.
+SYSTEM_CALLS = {"mmap": "ENOMEM", "pwrite64": "ENOSPC", "pwritev": "EIO", "writev": "EIO", "fdatasync": "EIO", "fsync": "EIO", "rename": "EIO",
                 "ftruncate": "ENOSPC", "openat": "EMFILE", "mlock2": "ENOMEM"}
 CODES = {"audit_unavailable", "internal", "busy"}
 
@@ -49,6 +52,8 @@ class Once(unittest.TestCase):
         except AssertionError as error:
             said = str(error)
             # It did not start: exit status 3 and a reason.
+            if "while loading shared libraries" in said:
+                return  # ld.so said it: there was no server yet
             self.assertRegex(said, r"the server ended \(3\)", what)
             self.assertRegex(said, r'"level": "error"|whorl: ', what)
             return
@@ -72,7 +77,8 @@ class Once(unittest.TestCase):
     def count_calls(self, name):
         """How often one start, identification and stop make the system call."""
         log = self.world.path("strace.log")
-        server = Server(self.world, wrap=("strace", "-f", "-qq", "-o", log, "-e", "trace=" + name))
+        server = Server(self.world, wrap=("strace", "-D", "-f", "-qq", "-o", log, "-e",
+                                          "trace=" + name))
         self.serve_one(server)
         server.stop()
         with open(log, encoding="utf-8", errors="replace") as file:
@@ -85,12 +91,12 @@ class Once(unittest.TestCase):
         injected = 0
         for name, error in SYSTEM_CALLS.items():
             count = self.count_calls(name)
-            for when in sorted({max(1, count * share // 8) for share in (1, 4, 6, 7)}) if count \
+            for when in sorted({max(1, count * share // 8) for share in (1, 5, 7)}) if count \
                     else []:
                 with self.subTest(f"{name} {when} of {count}"):
                     self.run_with_failure(
                         f"{name} {when} of {count}",
-                        wrap=("strace", "-f", "-qq", "-o", log, "-e", f"trace={name}", "-e",
+                        wrap=("strace", "-D", "-f", "-qq", "-o", log, "-e", f"trace={name}", "-e",
                               f"inject={name}:error={error}:when={when}"))
                     with open(log, encoding="utf-8", errors="replace") as file:
                         injected += "INJECTED" in file.read()
@@ -161,6 +167,43 @@ class Descriptors(unittest.TestCase):
         first.close()
         self.assertEqual(server.stop(), 0)
         whorl("audit", "verify", "-c", world.conf)
+
+
+@unittest.skipIf(shutil.which("mdb_copy") is None, "needs lmdb-utils")
+class Backup(unittest.TestCase):
+    def test_a_copy_beside_the_running_server_restores_all_that_was_answered_before_it(self):
+        rounds = KillRounds(World())
+        world, data = rounds.world, rounds.world.path("var")
+        server = Server(world)
+        asking = threading.Thread(target=rounds.ask, args=(server,))
+        asking.start()
+        deadline = time.monotonic() + PATIENCE
+        while len(rounds.answered) < 5:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        before = list(rounds.answered)
+        copy = world.path("copy")
+        os.makedirs(os.path.join(copy, "audit"), mode=0o700)
+        for name in os.listdir(os.path.join(data, "audit")):
+            if name.startswith("checkpoint"):
+                shutil.copy2(os.path.join(data, "audit", name), os.path.join(copy, "audit"))
+        for name in os.listdir(data):
+            if os.path.exists(os.path.join(data, name, "data.mdb")):
+                os.makedirs(os.path.join(copy, name), mode=0o700, exist_ok=True)
+                subprocess.run(["mdb_copy", os.path.join(data, name), os.path.join(copy, name)],
+                               check=True)
+        server.kill()
+        asking.join()
+        shutil.rmtree(data)
+        os.rename(copy, data)
+        rounds.answered = before
+        rounds.verify()
+        server = Server(world)
+        with server.client() as client:
+            result = client.call("identify", world.request(3, checks=["ident1"]))
+        self.assertEqual(answers(result)["ident1"]["class"], "match")
+        self.assertEqual(server.stop(), 0)
+        rounds.verify()
 
 
 @unittest.skipIf(SANITIZED, "a sanitizer wants to be the first library")

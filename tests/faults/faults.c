@@ -1,8 +1,10 @@
 /* Preloaded into the real server by tests/e2e/test_endurance.py: makes one allocation fail, and the
  * calendar jump.
  *
- *     FAULTS_ALLOCATION=N   the Nth malloc, calloc or realloc gives NULL
- *     FAULTS_CLOCK=FILE     CLOCK_REALTIME is off by the number of seconds that FILE holds now */
+ *     FAULTS_ALLOCATION=N   the Nth malloc, calloc or realloc gives NULL, counted from the moment
+ * when the first store is opened: before, libconfuse reads the configuration, and it ends the
+ * process where it has no memory FAULTS_CLOCK=FILE     CLOCK_REALTIME is off by the number of
+ * seconds that FILE holds now */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,20 +24,23 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *p, size_t size);
 
+EXPORT int mdb_env_create(void **env);
 EXPORT void *malloc(size_t size);
 EXPORT void *calloc(size_t count, size_t size);
 EXPORT void *realloc(void *p, size_t size);
 
-static atomic_long left = -1;
-static bool counting;
+static atomic_long left;
+static atomic_bool counting;
 
-__attribute__((constructor)) static void begin(void)
+/* LMDB's, which every store begins with. */
+EXPORT int mdb_env_create(void **env)
 {
+    int (*real)(void **) = (int (*)(void **))dlsym(RTLD_NEXT, "mdb_env_create");
     const char *number = getenv("FAULTS_ALLOCATION");
-    if (number != NULL) {
+    if (number != NULL && !atomic_exchange(&counting, true)) {
         left = strtol(number, NULL, 10);
-        counting = true;
     }
+    return real(env);
 }
 
 static bool fails(void)

@@ -276,6 +276,23 @@ START_TEST(plugins_may_wait_on_timers)
 }
 END_TEST
 
+START_TEST(a_message_buffer_that_comes_back_is_empty_and_wiped)
+{
+    struct seen seen = {0};
+    call_for("answer", 5000, &seen);
+    await(&seen);
+    struct whorl_secret buffer = backend_buffer(backend);
+    ck_assert_uint_eq(buffer.len, 0);
+    ck_assert_uint_gt(buffer.cap, 0); /* that of the call */
+    for (size_t i = 0; i < buffer.cap; i++) {
+        ck_assert_uint_eq(buffer.bytes[i], 0);
+    }
+    struct whorl_secret other = backend_buffer(backend);
+    ck_assert_ptr_null(other.bytes); /* it was the only one */
+    whorl_secret_release(&buffer);
+}
+END_TEST
+
 START_TEST(more_calls_than_allowed_are_turned_away_at_once)
 {
     struct seen held[64] = {0}, seen = {0};
@@ -568,6 +585,7 @@ static TCase *make_case(const char *name, void (*before)(void))
     tcase_add_test(tests, reports_that_follow_quickly_are_merged_and_bad_ones_dropped);
     tcase_add_test(tests, a_cancelled_call_ends_at_once_and_its_plugin_hears_of_it);
     tcase_add_test(tests, plugins_may_wait_on_timers);
+    tcase_add_test(tests, a_message_buffer_that_comes_back_is_empty_and_wiped);
     tcase_add_test(tests, more_calls_than_allowed_are_turned_away_at_once);
     tcase_add_test(tests,
                    a_backend_that_fails_in_a_row_is_cut_off_and_answers_again_when_it_is_well);
