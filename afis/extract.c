@@ -44,7 +44,7 @@ static void take_fields(struct work *work, struct arena *arena)
 {
     float **fields[] = {&work->mean,      &work->deviation, &work->gxx,       &work->gyy,
                         &work->gxy,       &work->energy,    &work->phi,       &work->period,
-                        &work->coherence, &work->amplitude, &work->agreement, &work->strength,
+                        &work->coherence, &work->flow,      &work->agreement, &work->strength,
                         &work->weight,    &work->scratch,   &work->scratch2};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         *fields[i] = arena_take(arena, ((size_t)work->cells + SCRATCH_MORE) * sizeof(float));

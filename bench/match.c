@@ -6,6 +6,7 @@
  * DIR holds SET/FINGER_IMPRESSION.png; without it random minutiae stand in, and say so: their
  * impostors are easier to tell apart than real ones. */
 #include <dirent.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,6 +190,62 @@ static void invent(void)
     printf("no folder given: random minutiae\n");
 }
 
+enum { FRAME_WIDTH = 640, FRAME_HEIGHT = 480, FRAME = FRAME_WIDTH * FRAME_HEIGHT, GRAIN = 5 };
+
+/* White noise, then the mean of the squares of side 2 * GRAIN + 1 around each pixel, twice. */
+static void make_noise(float *noise, float *blurred)
+{
+    uint64_t state = 3;
+    for (int i = 0; i < FRAME; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        blurred[i] = noise[i] = (float)(state >> 40) / (1 << 23) - 1;
+    }
+    for (int pass = 0; pass < 4; pass++) {
+        static float old[FRAME];
+        int step = pass % 2 == 0 ? 1 : FRAME_WIDTH;
+        memcpy(old, blurred, sizeof old);
+        for (int i = GRAIN * step; i < FRAME - GRAIN * step; i++) {
+            blurred[i] = 0;
+            for (int k = -GRAIN; k <= GRAIN; k++) {
+                blurred[i] += old[i + k * step] / (2 * GRAIN + 1);
+            }
+        }
+    }
+}
+
+/* What costs an extractor most: a frame full of noise, of ridges, and of ridges so disturbed that
+ * they are full of ends. */
+static void extract_frames(void)
+{
+    static float noise[FRAME];
+    static float blurred[FRAME];
+    static uint8_t pixels[FRAME];
+    static const char *const names[] = {"noise", "soft noise", "ridges", "broken ridges"};
+    make_noise(noise, blurred);
+    for (unsigned kind = 0; kind < 4; kind++) {
+        struct afis_image image = {FRAME_WIDTH, FRAME_HEIGHT, 500, pixels};
+        struct afis_template t;
+        double ms[RUNS];
+        for (int i = 0; i < FRAME; i++) {
+            float r = hypotf((float)(i % FRAME_WIDTH) - 320, (float)(i / FRAME_WIDTH) - 600);
+            float phase = r * 0.7854f + (kind == 3 ? 60 * blurred[i] : 0);
+            float v = kind == 0 ? noise[i] : kind == 1 ? 8 * blurred[i] : cosf(phase);
+            v = v > 1 ? 1 : v < -1 ? -1 : v;
+            pixels[i] = (uint8_t)(128 + 120 * v);
+        }
+        for (unsigned run = 0; run < RUNS; run++) {
+            double start = seconds();
+            if (afis_extract(&image, &afis_memory_heap, &t, NULL) != AFIS_OK) {
+                abort();
+            }
+            ms[run] = (seconds() - start) * 1e3;
+        }
+        double middle = median(ms, RUNS);
+        printf("extraction 640 x 480 of %s: %.2f ms median, %.2f ms longest, %u minutiae\n",
+               names[kind], middle, ms[RUNS - 1], t.count);
+    }
+}
+
 struct tally {
     unsigned pairs, aligned;
     double per_second;
@@ -253,6 +310,7 @@ static void measure(const char *name, const struct match_ops *ops)
 int main(int argc, char **argv)
 {
     print_machine();
+    extract_frames();
     if (argc > 1) {
         read_folder(argv[1], argc, argv);
     } else {

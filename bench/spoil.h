@@ -29,7 +29,7 @@ enum spoil_kind {
     SPOIL_NARROW,   /* 0.72 times */
     SPOIL_COARSE,   /* scanned at 250 dpi, and told so */
     SPOIL_FINE,     /* at 1000 dpi */
-    SPOIL_INVERTED, /* ridges light */
+    SPOIL_INVERTED, /* every other print: ridges light */
     SPOIL_KINDS
 };
 

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "audit_witness.h"
+#include "change.h"
 #include "commands.h"
 #include "common.h"
 #include "core/identify/stamp.h"
-#include "erasure.h"
 #include "plugin_dir.h"
 #include "plugins/audit/proof.h"
 #include "screen.h"
@@ -127,15 +127,19 @@ static int verify(const char *dir, const struct options *o)
 
 /* ------------------------------------------------------------------ list */
 
-/* One line for a person. Control characters can't get in: whoever wrote the record kept them out;
- * should it hold some all the same, they are not sent to the terminal. */
+/* One line for a person: who asked what, or what was done to which store by whom. Control
+ * characters can't get in: whoever wrote the record kept them out; should it hold some all the
+ * same, they are not sent to the terminal. */
 static void show_line(uint64_t position, const msgpack_object *record)
 {
     static const char *const fields[] = {"time", "kind", "transaction", "force", "officer"};
+    static const char *const upkeep[] = {"time", "kind", "event", "store", "user"};
+    bool done_here = whorl_map_get(record, "store") != NULL;
     printf("%" PRIu64, position);
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         char text[128];
-        bool there = whorl_str_copy(whorl_map_get(record, fields[i]), text, sizeof(text)) &&
+        bool there = whorl_str_copy(whorl_map_get(record, done_here ? upkeep[i] : fields[i]), text,
+                                    sizeof(text)) &&
                      whorl_text_is_clean(text, strlen(text)) && text[0] != '\0';
         printf("  %s", there ? text : "-");
     }
@@ -290,11 +294,12 @@ static bool record_erasure(const struct conf *conf, const struct options *o, con
     if (log == NULL) {
         return false;
     }
-    const struct erasure erasure = {.event = event,
-                                    .store = audit_writer_name(log),
-                                    .count = (int64_t)count,
-                                    .before = o->before};
-    bool ok = erasure_record(log, &erasure, fault);
+    const struct change erasure = {.kind = CHANGE_ERASURE,
+                                   .event = event,
+                                   .store = audit_writer_name(log),
+                                   .count = (int64_t)count,
+                                   .before = o->before};
+    bool ok = change_record(log, &erasure, 1, fault);
     audit_writer_close(log);
     return ok;
 }

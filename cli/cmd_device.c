@@ -32,8 +32,36 @@ static bool print_all(struct registry *registry, struct whorl_fault *fault)
     return registry_each_device(registry, print_device, NULL, fault);
 }
 
+/* The certificate by its hash, as the registry knows it. The note stays out: it may name people. */
+static void pack_device(msgpack_packer *pk, const struct registry_device *device)
+{
+    char certificate[65];
+    for (size_t i = 0; i < sizeof device->certificate; i++) {
+        snprintf(certificate + 2 * i, 3, "%02x", device->certificate[i]);
+    }
+    msgpack_pack_map(pk, 3);
+    whorl_put_str(pk, "force", device->force);
+    whorl_put_str(pk, "state", registry_state_name(device->state));
+    whorl_put_str(pk, "certificate", certificate);
+}
+
+static bool describe(struct registry *registry, const char *id, enum registry_state state,
+                     msgpack_packer *pk, struct whorl_fault *fault)
+{
+    struct registry_device device;
+    enum registry_found found = registry_device(registry, id, &device, fault);
+    if (found != REGISTRY_PRESENT) {
+        return found == REGISTRY_ABSENT && whorl_fail(fault, "id", "there is no device %s", id);
+    }
+    device.state = state;
+    pack_device(pk, &device);
+    return true;
+}
+
 static const struct registry_kind devices = {
     .noun = "device",
+    .store = "registry/devices",
+    .describe = describe,
     .list_doc = "Lists the registered devices.",
     .set_state = registry_set_device_state,
     .print_all = print_all,
@@ -80,13 +108,51 @@ static bool certificate_hash(const char *path, uint8_t hash[32], struct whorl_fa
     return good || whorl_fail(fault, path, "holds no certificate in PEM");
 }
 
-static int add_to(struct registry *registry, const struct conf *conf, const void *options)
+struct adding {
+    const struct registry_device *device;
+    bool replace;
+};
+
+static bool apply_add(struct registry *registry, const void *arg, struct whorl_fault *fault)
+{
+    const struct adding *adding = arg;
+    return registry_put_device(registry, adding->device, adding->replace, fault);
+}
+
+/* Stores it, recorded before and after. */
+static bool put(const struct registry_use *use, const struct registry_device *device, bool replace,
+                struct whorl_fault *fault)
+{
+    struct registry_device old;
+    msgpack_sbuffer entry;
+    msgpack_packer pk;
+    const struct adding adding = {device, replace};
+    if (!registry_check_device(use->registry, device, replace, fault)) {
+        return false;
+    }
+    bool there = registry_device(use->registry, device->id, &old, fault) == REGISTRY_PRESENT;
+    msgpack_sbuffer_init(&entry);
+    msgpack_packer_init(&pk, &entry, msgpack_sbuffer_write);
+    pack_device(&pk, device);
+    const struct registry_change change = {.kind = &devices,
+                                           .doing = there ? "replacing" : "adding",
+                                           .done = there ? "replaced" : "added",
+                                           .id = device->id,
+                                           .entry = &entry,
+                                           .apply = apply_add,
+                                           .arg = &adding};
+    bool ok = registry_change(use, &change, fault);
+    msgpack_sbuffer_destroy(&entry);
+    return ok;
+}
+
+static int add_to(const struct registry_use *use, const void *options)
 {
     const struct options *o = options;
     struct whorl_fault fault = {0};
     struct registry_device device = {.state = REGISTRY_ACTIVE, .added = time(NULL)};
-    if (conf_find_force(conf, o->force) == NULL) {
-        whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, conf->dir);
+    if (conf_find_force(use->conf, o->force) == NULL) {
+        whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, use->conf->dir);
         return print_fault(&fault);
     }
     if (strlen(o->id) > REGISTRY_DEVICE_MAX || strlen(o->note) > REGISTRY_NOTE_MAX) {
@@ -98,7 +164,7 @@ static int add_to(struct registry *registry, const struct conf *conf, const void
     snprintf(device.force, sizeof device.force, "%s", o->force);
     snprintf(device.note, sizeof device.note, "%s", o->note);
     if (!certificate_hash(o->certificate, device.certificate, &fault) ||
-        !registry_put_device(registry, &device, o->replace, &fault)) {
+        !put(use, &device, o->replace, &fault)) {
         return print_fault(&fault);
     }
     printf("device %s of force %s is registered\n", o->id, o->force);
@@ -125,7 +191,7 @@ static int add(int argc, char **argv)
         fputs("whorl device add: --cert FILE and --force CODE are needed\n", stderr);
         return EXIT_USAGE;
     }
-    return with_registry(o.dir, add_to, &o);
+    return with_registry(o.dir, true, add_to, &o);
 }
 
 static int list(int argc, char **argv)
@@ -135,19 +201,24 @@ static int list(int argc, char **argv)
 
 static int revoke(int argc, char **argv)
 {
-    return registry_set(&devices, argc, argv, REGISTRY_REVOKED,
-                        "Revokes a device: a running server refuses it from its next call on.");
+    static const struct registry_setting setting = {
+        REGISTRY_REVOKED, "revoking", "revoked",
+        "Revokes a device: a running server refuses it from its next call on."};
+    return registry_set(&devices, argc, argv, &setting);
 }
 
 static int suspend(int argc, char **argv)
 {
-    return registry_set(&devices, argc, argv, REGISTRY_SUSPENDED,
-                        "Suspends a device for the time being.");
+    static const struct registry_setting setting = {REGISTRY_SUSPENDED, "suspending", "suspended",
+                                                    "Suspends a device for the time being."};
+    return registry_set(&devices, argc, argv, &setting);
 }
 
 static int restore(int argc, char **argv)
 {
-    return registry_set(&devices, argc, argv, REGISTRY_ACTIVE, "Makes a device active again.");
+    static const struct registry_setting setting = {REGISTRY_ACTIVE, "restoring", "restored",
+                                                    "Makes a device active again."};
+    return registry_set(&devices, argc, argv, &setting);
 }
 
 int cmd_device(int argc, char **argv)

@@ -11,7 +11,7 @@
 #include "commands.h"
 #include "common.h"
 #include "enrol.h"
-#include "gallery_dir.h"
+#include "gallery_change.h"
 #include "whorl/msg.h"
 
 #define BAR_WIDTH 30
@@ -132,7 +132,7 @@ static void show(void *ctx, const struct enrol_totals *totals, double fraction)
 }
 
 /* Enrols one source. */
-static bool run(struct gallery *gallery, const struct options *o, const char *source,
+static bool run(struct gallery_change *to, const struct options *o, const char *source,
                 struct screen *screen, struct enrol_totals *totals)
 {
     struct whorl_fault fault = {{0}, {0}};
@@ -141,10 +141,13 @@ static bool run(struct gallery *gallery, const struct options *o, const char *so
                                           .find_duplicates = o->duplicates,
                                           .source = o->lawful_source,
                                           .expires = o->expires,
-                                          .never = o->never};
+                                          .never = o->never,
+                                          .record = gallery_change_enrolling,
+                                          .record_ctx = to};
     struct manifest *manifest = manifest_open(source, &fault);
     screen->source = source;
-    bool ok = manifest && enrol_run(gallery, manifest, &options, say, show, screen, totals, &fault);
+    bool ok =
+        manifest && enrol_run(to->gallery, manifest, &options, say, show, screen, totals, &fault);
     clear_bar(screen);
     if (!ok) {
         print_fault(&fault);
@@ -200,14 +203,15 @@ int cmd_enrol(int argc, char **argv)
                "ANSI/NIST-ITL transactions, which give all their fingers. A SOURCE may also be a "
                "transaction itself: then its name names the person. What is wrong is named and "
                "skipped. Run it again to go on where it stopped, or to change people: "
-               "prints that are there are not extracted again.\v"
+               "prints that are there are not extracted again. Who is about to be enrolled is "
+               "recorded in the audit log first; nobody is enrolled who can't be.\v"
                "Exit status: 0 all is in the gallery, 1 something was skipped, 2 wrong usage, 3 "
                "failure.",
     };
     struct options o = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    struct gallery *gallery = gallery_dir_open(o.dir, o.gallery, WHORL_STORE_WRITE);
-    if (!gallery) {
+    struct gallery_change to;
+    if (!gallery_change_open(&to, o.dir, o.gallery)) {
         return EXIT_FAILED;
     }
     struct enrol_totals totals = {0};
@@ -216,8 +220,13 @@ int cmd_enrol(int argc, char **argv)
     screen.plain = screen.started;
     bool ok = true;
     for (int i = 0; i < o.source_count; i++) {
-        ok = run(gallery, &o, o.sources[i], &screen, &totals) && ok;
+        ok = run(&to, &o, o.sources[i], &screen, &totals) && ok;
     }
-    gallery_close(gallery);
+    struct whorl_fault fault = {{0}, {0}};
+    if (!gallery_change_enrolled(&to, totals.people_added, totals.people_changed, &fault)) {
+        ok = false;
+        print_fault(&fault);
+    }
+    gallery_change_close(&to);
     return summarise(&totals, &screen, ok);
 }

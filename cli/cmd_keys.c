@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "common.h"
+#include "core/registry/registry.h"
 #include "keys.h"
 #include "whorl/msg.h"
 

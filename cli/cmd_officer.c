@@ -32,8 +32,45 @@ static bool print_all(struct registry *registry, struct whorl_fault *fault)
     return registry_each_officer(registry, print_officer, NULL, fault);
 }
 
+static void put_day(msgpack_packer *pk, const char *key, int64_t seconds)
+{
+    char day[16];
+    print_day(seconds, day);
+    whorl_put_str(pk, key, seconds != 0 ? day : NULL);
+}
+
+/* All that decides what the officer may ask; no name. */
+static void pack_officer(msgpack_packer *pk, const struct registry_officer *officer)
+{
+    msgpack_pack_map(pk, 5);
+    whorl_put_str(pk, "force", officer->force);
+    whorl_put_str(pk, "state", registry_state_name(officer->state));
+    whorl_put_key(pk, "entitlements");
+    msgpack_pack_array(pk, officer->entitlement_count);
+    for (size_t i = 0; i < officer->entitlement_count; i++) {
+        msgpack_pack_str_with_body(pk, officer->entitlements[i], strlen(officer->entitlements[i]));
+    }
+    put_day(pk, "from", officer->valid_from);
+    put_day(pk, "until", officer->valid_until);
+}
+
+static bool describe(struct registry *registry, const char *id, enum registry_state state,
+                     msgpack_packer *pk, struct whorl_fault *fault)
+{
+    struct registry_officer officer;
+    enum registry_found found = registry_officer(registry, id, &officer, fault);
+    if (found != REGISTRY_PRESENT) {
+        return found == REGISTRY_ABSENT && whorl_fail(fault, "id", "there is no officer %s", id);
+    }
+    officer.state = state;
+    pack_officer(pk, &officer);
+    return true;
+}
+
 static const struct registry_kind officers = {
     .noun = "officer",
+    .store = "registry/officers",
+    .describe = describe,
     .list_doc = "Lists the registered officers.",
     .set_state = registry_set_officer_state,
     .print_all = print_all,
@@ -104,7 +141,45 @@ static bool read_entitlements(const char *text, struct registry_officer *officer
     return true;
 }
 
-static int add_to(struct registry *registry, const struct conf *conf, const void *options)
+struct adding {
+    const struct registry_officer *officer;
+    bool replace;
+};
+
+static bool apply_add(struct registry *registry, const void *arg, struct whorl_fault *fault)
+{
+    const struct adding *adding = arg;
+    return registry_put_officer(registry, adding->officer, adding->replace, fault);
+}
+
+/* Stores it, recorded before and after. */
+static bool put(const struct registry_use *use, const struct registry_officer *officer,
+                bool replace, struct whorl_fault *fault)
+{
+    struct registry_officer old;
+    msgpack_sbuffer entry;
+    msgpack_packer pk;
+    const struct adding adding = {officer, replace};
+    if (!registry_check_officer(use->registry, officer, replace, fault)) {
+        return false;
+    }
+    bool there = registry_officer(use->registry, officer->id, &old, fault) == REGISTRY_PRESENT;
+    msgpack_sbuffer_init(&entry);
+    msgpack_packer_init(&pk, &entry, msgpack_sbuffer_write);
+    pack_officer(&pk, officer);
+    const struct registry_change change = {.kind = &officers,
+                                           .doing = there ? "replacing" : "adding",
+                                           .done = there ? "replaced" : "added",
+                                           .id = officer->id,
+                                           .entry = &entry,
+                                           .apply = apply_add,
+                                           .arg = &adding};
+    bool ok = registry_change(use, &change, fault);
+    msgpack_sbuffer_destroy(&entry);
+    return ok;
+}
+
+static int add_to(const struct registry_use *use, const void *options)
 {
     const struct options *o = options;
     struct whorl_fault fault = {0};
@@ -112,8 +187,8 @@ static int add_to(struct registry *registry, const struct conf *conf, const void
                                        .added = time(NULL),
                                        .valid_from = o->from,
                                        .valid_until = o->until};
-    if (conf_find_force(conf, o->force) == NULL) {
-        whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, conf->dir);
+    if (conf_find_force(use->conf, o->force) == NULL) {
+        whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, use->conf->dir);
         return print_fault(&fault);
     }
     if (strlen(o->id) > REGISTRY_OFFICER_MAX || strlen(o->name) > REGISTRY_NAME_MAX) {
@@ -125,7 +200,7 @@ static int add_to(struct registry *registry, const struct conf *conf, const void
     snprintf(officer.force, sizeof officer.force, "%s", o->force);
     snprintf(officer.name, sizeof officer.name, "%s", o->name);
     if (!read_entitlements(o->entitle, &officer, &fault) ||
-        !registry_put_officer(registry, &officer, o->replace, &fault)) {
+        !put(use, &officer, o->replace, &fault)) {
         return print_fault(&fault);
     }
     printf("officer %s of force %s is registered\n", o->id, o->force);
@@ -154,7 +229,7 @@ static int add(int argc, char **argv)
         fputs("whorl officer add: --force CODE is needed\n", stderr);
         return EXIT_USAGE;
     }
-    return with_registry(o.dir, add_to, &o);
+    return with_registry(o.dir, true, add_to, &o);
 }
 
 static int list(int argc, char **argv)
@@ -164,19 +239,24 @@ static int list(int argc, char **argv)
 
 static int revoke(int argc, char **argv)
 {
-    return registry_set(&officers, argc, argv, REGISTRY_REVOKED,
-                        "Revokes an officer: a running server refuses the next call.");
+    static const struct registry_setting setting = {
+        REGISTRY_REVOKED, "revoking", "revoked",
+        "Revokes an officer: a running server refuses the next call."};
+    return registry_set(&officers, argc, argv, &setting);
 }
 
 static int suspend(int argc, char **argv)
 {
-    return registry_set(&officers, argc, argv, REGISTRY_SUSPENDED,
-                        "Suspends an officer for the time being.");
+    static const struct registry_setting setting = {REGISTRY_SUSPENDED, "suspending", "suspended",
+                                                    "Suspends an officer for the time being."};
+    return registry_set(&officers, argc, argv, &setting);
 }
 
 static int restore(int argc, char **argv)
 {
-    return registry_set(&officers, argc, argv, REGISTRY_ACTIVE, "Makes an officer active again.");
+    static const struct registry_setting setting = {REGISTRY_ACTIVE, "restoring", "restored",
+                                                    "Makes an officer active again."};
+    return registry_set(&officers, argc, argv, &setting);
 }
 
 int cmd_officer(int argc, char **argv)

@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "change.h"
 #include "commands.h"
+#include "common.h"
 #include "plugin_dir.h"
 #include "plugins/pnc/people.h"
 #include "screen.h"
@@ -63,6 +65,8 @@ struct import {
     FILE *file;
     off_t size;
     struct pnc_people *people;
+    struct audit_writer *log;
+    const char *store; /* the plugin's name */
     int year;
     char *line; /* PNC_LINE_MAX + 1 bytes */
     uint64_t line_number, added, replaced, unchanged, skipped;
@@ -103,13 +107,30 @@ static void clear_progress(void)
         fputs("\r\033[K", stderr);
 }
 
+/* Records what is about to be stored: what would change nothing is left out. */
+static bool record_batch(struct import *import, struct whorl_fault *fault)
+{
+    struct changed_person people[BATCH];
+    enum pnc_put will[BATCH];
+    size_t count = 0;
+    if (!pnc_people_compare(import->people, import->records, import->count, will, fault))
+        return false;
+    for (size_t i = 0; i < import->count; i++) {
+        if (will[i] != PNC_UNCHANGED)
+            people[count++] =
+                (struct changed_person){import->records[i].pncid, "", will[i] == PNC_REPLACED};
+    }
+    return change_record_people(import->log, "importing", import->store, people, count, fault);
+}
+
 /* Stores what was collected and says what it replaced. */
 static bool store_batch(struct import *import)
 {
     enum pnc_put done[BATCH];
     struct whorl_fault fault;
     bool ok = import->count == 0 ||
-              pnc_people_put(import->people, import->records, import->count, done, &fault);
+              (record_batch(import, &fault) &&
+               pnc_people_put(import->people, import->records, import->count, done, &fault));
     if (!ok) {
         clear_progress();
         fprintf(stderr, "whorl pnc: %s; nothing from line %" PRIu64 " on is stored\n", fault.text,
@@ -174,15 +195,21 @@ static int open_and_import(struct import *import)
         return 3;
     }
     import->size = st.st_size;
+    struct whorl_fault fault;
     bool ok = import_lines(import);
     clear_progress();
+    if (!change_record_done(import->log, "imported", import->store, import->added, import->replaced,
+                            &fault)) {
+        fprintf(stderr, "whorl pnc: %s\n", fault.text);
+        ok = false;
+    }
     printf("%" PRIu64 " added, %" PRIu64 " replaced, %" PRIu64 " unchanged, %" PRIu64
            " lines skipped\n",
            import->added, import->replaced, import->unchanged, import->skipped);
     return !ok ? 3 : import->skipped > 0 ? 1 : 0;
 }
 
-static int import_file(const char *dir, const char *path)
+static int import_with(struct audit_writer *log, const char *dir, const char *path)
 {
     struct whorl_fault fault;
     struct import *import = calloc(1, sizeof(*import));
@@ -196,6 +223,8 @@ static int import_file(const char *dir, const char *path)
     } else {
         import->path = path;
         import->people = people;
+        import->log = log;
+        import->store = strrchr(dir, '/') + 1;
         import->year = this_year();
         import->line = line;
         exit_code = open_and_import(import);
@@ -205,6 +234,19 @@ static int import_file(const char *dir, const char *path)
     pnc_people_close(people);
     free(line);
     free(import);
+    return exit_code;
+}
+
+static int import_file(const char *conf_dir, const char *dir, const char *path)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    struct conf *conf = read_conf(conf_dir);
+    if (conf == NULL)
+        return 3;
+    struct audit_writer *log = audit_writer_open(conf, &fault);
+    int exit_code = log != NULL ? import_with(log, dir, path) : print_fault(&fault);
+    audit_writer_close(log);
+    conf_unref(conf);
     return exit_code;
 }
 
@@ -268,7 +310,9 @@ int cmd_pnc(int argc, char **argv)
         .doc =
             "Loads PNC records from a file of JSON lines (plugins/pnc/README.md describes them), "
             "also beside a running server: a line that is not valid is named and skipped, a "
-            "record of a PNCID that is there already replaces it. Or shows the record of a "
+            "record of a PNCID that is there already replaces it. Who is about to be stored is "
+            "recorded in the audit log first; nobody is stored who can't be. Or shows the record "
+            "of a "
             "PNCID or CRO number.\v"
             "Exit status: 0 done, 1 lines were skipped or no such record, 2 wrong usage, 3 "
             "failure.",
@@ -278,5 +322,5 @@ int cmd_pnc(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (!plugin_dir_find(o.conf, "whorl-pnc.so", dir, sizeof(dir)))
         return 3;
-    return strcmp(o.action, "import") == 0 ? import_file(dir, o.what) : show(dir, o.what);
+    return strcmp(o.action, "import") == 0 ? import_file(o.conf, dir, o.what) : show(dir, o.what);
 }

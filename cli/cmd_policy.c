@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "common.h"
 #include "core/policy/policy.h"
+#include "core/registry/registry.h"
 #include "whorl/msg.h"
 
 enum { OPT_FORCE = 0x100, OPT_BASIS, OPT_CONDITION, OPT_CONSENT, OPT_OFFICER, OPT_BACKEND };

@@ -9,9 +9,11 @@
 
 #include "commands.h"
 #include "common.h"
+#include "plugins/audit/entry.h"
 #include "plugins/audit/log.h"
 #include "plugins/audit/reader.h"
 #include "synth_month.h"
+#include "whorl/msg.h"
 
 #define GROUP 8192u /* records that are made durable together */
 #define TRANSACTIONS_MAX 10000000u
@@ -175,18 +177,39 @@ static bool write_events(const struct synth_month *month, struct group *group,
 
 /* ------------------------------------------------------------------ the log */
 
-static bool see_entry(void *ctx, const struct audit_tree *tree, uint64_t position,
-                      const uint8_t *bytes, size_t len)
+/* Records of what was put where, and of the server itself: they say nothing of anybody's use. */
+static bool is_upkeep(const msgpack_object *record)
 {
-    (void)tree;
-    (void)position;
-    (void)bytes;
-    (void)len;
-    *(bool *)ctx = true;
+    static const char *const kinds[] = {"collection", "alteration", "erasure", "server"};
+    const msgpack_object *kind = whorl_map_get(record, "kind");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (whorl_str_is(kind, kinds[i])) {
+            return true;
+        }
+    }
     return false;
 }
 
-/* Invented records never go among real ones. */
+/* An erased record may have been of any kind. */
+static bool see_entry(void *ctx, const struct audit_tree *tree, uint64_t position,
+                      const uint8_t *bytes, size_t len)
+{
+    struct audit_entry entry;
+    struct whorl_fault fault;
+    struct whorl_msg msg;
+    bool upkeep = false;
+    (void)tree;
+    (void)position;
+    if (audit_entry_read(bytes, len, &entry) && entry.form != AUDIT_ERASED &&
+        whorl_msg_parse(entry.record, entry.record_len, &msg, &fault)) {
+        upkeep = is_upkeep(&msg.root);
+        whorl_msg_release(&msg);
+    }
+    *(bool *)ctx = !upkeep;
+    return upkeep;
+}
+
+/* Invented records never go among those of real uses. */
 static bool check_fresh(const char *dir, struct whorl_fault *fault)
 {
     char data[PATH_MAX];
@@ -204,8 +227,8 @@ static bool check_fresh(const char *dir, struct whorl_fault *fault)
     bool ok = audit_reader_each(&reader, 0, see_entry, &any, fault);
     audit_reader_close(&reader);
     return ok && (!any || whorl_fail(fault, dir,
-                                     "this audit log has records: a simulated month is written "
-                                     "to an empty one only"));
+                                     "this audit log has records of real uses, or erased ones: a "
+                                     "simulated month is written to one without"));
 }
 
 static const struct conf_plugin *find_audit(const struct conf *conf)
@@ -293,8 +316,9 @@ int cmd_synth_month(int argc, char **argv)
         .parser = parse,
         .doc =
             "Writes a simulated month of transactions, with their look-ups, outcomes and refused "
-            "requests, to the audit log of a configuration whose log is empty: to try reports "
-            "on. Forces, policies and backends are those of the configuration; officers, "
+            "requests, to the audit log of a configuration whose log has no records of real "
+            "uses: to try reports on. Forces, policies and backends are those of the "
+            "configuration; officers, "
             "devices and people are invented.\v"
             "Exit status: 0 written, 2 wrong usage, 3 failure.",
     };

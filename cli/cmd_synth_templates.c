@@ -9,11 +9,21 @@
 
 #include "commands.h"
 #include "common.h"
+#include "gallery_change.h"
 #include "synth_fill.h"
 
 #define THREADS_MAX 16u
 
-enum { OPT_PEOPLE = 0x100, OPT_FINGERS, OPT_SEED, OPT_SENSOR, OPT_THREADS, OPT_OUTPUT = 'o' };
+enum {
+    OPT_PEOPLE = 0x100,
+    OPT_FINGERS,
+    OPT_SEED,
+    OPT_SENSOR,
+    OPT_THREADS,
+    OPT_GALLERY,
+    OPT_OUTPUT = 'o',
+    OPT_CONF = 'c'
+};
 
 static const struct argp_option options[] = {
     {"people", OPT_PEOPLE, "N", 0, "how many people the gallery is to hold", 0},
@@ -25,12 +35,20 @@ static const struct argp_option options[] = {
      "rendered",
      0},
     {"threads", OPT_THREADS, "N", 0, "that make people (default: one a processor)", 0},
-    {"output", OPT_OUTPUT, "DIR", 0, "the gallery's directory; made if it is missing", 0},
+    {"conf", OPT_CONF, "DIR", 0,
+     "the folder of *.conf files: fills the gallery of a plugin, and "
+     "records that in its audit log",
+     0},
+    {"gallery", OPT_GALLERY, "NAME", 0, "with -c: the plugin whose gallery it is", 0},
+    {"output", OPT_OUTPUT, "DIR", 0,
+     "or a directory of its own, outside of any configuration: nothing is recorded; made if it is "
+     "missing",
+     0},
     {0}};
 
 struct settings {
     struct synth_fill fill;
-    const char *directory;
+    const char *directory, *conf, *gallery; /* directory, or the other two */
     bool terminal;
     struct timespec told;
 };
@@ -73,6 +91,16 @@ static void parse_fingers(struct argp_state *state, const char *text, struct syn
     }
 }
 
+static void check(struct argp_state *state, const struct settings *s)
+{
+    if (s->fill.people == 0) {
+        argp_error(state, "--people is missing");
+    } else if ((s->directory != NULL) == (s->conf != NULL) ||
+               (s->conf != NULL) != (s->gallery != NULL)) {
+        argp_error(state, "expected -c DIR and --gallery NAME, or --output DIR");
+    }
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct settings *s = state->input;
@@ -97,10 +125,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_OUTPUT:
         s->directory = arg;
         return 0;
+    case OPT_CONF:
+        s->conf = arg;
+        return 0;
+    case OPT_GALLERY:
+        s->gallery = arg;
+        return 0;
     case ARGP_KEY_END:
-        if (s->directory == NULL || s->directory[0] == '\0' || s->fill.people == 0) {
-            argp_error(state, s->fill.people == 0 ? "--people is missing" : "--output is missing");
-        }
+        check(state, s);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -126,6 +158,30 @@ static unsigned processors(void)
     return n < 1 ? 1 : n > (long)THREADS_MAX ? THREADS_MAX : (unsigned)n;
 }
 
+/* Fills a gallery that belongs to no server. */
+static bool fill_own(const struct settings *s, uint32_t *added, struct whorl_fault *fault)
+{
+    struct gallery *gallery = gallery_open(s->directory, WHORL_STORE_WRITE, fault);
+    bool ok = gallery != NULL && synth_fill(gallery, &s->fill, added, fault);
+    gallery_close(gallery);
+    return ok;
+}
+
+/* Fills one of a configuration. What was added is recorded however it ended. */
+static bool fill_recorded(struct settings *s, struct gallery_change *to, uint32_t *added,
+                          struct whorl_fault *fault)
+{
+    struct whorl_fault after;
+    s->fill.record = gallery_change_enrolling;
+    s->fill.record_ctx = to;
+    bool ok = synth_fill(to->gallery, &s->fill, added, fault);
+    bool told = gallery_change_enrolled(to, *added, 0, &after);
+    if (ok && !told) {
+        *fault = after;
+    }
+    return ok && told;
+}
+
 int cmd_synth_templates(int argc, char **argv)
 {
     static const struct argp parser = {
@@ -148,15 +204,18 @@ int cmd_synth_templates(int argc, char **argv)
         return EXIT_USAGE;
     }
     struct whorl_fault fault = {{0}, {0}};
-    struct gallery *gallery = gallery_open(s.directory, WHORL_STORE_WRITE, &fault);
-    if (gallery == NULL) {
-        return print_fault(&fault);
-    }
-    uint32_t added;
+    struct gallery_change to;
+    uint32_t added = 0;
     s.fill.progress = show;
     s.fill.ctx = &s;
-    bool ok = synth_fill(gallery, &s.fill, &added, &fault);
-    gallery_close(gallery);
+    if (s.conf != NULL && !gallery_change_open(&to, s.conf, s.gallery)) {
+        return EXIT_FAILED;
+    }
+    bool ok =
+        s.conf != NULL ? fill_recorded(&s, &to, &added, &fault) : fill_own(&s, &added, &fault);
+    if (s.conf != NULL) {
+        gallery_change_close(&to);
+    }
     if (s.terminal) {
         fputc('\n', stderr);
     }

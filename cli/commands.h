@@ -19,6 +19,7 @@ int cmd_keys(int argc, char **argv);
 int cmd_officer(int argc, char **argv);
 int cmd_outcome(int argc, char **argv);
 int cmd_plugin(int argc, char **argv);
+int cmd_plugin_host(int argc, char **argv);
 int cmd_pnc(int argc, char **argv);
 int cmd_policy(int argc, char **argv);
 int cmd_reload(int argc, char **argv);

@@ -66,22 +66,6 @@ struct conf *read_conf(const char *dir)
     return conf_read(dir, complain, NULL);
 }
 
-struct registry *open_registry(const char *dir, struct conf **conf)
-{
-    struct whorl_fault fault = {0};
-    *conf = read_conf(dir);
-    if (*conf == NULL) {
-        return NULL;
-    }
-    struct registry *registry = registry_open((*conf)->core.data_dir, WHORL_STORE_WRITE, &fault);
-    if (registry == NULL) {
-        print_fault(&fault);
-        conf_unref(*conf);
-        *conf = NULL;
-    }
-    return registry;
-}
-
 int print_fault(const struct whorl_fault *fault)
 {
     fprintf(stderr, "whorl: %s%s%s\n", fault->where, fault->where[0] == '\0' ? "" : ": ",

@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "core/conf/conf.h"
-#include "core/registry/registry.h"
 #include "whorl/plugin.h"
 
 /* A sub-command of a sub-command, e.g. `whorl device add`. */
@@ -34,10 +33,6 @@ error_t parse_conf_dir(int key, char *arg, struct argp_state *state, const char 
 /* Reads the configuration; mistakes go to standard error as "FILE:LINE: text". NULL if there are
  * any. */
 struct conf *read_conf(const char *dir);
-
-/* Reads the configuration and opens its registry for writing; NULL on a failure, which has been
- * printed. */
-struct registry *open_registry(const char *dir, struct conf **conf);
 
 /* Prints "whorl: WHERE: TEXT" to standard error; returns EXIT_FAILED. */
 int print_fault(const struct whorl_fault *fault);

@@ -208,16 +208,26 @@ static void drop_last(struct enrol *enrol, struct batch *batch, size_t i)
     pthread_mutex_unlock(&enrol->mutex);
 }
 
+static bool record(struct enrol *enrol, const struct batch *batch, struct whorl_fault *fault)
+{
+    struct changed_person people[BATCH];
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct gallery_person *person = &batch->merged[i].person;
+        people[i] = (struct changed_person){person->id, person->source, batch->old[i] != NULL};
+    }
+    return enrol->options->record(enrol->options->record_ctx, people, batch->count, fault);
+}
+
 static bool put(struct enrol *enrol, struct batch *batch, struct whorl_fault *fault)
 {
     struct gallery_person people[BATCH];
-    size_t added;
     bool ok = true;
     for (size_t i = 0; i < batch->count; i++) {
         people[i] = batch->merged[i].person;
     }
     if (batch->count > 0) {
-        ok = gallery_put(enrol->gallery, people, batch->count, &added, fault);
+        ok = record(enrol, batch, fault) &&
+             gallery_put(enrol->gallery, people, batch->count, NULL, fault);
     }
     for (size_t i = 0; i < batch->count; i++) {
         if (ok) {

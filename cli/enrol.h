@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "change_people.h"
 #include "gallery/gallery.h"
 #include "manifest.h"
 
@@ -23,11 +24,13 @@ struct enrol_totals {
 };
 
 struct enrol_options {
-    unsigned threads;     /* >= 1 */
-    bool find_duplicates; /* search the gallery for each person that is new */
-    const char *source;   /* of people whose manifest states none; NULL: they are passed over */
-    int64_t expires;      /* likewise, Unix seconds; 0 = none stated here */
-    bool never;           /* likewise: they do not expire */
+    unsigned threads;      /* >= 1 */
+    bool find_duplicates;  /* search the gallery for each person that is new */
+    const char *source;    /* of people whose manifest states none; NULL: they are passed over */
+    int64_t expires;       /* likewise, Unix seconds; 0 = none stated here */
+    bool never;            /* likewise: they do not expire */
+    change_people *record; /* asked on the writer's thread before each transaction */
+    void *record_ctx;
 };
 
 /* One line about something wrong or noteworthy; called from one thread at a time. */

@@ -9,16 +9,12 @@
 
 #include "commands.h"
 #include "common.h"
-#include "erasure.h"
-#include "gallery_dir.h"
+#include "gallery_change.h"
 #include "whorl/msg.h"
 
 /* A gallery and the log that says what is done to it. */
 struct retiring {
-    struct conf *conf;
-    struct audit_writer *log;
-    struct gallery *gallery;
-    const char *name;
+    struct gallery_change to;
     int64_t now;
     char **ids; /* of whom it is about */
     size_t count, cap;
@@ -31,28 +27,13 @@ static void close_all(struct retiring *r)
         free(r->ids[i]);
     }
     free(r->ids);
-    gallery_close(r->gallery);
-    audit_writer_close(r->log);
-    conf_unref(r->conf);
+    gallery_change_close(&r->to);
 }
 
 static bool open_all(struct retiring *r, const char *conf_dir, const char *name)
 {
-    struct whorl_fault fault = {0};
-    *r = (struct retiring){.conf = read_conf(conf_dir), .name = name, .now = time(NULL)};
-    if (r->conf == NULL) {
-        return false;
-    }
-    r->log = audit_writer_open(r->conf, &fault);
-    if (r->log == NULL) {
-        print_fault(&fault);
-    } else {
-        r->gallery = gallery_dir_open(conf_dir, name, WHORL_STORE_WRITE);
-    }
-    if (r->gallery == NULL) {
-        close_all(r);
-    }
-    return r->gallery != NULL;
+    *r = (struct retiring){.now = time(NULL)};
+    return gallery_change_open(&r->to, conf_dir, name);
 }
 
 static bool take(struct retiring *r, const char *id)
@@ -75,12 +56,13 @@ static bool take(struct retiring *r, const char *id)
 
 static bool record(struct retiring *r, const char *event, bool ids, struct whorl_fault *fault)
 {
-    const struct erasure erasure = {.event = event,
-                                    .store = r->name,
-                                    .ids = (const char *const *)r->ids,
-                                    .id_count = ids ? r->count : 0,
-                                    .count = (int64_t)r->count};
-    return erasure_record(r->log, &erasure, fault);
+    const struct change erasure = {.kind = CHANGE_ERASURE,
+                                   .event = event,
+                                   .store = r->to.name,
+                                   .ids = (const char *const *)r->ids,
+                                   .id_count = ids ? r->count : 0,
+                                   .count = (int64_t)r->count};
+    return change_record(r->to.log, &erasure, 1, fault);
 }
 
 /* ------------------------------------------------------------------ withdraw */
@@ -90,7 +72,7 @@ static bool find_people(struct retiring *r, char *const *ids, int count, struct 
 {
     for (int i = 0; i < count; i++) {
         struct gallery_person *person;
-        if (!gallery_get(r->gallery, ids[i], false, &person, fault)) {
+        if (!gallery_get(r->to.gallery, ids[i], false, &person, fault)) {
             return false;
         }
         if (person == NULL) {
@@ -111,7 +93,7 @@ static bool withdraw(struct retiring *r, struct whorl_fault *fault)
         return false;
     }
     for (size_t i = 0; i < r->count; i++) {
-        if (!gallery_withdraw(r->gallery, r->ids[i], r->now, &found, fault)) {
+        if (!gallery_withdraw(r->to.gallery, r->ids[i], r->now, &found, fault)) {
             return false;
         }
     }
@@ -147,14 +129,14 @@ static bool take_expired(void *ctx, const struct gallery_person *person)
 static bool remove_people(struct retiring *r, uint64_t *wiped, struct whorl_fault *fault)
 {
     struct whorl_store_erased erased;
-    for (size_t i = 0; i < r->count; i += ERASURE_IDS_MAX) {
+    for (size_t i = 0; i < r->count; i += CHANGE_IDS_MAX) {
         size_t left = r->count - i;
-        if (!gallery_remove(r->gallery, (const char *const *)r->ids + i,
-                            left < ERASURE_IDS_MAX ? left : ERASURE_IDS_MAX, NULL, fault)) {
+        if (!gallery_remove(r->to.gallery, (const char *const *)r->ids + i,
+                            left < CHANGE_IDS_MAX ? left : CHANGE_IDS_MAX, NULL, fault)) {
             return false;
         }
     }
-    bool ok = gallery_erase(r->gallery, &erased, fault);
+    bool ok = gallery_erase(r->to.gallery, &erased, fault);
     *wiped = erased.bytes;
     return ok;
 }
@@ -171,7 +153,7 @@ static bool prove(struct retiring *r, struct whorl_fault *fault)
     size_t problems = 0;
     for (size_t i = 0; i < r->count; i++) {
         struct gallery_person *person;
-        if (!gallery_get(r->gallery, r->ids[i], false, &person, fault)) {
+        if (!gallery_get(r->to.gallery, r->ids[i], false, &person, fault)) {
             return false;
         }
         bool still = person != NULL && person->expires != 0 && person->expires <= r->now;
@@ -180,14 +162,14 @@ static bool prove(struct retiring *r, struct whorl_fault *fault)
             return whorl_fail(fault, r->ids[i], "is still in the gallery");
         }
     }
-    return gallery_check(r->gallery, print_problem, NULL, &problems, fault) &&
-           (problems == 0 || whorl_fail(fault, r->name, "the gallery is damaged"));
+    return gallery_check(r->to.gallery, print_problem, NULL, &problems, fault) &&
+           (problems == 0 || whorl_fail(fault, r->to.name, "the gallery is damaged"));
 }
 
 /* An earlier purge may have been cut short after removing: overwriting is done in any case. */
 static bool purge(struct retiring *r, uint64_t *wiped, struct whorl_fault *fault)
 {
-    if (!gallery_each(r->gallery, take_expired, r, fault)) {
+    if (!gallery_each(r->to.gallery, take_expired, r, fault)) {
         return false;
     }
     if (r->no_memory) {

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "common.h"
+#include "core/isolate/spawn.h"
 
 /* `whorl synth month` and `whorl synth templates` are commands of their own in all but name. */
 static int run_synth(int argc, char **argv)
@@ -68,6 +69,9 @@ static void print_help(FILE *out)
 int main(int argc, char **argv)
 {
     argp_err_exit_status = EXIT_USAGE;
+    if (argc > 1 && strcmp(argv[1], ISOLATE_ARGUMENT) == 0) {
+        return cmd_plugin_host(argc - 1, argv + 1);
+    }
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -61,8 +61,19 @@ static void *make(void *arg)
     return NULL;
 }
 
-static bool write_slot(struct gallery *gallery, const struct slot *slot, uint32_t *added,
-                       struct whorl_fault *fault)
+/* Nobody of a slot is in the gallery: it holds the people up to the first slot, and no others. */
+static bool record(const struct synth_fill *fill, const struct gallery_person *people, size_t count,
+                   struct whorl_fault *fault)
+{
+    struct changed_person changed[BATCH];
+    for (size_t i = 0; i < count; i++) {
+        changed[i] = (struct changed_person){people[i].id, people[i].source, false};
+    }
+    return fill->record == NULL || fill->record(fill->record_ctx, changed, count, fault);
+}
+
+static bool write_slot(struct gallery *gallery, const struct synth_fill *fill,
+                       const struct slot *slot, uint32_t *added, struct whorl_fault *fault)
 {
     struct gallery_person *people = calloc(slot->count, sizeof *people);
     if (people == NULL) {
@@ -72,7 +83,8 @@ static bool write_slot(struct gallery *gallery, const struct slot *slot, uint32_
         people[i] = slot->people[i].person;
     }
     size_t fresh = 0;
-    bool ok = gallery_put(gallery, people, slot->count, &fresh, fault);
+    bool ok = record(fill, people, slot->count, fault) &&
+              gallery_put(gallery, people, slot->count, &fresh, fault);
     *added += (uint32_t)fresh;
     free(people);
     return ok;
@@ -89,7 +101,7 @@ static bool write_all(struct gallery *gallery, struct belt *belt, uint32_t *adde
             pthread_cond_wait(&belt->changed, &belt->mutex);
         }
         pthread_mutex_unlock(&belt->mutex);
-        bool ok = write_slot(gallery, slot, added, fault);
+        bool ok = write_slot(gallery, belt->fill, slot, added, fault);
         pthread_mutex_lock(&belt->mutex);
         slot->ready = false;
         belt->written++;

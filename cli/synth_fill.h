@@ -2,6 +2,7 @@
 #ifndef CLI_SYNTH_FILL_H
 #define CLI_SYNTH_FILL_H
 
+#include "change_people.h"
 #include "synth_people.h"
 
 struct synth_fill {
@@ -11,6 +12,8 @@ struct synth_fill {
     /* Told after each transaction, on the calling thread; may be NULL. */
     void (*progress)(void *ctx, uint32_t people);
     void *ctx;
+    change_people *record; /* asked before each transaction, likewise; NULL: nothing is recorded */
+    void *record_ctx;
 };
 
 /* Adds people up to `people` to a gallery that holds nobody else: those who are there already must

@@ -42,10 +42,11 @@ struct scene {
     char device[65];
     const char *condition, *consent, *stop_power, *reason;
     int reason_code;
-    bool refused, poor;  /* poor: no search can use the prints */
-    unsigned known[2];   /* in 1000: the chance that a search of the first, or another, finds */
-    bool matched_search; /* set by the answers */
-    char found[24];      /* what was found first */
+    bool refused, poor;   /* poor: no search can use the prints */
+    unsigned known[2];    /* in 1000: the chance that a search of the first, or another, finds */
+    bool matched_search;  /* set by the answers */
+    const char *found_by; /* the search that found */
+    char found[24];       /* whom */
 };
 
 uint8_t synth_reason_count(void)
@@ -212,6 +213,7 @@ static void reply_search(struct scene *s, struct reply *reply, unsigned known)
         reply->class = draw_chance(&s->draw, 40) ? CLASS_POSSIBLE : CLASS_MATCH;
         synth_reference(reply->plugin->name, s->use->person, reply->ref);
         s->matched_search |= reply->class == CLASS_MATCH;
+        s->found_by = reply->plugin->name;
         memcpy(s->found, reply->ref, sizeof s->found);
     } else {
         reply->class = CLASS_NO_MATCH;
@@ -348,7 +350,11 @@ static void pack_lookup(const struct scene *s, const struct reply *reply, msgpac
     whorl_put_str(pk, "backend", reply->plugin->name);
     whorl_put_key(pk, "asked");
     msgpack_pack_array(pk, 1);
-    msgpack_pack_map(pk, 1);
+    msgpack_pack_map(pk, 2);
+    whorl_put_key(pk, "found_for");
+    msgpack_pack_map(pk, 2);
+    whorl_put_str(pk, "backend", s->found_by);
+    whorl_put_str(pk, "ref", s->found);
     whorl_put_key(pk, "identifiers");
     msgpack_pack_map(pk, 1);
     whorl_put_str(pk, "ref", s->found);

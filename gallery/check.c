@@ -1,10 +1,12 @@
 /* Verifying a gallery from end to end. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "afis/template.h"
 #include "person.h"
+#include "segment.h"
 #include "store.h"
 #include "whorl/msg.h"
 
@@ -154,6 +156,46 @@ static int check_people(struct check *check)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* A chunk of the segment against one made from its block; chunks of other versions are not used. */
+static void check_chunk(struct check *check, const uint8_t *bytes, const struct chunk *chunk)
+{
+    const uint8_t *block;
+    struct block_info info;
+    const char *why;
+    if (block_read(check->gallery, check->txn, chunk->number, &block, &info, &why) != 0 ||
+        info.stamp != chunk->stamp || info.checksum != chunk->block_checksum) {
+        return;
+    }
+    uint8_t *made = chunk_make(block, &info, NULL, &why);
+    if (!made || chunk->size != chunk_size(chunk->people, chunk->prints) ||
+        memcmp(made, bytes, chunk->size) != 0) {
+        complain(check, "the segment's chunk of block %u differs from the block", chunk->number);
+    }
+    free(made);
+}
+
+static void check_segment(struct check *check)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    bool missing;
+    struct segment *segment = segment_open(check->gallery->dir, &missing, &fault);
+    if (!segment && missing) {
+        return;
+    }
+    if (!segment || !segment_verify(segment, UINT32_MAX, &fault)) {
+        complain(check, "%s", fault.text);
+    }
+    for (uint32_t i = 0; segment && i < segment->verified; i++) {
+        const uint8_t *bytes = segment->bytes + segment->offset[i];
+        struct chunk chunk;
+        const char *why;
+        if (chunk_open(bytes, segment->len - segment->offset[i], false, &chunk, &why)) {
+            check_chunk(check, bytes, &chunk);
+        }
+    }
+    segment_unref(segment);
+}
+
 static int check_counters(struct check *check)
 {
     struct meta meta;
@@ -199,6 +241,7 @@ bool gallery_check(struct gallery *gallery, void (*problem)(void *ctx, const cha
     if (rc == 0) {
         rc = check_counters(&check);
     }
+    check_segment(&check);
     whorl_store_done(gallery->store, check.txn);
     *problems += check.problems;
     return rc == 0 || whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));

@@ -4,12 +4,11 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "bytes.h"
-
 #define MAGIC 0x43474857u /* "WHGC" */
 #define ALIGN 64u
-#define PRINT_ROW 4u
-#define PERSON_ROW 10u /* in two tables */
+#define PERSON_ROW 10u    /* in two tables */
+#define PACKED_HEADER 16u /* of a packed template; descriptors follow */
+#define PACKED_CHECKSUM 12u
 
 enum {
     AT_MAGIC = 0,
@@ -23,6 +22,7 @@ enum {
     AT_VERSION = 36, /* u16, of the words */
     AT_FIRST = 40    /* of positions 0 to 11, u16; of position 0 it would always be 0: left out */
 };
+_Static_assert(CHUNK_PRINT == AFIS_SIEVE_WORDS * sizeof(uint64_t), "a print's words");
 _Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= CHUNK_HEADER, "the header has room");
 
 /* Over everything but the checksum itself. */
@@ -34,7 +34,7 @@ static uint32_t checksum(const uint8_t *bytes, uint32_t size)
 
 uint32_t chunk_size(uint32_t people, uint32_t prints)
 {
-    uint32_t size = CHUNK_HEADER + prints * (CHUNK_PRINT + PRINT_ROW) + people * PERSON_ROW;
+    uint32_t size = CHUNK_HEADER + prints * (CHUNK_PRINT + CHUNK_PRINT_ROW) + people * PERSON_ROW;
     return (size + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -43,28 +43,8 @@ static void place_parts(const uint8_t *bytes, struct chunk *chunk)
 {
     chunk->words = (const uint64_t *)(const void *)(bytes + CHUNK_HEADER);
     chunk->print_rows = bytes + CHUNK_HEADER + (size_t)chunk->prints * CHUNK_PRINT;
-    chunk->expiries = chunk->print_rows + (size_t)chunk->prints * PRINT_ROW;
+    chunk->expiries = chunk->print_rows + (size_t)chunk->prints * CHUNK_PRINT_ROW;
     chunk->entries = chunk->expiries + (size_t)chunk->people * 8;
-}
-
-uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)
-{
-    return get16(chunk->print_rows + (size_t)i * PRINT_ROW);
-}
-
-uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i)
-{
-    return get16(chunk->print_rows + (size_t)i * PRINT_ROW + 2);
-}
-
-int64_t chunk_expires(const struct chunk *chunk, uint32_t person)
-{
-    return (int64_t)get64(chunk->expiries + (size_t)person * 8);
-}
-
-uint32_t chunk_entry(const struct chunk *chunk, uint32_t person)
-{
-    return get16(chunk->entries + (size_t)person * 2);
 }
 
 /* ------------------------------------------------------------------ making */
@@ -94,41 +74,102 @@ static bool count_prints(const uint8_t *block, const struct block_info *info, st
     return !*why;
 }
 
-/* Fills in words and tables. `bytes` is of the right size and zero. */
-static bool fill(const uint8_t *block, const struct block_info *info, const struct chunk *chunk,
-                 uint8_t *bytes, const char **why)
+/* The checksum that a packed template carries (afis/template.h). */
+static uint32_t tag_of(const struct gallery_print *print)
+{
+    return print->len >= PACKED_HEADER ? get32(print->packed + PACKED_CHECKSUM) : 0;
+}
+
+/* Whether a word is among a packed template's descriptors: beside an equal checksum, as good as
+ * comparing the templates. */
+static bool has_word(const struct gallery_print *print, uint64_t word)
+{
+    for (size_t at = PACKED_HEADER; at + 8 <= print->len; at += 8) {
+        if (get64(print->packed + at) == word) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Finds a print of the same position in the chunk before, from row *at on: prints keep their
+ * order. NULL: there is none. */
+static const uint64_t *known_words(const struct chunk *before, const struct gallery_print *print,
+                                   uint16_t *at)
+{
+    const uint32_t tag = tag_of(print);
+    for (uint16_t row = *at; row < before->first[print->position + 1]; row++) {
+        const uint64_t *words = before->words + (size_t)row * AFIS_SIEVE_WORDS;
+        if (get32(before->print_rows + (size_t)row * CHUNK_PRINT_ROW + 4) == tag &&
+            has_word(print, le64toh(words[0]))) {
+            *at = (uint16_t)(row + 1);
+            return words;
+        }
+    }
+    return NULL;
+}
+
+/* A chunk being made. */
+struct making {
+    const uint8_t *block;
+    const struct chunk *chunk, *before;
+    uint8_t *bytes;                                               /* zero, of the right size */
+    uint16_t next[CHUNK_POSITIONS], next_before[CHUNK_POSITIONS]; /* rows */
+};
+
+static bool fill_print(struct making *m, const struct gallery_print *print, uint16_t person)
+{
+    const uint16_t row = m->next[print->position]++;
+    uint8_t *words = m->bytes + CHUNK_HEADER + (size_t)row * CHUNK_PRINT;
+    uint8_t *to = m->bytes + (m->chunk->print_rows - m->bytes) + (size_t)row * CHUNK_PRINT_ROW;
+    const uint64_t *known =
+        m->before ? known_words(m->before, print, &m->next_before[print->position]) : NULL;
+    if (known) {
+        memcpy(words, known, CHUNK_PRINT);
+    } else {
+        uint64_t made[AFIS_SIEVE_WORDS];
+        if (afis_sieve_words(print->packed, print->len, made) != AFIS_OK) {
+            return false;
+        }
+        for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
+            put64(words + (size_t)k * 8, made[k]);
+        }
+    }
+    put16(to, person);
+    put16(to + 2, (uint16_t)(print->packed - m->block));
+    put32(to + 4, tag_of(print));
+    return true;
+}
+
+/* Fills in words and tables. */
+static bool fill(struct making *m, const struct block_info *info, const char **why)
 {
     struct block_entry entry;
-    uint16_t next[CHUNK_POSITIONS];
     size_t at = BLOCK_HEADER;
-    uint8_t *rows = bytes + (chunk->print_rows - bytes);
-    uint8_t *expiries = bytes + (chunk->expiries - bytes);
-    uint8_t *entries = bytes + (chunk->entries - bytes);
-    memcpy(next, chunk->first, sizeof next);
-    for (uint16_t person = 0; block_next(block, info, &at, &entry, why); person++) {
+    uint8_t *expiries = m->bytes + (m->chunk->expiries - m->bytes);
+    uint8_t *entries = m->bytes + (m->chunk->entries - m->bytes);
+    memcpy(m->next, m->chunk->first, sizeof m->next);
+    if (m->before) {
+        memcpy(m->next_before, m->before->first, sizeof m->next_before);
+    }
+    for (uint16_t person = 0; block_next(m->block, info, &at, &entry, why); person++) {
         put64(expiries + (size_t)person * 8, (uint64_t)entry.expires);
-        put16(entries + (size_t)person * 2, (uint16_t)(entry.bytes - block));
+        put16(entries + (size_t)person * 2, (uint16_t)(entry.bytes - m->block));
         const uint8_t *p = entry.prints;
         for (unsigned i = 0; i < entry.print_count; i++) {
             struct gallery_print print;
-            uint64_t words[AFIS_SIEVE_WORDS];
             block_print(&p, &print);
-            uint16_t row = next[print.position]++;
-            if (afis_sieve_words(print.packed, print.len, words) != AFIS_OK) {
+            if (!fill_print(m, &print, person)) {
                 *why = "holds a damaged template";
                 return false;
             }
-            for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
-                put64(bytes + CHUNK_HEADER + (size_t)row * CHUNK_PRINT + k * 8, words[k]);
-            }
-            put16(rows + (size_t)row * PRINT_ROW, person);
-            put16(rows + (size_t)row * PRINT_ROW + 2, (uint16_t)(print.packed - block));
         }
     }
     return true;
 }
 
-uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const char **why)
+uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
+                    const char **why)
 {
     struct chunk chunk = {.number = info->number, .stamp = info->stamp};
     if (!count_prints(block, info, &chunk, why)) {
@@ -142,7 +183,8 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const c
     }
     memset(bytes, 0, size);
     place_parts(bytes, &chunk);
-    if (!fill(block, info, &chunk, bytes, why)) {
+    struct making making = {.block = block, .chunk = &chunk, .before = before, .bytes = bytes};
+    if (!fill(&making, info, why)) {
         free(bytes);
         return NULL;
     }
@@ -155,7 +197,7 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const c
     put32(bytes + AT_BLOCK_CHECKSUM, info->checksum);
     put16(bytes + AT_VERSION, AFIS_SIEVE_VERSION);
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
-        put16(bytes + AT_FIRST + 2 * i, chunk.first[i + 1]);
+        put16(bytes + AT_FIRST + (size_t)2 * i, chunk.first[i + 1]);
     }
     put32(bytes + AT_CHECKSUM, checksum(bytes, size));
     return bytes;
@@ -223,7 +265,7 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     chunk->size = get32(bytes + AT_SIZE);
     chunk->block_checksum = get32(bytes + AT_BLOCK_CHECKSUM);
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
-        chunk->first[i + 1] = get16(bytes + AT_FIRST + 2 * i);
+        chunk->first[i + 1] = get16(bytes + AT_FIRST + (size_t)2 * i);
     }
     *why = "has impossible counts";
     if (!counts_fit(chunk, room)) {
@@ -235,9 +277,15 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
         return false;
     }
     *why = "refers to people that it does not hold";
-    if (deep && !references_fit(chunk)) {
+    if (deep && chunk->stamp != CHUNK_VOID && !references_fit(chunk)) {
         return false;
     }
     *why = NULL;
     return true;
+}
+
+void chunk_void(uint8_t *bytes)
+{
+    put64(bytes + AT_STAMP, CHUNK_VOID);
+    put32(bytes + AT_CHECKSUM, checksum(bytes, get32(bytes + AT_SIZE)));
 }

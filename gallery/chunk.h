@@ -3,7 +3,7 @@
  *
  *     header   number, people, stamp, block's checksum, prints, size, checksum, groups    64 bytes
  *     words    192 bytes a print (afis/sieve.h)
- *     prints   person u16, place in the block u16, of each print
+ *     prints   person u16, place in the block u16, template's checksum u32, of each print
  *     people   expires i64 of each person, then place of the entry in the block u16 of each
  *
  * Little-endian; the size is a multiple of 64. Prints are grouped by position, 0 to 10: a search of
@@ -14,10 +14,14 @@
 
 #include "afis/sieve.h"
 #include "block.h"
+#include "bytes.h"
 
 #define CHUNK_HEADER 64u
-#define CHUNK_PRINT (AFIS_SIEVE_WORDS * 8u)
+#define CHUNK_PRINT 192u /* bytes of a print's words */
 #define CHUNK_POSITIONS 11u
+#define CHUNK_PRINT_ROW 8u
+
+#define CHUNK_VOID UINT64_MAX /* the stamp of a chunk whose content was erased: zeros */
 
 /* A chunk's parts; pointers into its bytes. */
 struct chunk {
@@ -34,9 +38,11 @@ struct chunk {
 uint32_t chunk_size(uint32_t people, uint32_t prints);
 
 /* Makes the chunk of a block that block_open passed, in memory from aligned_alloc(64) that the
- * caller frees. NULL with *why (static text) when an entry or a template is damaged, or when memory
- * is short. */
-uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const char **why);
+ * caller frees. before: the chunk of an earlier version of the block, of which the words of prints
+ * that are the same are taken, or NULL. NULL with *why (static text) when an entry or a template is
+ * damaged, or when memory is short. */
+uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
+                    const char **why);
 
 /* Reads the parts of a chunk of which nothing is known but that `room` bytes can be read, 64-byte
  * aligned. Header and lengths are verified, with `deep` the checksum and every reference. *why:
@@ -44,11 +50,29 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const c
 bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chunk,
                 const char **why);
 
+/* Marks a chunk, of which all but the header is zero already, as erased. */
+void chunk_void(uint8_t *bytes);
+
 /* Of print row i: whose it is, and where its packed template begins in the block. */
-uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i);
-uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i);
+static inline uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)
+{
+    return get16(chunk->print_rows + (size_t)i * CHUNK_PRINT_ROW);
+}
+
+static inline uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i)
+{
+    return get16(chunk->print_rows + (size_t)i * CHUNK_PRINT_ROW + 2);
+}
+
 /* Of a person: seconds from 1970, 0 = never; where the entry begins in the block. */
-int64_t chunk_expires(const struct chunk *chunk, uint32_t person);
-uint32_t chunk_entry(const struct chunk *chunk, uint32_t person);
+static inline int64_t chunk_expires(const struct chunk *chunk, uint32_t person)
+{
+    return (int64_t)get64(chunk->expiries + (size_t)person * 8);
+}
+
+static inline uint32_t chunk_entry(const struct chunk *chunk, uint32_t person)
+{
+    return get16(chunk->entries + (size_t)person * 2);
+}
 
 #endif

@@ -6,20 +6,28 @@
 
 #define PERIOD_MS 1000u
 
+static void report(const struct whorl_host *host, enum whorl_log_level level, const char *what,
+                   const struct whorl_fault *fault)
+{
+    char text[400];
+    (void)snprintf(text, sizeof text, "%s: %s", what, fault->text);
+    host->log(host, level, text);
+}
+
 static void job(void *arg)
 {
     struct finger_instance *instance = arg;
     const struct whorl_host *host = instance->host;
-    struct whorl_fault fault = {{0}, {0}};
+    struct whorl_fault fault;
     uint64_t people, of;
     enum gallery_ready ready = gallery_prepare_step(instance->gallery, &people, &of, &fault);
+    if (ready == GALLERY_PREPARE_FAILED) {
+        report(host, WHORL_LOG_ERROR, "the gallery cannot be made ready", &fault);
+    } else if (fault.text[0]) {
+        report(host, WHORL_LOG_WARNING, "the search index is made anew", &fault);
+    }
     if (ready == GALLERY_PREPARING && host->submit(host, job, instance)) {
         return;
-    }
-    if (ready == GALLERY_PREPARE_FAILED) {
-        char text[300];
-        (void)snprintf(text, sizeof text, "the gallery cannot be made ready: %s", fault.text);
-        host->log(host, WHORL_LOG_ERROR, text);
     }
     atomic_store(&instance->preparing, false);
 }

@@ -1,4 +1,5 @@
 /* The end of an enrolment. */
+#include "segment.h"
 #include "store.h"
 
 bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, bool *found,
@@ -19,8 +20,36 @@ bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, boo
     return ok;
 }
 
+struct current {
+    struct gallery *gallery;
+    MDB_txn *txn;
+};
+
+/* Whether the store has this version of the chunk's block. */
+static bool is_current(void *ctx, const struct chunk *chunk)
+{
+    const struct current *current = ctx;
+    uint32_t number = chunk->number;
+    MDB_val key = {sizeof number, &number}, value;
+    struct index_entry entry;
+    return mdb_get(current->txn, current->gallery->index, &key, &value) == 0 &&
+           index_decode(&key, &value, &entry) == 0 && entry.stamp == chunk->stamp &&
+           (entry.checksum == 0 || entry.checksum == chunk->block_checksum);
+}
+
 bool gallery_erase(struct gallery *gallery, struct whorl_store_erased *done,
                    struct whorl_fault *fault)
 {
-    return whorl_store_erase(gallery->store, done, fault);
+    struct current current = {gallery, whorl_store_read(gallery->store, fault)};
+    uint64_t bytes = 0;
+    if (!current.txn) {
+        return false;
+    }
+    bool ok = segment_erase(gallery->dir, is_current, &current, &bytes, fault);
+    whorl_store_done(gallery->store, current.txn);
+    if (!ok || !whorl_store_erase(gallery->store, done, fault)) {
+        return false;
+    }
+    done->bytes += bytes;
+    return true;
 }

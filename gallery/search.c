@@ -9,17 +9,17 @@
 
 #define STEP_NS 8000000LL
 #define ROUNDS_MAX 4u      /* after these, finish reads what still changes itself */
-#define BEGIN_BLOCKS 2048u /* changed ones that begin reads itself */
+#define BEGIN_BLOCKS 8192u /* changed ones that begin reads itself: half a second at most */
 #define PEOPLE_ALL 500u    /* of a gallery this small everyone is compared */
 
 /* How many people a stage looks at: that share of the gallery, at least so many. The shares are
- * chosen from what they lose (docs/scale.md). */
+ * chosen from what they lose (docs/search.md). */
 struct quota {
     double share;
     uint64_t least;
 };
 static const struct quota best_quota = {0.00002, 100}, glance_quota = {0.02, 2000},
-                          compare_quota = {0.0002, 500};
+                          compare_quota = {0.001, 500};
 
 /* ------------------------------------------------------------------ following the gallery */
 

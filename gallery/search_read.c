@@ -410,6 +410,21 @@ static bool concerns(const struct gallery_search *search, enum stage stage, uint
     }
 }
 
+/* Whether it looks at anybody of so many. */
+static bool concerns_any(const struct gallery_search *search, enum stage stage, size_t before,
+                         uint32_t people)
+{
+    const uint16_t *levels = stage == STAGE_COMPARE ? search->impressions : search->ranks;
+    const uint32_t cut = stage == STAGE_BEST     ? search->best_cut
+                         : stage == STAGE_GLANCE ? search->glance_cut
+                                                 : search->compare_cut;
+    unsigned above = 0;
+    for (uint32_t i = 0; i < people; i++) {
+        above += levels[before + i] >= cut;
+    }
+    return above > 0;
+}
+
 /* Takes a chunk through a stage that looks at people's templates. false: cancelled. */
 static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
                         const struct chunk *chunk, enum stage stage, size_t before,
@@ -421,10 +436,10 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
     struct block_info info;
     for (uint32_t i = 0; i < chunk->people; i++) {
         struct block_entry entry;
-        size_t at = chunk_entry(chunk, i);
         if (!concerns(search, stage, ranks[i], impressions[i])) {
             continue;
         }
+        size_t at = chunk_entry(chunk, i);
         if (cancelled(search)) {
             return false;
         }
@@ -459,22 +474,25 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
                        size_t i, struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[i];
-    struct chunk chunk;
+    struct chunk chunk = {0};
     if (!known->bytes) {
         state->why = known->why ? known->why : "has not been read";
         return true;
     }
-    /* It was verified when the view was made; its length is its own. */
-    if (!chunk_open(known->bytes, SIZE_MAX, false, &chunk, &state->why)) {
-        return true;
-    }
-    if (state->stage == STAGE_NONE) {
-        rank_chunk(search, &chunk, scratch->ranking, search->ranks + known->before, state);
-        state->stage = STAGE_RANK;
-    }
     while (state->stage < search->stage) {
         enum stage stage = state->stage + 1;
-        if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, state)) {
+        if (stage > STAGE_RANK && !concerns_any(search, stage, known->before, known->people)) {
+            state->stage = (uint8_t)stage;
+            continue;
+        }
+        /* It was verified when the view was made; its length is its own. */
+        if (chunk.size == 0 && !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &state->why)) {
+            return true;
+        }
+        if (stage == STAGE_RANK) {
+            rank_chunk(search, &chunk, scratch->ranking, search->ranks + known->before, state);
+            state->stage = STAGE_RANK;
+        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, state)) {
             return false;
         }
         if (state->stage != stage) {

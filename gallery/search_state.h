@@ -76,7 +76,7 @@ void search_free_sieves(struct gallery_search *search);
 bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state);
 
 /* Reads chunks within txn until `until` (nanoseconds; 0 = to the end). */
-enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *scratch,
+enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *memory,
                               int64_t until);
 int64_t search_now_ns(void);
 

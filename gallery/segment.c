@@ -13,11 +13,12 @@
 #include <zlib.h>
 
 #include "bytes.h"
+#include "segment_file.h"
 #include "whorl/msg.h"
 
 #define MAGIC 0x53474857u /* "WHGS" */
 #define VERSION 1u
-#define NEW_NAME SEGMENT_NAME ".new"
+#define DISPOSE_MS 10000u
 
 enum { AT_MAGIC = 0, AT_VERSION = 4, AT_LENGTH = 8, AT_CHUNKS = 16, AT_CHECKSUM = 60 };
 
@@ -26,8 +27,7 @@ static uint32_t checksum(const uint8_t header[SEGMENT_HEADER])
     return (uint32_t)crc32(0L, header, AT_CHECKSUM);
 }
 
-static bool path_of(const char *dir, const char *name, char path[PATH_MAX],
-                    struct whorl_fault *fault)
+bool segment_path(const char *dir, const char *name, char path[PATH_MAX], struct whorl_fault *fault)
 {
     int len = snprintf(path, PATH_MAX, "%s/%s", dir, name);
     return (len > 0 && len < PATH_MAX) || whorl_fail(fault, "", "the path is too long");
@@ -64,19 +64,18 @@ static bool read_header(struct segment *segment, struct whorl_fault *fault)
 static bool map_file(struct segment *segment, int fd, struct whorl_fault *fault)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return refuse(fault, strerror(errno));
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0 || fstat(fd, &st) != 0) {
+        return refuse(fault, "cannot be locked");
     }
     if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
         return refuse(fault, "is empty, or no file");
     }
-    segment->inode = st.st_ino;
-    segment->device = st.st_dev;
     segment->len = (size_t)st.st_size;
     void *bytes = mmap(NULL, segment->len, PROT_READ, MAP_SHARED, fd, 0);
     if (bytes == MAP_FAILED) {
         return refuse(fault, strerror(errno));
     }
+    segment->map = bytes;
     segment->bytes = bytes;
     return read_header(segment, fault);
 }
@@ -85,7 +84,7 @@ struct segment *segment_open(const char *dir, bool *missing, struct whorl_fault 
 {
     char path[PATH_MAX];
     *missing = false;
-    if (!path_of(dir, SEGMENT_NAME, path, fault)) {
+    if (!segment_path(dir, SEGMENT_NAME, path, fault)) {
         return NULL;
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -103,9 +102,8 @@ struct segment *segment_open(const char *dir, bool *missing, struct whorl_fault 
         return NULL;
     }
     atomic_init(&segment->refs, 1);
-    bool ok = map_file(segment, fd, fault);
-    close(fd);
-    if (!ok) {
+    segment->fd = fd;
+    if (!map_file(segment, fd, fault)) {
         segment_unref(segment);
         return NULL;
     }
@@ -150,20 +148,32 @@ void segment_unref(struct segment *segment)
     if (!segment || atomic_fetch_sub(&segment->refs, 1) != 1) {
         return;
     }
-    if (segment->bytes) {
-        munmap((void *)(uintptr_t)segment->bytes, segment->len);
+    if (segment->map) {
+        munmap(segment->map, segment->len);
     }
+    close(segment->fd);
     free(segment->offset);
     free(segment);
 }
 
-bool segment_replaced(const struct segment *segment, const char *dir)
+struct segment_identity segment_identify(const char *dir)
 {
+    struct segment_identity identity = {0};
     char path[PATH_MAX];
     struct stat st;
     struct whorl_fault fault;
-    return path_of(dir, SEGMENT_NAME, path, &fault) && stat(path, &st) == 0 &&
-           (!segment || st.st_ino != segment->inode || st.st_dev != segment->device);
+    if (segment_path(dir, SEGMENT_NAME, path, &fault) && lstat(path, &st) == 0) {
+        identity.device = st.st_dev;
+        identity.inode = st.st_ino;
+        identity.changed = st.st_mtim;
+    }
+    return identity;
+}
+
+bool segment_same(const struct segment_identity *a, const struct segment_identity *b)
+{
+    return a->device == b->device && a->inode == b->inode &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
 /* ------------------------------------------------------------------ writing */
@@ -190,8 +200,7 @@ void segment_abandon(struct segment_writer *writer)
     free(writer);
 }
 
-/* Opens the file to be written, for this writer alone and empty. */
-static int open_new(const char *path)
+int segment_open_new(const char *path)
 {
     for (;;) {
         struct stat ours, named;
@@ -224,12 +233,12 @@ struct segment_writer *segment_begin(const char *dir, struct whorl_fault *fault)
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
-    if (!path_of(dir, NEW_NAME, writer->path, fault)) {
+    if (!segment_path(dir, SEGMENT_NEW, writer->path, fault)) {
         segment_abandon(writer);
         return NULL;
     }
     (void)snprintf(writer->dir, sizeof writer->dir, "%s", dir);
-    int fd = open_new(writer->path);
+    int fd = segment_open_new(writer->path);
     writer->file = fd >= 0 ? fdopen(fd, "wb") : NULL;
     if (!writer->file || fwrite(room, 1, sizeof room, writer->file) != sizeof room) {
         write_failed(fault);
@@ -255,7 +264,7 @@ bool segment_add(struct segment_writer *writer, const uint8_t *chunk, uint32_t s
 }
 
 /* The name's change is made durable, too. */
-static bool sync_dir(const char *dir)
+bool segment_sync_dir(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = fd >= 0 && fsync(fd) == 0;
@@ -269,16 +278,20 @@ bool segment_end(struct segment_writer *writer, struct whorl_fault *fault)
 {
     uint8_t header[SEGMENT_HEADER] = {0};
     char path[PATH_MAX];
+    struct whorl_fault later;
     put32(header + AT_MAGIC, MAGIC);
     put32(header + AT_VERSION, VERSION);
     put64(header + AT_LENGTH, writer->len);
     put32(header + AT_CHUNKS, writer->chunks);
     put32(header + AT_CHECKSUM, checksum(header));
-    bool ok = path_of(writer->dir, SEGMENT_NAME, path, fault);
+    char old[PATH_MAX];
+    bool ok = segment_path(writer->dir, SEGMENT_NAME, path, fault) &&
+              segment_path(writer->dir, SEGMENT_OLD, old, fault) &&
+              segment_dispose(writer->dir, DISPOSE_MS, fault);
     if (ok && (fseek(writer->file, 0, SEEK_SET) != 0 ||
                fwrite(header, 1, sizeof header, writer->file) != sizeof header ||
                fflush(writer->file) != 0 || fsync(fileno(writer->file)) != 0 ||
-               rename(writer->path, path) != 0)) {
+               (link(path, old) != 0 && errno != ENOENT) || rename(writer->path, path) != 0)) {
         ok = write_failed(fault);
     }
     if (!ok) {
@@ -286,7 +299,8 @@ bool segment_end(struct segment_writer *writer, struct whorl_fault *fault)
         return false;
     }
     (void)fclose(writer->file);
-    ok = sync_dir(writer->dir) || write_failed(fault);
+    ok = segment_sync_dir(writer->dir) || write_failed(fault);
+    (void)segment_dispose(writer->dir, 0, &later); /* or when whoever has it mapped is done */
     free(writer);
     return ok;
 }

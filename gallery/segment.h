@@ -7,12 +7,14 @@
  * The store is the record of truth. A chunk counts only while its block's version is the one that
  * the store names: a segment that is old, or of an older state of the store, costs time, never an
  * answer. It is written under another name, made durable, and then takes the place of the one
- * before, which stays what it was for who has it mapped. */
+ * before, which gets a third name, is overwritten when nobody has it mapped any more, and deleted:
+ * whoever has a segment mapped holds a shared lock on it (flock). */
 #ifndef GALLERY_SEGMENT_H
 #define GALLERY_SEGMENT_H
 
 #include <stdatomic.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "chunk.h"
 #include "whorl/plugin.h"
@@ -23,13 +25,13 @@
 /* A segment that is mapped for reading. */
 struct segment {
     atomic_uint refs;
-    const uint8_t *bytes;
-    size_t len, at; /* at: of the chunk to be verified next */
-    uint32_t count; /* chunks */
-    size_t *offset; /* of each chunk that was verified */
+    void *map;
+    const uint8_t *bytes; /* the same */
+    size_t len, at;       /* at: of the chunk to be verified next */
+    uint32_t count;       /* chunks */
+    size_t *offset;       /* of each chunk that was verified */
     uint32_t verified;
-    ino_t inode; /* tells it from the next one */
-    dev_t device;
+    int fd; /* holds the lock */
 };
 
 /* Maps DIR/segment. NULL with *missing true: there is none; NULL with *fault: it cannot be read or
@@ -43,8 +45,14 @@ bool segment_verify(struct segment *segment, uint32_t chunks, struct whorl_fault
 struct segment *segment_ref(struct segment *segment);
 void segment_unref(struct segment *segment); /* NULL is allowed */
 
-/* Whether DIR/segment is another one by now. */
-bool segment_replaced(const struct segment *segment, const char *dir);
+/* Which file is DIR/segment now; all zero: there is none. */
+struct segment_identity {
+    dev_t device;
+    ino_t inode;
+    struct timespec changed;
+};
+struct segment_identity segment_identify(const char *dir);
+bool segment_same(const struct segment_identity *a, const struct segment_identity *b);
 
 /* Writing: begin, add chunks in order of number, end. NULL or false with *fault; every path calls
  * segment_end or segment_abandon exactly once. */
@@ -54,5 +62,15 @@ bool segment_add(struct segment_writer *writer, const uint8_t *chunk, uint32_t s
                  struct whorl_fault *fault);
 bool segment_end(struct segment_writer *writer, struct whorl_fault *fault);
 void segment_abandon(struct segment_writer *writer);
+
+/* Overwrites the segment before the newest and deletes it. true also when there is none; false
+ * with *fault when somebody has had it mapped for `patience_ms`. */
+bool segment_dispose(const char *dir, unsigned patience_ms, struct whorl_fault *fault);
+
+/* Overwrites all chunks of DIR/segment that are not `current`, durably, and disposes of what other
+ * segments there are. No search uses such chunks any more: they are of versions of blocks that the
+ * store no longer has. Adds the bytes that were not zero to *bytes. */
+bool segment_erase(const char *dir, bool (*current)(void *ctx, const struct chunk *chunk),
+                   void *ctx, uint64_t *bytes, struct whorl_fault *fault);
 
 #endif

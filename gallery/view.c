@@ -16,12 +16,13 @@ struct view_own {
 };
 
 struct view_keeper {
-    pthread_mutex_t mutex;   /* guards all below */
-    struct view *newest;     /* NULL: none yet */
-    struct segment *segment; /* wholly verified */
-    struct segment *opening; /* being verified */
-    bool segment_sought;     /* whether one was looked for */
-    struct view *draft;      /* being read by view_prepare */
+    pthread_mutex_t mutex;          /* guards all below */
+    struct view *newest;            /* NULL: none yet */
+    struct segment *segment;        /* wholly verified */
+    struct segment *opening;        /* being verified */
+    struct segment_identity sought; /* the file that was last looked at */
+    struct view *draft;             /* being read by view_prepare ... */
+    struct view *draft_base;        /* ... since this one */
     size_t draft_at;
     uint64_t draft_people; /* ready in it */
 };
@@ -70,6 +71,7 @@ void view_keeper_free(struct view_keeper *keeper)
     }
     view_unref(keeper->newest);
     view_unref(keeper->draft);
+    view_unref(keeper->draft_base);
     segment_unref(keeper->segment);
     segment_unref(keeper->opening);
     pthread_mutex_destroy(&keeper->mutex);
@@ -96,11 +98,15 @@ static bool take_known(const struct view *known, size_t *at, const struct segmen
         return false;
     }
     const struct view_chunk *chunk = &known->chunks[*at];
+    if (chunk->number == to->number) {
+        to->earlier = chunk->bytes; /* the keeper keeps that view until this one is made */
+    }
     if (chunk->number != to->number || !same_version(chunk, to->stamp, to->checksum) ||
         (!chunk->bytes && !chunk->why) ||
         (chunk->bytes && !chunk->own && known->segment != segment)) {
         return false;
     }
+    to->earlier = NULL;
     to->bytes = chunk->bytes;
     to->why = chunk->why;
     to->own = chunk->own;
@@ -126,6 +132,7 @@ static bool take_stored(const struct segment *segment, uint32_t *at, struct view
         (to->checksum != 0 && chunk.block_checksum != to->checksum)) {
         return false;
     }
+    to->earlier = NULL;
     to->bytes = segment->bytes + segment->offset[*at];
     return true;
 }
@@ -204,6 +211,8 @@ static void read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_
     const char *why;
     MDB_val key = {sizeof chunk->number, &chunk->number}, value;
     struct index_entry entry;
+    const uint8_t *earlier = chunk->earlier;
+    chunk->earlier = NULL;
     int rc = mdb_get(txn, gallery->index, &key, &value);
     if (rc == 0) {
         rc = index_decode(&key, &value, &entry);
@@ -217,7 +226,10 @@ static void read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_
     } else if (rc != 0 && !why) {
         why = mdb_strerror(rc);
     }
-    uint8_t *made = why ? NULL : chunk_make(bytes, &info, &why);
+    struct chunk before;
+    const char *ignored;
+    bool known = earlier && chunk_open(earlier, SIZE_MAX, false, &before, &ignored);
+    uint8_t *made = why ? NULL : chunk_make(bytes, &info, known ? &before : NULL, &why);
     struct view_own *own = made ? calloc(1, sizeof *own) : NULL;
     if (!own) {
         free(made);
@@ -248,7 +260,8 @@ static struct view *get(struct gallery *gallery, MDB_txn *txn, size_t most, size
         whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
         return NULL;
     }
-    if (keeper->newest && keeper->newest->stamp == meta.stamp) {
+    if (keeper->newest && keeper->newest->stamp == meta.stamp &&
+        keeper->newest->segment == keeper->segment) {
         return view_ref(keeper->newest);
     }
     struct view *view = list_view(gallery, txn, meta.stamp, pending, fault);
@@ -266,7 +279,7 @@ static struct view *get(struct gallery *gallery, MDB_txn *txn, size_t most, size
     }
     *pending = 0;
     if (!keeper->newest || keeper->newest->stamp == NO_STAMP ||
-        keeper->newest->stamp < view->stamp) {
+        keeper->newest->stamp <= view->stamp) {
         view_unref(keeper->newest);
         keeper->newest = view_ref(view);
     }
@@ -285,20 +298,20 @@ struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t
 
 /* ------------------------------------------------------------------ preparing */
 
-/* Goes on verifying the segment. false: there is none, or it is done. */
+/* Goes on verifying the segment. false: there is none, or it is done, or it is damaged: *fault. */
 static bool verify_segment(struct gallery *gallery, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
-    bool missing;
-    if (!keeper->opening && keeper->segment_sought &&
-        !segment_replaced(keeper->segment, gallery->dir)) {
-        return false;
-    }
     if (!keeper->opening) {
-        keeper->segment_sought = true;
+        struct segment_identity now = segment_identify(gallery->dir);
+        bool missing;
+        if (segment_same(&now, &keeper->sought)) {
+            return false;
+        }
+        keeper->sought = now;
         keeper->opening = segment_open(gallery->dir, &missing, fault);
         if (!keeper->opening) {
-            return false; /* missing or damaged: chunks are made from blocks */
+            return false;
         }
     }
     if (!segment_verify(keeper->opening, VERIFY_CHUNKS, fault)) {
@@ -331,8 +344,9 @@ static void read_draft(const struct gallery *gallery, MDB_txn *txn)
     if (keeper->draft_at == draft->count) {
         view_unref(keeper->newest);
         draft->stamp = NO_STAMP;
+        view_unref(keeper->draft_base);
         keeper->newest = draft;
-        keeper->draft = NULL;
+        keeper->draft = keeper->draft_base = NULL;
     }
 }
 
@@ -341,10 +355,9 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_
                                   uint64_t *of, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
-    struct whorl_fault damaged;
     size_t pending = 0;
-    if (!keeper->draft && verify_segment(gallery, &damaged)) {
-        return GALLERY_PREPARING;
+    if (!keeper->draft && (verify_segment(gallery, fault) || fault->text[0])) {
+        return GALLERY_PREPARING; /* without a segment, chunks are made from blocks */
     }
     if (!keeper->draft) {
         struct view *view = get(gallery, txn, PREPARE_BLOCKS, &pending, fault);
@@ -357,6 +370,7 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_
             return GALLERY_PREPARE_FAILED;
         }
         keeper->draft = list_view(gallery, txn, NO_STAMP, &pending, fault);
+        keeper->draft_base = keeper->draft && keeper->newest ? view_ref(keeper->newest) : NULL;
         keeper->draft_at = 0;
         keeper->draft_people = 0;
     }
@@ -373,6 +387,7 @@ enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint6
                                 struct whorl_fault *fault)
 {
     *people = *of = 0;
+    *fault = (struct whorl_fault){{0}, {0}};
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
     if (!txn) {
         return GALLERY_PREPARE_FAILED;

@@ -18,10 +18,11 @@ struct view_chunk {
     uint32_t people;
     uint64_t stamp;
     uint32_t checksum;
-    uint64_t before;      /* people in the chunks before this one */
-    const uint8_t *bytes; /* NULL: the block is damaged ... */
-    const char *why;      /* ... in this way; NULL: not read yet */
-    struct view_own *own; /* NULL: in the segment */
+    uint64_t before;        /* people in the chunks before this one */
+    const uint8_t *bytes;   /* NULL: the block is damaged ... */
+    const char *why;        /* ... in this way; NULL: not read yet */
+    const uint8_t *earlier; /* while a view is made: of an earlier version of the block, or NULL */
+    struct view_own *own;   /* NULL: in the segment */
 };
 
 struct view {

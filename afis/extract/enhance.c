@@ -231,6 +231,7 @@ void afis_enhance(struct work *work)
     reset_bank(&work->bank, ALONG);
     memset(work->old_bin, 0xff, (size_t)work->cells * sizeof *work->old_bin);
     afis_orient(work, work->normal, sigma[0]);
+    memcpy(work->flow, work->coherence, (size_t)work->cells * sizeof *work->flow);
     for (int pass = 0; pass < passes; pass++) {
         choose_bins(work);
         filter_plane(work);

@@ -13,12 +13,14 @@
 #include "stages.h"
 
 #define CELL_MM2 (CELL * CELL * 25.4f * 25.4f / (DPI * DPI))
-#define SPECK 5.0f   /* mm2 of ridges: less is no finger */
-#define PATCH 60.0f  /* mm2: from here on a finger's ridges are seen to turn and to vary */
-#define LITTLE 85.0f /* mm2: less is a small part of a fingertip */
-#define SHARP 0.6f   /* sharpness of ordinary prints: beyond is noise */
-#define WIDE 9.5f    /* pixels: a longer mean period is a blurred print's more often than not */
-#define GOOD 60      /* quality from which on no advice is due */
+#define SPECK 5.0f      /* mm2 of ridges: less is no finger */
+#define PATCH 60.0f     /* mm2: from here on a finger's ridges are seen to turn and to vary */
+#define LITTLE 85.0f    /* mm2: less is a small part of a fingertip */
+#define ONE_WAY 0.115f  /* mean coherence as scanned: with less, lines cross in each place */
+#define SHARP 0.6f      /* sharpness of ordinary prints: beyond is noise */
+#define STRAIGHT 190.0f /* mm2: over more than that ridges never all run one way */
+#define WIDE 9.5f       /* pixels: a longer mean period is a blurred print's more often than not */
+#define GOOD 60         /* quality from which on no advice is due */
 
 /* Log-odds to quality: one chance in ten is 15, an even chance 39, nine in ten 64. */
 #define ODDS_AT_15 (-2.197f)
@@ -40,6 +42,7 @@ static void measure_cells(const struct work *work, struct print *f)
         n++;
         f->steady += c > 0.93f ? CELL_MM2 : 0;
         f->coherence += c;
+        f->flow += work->flow[i];
         f->incoherence += logf(1.02f - c);
         f->agreement += work->agreement[i];
         f->power += work->deviation[i] * work->deviation[i];
@@ -50,6 +53,7 @@ static void measure_cells(const struct work *work, struct print *f)
     }
     f->area = n * CELL_MM2;
     f->coherence /= n;
+    f->flow /= n;
     f->incoherence /= n;
     f->agreement /= n;
     f->power /= n;
@@ -145,7 +149,11 @@ static bool cells_of_finger(const struct print *f)
     /* Noise and photographs: no direction that lasts, and what is smoother than ridges. */
     float certainty = f->coherence + 0.3f * f->agreement;
     bool smooth = f->period > 13.2f && certainty < 1.13f;
-    return f->area >= SPECK && !(even && f->area >= PATCH) && certainty >= 0.985f && !smooth;
+    /* Dots, checks and grids, bent or not: waves in two directions at one place. The filters bring
+     * out one of them, and hide the other; before them skin has one, even where it is noisy. */
+    bool crossed = f->flow < ONE_WAY;
+    return f->area >= SPECK && !crossed && !(even && f->area >= PATCH) && certainty >= 0.985f &&
+           !smooth;
 }
 
 static bool minutiae_of_finger(const struct print *f)
@@ -164,6 +172,7 @@ static bool minutiae_of_finger(const struct print *f)
 static float success_odds(const struct print *f)
 {
     float streaks = fmaxf(0, f->one_direction - 0.5f) * logf(f->area + 2);
+    streaks += 0.05f * fmaxf(0, f->one_direction - 0.75f) * fmaxf(0, f->area - STRAIGHT);
     return -13.072f - 2.545f * streaks - 2.64f * f->incoherence +
            6.404f * fminf(SHARP, f->sharpness) - 1.695f * fmaxf(0, f->period - WIDE) +
            1.155f * logf(f->steady + 2) - 3.651f * f->dark_valleys;

@@ -82,6 +82,7 @@ struct print {
     float area;          /* of the foreground, mm2 */
     float steady;        /* of the part whose ridges have one clear direction, mm2 */
     float coherence;     /* mean, 0..1 */
+    float flow;          /* mean coherence before any filtering, 0..1 */
     float incoherence;   /* mean log(1.02 - coherence): the closer to 1, the more it says */
     float agreement;     /* mean, 0..1 */
     float power;         /* mean squared deviation, grey levels */
@@ -116,7 +117,7 @@ struct work {
     float *phi;                      /* direction across the ridges, radians, y down */
     float *period;                   /* pixels */
     float *coherence;                /* 0..1 */
-    float *amplitude;                /* of the enhanced signal, in UNITs */
+    float *flow;                     /* the same before any filtering */
     float *agreement;                /* correlation of enhanced and normalised, -1..1 */
     float *strength;                 /* of the ridges, grey levels */
     float typical;                   /* strength of this print's ridges, grey levels */

@@ -142,60 +142,88 @@ static inline void fan_out(const float along[16], const float across[16], lanes 
 /* The first and the last coordinate of the grid on which a neighbour at `at` acts. */
 static inline unsigned below(float at)
 {
-    int k = (int)((at - CELL / 2 + RADIUS - INFLUENCE) / CELL + 1); /* towards 0: upwards */
+    int k = (int)((at - CELL / 2 + RADIUS - INFLUENCE) * (1 / CELL) + 1); /* towards 0: upwards */
     return k > 0 ? (unsigned)k : 0;
 }
 
 static inline unsigned above(float at)
 {
-    int k = (int)((at - CELL / 2 + RADIUS + INFLUENCE) / CELL);
+    int k = (int)((at - CELL / 2 + RADIUS + INFLUENCE) * (1 / CELL));
     return k < CYLINDER_SIDE ? (unsigned)k : CYLINDER_SIDE - 1;
 }
 
-/* Adds a neighbour at (u, v) of relative direction `turn`. */
-static inline void add_neighbour(float u, float v, uint16_t turn, lanes cells[CYLINDER_SIDE][PARTS])
+/* A minutia's neighbours in its own frame, and how strongly each acts on every coordinate of the
+ * grid: `along` for u, then the sections; `across` for v. One stage after the other, so that no
+ * neighbour waits for the one before. */
+struct neighbours {
+    unsigned count;
+    float u[FINGER_MINUTIAE], v[FINGER_MINUTIAE];
+    uint16_t turn[FINGER_MINUTIAE];
+    float along[FINGER_MINUTIAE][16], across[FINGER_MINUTIAE][16];
+};
+
+static inline void list_neighbours(const struct afis_finger *f, unsigned centre,
+                                   struct neighbours *near)
 {
-    float x[16], y[16], along[16], across[16];
-    for (unsigned k = 0; k < CYLINDER_SIDE; k++) {
-        x[k] = u * (1 / SIGMA_SPACE) - grid[k];
+    const float turn = (float)f->angle[centre] / 65536.0f;
+    const float c = cosf(turn * 2 * (float)M_PI), s = sinf(turn * 2 * (float)M_PI);
+    unsigned n = 0;
+    for (unsigned i = 0; i < f->count && n < FINGER_MINUTIAE; i++) {
+        float dx = (float)(f->x[i] - f->x[centre]);
+        float dy = (float)(f->y[centre] - f->y[i]); /* angles are y up */
+        float u = c * dx + s * dy, v = c * dy - s * dx;
+        near->u[n] = u;
+        near->v[n] = v;
+        near->turn[n] = (uint16_t)(f->angle[i] - f->angle[centre]);
+        n += (fabsf(u) < REACH) & (fabsf(v) < REACH) & (i != centre);
     }
-    for (unsigned k = 0; k < CYLINDER_SECTIONS; k++) {
-        int16_t away = (int16_t)(uint16_t)(turn - (65536 * k + 3) / CYLINDER_SECTIONS);
-        x[CYLINDER_SIDE + k] = (float)away * (1 / SIGMA_ANGLE);
+    near->count = n;
+}
+
+static inline void ring_bells(struct neighbours *near)
+{
+    for (unsigned n = 0; n < near->count; n++) {
+        float x[16], y[16];
+        for (unsigned k = 0; k < 16; k++) {
+            x[k] = near->u[n] * (1 / SIGMA_SPACE) - grid[k];
+            y[k] = near->v[n] * (1 / SIGMA_SPACE) - grid[k];
+        }
+        for (unsigned k = 0; k < CYLINDER_SECTIONS; k++) {
+            int16_t away = (int16_t)(uint16_t)(near->turn[n] - (65536 * k + 3) / CYLINDER_SECTIONS);
+            x[CYLINDER_SIDE + k] = (float)away * (1 / SIGMA_ANGLE);
+        }
+        bells(x, near->along[n]);
+        bells(y, near->across[n]);
     }
-    for (unsigned k = 0; k < 16; k++) {
-        y[k] = v * (1 / SIGMA_SPACE) - grid[k];
-    }
-    bells(x, along);
-    bells(y, across);
+}
+
+static inline void add_neighbour(const struct neighbours *near, unsigned n,
+                                 lanes cells[CYLINDER_SIDE][PARTS])
+{
+    const float *along = near->along[n];
     lanes spread[PARTS], section[PARTS];
-    fan_out(along, across, spread, section);
-    const unsigned last = above(u);
-    const unsigned part_last = (above(v) * CYLINDER_SECTIONS + CYLINDER_SECTIONS - 1) / LANES;
-    for (unsigned k = below(u); k <= last; k++) {
+    fan_out(along, near->across[n], spread, section);
+    const unsigned last = above(near->u[n]), first = below(near->v[n]) * CYLINDER_SECTIONS / LANES;
+    const unsigned end = (above(near->v[n]) + 1) * CYLINDER_SECTIONS - 1;
+    for (unsigned k = below(near->u[n]); k <= last; k++) {
         if (along[k] < NEGLIGIBLE) {
             continue;
         }
-        for (unsigned q = below(v) * CYLINDER_SECTIONS / LANES; q <= part_last; q++) {
+        for (unsigned q = first; q <= end / LANES; q++) {
             lanes both = along[k] * spread[q];
             cells[k][q] += where(both >= NEGLIGIBLE, both * section[q]);
         }
     }
 }
 
-static void surround(const struct afis_finger *f, unsigned centre,
+static void surround(const struct afis_finger *f, unsigned centre, struct neighbours *near,
                      float out[CYLINDER_SIDE][ROW_LANES])
 {
-    const float turn = (float)f->angle[centre] / 65536.0f;
-    const float c = cosf(turn * 2 * (float)M_PI), s = sinf(turn * 2 * (float)M_PI);
     lanes cells[CYLINDER_SIDE][PARTS] = {0};
-    for (unsigned i = 0; i < f->count; i++) {
-        float dx = (float)(f->x[i] - f->x[centre]);
-        float dy = (float)(f->y[centre] - f->y[i]); /* angles are y up */
-        float u = c * dx + s * dy, v = c * dy - s * dx;
-        if (i != centre && fabsf(u) < REACH && fabsf(v) < REACH) {
-            add_neighbour(u, v, (uint16_t)(f->angle[i] - f->angle[centre]), cells);
-        }
+    list_neighbours(f, centre, near);
+    ring_bells(near);
+    for (unsigned n = 0; n < near->count; n++) {
+        add_neighbour(near, n, cells);
     }
     memcpy(out, cells, sizeof cells);
     float *cell = out[0];
@@ -213,13 +241,15 @@ static inline float filled(float cell)
 
 static void cylinder(const struct afis_finger *finger, unsigned centre, float out[CYLINDER_CELLS])
 {
+    struct neighbours near;
     float cells[CYLINDER_SIDE][ROW_LANES];
-    surround(finger, centre, cells);
+    surround(finger, centre, &near, cells);
     for (unsigned a = 0; a < CYLINDER_SIDE; a++) {
         for (unsigned k = 0; k < ROW; k++) {
             out[a * ROW + k] = filled(cells[a][k]);
         }
     }
+    explicit_bzero(&near, sizeof near);
     explicit_bzero(cells, sizeof cells);
 }
 
@@ -316,13 +346,14 @@ static uint64_t signs_of(const int32_t sums[BITS])
 
 static void describe(struct afis_finger *finger)
 {
+    struct neighbours near;
     float cells[CYLINDER_SIDE][ROW_LANES];
     int16_t whole[TOGETHER][CYLINDER_CELLS] = {0};
     int32_t sums[TOGETHER][BITS];
     for (unsigned first = 0; first < finger->count; first += TOGETHER) {
         const unsigned left = finger->count - first, n = left < TOGETHER ? left : TOGETHER;
         for (unsigned m = 0; m < n; m++) {
-            surround(finger, first + m, cells);
+            surround(finger, first + m, &near, cells);
             for (unsigned a = 0; a < CYLINDER_SIDE; a++) {
                 for (unsigned k = 0; k < ROW; k++) {
                     whole[m][a * ROW + k] = (int16_t)(filled(cells[a][k]) * UNIT + 0.5f);
@@ -334,6 +365,7 @@ static void describe(struct afis_finger *finger)
             finger->descriptor[first + m] = signs_of(sums[m]);
         }
     }
+    explicit_bzero(&near, sizeof near);
     explicit_bzero(cells, sizeof cells);
     explicit_bzero(whole, sizeof whole);
     explicit_bzero(sums, sizeof sums);

@@ -7,7 +7,7 @@
 
 /* Natural log-likelihood ratio, times AFIS_SIEVE_UNIT, that a print is of the probe's finger, given
  * the distance from a probe minutia to its nearest word. Learned from mated and non-mated prints
- * (docs/scale.md); levelled off where there were few. */
+ * (docs/search.md); levelled off where there were few. */
 static const int16_t worth[64] = {
     96,  96,  96,  96,  96,  96,  96,  96,  96,  96,  92,  76,  62,  53,  43,  34,
     23,  15,  8,   1,   -4,  -8,  -10, -12, -13, -14, -15, -16, -17, -18, -18, -18,
@@ -19,24 +19,28 @@ static const int16_t worth[64] = {
  * middle of all. Returns how many. */
 static unsigned select_best(const struct afis_finger *f, unsigned most, uint8_t *best)
 {
-    int64_t sum_x = 0, sum_y = 0, rank[FINGER_MINUTIAE];
+    int64_t sum_x = 0, sum_y = 0, rank[FINGER_MINUTIAE]; /* of the best so far; lower is better */
+    unsigned count = 0;
     for (unsigned i = 0; i < f->count; i++) {
         sum_x += f->x[i];
         sum_y += f->y[i];
     }
+    const int64_t x = f->count != 0 ? sum_x / f->count : 0,
+                  y = f->count != 0 ? sum_y / f->count : 0;
     for (unsigned i = 0; i < f->count; i++) {
-        int64_t dx = f->x[i] - sum_x / f->count, dy = f->y[i] - sum_y / f->count;
-        rank[i] = ((int64_t)(100 - f->quality[i]) << 48) | ((dx * dx + dy * dy) << 8) | i;
+        int64_t dx = f->x[i] - x, dy = f->y[i] - y;
+        int64_t own = ((int64_t)(100 - f->quality[i]) << 48) | ((dx * dx + dy * dy) << 8) | i;
+        if (count == most && own > rank[count - 1]) {
+            continue;
+        }
+        unsigned at = count < most ? count++ : count - 1;
+        for (; at > 0 && rank[at - 1] > own; at--) {
+            rank[at] = rank[at - 1];
+        }
+        rank[at] = own;
     }
-    const unsigned count = f->count < most ? f->count : most;
-    for (unsigned i = 0; i < f->count; i++) {
-        unsigned place = 0;
-        for (unsigned j = 0; j < f->count; j++) {
-            place += rank[j] < rank[i];
-        }
-        if (place < count) {
-            best[place] = (uint8_t)i;
-        }
+    for (unsigned k = 0; k < count; k++) {
+        best[k] = (uint8_t)(rank[k] & 0xff);
     }
     return count;
 }

@@ -38,7 +38,7 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.8f,
      0.50f,
-     {1.80f, 0.30f},
+     {1.78f, 0.32f},
      {115, 14},
      {122, 25},
      {235, 35},
@@ -54,14 +54,14 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.8f,
      0.55f,
-     {1.86f, 0.22f},
+     {1.64f, 0.28f},
      {122, 12},
      {140, 25},
      {250, 40},
      {230, 50},
      15,
      0.10f,
-     {3.4f, 1.0f},
+     {4.4f, 1.1f},
      {-0.6f, 0.6f},
      {2.0f, 0.35f}},
     {300,
@@ -70,7 +70,7 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      60,
      0.6f,
      0.65f,
-     {1.66f, 0.25f},
+     {1.62f, 0.30f},
      {117, 18},
      {115, 18},
      {190, 25},
@@ -86,14 +86,14 @@ static const struct sensor sensors[AFIS_SYNTH_SENSORS] = {
      999,
      1.2f,
      0.65f,
-     {1.84f, 0.15f},
+     {1.54f, 0.20f},
      {110, 14},
      {115, 15},
      {185, 20},
      {165, 30},
      35,
      0.15f,
-     {2.5f, 0.7f},
+     {3.4f, 0.8f},
      {-0.5f, 0.4f},
      {1.7f, 0.35f}},
 };
@@ -147,7 +147,8 @@ static float spreading(const struct finger *f, float x, float y, float theta)
 {
     float s, c;
     synth_sincos(theta, &s, &c);
-    return fold(direction_at(f, x - 6 * s, y + 6 * c) - theta) / 6;
+    return fold(direction_at(f, x - 30 * s, y + 30 * c) - direction_at(f, x + 30 * s, y - 30 * c)) /
+           60;
 }
 
 /* How much less likely a minutia is than it would be without its neighbours. */
@@ -175,14 +176,14 @@ static float sense_of(const struct sensor *sensor, const struct finger *f, float
     float s, c;
     synth_sincos(theta, &s, &c);
     float below = 1 - synth_step(sensor->sense_top - 40, sensor->sense_top + 40, y);
-    float odds = 1.6f * synth_sigmoid(spread / 0.006f) - sensor->sense * s * below;
+    float odds = 4.0f * synth_sigmoid(spread / 0.005f) - sensor->sense * s * below;
     for (unsigned i = 0; i < f->count; i++) {
         const struct spot *other = &f->spots[i];
         float dx = other->x - x, dy = other->y - y, d2 = dx * dx + dy * dy;
-        float parallel = c * other->c + s * other->s;
-        if (d2 > 110 * 110 || (parallel > 0) == (parallel < 0)) {
+        if (d2 > 110 * 110) {
             continue;
         }
+        float parallel = c * other->c + s * other->s;
         float ahead = synth_clamp((c * dx + s * dy) * (1 / 30.0f), -1, 1);
         float near = 1 - d2 * (1 / (110.0f * 110.0f));
         /* Of the two senses one points away from a neighbour that points away as well. */
@@ -309,8 +310,8 @@ static void lay(struct synth_rng *rng, const struct impression *im, const struct
         spot->x + im->bend[0] * x + im->bend[1] * y + im->bend[2] * x * y + im->bend[3] * y * y;
     float py =
         spot->y + im->bend[1] * x - im->bend[0] * y + im->bend[4] * x * y + im->bend[5] * x * x;
-    px += synth_normal(rng, 0, 0.9f);
-    py += synth_normal(rng, 0, 0.9f);
+    px += synth_normal(rng, 0, 0.75f);
+    py += synth_normal(rng, 0, 0.75f);
     float u = im->u + im->c * px - im->s * py, v = im->v - (im->s * px + im->c * py);
     if (u < 10 || v < 10 || u >= im->sensor->width - 10 || v >= im->sensor->height - 10 ||
         out->count == AFIS_MINUTIAE_MAX) {

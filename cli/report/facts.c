@@ -232,6 +232,10 @@ bool facts_add(struct facts *facts, const struct record *record)
         return true;
     case RECORD_REFUSED:
         return !in_scope(facts, record) || add_refused(facts, record);
+    case RECORD_DISCLOSURE: /* nothing was searched for it */
+    case RECORD_COLLECTION:
+    case RECORD_ALTERATION:
+    case RECORD_ERASURE:
     case RECORD_OTHER:
     default:
         return true;

@@ -70,13 +70,13 @@ static bool code_of(const struct whorl_field *field, const struct code_list *lis
     return *out < list->count || whorl_fail(fault, path, "is no code that is known");
 }
 
-static bool check_refs(const msgpack_object *list, struct whorl_fault *fault)
+static bool check_refs(const msgpack_object *list, const char *path, struct whorl_fault *fault)
 {
     for (uint32_t i = 0; i < list->via.array.size; i++) {
         const msgpack_object *ref = &list->via.array.ptr[i];
         if (ref->type != MSGPACK_OBJECT_STR ||
             !whorl_text_is_clean(ref->via.str.ptr, ref->via.str.size)) {
-            return whorl_fail(fault, "candidates", "must hold texts");
+            return whorl_fail(fault, path, "must hold texts");
         }
     }
     return true;
@@ -98,7 +98,7 @@ static bool read_answer(const msgpack_object *map, struct record_answer *out,
     out->permitted = f[1].value->via.boolean;
     out->reason = text_of(&f[3]);
     out->candidates = f[4].value;
-    return check_refs(f[4].value, fault);
+    return check_refs(f[4].value, "candidates", fault);
 }
 
 static bool read_answers(const msgpack_object *list, struct record *out, struct whorl_fault *fault)
@@ -186,7 +186,7 @@ static bool read_lookup(const msgpack_object *root, struct record *out, struct w
     struct record_answer *answer = &out->answers[0];
     if (!whorl_fields_read_lenient(root, "", f, COUNT(f), fault) ||
         !code_of(&f[8], &codes_class, "class", &answer->class, fault) ||
-        !check_refs(f[9].value, fault)) {
+        !check_refs(f[9].value, "candidates", fault)) {
         return false;
     }
     out->device = text_of(&f[0]);
@@ -239,9 +239,45 @@ static bool read_outcome(const msgpack_object *root, struct record *out, struct 
     return true;
 }
 
+static bool read_disclosure(const msgpack_object *root, struct record *out,
+                            struct whorl_fault *fault)
+{
+    struct whorl_field f[] = {STR("device", true, 64), STR("officer", true, 32),
+                              STR("force", true, 32)};
+    if (!whorl_fields_read_lenient(root, "", f, COUNT(f), fault)) {
+        return false;
+    }
+    out->device = text_of(&f[0]);
+    out->officer = text_of(&f[1]);
+    out->force = text_of(&f[2]);
+    return true;
+}
+
+static bool read_change(const msgpack_object *root, struct record *out, struct whorl_fault *fault)
+{
+    struct whorl_field f[] = {STR("event", true, 32), STR("store", true, 64),
+                              STR("source", false, 250), ARRAY("ids", 1000)};
+    if (!whorl_fields_read_lenient(root, "", f, COUNT(f), fault) ||
+        !check_refs(f[3].value, "ids", fault)) {
+        return false;
+    }
+    out->event = text_of(&f[0]);
+    out->store = text_of(&f[1]);
+    out->source = text_of(&f[2]);
+    out->ids = f[3].value;
+    return true;
+}
+
+static bool of_transaction(enum record_kind kind)
+{
+    return kind == RECORD_IDENTIFY || kind == RECORD_LOOKUP || kind == RECORD_OUTCOME ||
+           kind == RECORD_DISCLOSURE;
+}
+
 static enum record_kind kind_of(const struct whorl_field *field)
 {
-    static const char *const kinds[] = {"identify", "lookup", "refused", "outcome"};
+    static const char *const kinds[] = {"identify",   "lookup",     "refused",    "outcome",
+                                        "disclosure", "collection", "alteration", "erasure"};
     unsigned kind = 0;
     while (kind < RECORD_OTHER && !whorl_str_is(field->value, kinds[kind])) {
         kind++;
@@ -266,8 +302,7 @@ bool record_read(const msgpack_object *root, struct record *out, struct whorl_fa
     if (!period_read_time(time, &out->time_ms)) {
         return whorl_fail(fault, "time", "is no time in UTC with milliseconds");
     }
-    if (out->kind != RECORD_OTHER && out->kind != RECORD_REFUSED &&
-        !record_uuid(&out->transaction, uuid)) {
+    if (of_transaction(out->kind) && !record_uuid(&out->transaction, uuid)) {
         return whorl_fail(fault, "transaction", "is no transaction id");
     }
     switch (out->kind) {
@@ -279,6 +314,12 @@ bool record_read(const msgpack_object *root, struct record *out, struct whorl_fa
         return read_refused(root, out, fault);
     case RECORD_OUTCOME:
         return read_outcome(root, out, fault);
+    case RECORD_DISCLOSURE:
+        return read_disclosure(root, out, fault);
+    case RECORD_COLLECTION:
+    case RECORD_ALTERATION:
+    case RECORD_ERASURE:
+        return read_change(root, out, fault);
     case RECORD_OTHER:
     default:
         return true;

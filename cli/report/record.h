@@ -17,6 +17,10 @@ enum record_kind {
     RECORD_LOOKUP,
     RECORD_REFUSED,
     RECORD_OUTCOME,
+    RECORD_DISCLOSURE,
+    RECORD_COLLECTION,
+    RECORD_ALTERATION,
+    RECORD_ERASURE,
     RECORD_OTHER /* of the server itself, or of a kind that this version doesn't know */
 };
 
@@ -49,6 +53,8 @@ struct record {
     uint8_t outcome;             /* outcome: codes_outcome */
     bool contacted_control;
     struct record_text note;
+    struct record_text event, store, source; /* collection, alteration, erasure */
+    const msgpack_object *ids;               /* likewise: array of str */
 };
 
 /* Takes a parsed record apart; what *out points to lives as long as root. false with *fault, whose

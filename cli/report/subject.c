@@ -124,6 +124,9 @@ static const struct column columns[] = {
     {"outcome", "Outcome"},
     {"contacted_control", "Command and Control contacted"},
     {"note", "Note"},
+    {"store", "Held in"},
+    {"event", "What was done to it"},
+    {"source", "Lawful source"},
 };
 
 enum {
@@ -142,7 +145,10 @@ enum {
     CONTINUES,
     OUTCOME,
     CONTROL,
-    NOTE
+    NOTE,
+    STORE,
+    EVENT,
+    SOURCE
 };
 
 void subject_begin(struct subject *subject, struct document *doc)
@@ -150,7 +156,7 @@ void subject_begin(struct subject *subject, struct document *doc)
     const struct subject_query *q = &subject->query;
     char subtitle[512];
     snprintf(subtitle, sizeof subtitle,
-             "Transactions found by %s%.200s. Nothing biometric is recorded. Officers, devices and "
+             "Found by %s%.200s. Nothing biometric is recorded. Officers, devices and "
              "candidates who may be other people are left out.",
              q->transaction != NULL ? "their number "
              : q->ref != NULL       ? "the reference "
@@ -268,12 +274,38 @@ static void add_identify(const struct subject_query *query, const struct record 
     put_text(doc, row, DATABASES, text);
 }
 
+/* What was done to data held under the reference. Who else a record names stays out. */
+static void add_change(const struct subject *subject, const struct record *record,
+                       struct document *doc, const char *what)
+{
+    const char *ref = subject->query.ref;
+    if (ref == NULL || !has_ref(record->ids, ref)) {
+        return;
+    }
+    struct doc_row *row = document_row(doc, &doc->tables[0], ref, ref, "");
+    put_text(doc, row, WHAT, what);
+    put(doc, row, TIME, &record->time);
+    put(doc, row, STORE, &record->store);
+    put(doc, row, EVENT, &record->event);
+    put(doc, row, SOURCE, &record->source);
+}
+
 void subject_add(struct subject *subject, const struct record *record, struct document *doc)
 {
-    static const char *const kinds[] = {"Identification", "Look-up", "", "Outcome"};
+    static const char *const kinds[] = {
+        [RECORD_IDENTIFY] = "Identification", [RECORD_LOOKUP] = "Look-up",
+        [RECORD_OUTCOME] = "Outcome",         [RECORD_DISCLOSURE] = "The answer went out again",
+        [RECORD_COLLECTION] = "Collection",   [RECORD_ALTERATION] = "Alteration",
+        [RECORD_ERASURE] = "Erasure",         [RECORD_OTHER] = NULL};
     char id[64], text[600] = "";
-    if (!is_theirs(subject, &record->transaction) || record->kind == RECORD_REFUSED ||
-        record->kind == RECORD_OTHER || doc->table_count == 0) {
+    if (kinds[record->kind] == NULL || doc->table_count == 0) {
+        return;
+    }
+    if (record->ids != NULL) {
+        add_change(subject, record, doc, kinds[record->kind]);
+        return;
+    }
+    if (!is_theirs(subject, &record->transaction)) {
         return;
     }
     record_text_copy(&record->transaction, id, sizeof id);
@@ -281,6 +313,9 @@ void subject_add(struct subject *subject, const struct record *record, struct do
     put_text(doc, row, WHAT, kinds[record->kind]);
     put(doc, row, TIME, &record->time);
     put(doc, row, FORCE, &record->force);
+    if (record->kind == RECORD_DISCLOSURE) {
+        return;
+    }
     put(doc, row, BASIS, &record->basis);
     put(doc, row, REASON, &record->reason);
     if (record->kind == RECORD_OUTCOME) {

@@ -15,6 +15,8 @@
 
 #include "whorl/plugin.h"
 
+struct isolate_spec; /* core/isolate */
+
 #define CONF_NAME_MAX 32 /* a force, plugin, policy, listener or rule name, without its NUL */
 
 /* A NULL-terminated list of strings. */
@@ -26,13 +28,14 @@ struct conf_place {
 };
 
 struct conf_core {
-    const char *data_dir;    /* absolute */
-    const char *runtime_dir; /* absolute; of the control socket */
-    const char *plugin_dir;  /* absolute; where a module without a slash is looked for */
-    unsigned workers;        /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
-    unsigned deadline_ms;    /* of a whole call, default 60000 */
-    unsigned repeat_s;       /* for how long an answer is kept for repeated requests, default 600 */
-    size_t max_frame;        /* bytes, default 8 MiB */
+    const char *data_dir;       /* absolute */
+    const char *runtime_dir;    /* absolute; of the control socket */
+    const char *plugin_dir;     /* absolute; where a module without a slash is looked for */
+    const char *own_plugin_dir; /* absolute; where Whorl's own modules are */
+    unsigned workers;     /* threads for plugins' jobs; never 0 (0 in the file = one per core) */
+    unsigned deadline_ms; /* of a whole call, default 60000 */
+    unsigned repeat_s;    /* for how long an answer is kept for repeated requests, default 600 */
+    size_t max_frame;     /* bytes, default 8 MiB */
     unsigned max_connections, max_connections_per_device;
     unsigned max_calls, max_calls_per_connection; /* in flight */
     size_t max_write_queue;                       /* bytes waiting to be sent, per connection */
@@ -94,14 +97,18 @@ struct conf_plugin {
     const char *name;
     const char *module; /* absolute path of the .so */
     bool enabled;
-    unsigned deadline_ms;                  /* of one call, default 20000 */
-    unsigned max_calls;                    /* in flight at once, default 64 */
-    unsigned breaker_failures;             /* in a row that cut it off, default 5; 0: never */
-    unsigned breaker_wait_ms;              /* before it is tried again, default 1000 */
-    unsigned breaker_max_wait_ms;          /* the wait is doubled up to this, default 60000 */
-    const struct whorl_plugin *descriptor; /* loaded for its schema and check; NULL if disabled */
+    unsigned deadline_ms;         /* of one call, default 20000 */
+    unsigned max_calls;           /* in flight at once, default 64 */
+    unsigned breaker_failures;    /* in a row that cut it off, default 5; 0: never */
+    unsigned breaker_wait_ms;     /* before it is tried again, default 1000 */
+    unsigned breaker_max_wait_ms; /* the wait is doubled up to this, default 60000 */
+    /* Loaded for its schema and check, or told by a process that has; NULL if disabled. */
+    const struct whorl_plugin *descriptor;
     const struct whorl_settings *settings; /* NULL if disabled */
-    uint8_t content[32];                   /* SHA-256 of the module's file; zero if disabled */
+    /* How its process is made; NULL: it runs in the server's own. What only the host knows (its
+     * data directory, workers, calls) is left to it. */
+    const struct isolate_spec *process;
+    uint8_t content[32]; /* SHA-256 of the module's file; zero if disabled */
     /* SHA-256 over all of this, the settings, where its data is and the module's content: same =
      * unchanged. */
     uint8_t digest[32];

@@ -114,13 +114,15 @@ static void core_fill(struct reading *reading, struct conf_core *core, const str
 {
     const char *runtime_dir = fields[CORE_RUNTIME_DIR].string;
     const char *plugin_dir = fields[CORE_PLUGIN_DIR].string;
+    const char *own_plugin_dir = default_plugin_dir(reading->arena);
     const char *data_dir = fields[CORE_DATA_DIR].string;
     unsigned workers = (unsigned)fields[CORE_WORKERS].integer;
     *core = (struct conf_core){
         .data_dir = data_dir,
         .runtime_dir =
             runtime_dir[0] != '\0' ? runtime_dir : fields_path(reading->arena, data_dir, "run"),
-        .plugin_dir = plugin_dir[0] != '\0' ? plugin_dir : default_plugin_dir(reading->arena),
+        .plugin_dir = plugin_dir[0] != '\0' ? plugin_dir : own_plugin_dir,
+        .own_plugin_dir = own_plugin_dir,
         .workers = workers > 0 ? workers : processors(),
         .deadline_ms = (unsigned)(fields[CORE_DEADLINE].real * 1000),
         .repeat_s = (unsigned)fields[CORE_REPEAT].integer,

@@ -1,10 +1,24 @@
 /* plugin "name" { settings { } }. */
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/conf/sections.h"
 #include "core/conf/settings.h"
+#include "core/conf/settings_pack.h"
+#include "core/isolate/describe.h"
+#include "core/isolate/isolate.h"
+#include "core/module/describe.h"
 #include "core/module/identity.h"
 #include "core/module/module.h"
+
+/* Users for plugins that have none of their own, when the server is root: a range that no
+ * distribution assigns (systemd's UIDS-GIDS calls it unused), so large that names don't meet. */
+#define USERS_FROM 0x70000000u
+#define USERS 0x0f000000u
+#define MIB ((uint64_t)1 << 20)
 
 enum {
     PLUGIN_ENABLED,
@@ -14,7 +28,12 @@ enum {
     PLUGIN_BREAKER_FAILURES,
     PLUGIN_BREAKER_WAIT,
     PLUGIN_BREAKER_MAX_WAIT,
-    PLUGIN_COUNT,
+    PLUGIN_ISOLATION,
+    PLUGIN_USER, /* from here on: of a process of its own */
+    PLUGIN_NETWORK,
+    PLUGIN_MEMORY_LIMIT,
+    PLUGIN_CPU_LIMIT,
+    PLUGIN_COUNT
 };
 
 static const struct whorl_setting plugin_settings[PLUGIN_COUNT] = {
@@ -30,28 +49,209 @@ static const struct whorl_setting plugin_settings[PLUGIN_COUNT] = {
                              "seconds until it is tried again; doubled by each try that fails"},
     [PLUGIN_BREAKER_MAX_WAIT] = {"breaker_max_wait", WHORL_SETTING_REAL, 0, "60", 0.01, 3600,
                                  "seconds that this wait becomes at most"},
+    [PLUGIN_ISOLATION] = {"isolation", WHORL_SETTING_STRING, 0, "", 0, 16,
+                          "process: it runs in one of its own; in_process: in the server's"},
+    [PLUGIN_USER] = {"user", WHORL_SETTING_STRING, 0, "", 0, 32,
+                     "whom its process runs as when the server is root"},
+    [PLUGIN_NETWORK] = {"network", WHORL_SETTING_BOOLEAN, 0, "no", 0, 0,
+                        "whether its process may connect to others"},
+    [PLUGIN_MEMORY_LIMIT] = {"memory_limit", WHORL_SETTING_INTEGER, 0, "1024", 32, 1 << 20,
+                             "MiB of its process"},
+    [PLUGIN_CPU_LIMIT] = {"cpu_limit", WHORL_SETTING_INTEGER, 0, "0", 0, 4096,
+                          "processors that its process may run on; 0: all"},
 };
 
-static void load(struct reading *reading, struct conf_plugin *plugin,
-                 const struct tree_section *section, struct conf_place module,
-                 const struct sources *forces)
+/* What the functions that read one plugin share. */
+struct plugin_reading {
+    struct reading *reading;
+    const struct conf *conf;
+    const struct tree_section *section;
+    const struct field *fields;
+    const struct sources *forces;
+    struct conf_plugin *plugin;
+    struct isolate_spec *process; /* what plugin->process will be */
+};
+
+static struct conf_place place_of(const struct plugin_reading *of, size_t option)
 {
-    struct whorl_fault fault = {"", ""};
-    plugin->descriptor = module_load(plugin->module, &fault);
-    if (!plugin->descriptor || !module_digest(plugin->module, plugin->content, &fault)) {
-        plugin->descriptor = NULL;
-        mistake_at(reading->mistakes, module, "plugin %s: %s", plugin->name, fault.text);
+    return field_place(&of->fields[option], of->section->place);
+}
+
+/* Ours are those in the folder that is built or installed with the server. */
+static bool is_ours(const struct plugin_reading *of)
+{
+    const char *folder = of->conf->core.own_plugin_dir;
+    char *module = realpath(of->plugin->module, NULL), *own = realpath(folder, NULL);
+    size_t len = own ? strlen(own) : 0;
+    bool ours = module && own && strncmp(module, own, len) == 0 && module[len] == '/' &&
+                !strchr(module + len + 1, '/');
+    free(module);
+    free(own);
+    return ours;
+}
+
+static bool in_process(const struct plugin_reading *of)
+{
+    const char *isolation = of->fields[PLUGIN_ISOLATION].string;
+    if (isolation[0] == '\0') {
+        return is_ours(of);
+    }
+    if (strcmp(isolation, "process") != 0 && strcmp(isolation, "in_process") != 0) {
+        mistake_at(of->reading->mistakes, place_of(of, PLUGIN_ISOLATION),
+                   "isolation must be process or in_process, not \"%s\"", isolation);
+    }
+    return strcmp(isolation, "in_process") == 0;
+}
+
+static void refuse_process_options(const struct plugin_reading *of)
+{
+    for (size_t i = PLUGIN_USER; i < PLUGIN_COUNT; i++) {
+        if (of->fields[i].line > 0) {
+            mistake_at(of->reading->mistakes, place_of(of, i),
+                       "plugin %s: %s has no meaning without isolation = process", of->plugin->name,
+                       plugin_settings[i].name);
+        }
+    }
+}
+
+/* The same user for the same name, on every start (FNV-1a). */
+static uint32_t user_for(const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (; *name != '\0'; name++) {
+        hash = (hash ^ (unsigned char)*name) * 16777619u;
+    }
+    return USERS_FROM + hash % USERS;
+}
+
+static void choose_user(const struct plugin_reading *of, struct isolate_limits *limits)
+{
+    const char *user = of->fields[PLUGIN_USER].string;
+    const struct passwd *found = user[0] != '\0' ? getpwnam(user) : NULL;
+    if (user[0] != '\0' && (!found || found->pw_uid == 0)) {
+        mistake_at(of->reading->mistakes, place_of(of, PLUGIN_USER),
+                   found ? "user must not be root, \"%s\"" : "there is no user \"%s\"", user);
         return;
     }
-    struct sources settings = sections_of(reading->arena, section, "settings");
+    if (geteuid() == 0) {
+        limits->uid = found ? found->pw_uid : user_for(of->plugin->name);
+        limits->gid = found ? found->pw_gid : limits->uid;
+    }
+}
+
+static void make_process(struct plugin_reading *of)
+{
+    struct isolate_spec *spec = arena_alloc(of->reading->arena, sizeof *spec);
+    *spec = (struct isolate_spec){
+        .task = ISOLATE_DESCRIBE,
+        .name = of->plugin->name,
+        .module = of->plugin->module,
+        .limits = {.network = of->fields[PLUGIN_NETWORK].boolean,
+                   .memory = (uint64_t)of->fields[PLUGIN_MEMORY_LIMIT].integer * MIB,
+                   .processors = (uint32_t)of->fields[PLUGIN_CPU_LIMIT].integer,
+                   .user = of->fields[PLUGIN_USER].string},
+    };
+    choose_user(of, &spec->limits);
+    of->process = spec;
+}
+
+/* Keeps bytes for as long as the configuration. */
+static const uint8_t *keep(const struct plugin_reading *of, const msgpack_sbuffer *buffer)
+{
+    uint8_t *bytes = arena_alloc(of->reading->arena, buffer->size + 1);
+    return memcpy(bytes, buffer->data, buffer->size);
+}
+
+static void *alloc(void *ctx, size_t size)
+{
+    return arena_alloc(ctx, size);
+}
+
+/* Has the module loaded by a process of its own. */
+static const struct whorl_plugin *describe(const struct plugin_reading *of,
+                                           struct whorl_fault *fault)
+{
+    const struct whorl_plugin *descriptor = NULL;
+    msgpack_sbuffer described;
+    msgpack_sbuffer_init(&described);
+    if (module_is_file(of->plugin->module, fault) &&
+        isolate_describe(of->process, &described, fault)) {
+        of->process->descriptor = keep(of, &described);
+        of->process->descriptor_len = described.size;
+        descriptor = module_undescribe(of->process->descriptor, described.size, of->plugin->module,
+                                       &isolate_functions, alloc, of->reading->arena, fault);
+    }
+    msgpack_sbuffer_destroy(&described);
+    return descriptor;
+}
+
+static void check_here(void *ctx, const struct whorl_plugin *descriptor,
+                       const struct whorl_settings *settings, settings_refused *refused,
+                       void *refused_ctx)
+{
+    const struct plugin_reading *of = ctx;
+    settings_check(of->reading->arena, descriptor, settings, refused, refused_ctx);
+}
+
+static void check_there(void *ctx, const struct whorl_plugin *descriptor,
+                        const struct whorl_settings *settings, settings_refused *refused,
+                        void *refused_ctx)
+{
+    const struct plugin_reading *of = ctx;
+    struct whorl_fault fault = {"", ""};
+    struct isolate_spec spec = *of->process;
+    msgpack_sbuffer packed;
+    (void)descriptor;
+    msgpack_sbuffer_init(&packed);
+    settings_pack(settings, &packed);
+    spec.task = ISOLATE_CHECK;
+    spec.settings = (const uint8_t *)packed.data;
+    spec.settings_len = packed.size;
+    if (!isolate_check(&spec, settings_inside(settings)->force_count, refused, refused_ctx,
+                       &fault)) {
+        mistake_at(of->reading->mistakes, of->section->place,
+                   "plugin %s: its settings could not be checked: %s", of->plugin->name,
+                   fault.text);
+    }
+    msgpack_sbuffer_destroy(&packed);
+}
+
+static void pack_settings(const struct plugin_reading *of)
+{
+    msgpack_sbuffer packed;
+    msgpack_sbuffer_init(&packed);
+    settings_pack(of->plugin->settings, &packed);
+    of->process->settings = keep(of, &packed);
+    of->process->settings_len = packed.size;
+    msgpack_sbuffer_destroy(&packed);
+}
+
+static void load(struct plugin_reading *of)
+{
+    struct reading *reading = of->reading;
+    struct conf_plugin *plugin = of->plugin;
+    struct whorl_fault fault = {"", ""};
+    plugin->descriptor = of->process ? describe(of, &fault) : module_load(plugin->module, &fault);
+    if (!plugin->descriptor || !module_digest(plugin->module, plugin->content, &fault)) {
+        plugin->descriptor = NULL;
+        mistake_at(reading->mistakes, place_of(of, PLUGIN_MODULE), "plugin %s: %s", plugin->name,
+                   fault.text);
+        return;
+    }
+    struct sources settings = sections_of(reading->arena, of->section, "settings");
     for (size_t i = 1; i < settings.count; i++) {
         mistake_at(reading->mistakes, settings.sections[i]->place,
                    "plugin %s has settings { } twice, first in line %d", plugin->name,
                    settings.sections[0]->place.line);
     }
+    const struct settings_checker checker = {of->process ? check_there : check_here, of};
     plugin->settings =
         settings_read(reading, plugin->descriptor, settings.count > 0 ? settings.sections[0] : NULL,
-                      section->place, plugin->name, forces);
+                      of->section->place, plugin->name, of->forces, &checker);
+    if (of->process) {
+        pack_settings(of);
+    }
+    plugin->process = of->process;
 }
 
 static void plugin_read(struct reading *reading, const struct conf *conf,
@@ -79,8 +279,14 @@ static void plugin_read(struct reading *reading, const struct conf *conf,
         mistake_at(reading->mistakes, field_place(&fields[PLUGIN_BREAKER_MAX_WAIT], section->place),
                    "breaker_max_wait must not be below breaker_wait");
     }
+    struct plugin_reading of = {reading, conf, section, fields, forces, plugin, NULL};
+    if (in_process(&of)) {
+        refuse_process_options(&of);
+    } else {
+        make_process(&of);
+    }
     if (plugin->enabled && module[0] != '\0') {
-        load(reading, plugin, section, field_place(&fields[PLUGIN_MODULE], section->place), forces);
+        load(&of);
     }
 }
 

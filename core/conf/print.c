@@ -3,6 +3,7 @@
 
 #include "core/conf/digest.h"
 #include "core/conf/settings.h"
+#include "core/isolate/spec.h"
 
 /* In quotes, with what would end them escaped: no two texts print alike. */
 static void print_text(FILE *out, const char *text)
@@ -168,6 +169,20 @@ static void print_settings(const struct settings *settings, FILE *out)
     fputs("    }\n", out);
 }
 
+static void print_isolation(const struct isolate_spec *process, FILE *out)
+{
+    if (!process) {
+        fputs("    isolation = in_process\n", out);
+        return;
+    }
+    fprintf(out,
+            "    isolation = process\n    network = %s\n    memory_limit = %llu\n"
+            "    cpu_limit = %u\n",
+            process->limits.network ? "yes" : "no",
+            (unsigned long long)process->limits.memory >> 20, process->limits.processors);
+    print_string(out, "    ", "user", process->limits.user);
+}
+
 void print_plugin(const struct conf_plugin *plugin, FILE *out)
 {
     fprintf(out, "plugin \"%s\" {\n    enabled = %s\n", plugin->name,
@@ -179,6 +194,7 @@ void print_plugin(const struct conf_plugin *plugin, FILE *out)
             plugin->breaker_failures, plugin->breaker_wait_ms / 1000.0,
             plugin->breaker_max_wait_ms / 1000.0);
     if (plugin->settings) {
+        print_isolation(plugin->process, out);
         print_settings(settings_inside(plugin->settings), out);
     }
     fputs("}\n", out);

@@ -2,6 +2,14 @@
 
 #include <string.h>
 
+/* What a complaint about settings needs. */
+struct settings_checking {
+    struct reading *reading;
+    const struct settings *settings;
+    const char *plugin;
+    struct conf_place place;
+};
+
 const struct settings *settings_inside(const struct whorl_settings *settings)
 {
     return settings->ctx;
@@ -58,7 +66,7 @@ static const char *get_item(const struct whorl_settings *settings, const char *f
     return field && index < field->list_count ? field->list[index] : NULL;
 }
 
-static struct whorl_settings *wrap(struct arena *arena, const struct settings *settings)
+struct whorl_settings *settings_wrap(struct arena *arena, const struct settings *settings)
 {
     struct whorl_settings *whorl = arena_alloc(arena, sizeof *whorl);
     *whorl = (struct whorl_settings){sizeof *whorl, 0,        settings,    get_string,
@@ -66,22 +74,17 @@ static struct whorl_settings *wrap(struct arena *arena, const struct settings *s
     return whorl;
 }
 
-/* Asks the plugin what it thinks of the settings as the view shows them, and puts what it says
- * where the setting that it names stands. */
-static void check_view(struct reading *reading, const struct whorl_plugin *descriptor,
-                       const struct settings *settings, const struct settings_force *view,
-                       struct conf_place place, const char *plugin)
+/* Puts what a plugin says of its settings, as a view shows them, where the setting that it names
+ * stands. */
+static void complain(void *ctx, size_t number, struct whorl_fault *fault)
 {
-    struct settings seen = *settings;
-    struct whorl_fault fault = {"", ""};
-    seen.view = view;
-    struct whorl_settings *whorl = wrap(reading->arena, &seen);
-    if (descriptor->check(whorl, &fault) == 0) {
-        return;
-    }
-    fault.where[sizeof fault.where - 1] = '\0';
-    fault.text[sizeof fault.text - 1] = '\0';
-    size_t index = schema_find(settings->schema, fault.where);
+    const struct settings_checking *checking = ctx;
+    const struct settings *settings = checking->settings;
+    const struct settings_force *view = number > 0 ? &settings->forces[number - 1] : NULL;
+    struct conf_place place = checking->place;
+    fault->where[sizeof fault->where - 1] = '\0';
+    fault->text[sizeof fault->text - 1] = '\0';
+    size_t index = schema_find(settings->schema, fault->where);
     if (index < settings->schema.count) {
         const struct field *field = &settings->fields[index];
         if (view && view->fields[index].line > 0) {
@@ -90,9 +93,27 @@ static void check_view(struct reading *reading, const struct whorl_plugin *descr
         }
         place = field_place(field, place);
     }
-    mistake_at(reading->mistakes, place, "plugin %s%s%s: %s%s%s", plugin, view ? " for force " : "",
-               view ? view->code : "", fault.where, fault.where[0] != '\0' ? ": " : "",
-               fault.text[0] != '\0' ? fault.text : "refused without a reason");
+    mistake_at(checking->reading->mistakes, place, "plugin %s%s%s: %s%s%s", checking->plugin,
+               view ? " for force " : "", view ? view->code : "", fault->where,
+               fault->where[0] != '\0' ? ": " : "",
+               fault->text[0] != '\0' ? fault->text : "refused without a reason");
+}
+
+void settings_check(struct arena *arena, const struct whorl_plugin *descriptor,
+                    const struct whorl_settings *whorl, settings_refused *refused, void *ctx)
+{
+    const struct settings *settings = settings_inside(whorl);
+    bool good = true;
+    for (size_t i = 0; i <= settings->force_count && good; i++) {
+        struct settings *seen = arena_alloc(arena, sizeof *seen);
+        struct whorl_fault fault = {"", ""};
+        *seen = *settings;
+        seen->view = i > 0 ? &settings->forces[i - 1] : NULL;
+        if (descriptor->check(settings_wrap(arena, seen), &fault) != 0) {
+            refused(ctx, i, &fault);
+            good = i > 0; /* what is wrong in general would be said again for each force */
+        }
+    }
 }
 
 static bool has_title(const struct sources *sources, const char *title)
@@ -127,11 +148,10 @@ static void read_forces(struct reading *reading, struct settings *settings,
     settings->force_count = own.count;
 }
 
-const struct whorl_settings *settings_read(struct reading *reading,
-                                           const struct whorl_plugin *descriptor,
-                                           const struct tree_section *section,
-                                           struct conf_place place, const char *plugin,
-                                           const struct sources *forces)
+const struct whorl_settings *
+settings_read(struct reading *reading, const struct whorl_plugin *descriptor,
+              const struct tree_section *section, struct conf_place place, const char *plugin,
+              const struct sources *forces, const struct settings_checker *checker)
 {
     size_t before = reading->mistakes->count;
     struct settings *settings = arena_alloc(reading->arena, sizeof *settings);
@@ -144,12 +164,10 @@ const struct whorl_settings *settings_read(struct reading *reading,
         sections_refuse_inner(reading, section, "force");
         read_forces(reading, settings, section, forces);
     }
+    const struct whorl_settings *whorl = settings_wrap(reading->arena, settings);
     if (descriptor->check && reading->mistakes->count == before) {
-        check_view(reading, descriptor, settings, NULL, place, plugin);
-        size_t general = reading->mistakes->count;
-        for (size_t i = 0; i < settings->force_count && general == before; i++) {
-            check_view(reading, descriptor, settings, &settings->forces[i], place, plugin);
-        }
+        struct settings_checking checking = {reading, settings, plugin, place};
+        checker->check(checker->ctx, descriptor, whorl, complain, &checking);
     }
-    return wrap(reading->arena, settings);
+    return whorl;
 }

@@ -14,11 +14,11 @@
 
 #define REPLY_MAX ((size_t)4 << 20) /* bytes */
 
-void control_place(int dir_fd, struct sockaddr_un *address)
+void control_place(int dir_fd, const char *name, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    (void)snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/" CONTROL_NAME,
-                   dir_fd);
+    (void)snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/%s", dir_fd,
+                   name);
 }
 
 /* -1 with *fault. */
@@ -30,7 +30,7 @@ static int connect_to(const char *runtime_dir, unsigned seconds, struct whorl_fa
     int fd = dir < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool connected = false;
     if (fd >= 0) {
-        control_place(dir, &address);
+        control_place(dir, CONTROL_NAME, &address);
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
         connected = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;

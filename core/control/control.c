@@ -232,8 +232,7 @@ static int bind_in(int dir_fd, struct stat *place)
     if (fd < 0) {
         return -1;
     }
-    control_place(dir_fd, &address);
-    strcat(address.sun_path, ".new");
+    control_place(dir_fd, fresh, &address);
     (void)unlinkat(dir_fd, fresh, 0);
     if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
         fchmodat(dir_fd, fresh, 0600, 0) == 0 && listen(fd, BACKLOG) == 0 &&

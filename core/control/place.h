@@ -6,7 +6,7 @@
 
 #define CONTROL_NAME "control"
 
-/* By the open directory's descriptor, so that a long path to it does not matter. */
-void control_place(int dir_fd, struct sockaddr_un *address);
+/* The name in the directory, by its open descriptor, so that a long path to it does not matter. */
+void control_place(int dir_fd, const char *name, struct sockaddr_un *address);
 
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/host/internal.h"
+#include "core/isolate/isolate.h"
 
 enum { LOG_TEXT_MAX = 1000 };
 
@@ -237,6 +238,23 @@ static void dismiss(struct backend *backend)
     backend->plugin = NULL;
 }
 
+/* Here, or in a process of its own. */
+static int start_instance(struct backend *backend, struct whorl_fault *fault)
+{
+    const struct conf_plugin *plugin = backend->plugin;
+    if (!plugin->process) {
+        return plugin->descriptor->start(&backend->abi, &backend->instance, fault);
+    }
+    struct isolate_spec spec = *plugin->process;
+    spec.task = ISOLATE_RUN;
+    spec.data_dir = backend->abi.data_dir;
+    spec.workers = backend->abi.workers;
+    spec.calls = plugin->max_calls;
+    const struct isolate_given given = {backend->host->loop, backend->host->log, &backend->abi,
+                                        &spec, plugin->descriptor->role};
+    return isolate_start(&given, &backend->instance, fault);
+}
+
 struct backend *backend_start(struct host *host, struct conf *conf,
                               const struct conf_plugin *plugin, struct whorl_fault *fault)
 {
@@ -250,7 +268,7 @@ struct backend *backend_start(struct host *host, struct conf *conf,
     if (!backend) {
         return NULL;
     }
-    if (plugin->descriptor->start(&backend->abi, &backend->instance, &own) != 0) {
+    if (start_instance(backend, &own) != 0) {
         own.where[sizeof own.where - 1] = own.text[sizeof own.text - 1] = '\0';
         whorl_fail(fault, own.where, "plugin %s did not start: %s%s%s", plugin->name, own.where,
                    own.where[0] != '\0' ? ": " : "",
@@ -290,6 +308,11 @@ void backend_unref(struct backend *backend)
     if (--backend->references == 0) {
         backend_stop_if_idle(backend);
     }
+}
+
+bool backend_is_up(const struct backend *backend)
+{
+    return !backend->plugin || !backend->plugin->process || isolate_is_up(backend->instance);
 }
 
 static struct breaker_limits limits_of(const struct conf_plugin *plugin)

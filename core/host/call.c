@@ -112,7 +112,7 @@ static void retire(struct host *host, struct call *call)
     pthread_mutex_unlock(&host->lock);
     slot->next_free = host->first_free;
     host->first_free = index;
-    whorl_secret_release(&call->message);
+    host_give_back(host, &call->message);
     uv_close((uv_handle_t *)&call->deadline, free_call);
     backend->in_flight--;
     backend_stop_if_idle(backend);

@@ -59,8 +59,37 @@ static int open_handles(struct host *host)
     return error;
 }
 
+void host_give_back(struct host *host, struct whorl_secret *buffer)
+{
+    if (buffer->cap == 0 || buffer->cap > SPARE_LARGEST || host->spare_count == SPARE_BUFFERS ||
+        host->spare_bytes + buffer->cap > SPARE_BYTES) {
+        whorl_secret_release(buffer);
+        return;
+    }
+    explicit_bzero(buffer->bytes, buffer->len); /* nothing was ever written past len */
+    buffer->len = 0;
+    host->spare_bytes += buffer->cap;
+    host->spare[host->spare_count++] = *buffer;
+    *buffer = (struct whorl_secret){NULL, 0, 0};
+}
+
+struct whorl_secret backend_buffer(struct backend *backend)
+{
+    struct host *host = backend->host;
+    LOOP_ONLY(host);
+    if (host->spare_count == 0) {
+        return (struct whorl_secret){NULL, 0, 0};
+    }
+    struct whorl_secret buffer = host->spare[--host->spare_count];
+    host->spare_bytes -= buffer.cap;
+    return buffer;
+}
+
 static void free_host(struct host *host)
 {
+    while (host->spare_count > 0) {
+        whorl_secret_release(&host->spare[--host->spare_count]);
+    }
     while (host->backends) {
         struct backend *backend = host->backends;
         host->backends = backend->next;

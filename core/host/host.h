@@ -40,6 +40,9 @@ struct backend *backend_ref(struct backend *backend);
 /* The last reference gone: no new call comes; when its calls and jobs have ended, it is stopped. */
 void backend_unref(struct backend *backend);
 
+/* Whether it can be asked now: one in a process of its own can't while that is being made anew. */
+bool backend_is_up(const struct backend *backend);
+
 const char *backend_name(const struct backend *backend);
 const struct whorl_plugin *backend_descriptor(const struct backend *backend);
 const struct conf_plugin *backend_conf(const struct backend *backend);
@@ -64,6 +67,10 @@ struct backend_listener {
     void (*ended)(void *ctx, enum backend_end end, const uint8_t *answer, size_t len);
     void *ctx;
 };
+
+/* An empty buffer to build a message in: locking memory costs far more than a small call, so a few
+ * are kept locked, and wiped, between calls. To be given to backend_call, or released. */
+struct whorl_secret backend_buffer(struct backend *backend);
 
 /* Sends a message. Takes over message's bytes (leaving it empty) and wipes them when the plugin
  * has completed the call, even if that is after its end was reported here. deadline_ms from now.

@@ -18,6 +18,9 @@ enum {
     SLOT_BITS = 16,        /* of a call's id; the rest is a number that never comes again */
     CHUNK_SLOTS = 1 << 10, /* slots are made this many at a time, and never moved or freed */
     CHUNKS = (1 << SLOT_BITS) / CHUNK_SLOTS,
+    SPARE_BUFFERS = 1 << 10, /* of ended calls, wiped, that are kept for the next ones */
+    SPARE_BYTES = 4 << 20,   /* of them all: they stay locked */
+    SPARE_LARGEST = 1 << 16,
 };
 
 struct report {
@@ -113,6 +116,9 @@ struct host {
     uint64_t last_number;
     atomic_bool answers_lost;
 
+    struct whorl_secret spare[SPARE_BUFFERS]; /* loop thread */
+    size_t spare_count, spare_bytes;
+
     pthread_mutex_t lock;
     struct completion *completions, **completions_last;
     struct call *reporting; /* calls with something fresh to report */
@@ -132,6 +138,9 @@ void host_count_running(struct host *host, int change);
 #define LOOP_ONLY(host) host_check_thread(host, __func__)
 void host_check_thread(const struct host *host, const char *function);
 #endif
+
+/* Wipes a buffer and keeps it for host_buffer, or releases it. */
+void host_give_back(struct host *host, struct whorl_secret *buffer);
 
 /* call.c: what the plugin calls back, and what the loop then does. */
 void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *answer, size_t len);

@@ -45,7 +45,7 @@ static struct pool_job *take(struct pool *pool, struct pool_queue **from)
 static void *work(void *arg)
 {
     struct pool *pool = arg;
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), WORKER_NICENESS);
+    (void)setpriority(PRIO_PROCESS, 0, WORKER_NICENESS); /* on Linux: of this thread */
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->ready && !pool->ending) {

@@ -245,7 +245,7 @@ static void check_call(struct check *check,
         answer_set(&check->answer, ANSWER_UNAVAILABLE, "no time was left");
         return;
     }
-    struct whorl_secret message = {0};
+    struct whorl_secret message = backend_buffer(check->plugin->backend);
     if (!pack(check, deadline_ms, &message)) {
         whorl_secret_release(&message);
         answer_set(&check->answer, ANSWER_UNAVAILABLE, "the server is short of protected memory");

@@ -132,8 +132,7 @@ uint32_t message_samples(const struct decoded_identify *request,
 void message_people(struct check *check);
 /* {found_for, identifiers, family, given, born} without what is absent; found_for only if wanted.
  */
-void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys,
-                    bool found_for);
+void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys);
 
 /* record.c: audit records (docs/plugins.md), appended to an empty buffer. */
 void record_identify(const struct flow *flow, msgpack_sbuffer *out);

@@ -174,8 +174,7 @@ static void pack_identifiers(msgpack_packer *pk, const msgpack_object *identifie
     }
 }
 
-void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys,
-                    bool found_for)
+void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys)
 {
     if (person->identifiers == NULL) {
         msgpack_pack_map(pk,
@@ -189,14 +188,12 @@ void message_person(msgpack_packer *pk, const struct person *person, const char 
         }
         return;
     }
-    msgpack_pack_map(pk, found_for ? 2 : 1);
-    if (found_for) {
-        whorl_put_key(pk, "found_for");
-        msgpack_pack_map(pk, 2);
-        whorl_put_str(pk, "backend", person->backend);
-        whorl_put_key(pk, "ref");
-        msgpack_pack_str_with_body(pk, person->ref, person->ref_len);
-    }
+    msgpack_pack_map(pk, 2);
+    whorl_put_key(pk, "found_for");
+    msgpack_pack_map(pk, 2);
+    whorl_put_str(pk, "backend", person->backend);
+    whorl_put_key(pk, "ref");
+    msgpack_pack_str_with_body(pk, person->ref, person->ref_len);
     pack_identifiers(pk, person->identifiers, keys);
 }
 
@@ -221,7 +218,7 @@ bool message_lookup(const struct check *check, uint64_t deadline_ms, struct whor
     whorl_put_key(&pk, "people");
     msgpack_pack_array(&pk, check->people_count);
     for (size_t i = 0; i < check->people_count; i++) {
-        message_person(&pk, &check->people[i], check->plugin->descriptor->keys, true);
+        message_person(&pk, &check->people[i], check->plugin->descriptor->keys);
     }
     return !guarded.failed;
 }

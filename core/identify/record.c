@@ -152,7 +152,7 @@ void record_lookup(const struct check *check, msgpack_sbuffer *out)
     whorl_put_key(&pk, "asked");
     msgpack_pack_array(&pk, check->people_count);
     for (size_t i = 0; i < check->people_count; i++) {
-        message_person(&pk, &check->people[i], check->plugin->descriptor->keys, false);
+        message_person(&pk, &check->people[i], check->plugin->descriptor->keys);
     }
     whorl_put_str(&pk, "class", answer_class_name(check->answer.class));
     put_refs(&pk, &check->answer);

@@ -201,7 +201,8 @@ static void put_backends(msgpack_packer *pk, const struct setup *setup, const st
         put_plugin(pk, "name", plugin);
         whorl_put_bool(pk, "allowed", decision.allowed);
         whorl_put_str(pk, "reason", or_nil(decision.reason));
-        whorl_put_bool(pk, "available", plugin->backend != NULL && !cut_off);
+        whorl_put_bool(pk, "available",
+                       plugin->backend != NULL && !cut_off && backend_is_up(plugin->backend));
         if (cut_off) {
             whorl_put_int(pk, "retry_ms", (int64_t)wait_ms);
         }

@@ -233,7 +233,7 @@ static void no_progress(void *ctx, const char *stage, double fraction)
 static bool errand_send(struct errand *errand)
 {
     struct recording *recording = errand->recording;
-    struct whorl_secret message = {0};
+    struct whorl_secret message = backend_buffer(errand->plugin->backend);
     uint64_t now = now_ms();
     bool late = now >= recording->deadline;
     if (late || whorl_secret_write(&message, recording->message.data, recording->message.size)) {

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "core/module/identity.h"
+#include "core/module/judge.h"
 #include "core/module/module.h"
 #include "whorl/msg.h"
 
@@ -43,8 +44,7 @@ static bool refuse(const struct candidate *candidate, const char *field, const c
     return false;
 }
 
-/* The entries may be longer than ours. */
-static const struct whorl_setting *module_setting(const struct whorl_plugin *plugin, size_t index)
+const struct whorl_setting *module_setting(const struct whorl_plugin *plugin, size_t index)
 {
     return (const void *)((const char *)plugin->settings + index * plugin->setting_size);
 }
@@ -315,12 +315,24 @@ static bool load(struct candidate *candidate, size_t *symbol_size)
     return true;
 }
 
+bool module_judge(const char *path, const struct whorl_plugin *plugin, struct whorl_fault *fault)
+{
+    struct candidate candidate = {path, plugin, fault};
+    return check_identity(&candidate) && check_role(&candidate) && check_settings(&candidate);
+}
+
+bool module_is_file(const char *path, struct whorl_fault *fault)
+{
+    struct candidate candidate = {path, NULL, fault};
+    return check_file(&candidate);
+}
+
 const struct whorl_plugin *module_load(const char *path, struct whorl_fault *fault)
 {
     struct candidate candidate = {path, NULL, fault};
     size_t symbol_size = 0;
     bool good = check_file(&candidate) && load(&candidate, &symbol_size) &&
-                check_version(&candidate, symbol_size) && check_identity(&candidate) &&
-                check_role(&candidate) && check_functions(&candidate) && check_settings(&candidate);
+                check_version(&candidate, symbol_size) && check_functions(&candidate) &&
+                module_judge(path, candidate.plugin, fault);
     return good ? candidate.plugin : NULL;
 }

@@ -1,14 +1,22 @@
-/* Linear probing. Ids that follow one another fall into cells that follow one another, so the id
- * itself is the hash and there are hardly any collisions. */
+/* Linear probing with Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4):
+ * ids that follow one another are spread evenly. Were they to fall into cells that follow one
+ * another, taking the oldest of a thousand would have to look at all the others behind it. */
 #include "core/net/idmap.h"
 
 #include <stdlib.h>
 
 #define SMALLEST 64u
 
+/* Where the id belongs; cap is a power of two above 1. */
+static size_t home_of(const struct idmap *map, uint64_t id)
+{
+    unsigned bits = (unsigned)__builtin_ctzll(map->cap);
+    return (size_t)(id * UINT64_C(0x9e3779b97f4a7c15) >> (64 - bits));
+}
+
 static void insert(struct idmap *map, uint64_t id, void *thing)
 {
-    size_t i = id & (map->cap - 1);
+    size_t i = home_of(map, id);
     while (map->cells[i].id != 0) {
         i = (i + 1) & (map->cap - 1);
     }
@@ -50,7 +58,7 @@ static size_t find(const struct idmap *map, uint64_t id)
     if (id == 0 || map->cap == 0) {
         return map->cap;
     }
-    size_t i = id & (map->cap - 1);
+    size_t i = home_of(map, id);
     while (map->cells[i].id != id) {
         if (map->cells[i].id == 0) {
             return map->cap;
@@ -77,7 +85,7 @@ void *idmap_take(struct idmap *map, uint64_t id)
     /* Pull back what was pushed past the hole, so that a search may go on stopping at free cells.
      */
     for (size_t i = (hole + 1) & mask; map->cells[i].id != 0; i = (i + 1) & mask) {
-        size_t home = map->cells[i].id & mask;
+        size_t home = home_of(map, map->cells[i].id);
         if (((i - home) & mask) >= ((i - hole) & mask)) {
             map->cells[hole] = map->cells[i];
             hole = i;

@@ -230,7 +230,7 @@ static bool bind_socket(struct listener *listener, const struct sockaddr_storage
 static struct listener *open_listener(struct listeners *owner, const struct conf_listener *conf,
                                       const char *where, struct whorl_fault *fault)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     if (!read_address(conf, &address)) {
         whorl_fail(fault, where, "%s is no numeric address", conf->address);
         return NULL;

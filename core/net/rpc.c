@@ -687,6 +687,17 @@ void rpc_drain(struct rpc *rpc)
     listeners_close(&rpc->listeners);
 }
 
+bool rpc_is_quiet(const struct rpc *rpc, uint64_t ms)
+{
+    uint64_t now = uv_now(rpc->loop);
+    for (const struct connection *at = rpc->connections; at != NULL; at = at->next) {
+        if (!at->gone && (!at->opened || now - at->heard < ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     stream_group_drop(handle->data);

@@ -122,6 +122,8 @@ void rpc_stats(const struct rpc *rpc, struct rpc_stats *stats);
 
 /* Closes the listeners; open connections go on. */
 void rpc_drain(struct rpc *rpc);
+/* Whether no handshake is under way and no connection has had anything to say for so long. */
+bool rpc_is_quiet(const struct rpc *rpc, uint64_t ms);
 /* Closes everything once what is queued has been sent (bounded by 2 s); closed(ctx) comes when all
  * handles are closed, then rpc_free may be called. */
 void rpc_close(struct rpc *rpc, void (*closed)(void *ctx), void *ctx);

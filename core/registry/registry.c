@@ -451,6 +451,22 @@ static int drop_certificate(MDB_txn *txn, struct registry *registry, const char 
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
+static bool check_id(const char *id, const char *what, size_t max, struct whorl_fault *fault)
+{
+    return registry_id_valid(id, max) ||
+           whorl_fail(fault, "id", "%s's id is 1 to %zu letters, digits and . _ - @ /", what, max);
+}
+
+static bool there_is(const char *what, const char *id, struct whorl_fault *fault)
+{
+    return whorl_fail(fault, "id", "there is %s %s already", what, id);
+}
+
+static bool owned_by(int len, const char *id, struct whorl_fault *fault)
+{
+    return whorl_fail(fault, "certificate", "is that of device %.*s already", len, id);
+}
+
 static int write_device(MDB_txn *txn, void *arg)
 {
     struct change *change = arg;
@@ -464,8 +480,7 @@ static int write_device(MDB_txn *txn, void *arg)
     MDB_val owner = key_of(device->id);
     code = mdb_put(txn, change->registry->certificates, &hash, &owner, MDB_NOOVERWRITE);
     if (code == MDB_KEYEXIST) {
-        whorl_fail(&change->clash, "certificate", "is that of device %.*s already",
-                   (int)owner.mv_size, (const char *)owner.mv_data);
+        owned_by((int)owner.mv_size, owner.mv_data, &change->clash);
         return code;
     }
     if (code != 0) {
@@ -479,7 +494,7 @@ static int write_device(MDB_txn *txn, void *arg)
     code = put_packed(txn, change->registry->devices, device->id, &packed, change->replace);
     msgpack_sbuffer_destroy(&packed);
     if (code == MDB_KEYEXIST) {
-        whorl_fail(&change->clash, "id", "there is a device %s already", device->id);
+        there_is("a device", device->id, &change->clash);
     }
     return code;
 }
@@ -497,7 +512,7 @@ static int write_officer(MDB_txn *txn, void *arg)
         put_packed(txn, change->registry->officers, change->officer->id, &packed, change->replace);
     msgpack_sbuffer_destroy(&packed);
     if (code == MDB_KEYEXIST) {
-        whorl_fail(&change->clash, "id", "there is an officer %s already", change->officer->id);
+        there_is("an officer", change->officer->id, &change->clash);
     }
     return code;
 }
@@ -513,12 +528,43 @@ static bool apply(struct change *change, int (*write)(MDB_txn *txn, void *arg),
                : whorl_fail(fault, change->clash.where, "%s", change->clash.text);
 }
 
+bool registry_check_device(struct registry *registry, const struct registry_device *device,
+                           bool replace, struct whorl_fault *fault)
+{
+    struct registry_device old;
+    if (!check_id(device->id, "a device", REGISTRY_DEVICE_MAX, fault)) {
+        return false;
+    }
+    enum registry_found found = registry_device(registry, device->id, &old, fault);
+    if (found == REGISTRY_PRESENT && !replace) {
+        return there_is("a device", device->id, fault);
+    }
+    if (found != REGISTRY_FAILED) {
+        found = registry_device_of(registry, device->certificate, &old, fault);
+    }
+    if (found == REGISTRY_PRESENT && strcmp(old.id, device->id) != 0) {
+        return owned_by((int)strlen(old.id), old.id, fault);
+    }
+    return found != REGISTRY_FAILED;
+}
+
+bool registry_check_officer(struct registry *registry, const struct registry_officer *officer,
+                            bool replace, struct whorl_fault *fault)
+{
+    struct registry_officer old;
+    if (!check_id(officer->id, "an officer", REGISTRY_OFFICER_MAX, fault)) {
+        return false;
+    }
+    enum registry_found found = registry_officer(registry, officer->id, &old, fault);
+    return found == REGISTRY_PRESENT && !replace ? there_is("an officer", officer->id, fault)
+                                                 : found != REGISTRY_FAILED;
+}
+
 bool registry_put_device(struct registry *registry, const struct registry_device *device,
                          bool replace, struct whorl_fault *fault)
 {
-    if (!registry_id_valid(device->id, REGISTRY_DEVICE_MAX)) {
-        return whorl_fail(fault, "id", "a device's id is 1 to %d letters, digits and . _ - @ /",
-                          REGISTRY_DEVICE_MAX);
+    if (!check_id(device->id, "a device", REGISTRY_DEVICE_MAX, fault)) {
+        return false;
     }
     struct change change = {.registry = registry, .device = device, .replace = replace};
     return apply(&change, write_device, fault);
@@ -527,9 +573,8 @@ bool registry_put_device(struct registry *registry, const struct registry_device
 bool registry_put_officer(struct registry *registry, const struct registry_officer *officer,
                           bool replace, struct whorl_fault *fault)
 {
-    if (!registry_id_valid(officer->id, REGISTRY_OFFICER_MAX)) {
-        return whorl_fail(fault, "id", "an officer's id is 1 to %d letters, digits and . _ - @ /",
-                          REGISTRY_OFFICER_MAX);
+    if (!check_id(officer->id, "an officer", REGISTRY_OFFICER_MAX, fault)) {
+        return false;
     }
     struct change change = {.registry = registry, .officer = officer, .replace = replace};
     return apply(&change, write_officer, fault);

@@ -71,6 +71,13 @@ bool registry_put_device(struct registry *registry, const struct registry_device
 bool registry_put_officer(struct registry *registry, const struct registry_officer *officer,
                           bool replace, struct whorl_fault *fault);
 
+/* Whether an entry could be stored as the registry is now; false with the *fault that storing it
+ * would have. */
+bool registry_check_device(struct registry *registry, const struct registry_device *device,
+                           bool replace, struct whorl_fault *fault);
+bool registry_check_officer(struct registry *registry, const struct registry_officer *officer,
+                            bool replace, struct whorl_fault *fault);
+
 /* Changes an entry's state. An unknown id is a fault. */
 bool registry_set_device_state(struct registry *registry, const char *id, enum registry_state state,
                                struct whorl_fault *fault);

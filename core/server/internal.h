@@ -28,9 +28,9 @@ struct server {
     struct control *control;
     struct monitor *monitor; /* NULL: off */
     enum phase phase;
-    bool stop_wanted;     /* a signal came before there was anything to drain */
-    uint64_t drain_until; /* uv_now's clock */
-    int64_t started;      /* seconds since 1970 */
+    bool stop_wanted;                 /* a signal came before there was anything to drain */
+    uint64_t talk_until, drain_until; /* uv_now's clock */
+    int64_t started;                  /* seconds since 1970 */
     uint64_t reloads_done, reloads_refused;
     json_t *mistakes; /* where a reload gathers what is wrong; else NULL */
     int exit_code;

@@ -14,6 +14,10 @@
 
 #define DRAIN_LOOK_MS 10u     /* how often a draining server looks whether it is empty */
 #define DRAIN_GRACE_MS 10000u /* past the last call's own deadline */
+/* Who has just connected, or is in the middle of a talk, shall be told `draining` rather than cut
+ * off: a draining server waits for so much silence, but no longer than so long. */
+#define DRAIN_SILENCE_MS 250u
+#define DRAIN_TALK_MS 5000u
 
 /* --- What is wrong -------------------------------------------------------------------------- */
 
@@ -155,7 +159,9 @@ static void look_whether_empty(uv_timer_t *timer)
     if (server->phase != PHASE_DRAINING) {
         return;
     }
-    if (identify_open(server->identify) == 0) {
+    bool quiet =
+        rpc_is_quiet(server->rpc, DRAIN_SILENCE_MS) || uv_now(&server->loop) > server->talk_until;
+    if (identify_open(server->identify) == 0 && quiet) {
         stop(server);
     } else if (uv_now(&server->loop) > server->drain_until) {
         /* Every call has a deadline, so this is a stuck disk. What waits for it can't be freed. */
@@ -172,6 +178,7 @@ static void drain(struct server *server)
     server->phase = PHASE_DRAINING;
     rpc_drain(server->rpc);
     identify_drain(server->identify);
+    server->talk_until = uv_now(&server->loop) + DRAIN_TALK_MS;
     server->drain_until =
         uv_now(&server->loop) + server->setup->conf->core.deadline_ms + DRAIN_GRACE_MS;
     uv_timer_start(&server->drain, look_whether_empty, 0, DRAIN_LOOK_MS);

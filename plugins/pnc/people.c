@@ -98,6 +98,11 @@ struct putting {
     enum pnc_put *done;
 };
 
+static bool same_bytes(const MDB_val *old, const struct pnc_record *record)
+{
+    return old->mv_size == record->len && memcmp(old->mv_data, record->bytes, record->len) == 0;
+}
+
 static int put_one(MDB_txn *txn, const struct pnc_people *people, const struct pnc_record *record,
                    enum pnc_put *done)
 {
@@ -108,8 +113,7 @@ static int put_one(MDB_txn *txn, const struct pnc_people *people, const struct p
     struct whorl_fault fault;
     int rc = mdb_get(txn, people->people, &key, &old);
     *done = rc == 0 ? PNC_REPLACED : PNC_ADDED;
-    if (rc == 0 && old.mv_size == record->len &&
-        memcmp(old.mv_data, record->bytes, record->len) == 0) {
+    if (rc == 0 && same_bytes(&old, record)) {
         *done = PNC_UNCHANGED;
         return 0;
     }
@@ -145,6 +149,44 @@ bool pnc_people_put(struct pnc_people *people, const struct pnc_record *records,
 
 /* ------------------------------------------------------------------ reading */
 
+static bool unreadable(int rc, struct whorl_fault *fault)
+{
+    return whorl_fail(fault, "", "the PNC records could not be read: %s", mdb_strerror(rc));
+}
+
+/* The store's record of a PNCID, or the last one before `count` that has it too. */
+static int before(struct pnc_people *people, MDB_txn *txn, const struct pnc_record *records,
+                  size_t count, MDB_val *old)
+{
+    MDB_val key = text_val(records[count].pncid);
+    for (size_t i = count; i > 0; i--) {
+        if (strcmp(records[i - 1].pncid, records[count].pncid) == 0) {
+            *old = (MDB_val){.mv_size = records[i - 1].len, .mv_data = records[i - 1].bytes};
+            return 0;
+        }
+    }
+    return mdb_get(txn, people->people, &key, old);
+}
+
+bool pnc_people_compare(struct pnc_people *people, const struct pnc_record *records, size_t count,
+                        enum pnc_put *done, struct whorl_fault *fault)
+{
+    MDB_txn *txn = pnc_people_read(people, fault);
+    int rc = 0;
+    if (txn == NULL)
+        return false;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        MDB_val old;
+        rc = before(people, txn, records, i, &old);
+        done[i] = rc == MDB_NOTFOUND                         ? PNC_ADDED
+                  : rc == 0 && same_bytes(&old, &records[i]) ? PNC_UNCHANGED
+                                                             : PNC_REPLACED;
+        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    pnc_people_done(people, txn);
+    return rc == 0 || unreadable(rc, fault);
+}
+
 MDB_txn *pnc_people_read(struct pnc_people *people, struct whorl_fault *fault)
 {
     return whorl_store_read(people->store, fault);
@@ -153,11 +195,6 @@ MDB_txn *pnc_people_read(struct pnc_people *people, struct whorl_fault *fault)
 void pnc_people_done(struct pnc_people *people, MDB_txn *txn)
 {
     whorl_store_done(people->store, txn);
-}
-
-static bool unreadable(int rc, struct whorl_fault *fault)
-{
-    return whorl_fail(fault, "", "the PNC records could not be read: %s", mdb_strerror(rc));
 }
 
 bool pnc_people_count(struct pnc_people *people, MDB_txn *txn, uint64_t *count,

@@ -20,6 +20,10 @@ enum pnc_put { PNC_ADDED, PNC_REPLACED, PNC_UNCHANGED };
 bool pnc_people_put(struct pnc_people *people, const struct pnc_record *records, size_t count,
                     enum pnc_put *done, struct whorl_fault *fault);
 
+/* What pnc_people_put would do with each of them, as the store is now. false with *fault. */
+bool pnc_people_compare(struct pnc_people *people, const struct pnc_record *records, size_t count,
+                        enum pnc_put *done, struct whorl_fault *fault);
+
 /* A consistent view. NULL with *fault. End it soon with pnc_people_done. Any thread. */
 MDB_txn *pnc_people_read(struct pnc_people *people, struct whorl_fault *fault);
 void pnc_people_done(struct pnc_people *people, MDB_txn *txn);

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Bad input over the wire. After each case the server must still serve others."""
+import contextlib
 import os
+import shutil
 import socket
 import ssl
 import struct
@@ -347,6 +349,193 @@ class Hostile(unittest.TestCase):
         with server.client() as client:
             self.assertEqual(client.call("ping"), "pong")
         self.assertEqual(server.stop(), 0)
+
+    def test_renegotiation_is_refused(self):
+        # TLS 1.3 has none (RFC 8446, 4.1.2): a ClientHello after the handshake ends the connection.
+        with self.server.client() as client:
+            self.assertEqual(client.call("ping"), "pong")
+            self.assertEqual(client.socket.version(), "TLSv1.3")
+        context = tls_context(self.world.tls, "phone-1")
+        hello = self.client_hello(context)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        inside = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with socket.create_connection(("127.0.0.1", self.server.ports["devices"]), 60) as raw:
+            self.shake(inside, incoming, outgoing, raw)
+            raw.sendall(hello)
+            self.drained(raw)
+
+    @staticmethod
+    def client_hello(context):
+        outgoing = ssl.MemoryBIO()
+        fresh = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            fresh.do_handshake()
+        return outgoing.read()
+
+    @staticmethod
+    def shake(inside, incoming, outgoing, raw):
+        while True:
+            try:
+                inside.do_handshake()
+                raw.sendall(outgoing.read())
+                return
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65536))
+
+    def drained(self, raw):
+        """Reads to the end, which must come."""
+        raw.settimeout(60)
+        with contextlib.suppress(ConnectionError):
+            while raw.recv(65536):
+                pass
+
+    def test_no_part_of_a_hello_brings_an_older_version(self):
+        # Without the extension supported_versions a server speaks TLS 1.2 or less, or nothing
+        # (RFC 8446, 4.2.1): this door, nothing.
+        context = tls_context(self.world.tls, "phone-1")
+        hello = self.client_hello(context)
+        at = hello.index(bytes.fromhex("002b00"))  # its type, then its length
+        stripped = hello[:at] + b"\xff\xee" + hello[at + 2:]
+        for data in (stripped, hello[:1] + b"\x03\x00" + hello[3:9] + b"\x03\x01" + stripped[11:]):
+            with socket.create_connection(("127.0.0.1", self.server.ports["devices"]), 60) as raw:
+                raw.sendall(data)
+                raw.settimeout(60)
+                answer = b""
+                with contextlib.suppress(ConnectionError):
+                    while part := raw.recv(65536):
+                        answer += part
+            # At most an alert (content type 21), never a ServerHello (22).
+            self.assertIn(answer[:1], (b"", b"\x15"))
+        self.refused_tls_version(ssl.TLSVersion.TLSv1_2)
+
+    def refused_tls_version(self, version):
+        context = tls_context(self.world.tls, "phone-1")
+        context.maximum_version = version
+        self.refused_tls(context)
+
+    def test_handshake_bytes_cut_and_flipped_anywhere(self):
+        hello = self.client_hello(tls_context(self.world.tls, "phone-1"))
+        for at in range(0, len(hello), max(1, len(hello) // 40)):
+            broken = hello[:at] + bytes([hello[at] ^ 0xff]) + hello[at + 1:]
+            for data in (hello[:at], broken):
+                with socket.create_connection(("127.0.0.1", self.server.ports["devices"]),
+                                              60) as raw:
+                    with contextlib.suppress(ConnectionError):
+                        raw.sendall(data)
+                        raw.shutdown(socket.SHUT_WR)
+                    self.drained(raw)
+
+    def test_records_flipped_on_the_way_end_the_connection_and_reach_no_call(self):
+        context = tls_context(self.world.tls, "phone-1")
+        before = len(whorl("audit", "list", "-c", self.world.conf, "--json").stdout.splitlines())
+        for at in (0, 3, 5, 40, -1):
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            inside = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with socket.create_connection(("127.0.0.1", self.server.ports["devices"]), 60) as raw:
+                self.shake(inside, incoming, outgoing, raw)
+                inside.write(rpc_frame("identify", self.world.request(3, checks=["ident1"])))
+                record = bytearray(outgoing.read())
+                record[at] ^= 1
+                with contextlib.suppress(ConnectionError):
+                    raw.sendall(record)
+                    raw.shutdown(socket.SHUT_WR)
+                self.drained(raw)
+        after = len(whorl("audit", "list", "-c", self.world.conf, "--json").stdout.splitlines())
+        self.assertEqual(before, after)
+
+    def second_device(self, name, force="WMP"):
+        tls = self.world.tls
+        if not os.path.exists(os.path.join(tls, name + ".pem")):
+            whorl("keys", "device", "-o", tls, "--ca", tls, "--name", name)
+            whorl("device", "add", name, "--cert", os.path.join(tls, name + ".pem"), "--force",
+                  force, "-c", self.world.conf)
+
+    def test_the_certificate_says_who_a_device_is_never_its_words(self):
+        # A certificate with the name of another device is its own: unregistered.
+        other = os.path.join(self.world.dir, "namesake")
+        if not os.path.exists(other):
+            os.mkdir(other)
+            for name in ("ca.pem", "ca.key"):
+                shutil.copy(os.path.join(self.world.tls, name), other)
+            whorl("keys", "device", "-o", other, "--ca", other, "--name", "phone-1")
+        context = tls_context(self.world.tls, None)
+        context.load_cert_chain(os.path.join(other, "phone-1.pem"),
+                                os.path.join(other, "phone-1.key"))
+        with Client(self.server, context=context) as client:
+            with self.assertRaises(RpcError) as caught:
+                client.call("identify", self.world.request(3))
+        self.assertEqual(caught.exception.code, "device_unknown")
+        # And no field of a request names the device.
+        self.second_device("phone-2")
+        with self.server.client(cert="phone-2") as client:
+            for field in ("device", "device_id", "certificate", "force"):
+                with self.assertRaises(RpcError) as caught:
+                    client.call("identify", self.world.request(3, **{field: "phone-1"}))
+                self.assertEqual((caught.exception.code, caught.exception.where),
+                                 ("invalid", field))
+            self.assertEqual(client.call("capabilities", {"officer": "WMP1234"})["device"],
+                             "phone-2")
+
+    def test_a_request_id_of_another_device_gives_nothing_away(self):
+        self.second_device("phone-2")
+        request = self.world.request(3, checks=["ident1"])
+        with self.server.client() as client:
+            own = client.call("identify", request)
+        with self.server.client(cert="phone-2") as client:
+            replayed = client.call("identify", request)
+            self.assertNotEqual(replayed["transaction"], own["transaction"],
+                                "another device's answer was given again")
+            with self.assertRaises(RpcError) as caught:
+                client.call("identify", dict(request, reason="Something else altogether"))
+            self.assertEqual(caught.exception.code, "conflict")
+        with self.server.client() as client:
+            self.assertEqual(client.call("identify", request)["transaction"], own["transaction"])
+
+    def test_an_officer_who_is_not_of_the_devices_force_is_refused(self):
+        self.second_device("phone-met", force="MPS")
+        for cert, officer, code in (("phone-1", "MPS0001", "officer_not_of_force"),
+                                    ("phone-met", "WMP1234", "officer_not_of_force"),
+                                    ("phone-1", "NOBODY", "officer_unknown"),
+                                    ("phone-1", "wmp1234", "officer_unknown"),
+                                    ("phone-1", "WMP1234 ", None), ("phone-1", "WMP1234\u0000", None)):
+            with self.server.client(cert=cert) as client:
+                with self.assertRaises(RpcError) as caught:
+                    client.call("identify", self.world.request(3, officer=officer))
+                if code:
+                    self.assertEqual(caught.exception.code, code, (cert, officer))
+                else:
+                    self.assertIn(caught.exception.code, ("invalid", "officer_unknown"))
+
+    def test_an_officer_cannot_lend_another_ones_entitlement(self):
+        with self.server.client() as client:
+            for asked in ({"officer": "WMP0001"}, {"officer": "WMP0001", "checks": ["pnc"]}):
+                result = answers(client.call("identify", self.world.request(3, **asked)))
+                self.assertEqual(result["pnc"]["class"], "not_searched")
+            with self.assertRaises(RpcError) as caught:
+                client.call("identify", self.world.request(3, entitlements=["pnc"]))
+        self.assertEqual((caught.exception.code, caught.exception.where),
+                         ("invalid", "entitlements"))
+
+    def test_everything_oversized_is_refused_by_name(self):
+        cases = {"request_id": "a" * 65, "officer": "W" * 33, "basis": "b" * 65,
+                 "stop_power": "p" * 65, "reason": "r" * 251, "checks": ["ident1"] * 17,
+                 "samples": [self.world.sample(3)] * 21, "continues": "c" * 1000,
+                 "deadline_ms": 1 << 62}
+        for field, value in cases.items():
+            error = self.error_of("identify", self.world.request(3, **{field: value}))
+            self.assertEqual(error.code, "invalid", field)
+            self.assertTrue(error.where.startswith(field), (field, error.where))
+        for field in ("family", "given"):
+            error = self.error_of("identify", self.world.request(3, subject={field: "n" * 101}))
+            self.assertEqual(error.where, "subject." + field)
+        error = self.error_of("identify", self.world.request(3, samples=[
+            self.world.sample(3, modality="m" * 33)]))
+        self.assertEqual(error.where, "samples[0].modality")
+        self.refused_frame(b"\x94\x00\x01\xa8identify" + b"\x91\xc6"
+                           + struct.pack(">I", (8 << 20) + 1))
+        self.refused_frame(b"\x94\x00\x01\xa4ping\xdd" + struct.pack(">I", 70000)
+                           + b"\xc0" * 70000)
 
     def test_the_log_holds_no_personal_data(self):
         with self.server.client() as client:

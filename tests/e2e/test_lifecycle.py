@@ -203,7 +203,7 @@ class Flight(unittest.TestCase):
             for number in range(self.BACKENDS):
                 file.write(f'plugin "slow-{number}" {{\n  module = "whorl-example.so"\n'
                            f'  max_calls = 4096\n  deadline = {300 + turn}\n  settings {{\n'
-                           f'    delay_ms = 12000\n    people = {{"E-1=sesame"}}\n  }}\n}}\n')
+                           f'    delay_ms = 20000\n    people = {{"E-1=sesame"}}\n  }}\n}}\n')
 
     def requests(self, world, connection):
         """All of one connection's calls in one piece."""
@@ -256,6 +256,225 @@ class Flight(unittest.TestCase):
         self.assertEqual(after["service"]["answers"]["match"], self.CALLS)
         self.assertEqual(server.stop(), 0)
         whorl("audit", "verify", "-c", world.conf)
+
+
+class Notified:
+    """What systemd would hear: the datagrams of sd_notify(3)."""
+
+    def __init__(self, directory):
+        self.path = os.path.join(directory, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(PATIENCE)
+
+    def next(self):
+        return dict(line.split("=", 1) for line in self.socket.recv(4096).decode().splitlines())
+
+    def wait_for(self, name):
+        while True:
+            said = self.next()
+            if name in said:
+                return said
+
+
+def start_with_sockets(world, sockets, names, **more):
+    """Starts the server as systemd would, with listening sockets as descriptors 3 and up."""
+    def prepare():
+        high = [os.dup2(s.fileno(), 100 + i, inheritable=False) for i, s in enumerate(sockets)]
+        for i, fd in enumerate(high):
+            os.dup2(fd, 3 + i, inheritable=True)
+    script = f'LISTEN_PID=$$ LISTEN_FDS={len(sockets)} LISTEN_FDNAMES={names} exec "$@"'
+    return Server(world, wrap=("sh", "-c", script, "sh"), preexec_fn=prepare, pass_fds=tuple(
+        range(3, 3 + len(sockets))), **more)
+
+
+class Supervised(unittest.TestCase):
+    def test_systemd_is_told_of_start_reload_stop_and_life(self):
+        world = World()
+        heard = Notified(world.dir)
+        env = dict(os.environ, NOTIFY_SOCKET=heard.path, WATCHDOG_USEC="200000")
+        server = Server(world, env=env)
+        self.assertEqual(heard.next()["READY"], "1")
+        for _ in range(3):
+            self.assertEqual(heard.wait_for("WATCHDOG")["WATCHDOG"], "1")
+        server.reload()
+        told = heard.wait_for("RELOADING")
+        self.assertLessEqual(int(told["MONOTONIC_USEC"]), time.monotonic_ns() // 1000)
+        self.assertGreater(int(told["MONOTONIC_USEC"]), 0)
+        self.assertEqual(heard.wait_for("READY")["STATUS"], "Serving")
+        core_options(world, deadline='"never"')
+        server.reload()
+        self.assertIn("refused", heard.wait_for("READY")["STATUS"])
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(heard.wait_for("STOPPING")["STOPPING"], "1")
+        heard.socket.close()
+
+    def test_a_successor_takes_the_same_socket_and_nobody_is_refused(self):
+        """While clients come and go without pause, the server is replaced five times: the new
+        process has the same listening socket, and the old one finishes what it has."""
+        world = World()
+        listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        edit(os.path.join(world.conf, "listeners.conf"),
+             (r"^( *port = )0", rf"\g<1>{listening.getsockname()[1]}"))
+        server = start_with_sockets(world, [listening], "devices")
+        stop, served, failures = threading.Event(), [], []
+
+        def come_and_go():
+            while not stop.is_set():
+                try:
+                    with server.client() as client:
+                        client.call("ping")
+                        for _ in range(3):
+                            served.append(client.call(
+                                "identify", world.request(3, checks=["ident1"]))["transaction"])
+                except RpcError as error:
+                    if error.code != "draining":  # connected before, and told to come again
+                        failures.append(error)
+                        return
+                except BaseException as failure:  # pylint: disable=broad-except
+                    failures.append(failure)
+                    return
+        threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            target = len(served) + 8
+            wait_until(lambda t=target: len(served) >= t or failures, "clients are served")
+            ports = server.ports
+            successor = start_with_sockets(world, [listening], "devices")
+            self.assertEqual(successor.ports, ports)
+            old, server = server, successor
+            self.assertEqual(old.stop(), 0)
+        stop.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.assertEqual(failures, [])
+        self.assertEqual(len(set(served)), len(served))
+        # The control socket is the last one's.
+        status = json.loads(whorl("status", "--json", "-c", world.conf).stdout)
+        self.assertEqual(status["process"]["pid"], server.process.pid)
+        self.assertEqual(server.stop(), 0)
+        listening.close()
+        listed = whorl("audit", "list", "-c", world.conf, "--json").stdout
+        self.assertEqual([t for t in served if t not in listed], [])
+        whorl("audit", "verify", "-c", world.conf)
+
+    def test_a_draining_server_finishes_its_calls_and_takes_no_more(self):
+        world = World()
+        path = os.path.join(world.conf, "slow.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('plugin "slow" { module = "whorl-example.so" settings { delay_ms = 1500 '
+                       'people = {"E-1=sesame"} } }\n')
+        edit(os.path.join(world.conf, "forces.conf"), (r"backends = \{", 'backends = {"slow", '))
+        server = Server(world)
+        with server.client() as client:
+            calls = [client.start("identify", world.request(checks=["slow"], samples=[
+                {"modality": "text", "format": "utf8", "data": b"sesame"}])) for _ in range(20)]
+            client.call("ping")
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for_log(lambda line: line.get("text") == "draining")
+            late = client.start("ping")
+            with self.assertRaises(OSError):
+                server.client()
+            seen = answers_in_flight(client, 21)
+            self.assertEqual(seen[late][0]["code"], "draining")
+            for call in calls:
+                self.assertEqual(answers(seen[call][1])["slow"]["class"], "match")
+        self.assertEqual(server.process.wait(PATIENCE), 0)
+        whorl("audit", "verify", "-c", world.conf)
+
+
+class Monitor(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.world = World()
+        with open(os.path.join(cls.world.conf, "monitor.conf"), "w", encoding="utf-8") as file:
+            file.write("monitor {\n    port = 0\n}\n")
+        cls.server = Server(cls.world)
+        with cls.server.client() as client:
+            cls.transaction = client.call("identify", cls.world.request(3, subject={
+                "family": "Vanderquist", "given": "Ottoline"}))["transaction"]
+            client.call("ping")
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0
+
+    def port(self):
+        return [line for line in self.server.log()
+                if line.get("text") == "monitor listens"][-1]["port"]
+
+    def get(self, path, method="GET"):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port()}{path}", method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def test_metrics_are_what_prometheus_expects(self):
+        status, text = self.get("/metrics")
+        self.assertEqual(status, 200)
+        if shutil.which("promtool"):
+            checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True,
+                                     capture_output=True, check=False)
+            self.assertEqual((checked.returncode, checked.stdout, checked.stderr), (0, "", ""))
+        for line in ('whorl_requests_total{method="identify"} 1',
+                     'whorl_requests_total{method="ping"} 1',
+                     'whorl_request_duration_seconds_count{method="identify"} 1',
+                     'whorl_backend_calls_total{backend="ident1",end="answered"} 1',
+                     'whorl_backend_cut_off{backend="ident1"} 0', "whorl_ready 1",
+                     # ident1 and pnc
+                     'whorl_answers_total{class="match"} 2'):
+            self.assertTrue(line + "\n" in text, line)
+
+    def test_figures_hold_nothing_personal(self):
+        _, text = self.get("/metrics")
+        text += whorl("status", "--json", "-c", self.world.conf).stdout
+        for secret in ("Vanderquist", "WMP1234", "phone-1", "127.0.0.1", self.transaction):
+            self.assertNotIn(secret, text)
+
+    def test_health_and_readiness(self):
+        self.assertEqual(self.get("/healthz"), (200, "alive\n"))
+        self.assertEqual(self.get("/readyz"), (200, "ready\n"))
+
+    def test_anything_else_is_refused(self):
+        for path in ("/", "/metrics/", "/../etc/passwd", "/" + "x" * 100000):
+            self.assertGreaterEqual(self.get(path)[0], 400)
+        for method in ("POST", "PUT", "DELETE"):
+            self.assertEqual(self.get("/metrics", method)[0], 405)
+        for raw in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"\x00" * 5000,
+                    b"GET /metrics HTTP/1.1\r\n" + b"A: b\r\n" * 10000):
+            with socket.create_connection(("127.0.0.1", int(self.port())), PATIENCE) as client:
+                try:
+                    client.sendall(raw)
+                    client.shutdown(socket.SHUT_WR)
+                    while client.recv(65536):
+                        pass
+                except OSError:
+                    pass
+        self.assertEqual(self.get("/healthz")[0], 200)
+
+    def test_it_can_be_switched_off_and_on_and_stays_on_loopback(self):
+        path = os.path.join(self.world.conf, "monitor.conf")
+        old = int(self.port())
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        edit(path, (r"port = 0", 'port = 0\n    address = "0.0.0.0"'))
+        self.assertIn("loopback", whorl("reload", "-c", self.world.conf, code=1).stderr)
+        os.remove(path)
+        self.assertIn("monitor: removed", whorl("reload", "-c", self.world.conf).stdout)
+        with self.assertRaises(OSError):
+            socket.create_connection(("127.0.0.1", old), PATIENCE)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.assertIn("monitor: added", whorl("reload", "-c", self.world.conf).stdout)
+        self.assertEqual(self.get("/healthz")[0], 200)
+
+    def test_the_table_shows_every_backend(self):
+        table = whorl("status", "--once", "-c", self.world.conf).stdout
+        for name in ("audit", "ident1", "immigration", "pnc"):
+            self.assertRegex(table, rf"(?m)^{name} .* closed$")
 
 
 if __name__ == "__main__":

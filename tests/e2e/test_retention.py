@@ -216,17 +216,32 @@ class Retention(unittest.TestCase):
         found = {}
         paths = [os.path.join(folder, name) for folder, _, names in os.walk(self.world.path("var"))
                  for name in names]
-        for path in [*paths, self.server.log_path]:
+        for path in filter(os.path.isfile, [*paths, self.server.log_path]):
             with open(path, "rb") as file:
                 for name, where in self.marks.find(file.read()).items():
                     found[name] = f"{path}: {where}"
         return found
+
+    def wait_until_at_rest(self):
+        """Until every thread of the server sleeps. The registers of one that runs, or was taken off
+        its processor while it ran, are in a core dump with whatever it works on."""
+        tasks = f"/proc/{self.server.process.pid}/task"
+        deadline, quiet = time.monotonic() + PATIENCE, 0
+        while quiet < 3 and time.monotonic() < deadline:
+            states = set()
+            for task in os.listdir(tasks):
+                with open(f"{tasks}/{task}/stat", encoding="utf-8") as file:
+                    states.add(file.read().rsplit(") ", 1)[1][0])
+            quiet = quiet + 1 if states == {"S"} else 0
+            time.sleep(0.02)
+        self.assertEqual(quiet, 3, "the server does not come to rest")
 
     def in_core_dump(self):
         """gdb writes what the kernel would: it goes by the same flags of each mapping."""
         folder = tempfile.mkdtemp(prefix="whorl-test-")
         try:
             prefix = os.path.join(folder, "core")
+            self.wait_until_at_rest()
             pid = self.server.process.pid
             done = subprocess.run(["gcore", "-o", prefix, str(pid)], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

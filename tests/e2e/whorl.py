@@ -37,6 +37,16 @@ def whorl(*args, code=0, text=True, **kwargs):
     return done
 
 
+def readelf(option, path):
+    return subprocess.run(["readelf", "-W", option, path], check=True, capture_output=True,
+                          text=True).stdout
+
+
+def is_sanitized():
+    """Whether the binary is one of a sanitizer's, whose memory says nothing."""
+    return re.search("__(a|t)san_", readelf("--dyn-syms", BINARY)) is not None
+
+
 def edit(path, *changes):
     """Replaces text in a file; each (pattern, replacement) must apply."""
     with open(path, encoding="utf-8") as file:
@@ -109,13 +119,14 @@ class World:
 class Server:
     """A running `whorl serve`. Its log is read line by line from a file."""
 
-    def __init__(self, world, env=None, preexec_fn=None, wrap=()):
+    def __init__(self, world, env=None, preexec_fn=None, wrap=(), pass_fds=()):
         self.world = world
         self.log_path = world.path(f"server-{time.monotonic_ns()}.log")
         self.log_file = open(self.log_path, "wb")
         self.process = subprocess.Popen([*wrap, BINARY, "serve", "-c", world.conf],
                                         stdin=subprocess.DEVNULL, stdout=self.log_file,
-                                        stderr=self.log_file, env=env, preexec_fn=preexec_fn)
+                                        stderr=self.log_file, env=env, preexec_fn=preexec_fn,
+                                        pass_fds=pass_fds)
         atexit.register(self.kill)
         self.ports = {}
         self.wait_for_log(lambda line: line.get("text") == "ready")
@@ -173,6 +184,7 @@ class RpcError(Exception):
         self.code = error["code"]
         self.where = error.get("where") or ""
         self.message = error["message"]
+        self.retry_ms = error.get("retry_ms")
 
 
 class Client:
@@ -257,5 +269,5 @@ def rpc_frame(method, *params, message_id=1):
 
 
 __all__ = ["BINARY", "CLASSES", "Client", "DATA", "OFFICER", "PATIENCE", "ROOT", "RpcError",
-           "Server", "World", "answers", "edit", "rpc_frame", "struct", "tls_context", "unittest",
+           "Server", "World", "answers", "edit", "is_sanitized", "readelf", "rpc_frame", "struct", "tls_context", "unittest",
            "whorl"]

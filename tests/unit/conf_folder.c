@@ -6,12 +6,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "core/guest/guest.h"
+#include "core/isolate/spawn.h"
+
+/* Before main, which knows nothing of it. glibc gives constructors main's arguments. */
+__attribute__((constructor)) static void serve_a_plugin(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], ISOLATE_ARGUMENT) == 0) {
+        _exit(guest_main());
+    }
+}
 
 void conf_folder_make(struct conf_folder *folder)
 {
     strcpy(folder->dir, "/tmp/whorl-conf-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder->dir));
+    ck_assert_int_eq(chmod(folder->dir, 0755), 0); /* a plugin may have a user of its own */
+    folder->isolation = NULL;
     folder->complaints[0] = '\0';
 }
 
@@ -44,6 +58,10 @@ void conf_folder_fill(const struct conf_folder *folder)
                       "        show = \"Say why\"\n"
                       "    }\n"
                       "}\n");
+    char isolation[64] = "";
+    if (folder->isolation) {
+        snprintf(isolation, sizeof isolation, "    isolation = %s\n", folder->isolation);
+    }
     conf_folder_write(folder, "plugins.conf",
                       "plugin \"finder\" {\n"
                       "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
@@ -53,13 +71,16 @@ void conf_folder_fill(const struct conf_folder *folder)
                       "            word = \"goodbye\"\n"
                       "        }\n"
                       "    }\n"
+                      "%s"
                       "}\n"
                       "plugin \"keeper\" {\n"
                       "    module = \"" TEST_PLUGINS "/test-sink.so\"\n"
                       "    settings {\n"
                       "        word = \"kept\"\n"
                       "    }\n"
-                      "}\n");
+                      "%s"
+                      "}\n",
+                      isolation, isolation);
 }
 
 static void complain(void *ctx, const char *file, int line, const char *text)

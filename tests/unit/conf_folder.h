@@ -1,4 +1,5 @@
-/* A configuration folder in a temporary place, and what conf_read says of it. */
+/* A configuration folder in a temporary place, and what conf_read says of it. A test that is linked
+ * with this serves as the process of its plugins, too (`TEST plugin-host`). */
 #ifndef TESTS_CONF_FOLDER_H
 #define TESTS_CONF_FOLDER_H
 
@@ -8,6 +9,7 @@
 
 struct conf_folder {
     char dir[64];
+    const char *isolation;  /* of the plugins that conf_folder_fill writes; NULL: not said */
     char complaints[16384]; /* "FILE:LINE: TEXT\n" each, FILE without dir */
 };
 

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "conf_folder.h"
+#include "core/isolate/spec.h"
 
 static struct conf_folder folder;
 
@@ -377,6 +379,71 @@ START_TEST(modules_that_cannot_be_used_are_reported_where_they_are_named)
 }
 END_TEST
 
+START_TEST(a_module_from_elsewhere_gets_a_process_unless_its_file_says_otherwise)
+{
+    conf_folder_write(&folder, "more.conf",
+                      "plugin \"trusted\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    isolation = in_process\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n"
+                      "plugin \"limited\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    isolation = process\n"
+                      "    network = yes\n"
+                      "    memory_limit = 32\n"
+                      "    cpu_limit = 2\n"
+                      "    user = \"nobody\"\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n");
+    struct conf *conf = read_good();
+    const struct isolate_spec *spec = conf_find_plugin(conf, "finder")->process;
+    ck_assert_ptr_nonnull(spec);
+    ck_assert(!spec->limits.network);
+    ck_assert_uint_eq(spec->limits.memory, (uint64_t)1 << 30);
+    ck_assert_uint_eq(spec->limits.processors, 0);
+    ck_assert_int_eq(spec->limits.uid != 0, geteuid() == 0);
+    ck_assert_ptr_null(conf_find_plugin(conf, "trusted")->process);
+    spec = conf_find_plugin(conf, "limited")->process;
+    ck_assert(spec->limits.network);
+    ck_assert_uint_eq(spec->limits.memory, 32u << 20);
+    ck_assert_uint_eq(spec->limits.processors, 2);
+    /* What its process says of it is what it says here. */
+    const struct whorl_plugin *here = conf_find_plugin(conf, "trusted")->descriptor;
+    const struct whorl_plugin *there = conf_find_plugin(conf, "limited")->descriptor;
+    ck_assert_str_eq(there->title, here->title);
+    ck_assert_str_eq(there->formats[0], here->formats[0]);
+    ck_assert_uint_eq(there->setting_count, here->setting_count);
+    ck_assert_str_eq(there->settings[4].fallback, here->settings[4].fallback);
+    ck_assert_double_eq(there->settings[1].max, here->settings[1].max);
+    ck_assert_ptr_null(there->start);
+    conf_unref(conf);
+}
+END_TEST
+
+START_TEST(options_of_a_process_must_make_sense)
+{
+    conf_folder_write(&folder, "more.conf",
+                      "plugin \"a\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    isolation = in_process\n"
+                      "    network = yes\n"
+                      "    memory_limit = 64\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n"
+                      "plugin \"b\" { enabled = no module = \"x.so\" isolation = perhaps }\n"
+                      "plugin \"c\" { enabled = no module = \"x.so\" user = \"root\" }\n"
+                      "plugin \"d\" { enabled = no module = \"x.so\" user = \"no one\" }\n"
+                      "plugin \"e\" { enabled = no module = \"x.so\" memory_limit = 1 }\n");
+    expect("more.conf:4: plugin a: network has no meaning without isolation = process\n"
+           "more.conf:5: plugin a: memory_limit has no meaning without isolation = process\n"
+           "more.conf:8: isolation must be process or in_process, not \"perhaps\"\n"
+           "more.conf:9: user must not be root, \"root\"\n"
+           "more.conf:10: there is no user \"no one\"\n"
+           "more.conf:11: memory_limit must be a whole number from 32 to 1048576, not \"1\"\n");
+}
+END_TEST
+
 START_TEST(somebody_must_keep_the_audit_log)
 {
     conf_folder_write(&folder, "plugins.conf",
@@ -472,8 +539,7 @@ START_TEST(a_key_must_be_private_and_of_its_certificate)
     snprintf(path, sizeof path, "%s/a.key", folder.dir);
     ck_assert_int_eq(chmod(path, 0644), 0);
     snprintf(expected, sizeof expected,
-             "listeners.conf:5: key: %s can be used by others than its owner (mode 0644)\n",
-             path);
+             "listeners.conf:5: key: %s can be used by others than its owner (mode 0644)\n", path);
     expect(expected);
     ck_assert_int_eq(chmod(path, 0600), 0);
     conf_folder_write(&folder, "listeners.conf",
@@ -593,6 +659,105 @@ START_TEST(references_keep_a_configuration)
 }
 END_TEST
 
+START_TEST(the_monitor_is_off_by_default_and_never_leaves_loopback)
+{
+    struct conf *conf = read_good();
+    ck_assert(!conf->monitor.on);
+    conf_unref(conf);
+    conf_folder_write(&folder, "monitor.conf", "monitor { port = 9464 }\n");
+    conf = read_good();
+    ck_assert(conf->monitor.on);
+    ck_assert_str_eq(conf->monitor.address, "127.0.0.1");
+    ck_assert_uint_eq(conf->monitor.port, 9464);
+    conf_unref(conf);
+    conf_folder_write(&folder, "monitor.conf",
+                      "monitor {\n    address = \"0.0.0.0\"\n}\nmonitor { port = 1 }\n");
+    char expected[512];
+    snprintf(expected, sizeof expected,
+             "monitor.conf:1: monitor lacks port: the TCP port; 0: one that the system chooses\n"
+             "monitor.conf:2: address must be a loopback address, not \"0.0.0.0\": whoever may "
+             "read it is not asked who they are\n"
+             "monitor.conf:4: monitor { } is there twice, first in %s/monitor.conf:1\n",
+             folder.dir);
+    expect(expected);
+}
+END_TEST
+
+START_TEST(the_runtime_directory_is_found_whatever_else_is_wrong)
+{
+    char path[512], expected[512];
+    struct whorl_fault fault;
+    conf_folder_write(&folder, "force.conf", "nonsense {{{\n");
+    ck_assert(conf_runtime_dir(folder.dir, path, sizeof path, &fault));
+    snprintf(expected, sizeof expected, "%s/var/run", folder.dir);
+    ck_assert_str_eq(path, expected);
+    conf_folder_write(
+        &folder, "core.conf",
+        "core {\n data_dir = \"var\"\n runtime_dir = \"/run/x\"\n max_calls = 0\n}\n");
+    ck_assert(conf_runtime_dir(folder.dir, path, sizeof path, &fault));
+    ck_assert_str_eq(path, "/run/x");
+    ck_assert(!conf_runtime_dir(folder.dir, path, 3, &fault)); /* too long to be told */
+    conf_folder_write(&folder, "core.conf", "core { workers = 2 }\n");
+    ck_assert(!conf_runtime_dir(folder.dir, path, sizeof path, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "data_dir"));
+    ck_assert(!conf_runtime_dir("/tmp/whorl-no-such-folder", path, sizeof path, &fault));
+}
+END_TEST
+
+static void gather(void *ctx, const char *text)
+{
+    strcat(ctx, text);
+    strcat(ctx, "\n");
+}
+
+START_TEST(what_differs_between_two_configurations_is_said_in_words)
+{
+    char said[2048] = "";
+    struct conf *before = read_good(), *same = read_good();
+    conf_changes(before, same, gather, said);
+    ck_assert_str_eq(said, "");
+    conf_unref(same);
+    conf_folder_write(&folder, "core.conf",
+                      "core {\n    data_dir = \"var\"\n    workers = 3\n    repeat = 5\n}\n");
+    conf_folder_write(&folder, "force.conf",
+                      "force \"WMP\" {\n    policy = \"normal\"\n    backends = {\"finder\"}\n"
+                      "    title = \"West\"\n}\n"
+                      "force \"MPS\" {\n    policy = \"normal\"\n}\n"
+                      "force \"BTP\" {\n    policy = \"normal\"\n}\n");
+    conf_folder_write(&folder, "monitor.conf", "monitor { port = 0 }\n");
+    struct conf *after = read_good();
+    conf_changes(before, after, gather, said);
+    ck_assert_str_eq(said, "core: workers = 3, was 2\n"
+                           "core: repeat = 5, was 600\n"
+                           "monitor: added\n"
+                           "force WMP: title = \"West\", was \"WMP\"\n"
+                           "force BTP: added\n");
+    said[0] = '\0';
+    conf_changes(after, before, gather, said);
+    ck_assert_ptr_nonnull(strstr(said, "monitor: removed\n"));
+    ck_assert_ptr_nonnull(strstr(said, "force BTP: removed\n"));
+    conf_unref(before);
+    conf_unref(after);
+}
+END_TEST
+
+START_TEST(a_breakers_waits_must_fit_together)
+{
+    conf_folder_write(&folder, "plugins.conf",
+                      "plugin \"finder\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                      "    breaker_wait = 10\n"
+                      "    breaker_max_wait = 9.5\n"
+                      "    settings { word = \"hello\" }\n"
+                      "}\n"
+                      "plugin \"keeper\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-sink.so\"\n"
+                      "    settings { word = \"kept\" }\n"
+                      "}\n");
+    expect("plugins.conf:4: breaker_max_wait must not be below breaker_wait\n");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("conf");
@@ -612,6 +777,8 @@ int main(void)
     tcase_add_test(tests, settings_are_held_against_the_plugins_schema);
     tcase_add_test(tests, what_a_plugins_check_says_stands_at_the_setting);
     tcase_add_test(tests, modules_that_cannot_be_used_are_reported_where_they_are_named);
+    tcase_add_test(tests, a_module_from_elsewhere_gets_a_process_unless_its_file_says_otherwise);
+    tcase_add_test(tests, options_of_a_process_must_make_sense);
     tcase_add_test(tests, somebody_must_keep_the_audit_log);
     tcase_add_test(tests, plain_tcp_is_for_loopback_and_tls_needs_its_files);
     tcase_add_test(tests, a_key_must_be_private_and_of_its_certificate);
@@ -620,6 +787,10 @@ int main(void)
     tcase_add_test(tests, digests_change_if_and_only_if_something_effective_does);
     tcase_add_test(tests, the_effective_configuration_reads_as_the_same_configuration);
     tcase_add_test(tests, references_keep_a_configuration);
+    tcase_add_test(tests, the_monitor_is_off_by_default_and_never_leaves_loopback);
+    tcase_add_test(tests, the_runtime_directory_is_found_whatever_else_is_wrong);
+    tcase_add_test(tests, what_differs_between_two_configurations_is_said_in_words);
+    tcase_add_test(tests, a_breakers_waits_must_fit_together);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -10,6 +10,7 @@
 #include "data_dir.h"
 #include "enrol.h"
 #include "gallery_people.h"
+#include "whorl/msg.h"
 
 static char dir[64], gallery_dir[96];
 static struct gallery *gallery;
@@ -96,11 +97,36 @@ static void show(void *ctx, const struct enrol_totals *so_far, double fraction)
     ck_assert(fraction >= 0 && fraction <= 1);
 }
 
+/* What was recorded before people were put: "+p1 " for somebody new, "*p1 " for a change. */
+static char recorded[65536];
+static bool record_fails;
+
+static bool record(void *ctx, const struct changed_person *people, size_t count,
+                   struct whorl_fault *why)
+{
+    (void)ctx;
+    for (size_t i = 0; i < count; i++) {
+        struct gallery_person *there;
+        size_t used = strlen(recorded);
+        ck_assert(gallery_get(gallery, people[i].id, false, &there, why));
+        ck_assert(people[i].known == (there != NULL)); /* nobody new is there yet */
+        gallery_person_free(there);
+        ck_assert_str_ne(people[i].source, "");
+        snprintf(recorded + used, sizeof recorded - used, "%c%s ", people[i].known ? '*' : '+',
+                 people[i].id);
+    }
+    return !record_fails || whorl_fail(why, "", "the log is full");
+}
+
+static const struct enrol_options usual = {
+    .threads = 3, .source = "made up", .never = true, .record = record};
+
 static void enrol(const char *name, bool find_duplicates)
 {
     char path[160];
-    const struct enrol_options options = {
-        .threads = 3, .find_duplicates = find_duplicates, .source = "made up", .never = true};
+    struct enrol_options options = usual;
+    options.find_duplicates = find_duplicates;
+    recorded[0] = '\0';
     snprintf(path, sizeof path, "%s/%s", dir, name);
     memset(&totals, 0, sizeof totals);
     said[0] = '\0';
@@ -384,6 +410,44 @@ START_TEST(enrolling_again_changes_nothing_and_new_content_is_reported)
 }
 END_TEST
 
+START_TEST(who_is_enrolled_or_changed_is_recorded_first_and_who_stays_as_before_is_not)
+{
+    write_record("a.iso", 1, 2);
+    write_record("b.iso", 2, 2);
+    write_file("one.csv", "person,position,file,source\np1,2,a.iso,custody\np2,2,b.iso,\n");
+    write_file("two.csv", "person,position,file,sex\np1,2,a.iso,female\np2,2,b.iso,\n");
+    enrol("one.csv", false);
+    ck_assert_ptr_nonnull(strstr(recorded, "+p1 "));
+    ck_assert_ptr_nonnull(strstr(recorded, "+p2 "));
+    enrol("two.csv", false);
+    ck_assert_str_eq(recorded, "*p1 ");
+    enrol("two.csv", false);
+    ck_assert_str_eq(recorded, "");
+}
+END_TEST
+
+START_TEST(nobody_is_enrolled_who_could_not_be_recorded)
+{
+    char path[160];
+    struct gallery_person *person;
+    write_record("a.iso", 1, 2);
+    write_file("one.csv", "person,position,file\np1,2,a.iso\n");
+    snprintf(path, sizeof path, "%s/one.csv", dir);
+    struct manifest *manifest = manifest_open(path, &fault);
+    memset(&totals, 0, sizeof totals);
+    recorded[0] = '\0';
+    record_fails = true;
+    ck_assert(!enrol_run(gallery, manifest, &usual, say, show, NULL, &totals, &fault));
+    record_fails = false;
+    manifest_close(manifest);
+    ck_assert_str_eq(fault.text, "the log is full");
+    ck_assert_str_eq(recorded, "+p1 ");
+    ck_assert_uint_eq(totals.people_added, 0);
+    ck_assert(gallery_get(gallery, "p1", false, &person, &fault));
+    ck_assert_ptr_null(person);
+}
+END_TEST
+
 START_TEST(rows_of_a_person_that_stand_apart_are_brought_together)
 {
     write_record("a.iso", 1, 2);
@@ -464,6 +528,9 @@ static Suite *suite(void)
     tcase_add_test(tcase, bad_lines_and_files_are_named_and_the_rest_goes_on);
     tcase_add_test(tcase, bad_json_lines_are_named);
     tcase_add_test(tcase, enrolling_again_changes_nothing_and_new_content_is_reported);
+    tcase_add_test(tcase,
+                   who_is_enrolled_or_changed_is_recorded_first_and_who_stays_as_before_is_not);
+    tcase_add_test(tcase, nobody_is_enrolled_who_could_not_be_recorded);
     tcase_add_test(tcase, rows_of_a_person_that_stand_apart_are_brought_together);
     tcase_add_test(tcase, many_people_fill_several_transactions);
     tcase_add_test(tcase, the_same_fingers_under_two_ids_are_found);

@@ -157,14 +157,38 @@ static struct afis_image noise(uint32_t width, uint32_t height)
     return image;
 }
 
+/* Weak ridges with noise, and with an offset for each column or row. */
+static struct afis_image draw_striped(int columns, int rows)
+{
+    struct afis_image image = draw(500, heap);
+    uint32_t state = 99;
+    int offset[2][HEIGHT + WIDTH];
+    for (int i = 0; i < HEIGHT + WIDTH; i++) {
+        for (int k = 0; k < 2; k++) {
+            state = state * 1664525u + 1013904223u;
+            offset[k][i] = (int)(state >> 24) % 25 - 12;
+        }
+    }
+    for (int i = 0; i < WIDTH * HEIGHT; i++) {
+        int striped = columns * offset[0][i % WIDTH] + rows * offset[1][i / WIDTH];
+        state = state * 1664525u + 1013904223u;
+        image.pixels[i] =
+            (uint8_t)(180 + (image.pixels[i] - 200) / 8 + striped + (int)(state >> 24) % 3);
+    }
+    return image;
+}
+
 START_TEST(portable_and_fast_loops_agree_bit_for_bit)
 {
     struct afis_image pattern = draw(569, heap);
     struct afis_image odd = noise(323, 257);
+    struct afis_image striped = draw_striped(1, 1);
     assert_same_everywhere(&pattern);
+    assert_same_everywhere(&striped);
     assert_same_everywhere(&odd);
     afis_image_release(&pattern, heap);
     afis_image_release(&odd, heap);
+    afis_image_release(&striped, heap);
 }
 END_TEST
 
@@ -175,6 +199,52 @@ START_TEST(twice_gives_the_same)
     struct afis_template second = extract(&image);
     ck_assert_mem_eq(&first, &second, sizeof first);
     afis_image_release(&image, heap);
+}
+END_TEST
+
+/* The shares of minutiae of a that b shows within 2 pixels and 10 degrees, as the other type. */
+static double shown_as_other_type(const struct afis_template *a, const struct afis_template *b)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct afis_minutia *p = &a->minutiae[i];
+        for (size_t k = 0; k < b->count; k++) {
+            const struct afis_minutia *q = &b->minutiae[k];
+            int turn = abs((int16_t)(p->angle - q->angle));
+            if (hypot(p->x - q->x, p->y - q->y) < 2 * 16 && turn < 65536 / 36 &&
+                p->type != q->type) {
+                count++;
+                break;
+            }
+        }
+    }
+    return (double)count / a->count;
+}
+
+START_TEST(light_ridges_give_the_same_minutiae_of_the_other_type)
+{
+    struct afis_image image = draw(500, heap);
+    struct afis_template dark = extract(&image);
+    for (size_t i = 0; i < (size_t)image.width * image.height; i++) {
+        image.pixels[i] = 255 - image.pixels[i];
+    }
+    struct afis_template light = extract(&image);
+    ck_assert_uint_eq(found(&light, 7), PLANTED);
+    ck_assert_double_ge(shown_as_other_type(&dark, &light), 0.75);
+    ck_assert_uint_eq(light.reasons & AFIS_REASON_NOT_A_FINGER, 0);
+    afis_image_release(&image, heap);
+}
+END_TEST
+
+START_TEST(stripes_of_the_sensor_are_taken_away)
+{
+    for (int kind = 1; kind < 4; kind++) {
+        struct afis_image image = draw_striped(kind & 1, kind >> 1);
+        struct afis_template tmpl = extract(&image);
+        ck_assert_uint_eq(found(&tmpl, 9), PLANTED);
+        ck_assert_uint_le(tmpl.count, PLANTED + 12);
+        afis_image_release(&image, heap);
+    }
 }
 END_TEST
 
@@ -314,6 +384,8 @@ int main(void)
     tcase_add_test(tests, the_resolution_stated_makes_no_difference);
     tcase_add_test(tests, portable_and_fast_loops_agree_bit_for_bit);
     tcase_add_test(tests, twice_gives_the_same);
+    tcase_add_test(tests, light_ridges_give_the_same_minutiae_of_the_other_type);
+    tcase_add_test(tests, stripes_of_the_sensor_are_taken_away);
     tcase_add_test(tests, what_holds_no_ridges_is_no_finger);
     tcase_add_test(tests, a_corner_of_a_finger_is_too_little);
     tcase_add_test(tests, sizes_and_resolutions_out_of_bounds_are_refused);

@@ -341,6 +341,9 @@ START_TEST(a_match_is_looked_up_recorded_and_answered)
     ck_assert_uint_eq(records_of("lookup", transaction_of(reply), &last), 1);
     const msgpack_object *asked = &whorl_map_get(&last.msg.root, "asked")->via.array.ptr[0];
     ck_assert_uint_eq(whorl_map_get(asked, "identifiers")->via.map.size, 1);
+    const msgpack_object *found_for = whorl_map_get(asked, "found_for");
+    ck_assert(whorl_str_is(whorl_map_get(found_for, "backend"), "finder"));
+    ck_assert(whorl_str_is(whorl_map_get(found_for, "ref"), "K1"));
     packed_free(&last);
 }
 END_TEST

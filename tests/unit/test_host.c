@@ -108,9 +108,10 @@ static bool logged(const char *text)
     return strstr(all, text) != NULL;
 }
 
-static void setup(void)
+static void setup_as(const char *isolation)
 {
     conf_folder_make(&folder);
+    folder.isolation = isolation;
     conf_folder_fill(&folder);
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     uv_timer_init(&loop, &ticking);
@@ -124,6 +125,16 @@ static void setup(void)
     ck_assert_msg(conf != NULL, "%s", folder.complaints);
     backend = backend_start(host, conf, conf_find_plugin(conf, "finder"), &fault);
     ck_assert_msg(backend != NULL, "%s", fault.text);
+}
+
+static void setup(void)
+{
+    setup_as("in_process");
+}
+
+static void setup_isolated(void)
+{
+    setup_as("process");
 }
 
 /* Everything must end by itself: a loop that stays alive hangs the test. */
@@ -541,12 +552,12 @@ START_TEST(a_module_that_was_written_over_while_in_use_is_refused)
 }
 END_TEST
 
-int main(void)
+/* What holds wherever the plugin runs. */
+static TCase *make_case(const char *name, void (*before)(void))
 {
-    Suite *suite = suite_create("host");
-    TCase *tests = tcase_create("host");
+    TCase *tests = tcase_create(name);
     tcase_set_timeout(tests, 60);
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, before, teardown);
     tcase_add_test(tests, a_call_is_answered_once);
     tcase_add_test(tests, a_second_answer_is_ignored_and_logged);
     tcase_add_test(tests, an_answer_to_a_call_that_never_was_is_ignored);
@@ -565,7 +576,14 @@ int main(void)
     tcase_add_test(tests, many_calls_in_any_order_each_end_once);
     tcase_add_test(tests, a_plugins_folder_is_its_own);
     tcase_add_test(tests, an_instance_that_does_not_start_says_why);
-    suite_add_tcase(suite, tests);
+    return tests;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("host");
+    suite_add_tcase(suite, make_case("in_process", setup));
+    suite_add_tcase(suite, make_case("process", setup_isolated));
     TCase *modules = tcase_create("modules");
     tcase_add_loop_test(modules, a_broken_descriptor_is_refused_naming_the_field, 0,
                         sizeof refusals / sizeof refusals[0]);

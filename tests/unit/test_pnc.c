@@ -238,6 +238,34 @@ START_TEST(a_person_is_found_by_every_identifier_and_name)
 }
 END_TEST
 
+START_TEST(what_storing_would_do_is_told_before)
+{
+    struct pnc_record records[4];
+    enum pnc_put will[4], done[4];
+    static const char *const other =
+        "{\"pncid\": \"1988/12345G\", \"name\": {\"family\": \"Roe\", \"given\": \"Ann\"}}";
+    struct pnc_people *people = open_people();
+    ck_assert_msg(read_json(other, &records[0]), "%s: %s", fault.where, fault.text);
+    ck_assert(read_json(full, &records[1]) && read_json(full, &records[2]) &&
+              read_json(other, &records[3]));
+    ck_assert(pnc_people_compare(people, records, 4, will, &fault));
+    ck_assert_int_eq(will[0], PNC_ADDED);
+    ck_assert_int_eq(will[1], PNC_REPLACED);
+    ck_assert_int_eq(will[2], PNC_UNCHANGED);
+    ck_assert_uint_eq(count_found(people, PNC_BY_PNCID, "1988/0012345G"), 0);
+    ck_assert(pnc_people_put(people, records, 4, done, &fault));
+    ck_assert_mem_eq(will, done, sizeof will);
+    ck_assert(pnc_people_compare(people, &records[1], 1, will, &fault));
+    ck_assert_int_eq(will[0], PNC_REPLACED);
+    ck_assert(pnc_people_compare(people, &records[3], 1, will, &fault));
+    ck_assert_int_eq(will[0], PNC_UNCHANGED);
+    for (size_t i = 0; i < 4; i++) {
+        pnc_record_release(&records[i]);
+    }
+    pnc_people_close(people);
+}
+END_TEST
+
 START_TEST(a_replaced_record_leaves_no_trace_in_the_indexes)
 {
     struct pnc_people *people = open_people();
@@ -595,6 +623,7 @@ static TCase *record_tests(void)
     tcase_add_test(tests, names_are_folded_as_people_write_them);
     tcase_add_test(tests, the_longest_names_still_make_different_keys);
     tcase_add_test(tests, a_person_is_found_by_every_identifier_and_name);
+    tcase_add_test(tests, what_storing_would_do_is_told_before);
     tcase_add_test(tests, a_replaced_record_leaves_no_trace_in_the_indexes);
     return tests;
 }

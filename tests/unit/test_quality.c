@@ -310,12 +310,37 @@ static void assert_no_finger(double *plane, const char *what, double size)
     afis_image_release(&image, heap);
 }
 
-enum pattern { WAVES, BARS, RINGS, SQUARES, SLOPE, FLAT };
+enum pattern {
+    WAVES,
+    BARS,
+    RINGS,
+    SQUARES,
+    SLOPE,
+    FLAT,
+    DOTS,
+    BENT_DOTS,
+    HALFTONE,
+    GRID,
+    BENT_GRID
+};
 
 static double pattern_grey(enum pattern pattern, double x, double y, double size)
 {
-    double wave = sin(2 * M_PI * (0.8 * x + 0.6 * y) / size);
+    double along = 2 * M_PI * (0.8 * x + 0.6 * y) / size;
+    double across = 2 * M_PI * (0.8 * y - 0.6 * x) / size;
+    double bend = sin((x - 150) / 60) + cos((y - 200) / 70);
+    double wave = sin(along);
     switch (pattern) {
+    case DOTS:
+        return 128 + 60 * (cos(along) + cos(across));
+    case BENT_DOTS:
+        return 128 + 60 * (cos(along + bend) + cos(across + bend));
+    case HALFTONE:
+        return cos(along) + cos(across) > 4 * (x / WIDTH - 0.5) ? 20 : 235;
+    case GRID:
+        return cos(along) > 0.6 || cos(across) > 0.6 ? 20 : 235;
+    case BENT_GRID:
+        return cos(along + 3 * bend) > 0.6 || cos(across - 3 * bend) > 0.6 ? 20 : 235;
     case WAVES:
         return 128 + 100 * wave;
     case BARS:
@@ -357,6 +382,17 @@ START_TEST(patterns_are_no_finger)
     assert_pattern(BARS, "bars", periods, 6);
     assert_pattern(RINGS, "rings", periods, 6);
     assert_pattern(SQUARES, "squares", squares, 5);
+}
+END_TEST
+
+START_TEST(lines_that_cross_are_no_finger)
+{
+    const double sizes[] = {6, 7.5, 9, 10, 12, 14, 16, 20};
+    assert_pattern(DOTS, "dots", sizes, 8);
+    assert_pattern(BENT_DOTS, "bent dots", sizes, 8);
+    assert_pattern(HALFTONE, "halftone", sizes, 8);
+    assert_pattern(GRID, "grid", sizes, 8);
+    assert_pattern(BENT_GRID, "bent grid", sizes, 8);
 }
 END_TEST
 
@@ -472,6 +508,7 @@ int main(void)
     tcase_add_test(made, falls_with_movement);
     tcase_add_test(made, advice_fits_what_went_wrong);
     tcase_add_test(others, patterns_are_no_finger);
+    tcase_add_test(others, lines_that_cross_are_no_finger);
     tcase_add_test(others, noise_is_no_finger);
     tcase_add_test(others, text_is_never_searched);
     tcase_add_test(others, real_prints_pass);

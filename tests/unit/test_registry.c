@@ -129,6 +129,26 @@ START_TEST(an_officer_is_read_back_whole)
 }
 END_TEST
 
+START_TEST(what_could_not_be_stored_is_told_before)
+{
+    struct registry_device device = device_of("phone-1", 7), twin = device_of("phone-2", 7);
+    struct registry_officer officer = officer_of("MPS0001"), odd = officer_of("\x1b[2J");
+    ck_assert(registry_check_device(registry, &device, false, &fault));
+    ck_assert(registry_put_device(registry, &device, false, &fault));
+    ck_assert(!registry_check_device(registry, &device, false, &fault));
+    ck_assert_str_eq(fault.text, "there is a device phone-1 already");
+    ck_assert(registry_check_device(registry, &device, true, &fault));
+    ck_assert(!registry_check_device(registry, &twin, true, &fault));
+    ck_assert_str_eq(fault.where, "certificate");
+    ck_assert(registry_check_officer(registry, &officer, false, &fault));
+    ck_assert(registry_put_officer(registry, &officer, false, &fault));
+    ck_assert(!registry_check_officer(registry, &officer, false, &fault));
+    ck_assert(registry_check_officer(registry, &officer, true, &fault));
+    ck_assert(!registry_check_officer(registry, &odd, true, &fault));
+    ck_assert_str_eq(fault.where, "id");
+}
+END_TEST
+
 START_TEST(a_state_is_changed_and_an_unknown_id_is_a_fault)
 {
     struct registry_device device = device_of("phone-1", 7);
@@ -286,6 +306,7 @@ int main(void)
     tcase_add_test(entries, an_id_or_a_certificate_is_registered_once);
     tcase_add_test(entries, a_replaced_device_has_its_new_certificate_only);
     tcase_add_test(entries, an_officer_is_read_back_whole);
+    tcase_add_test(entries, what_could_not_be_stored_is_told_before);
     tcase_add_test(entries, a_state_is_changed_and_an_unknown_id_is_a_fault);
     tcase_add_test(entries, ids_that_could_harm_a_terminal_or_a_path_are_refused);
     tcase_add_test(entries, entries_are_listed_in_order);

@@ -482,6 +482,72 @@ START_TEST(a_persons_transactions_are_found_by_number_name_and_reference)
 }
 END_TEST
 
+/* A record of an enrolment, or (ids that are no texts) something that only looks like one. */
+static msgpack_sbuffer packed_collection(const char *id)
+{
+    msgpack_sbuffer out;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&out);
+    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 8);
+    whorl_put_int(&pk, "v", 1);
+    whorl_put_str(&pk, "kind", "collection");
+    whorl_put_str(&pk, "time", "2026-11-10T12:00:00.000Z");
+    whorl_put_str(&pk, "transaction", NULL);
+    whorl_put_str(&pk, "event", "enrolling");
+    whorl_put_str(&pk, "store", "ident1");
+    whorl_put_str(&pk, "source", "custody");
+    whorl_put_key(&pk, "ids");
+    msgpack_pack_array(&pk, 2);
+    whorl_put_key(&pk, "K7");
+    if (id != NULL) {
+        whorl_put_key(&pk, id);
+    } else {
+        msgpack_pack_int(&pk, 5);
+    }
+    return out;
+}
+
+START_TEST(a_collection_is_told_to_whom_it_names_and_to_nobody_else)
+{
+    const struct subject_query by_ref = {.ref = "K1"}, nobody = {.ref = "K2"};
+    const struct subject_query *const queries[] = {&by_ref, &nobody};
+    msgpack_sbuffer packed = packed_collection("K1"), bad = packed_collection(NULL);
+    struct whorl_msg msg;
+    struct whorl_fault fault;
+    struct record record;
+    ck_assert(whorl_msg_parse((const uint8_t *)packed.data, packed.size, &msg, &fault));
+    ck_assert(record_read(&msg.root, &record, &fault));
+    ck_assert_int_eq(record.kind, RECORD_COLLECTION);
+    begin("2026-11");
+    ck_assert(facts_add(&facts, &record)); /* no use of the service */
+    ck_assert_uint_eq(facts.count, 0);
+    finish();
+    end();
+    for (int i = 0; i < 2; i++) {
+        struct document doc = {0};
+        struct subject *subject = subject_new(queries[i]);
+        ck_assert(subject_find(subject, &record));
+        subject_begin(subject, &doc);
+        subject_add(subject, &record, &doc);
+        char *json = written(&doc, document_json);
+        ck_assert_uint_eq(doc.tables[0].row_count, i == 0);
+        ck_assert((strstr(json, "custody") != NULL) == (i == 0));
+        ck_assert_ptr_null(strstr(json, "K7")); /* somebody else */
+        free(json);
+        document_release(&doc);
+        subject_free(subject);
+    }
+    whorl_msg_release(&msg);
+    ck_assert(whorl_msg_parse((const uint8_t *)bad.data, bad.size, &msg, &fault));
+    ck_assert(!record_read(&msg.root, &record, &fault));
+    ck_assert_str_eq(fault.where, "ids");
+    whorl_msg_release(&msg);
+    msgpack_sbuffer_destroy(&packed);
+    msgpack_sbuffer_destroy(&bad);
+}
+END_TEST
+
 int main(void)
 {
     period_use_uk_time();
@@ -500,6 +566,7 @@ int main(void)
     tcase_add_test(tcase, the_public_report_names_no_officer_device_or_rare_text);
     tcase_add_test(tcase, a_month_of_few_uses_publishes_nothing_but_that);
     tcase_add_test(tcase, a_persons_transactions_are_found_by_number_name_and_reference);
+    tcase_add_test(tcase, a_collection_is_told_to_whom_it_names_and_to_nobody_else);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

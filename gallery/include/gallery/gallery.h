@@ -100,8 +100,8 @@ bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t coun
 bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, bool *found,
                       struct whorl_fault *fault);
 
-/* Overwrites what the data file no longer uses, so that it holds nothing of who was removed before:
- * see whorl_store_erase. Blocks; other writers wait. */
+/* Overwrites what the data file and the search index's file no longer use, so that they hold
+ * nothing of who was removed before: see whorl_store_erase. Blocks; other writers wait. */
 bool gallery_erase(struct gallery *gallery, struct whorl_store_erased *done,
                    struct whorl_fault *fault);
 
@@ -122,7 +122,7 @@ bool gallery_each(struct gallery *gallery,
                   struct whorl_fault *fault);
 
 /* Verifies everything: checksums, the form of each record and template, and that blocks, index,
- * people and counters agree. Calls problem for each fault found (one line) and adds to *problems.
+ * people, counters and the search index's file agree. Calls problem for each fault found (one line) and adds to *problems.
  * false with *fault only when it could not go through to the end. Holds one read transaction. */
 bool gallery_check(struct gallery *gallery, void (*problem)(void *ctx, const char *text), void *ctx,
                    size_t *problems, struct whorl_fault *fault);

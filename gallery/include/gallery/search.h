@@ -9,7 +9,7 @@
  * matcher (afis/match.h): a few at first, more as long as none of them is a match, a fixed share of
  * the gallery in the end. In a small gallery everyone is compared. Only who was compared can be a
  * candidate: the share is chosen so that hardly anyone is lost whom the matcher would have found
- * (docs/scale.md has the figures). Nothing of the gallery is left out of the ranking, and the
+ * (docs/search.md has the figures). Nothing of the gallery is left out of the ranking, and the
  * same gallery and probe always end in the same result, however many threads step.
  *
  * Consistency. Steps read in short transactions of their own, so people may be added, replaced or
@@ -65,7 +65,9 @@ struct gallery_search;
  * for others. Any thread. */
 bool gallery_prepare(struct gallery *gallery, struct whorl_fault *fault);
 
-/* The same in pieces of about 10 ms. *people of *of are done; *of 0: not known yet. */
+/* The same in pieces of about 10 ms. *people of *of are done; *of 0: not known yet. Where the file
+ * is damaged, fault->text says so once, beside GALLERY_PREPARING: what it held is then made anew.
+ */
 enum gallery_ready { GALLERY_READY, GALLERY_PREPARING, GALLERY_PREPARE_FAILED };
 enum gallery_ready gallery_prepare_step(struct gallery *gallery, uint64_t *people, uint64_t *of,
                                         struct whorl_fault *fault);

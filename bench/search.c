@@ -1,0 +1,311 @@
+/* Searching galleries of up to millions of people: how fast, how large, and whom the fast stages
+ * lose. `bench/search --help` lists the options. */
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cli/synth_fill.h"
+#include "search_bench.h"
+#include "search_table.h"
+
+#define SIZES_MAX 12u
+
+struct options {
+    const char *dir, *data, *plots;
+    uint32_t people;
+    bool population, scale;
+    struct bench bench;
+};
+
+_Noreturn void die(const char *what, const char *name)
+{
+    fprintf(stderr, "search: %s: %s\n", name, what);
+    exit(3);
+}
+
+_Noreturn void die_fault(const char *what, const struct whorl_fault *fault)
+{
+    fprintf(stderr, "search: %s: %s %s\n", what, fault->where, fault->text);
+    exit(3);
+}
+
+void *must_alloc(size_t size)
+{
+    void *p = aligned_alloc(64, (size + 64) & ~(size_t)63);
+    if (p == NULL) {
+        die("out of memory", "working memory");
+    }
+    memset(p, 0, size);
+    return p;
+}
+
+double wall_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double processor_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* ------------------------------------------------------------------ options */
+
+enum key {
+    OPT_PEOPLE = 'p',
+    OPT_DIR = 'd',
+    OPT_DATA = 0x100,
+    OPT_POPULATION,
+    OPT_PLOTS,
+    OPT_PROBES,
+    OPT_ROUNDS,
+    OPT_FALSE,
+    OPT_SCALE,
+    OPT_SENSOR,
+    OPT_FINGERS,
+    OPT_SEED,
+    OPT_THREADS
+};
+
+static const struct argp_option list[] = {
+    {"people", OPT_PEOPLE, "N", 0, "how many made-up people the gallery holds", 0},
+    {"dir", OPT_DIR, "DIR", 0, "where galleries are kept, DIR/N (default /var/tmp/whorl-search)",
+     0},
+    {"data", OPT_DATA, "DIR", 0,
+     "the FVC2002 B sets, for real prints (default $WHORL_DATA/fvc2002 or ../shared/data/fvc2002)",
+     0},
+    {"population", OPT_POPULATION, NULL, 0,
+     "compare made-up people with the real prints instead: no gallery is needed", 0},
+    {"plots", OPT_PLOTS, "DIR", 0, "draw diagrams into DIR", 0},
+    {"probes", OPT_PROBES, "K", 0, "made-up probes of each kind (default 50)", 0},
+    {"rounds", OPT_ROUNDS, "K", 0,
+     "impressions of real prints enrolled in turn, 1 to 8 (default 1)", 0},
+    {"false-matches", OPT_FALSE, "K", 0,
+     "also make K searches for people who are not there, and count matches", 0},
+    {"scale", OPT_SCALE, NULL, 0, "also measure 10,000 people, 100,000, ... up to N", 0},
+    {"sensor", OPT_SENSOR, "KIND", 0, "of the made-up prints, as for whorl synth templates", 0},
+    {"fingers", OPT_FINGERS, "M", 0, "people have 2 to M fingers enrolled (default 2)", 0},
+    {"seed", OPT_SEED, "S", 0, "of the made-up people (default 1)", 0},
+    {"threads", OPT_THREADS, "T", 0, "that search (default 2)", 0},
+    {0}};
+
+static uint32_t number(struct argp_state *state, const char *text, uint32_t least, uint32_t most)
+{
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < least ||
+        value > most) {
+        argp_error(state, "%s is not a whole number from %u to %u", text, least, most);
+    }
+    return (uint32_t)value;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct options *o = state->input;
+    struct bench *b = &o->bench;
+    switch (key) {
+    case OPT_PEOPLE:
+        o->people = number(state, arg, 1, SYNTH_PEOPLE_MAX);
+        return 0;
+    case OPT_DIR:
+        o->dir = arg;
+        return 0;
+    case OPT_DATA:
+        o->data = arg;
+        return 0;
+    case OPT_POPULATION:
+        o->population = true;
+        return 0;
+    case OPT_PLOTS:
+        o->plots = arg;
+        return 0;
+    case OPT_PROBES:
+        b->probes = number(state, arg, 1, 100000);
+        return 0;
+    case OPT_ROUNDS:
+        b->rounds = number(state, arg, 1, IMPRESSIONS);
+        return 0;
+    case OPT_FALSE:
+        b->false_matches = number(state, arg, 1, 10000000);
+        return 0;
+    case OPT_SCALE:
+        o->scale = true;
+        return 0;
+    case OPT_SENSOR:
+        if (!synth_sensor_named(arg, &b->population)) {
+            argp_error(state, "there is no sensor called %s", arg);
+        }
+        return 0;
+    case OPT_FINGERS:
+        b->population.fingers_most = number(state, arg, 2, SYNTH_FINGERS);
+        return 0;
+    case OPT_SEED:
+        b->population.seed = number(state, arg, 0, UINT32_MAX);
+        return 0;
+    case OPT_THREADS:
+        b->engine.threads = number(state, arg, 1, 64);
+        return 0;
+    case ARGP_KEY_END:
+        if (o->people == 0 && !o->population) {
+            argp_error(state, "--people or --population is missing");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ------------------------------------------------------------------ galleries */
+
+static void show(void *ctx, uint32_t people)
+{
+    (void)ctx;
+    if (people % (2048 * 50) == 0) {
+        fprintf(stderr, "search: %" PRIu32 " people\n", people);
+    }
+}
+
+/* Opens DIR/N, fills it where it is not full, and brings its index up to date. */
+static void build(struct bench *b, const char *dir, uint32_t people)
+{
+    struct whorl_fault fault;
+    uint32_t added;
+    const struct synth_fill fill = {.population = b->population,
+                                    .people = people,
+                                    .threads = b->engine.threads,
+                                    .progress = show};
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
+        die(strerror(errno), dir);
+    }
+    snprintf(b->dir, sizeof b->dir, "%s/%" PRIu32, dir, people);
+    b->people = people;
+    b->engine.gallery = gallery_open(b->dir, WHORL_STORE_WRITE, &fault);
+    if (b->engine.gallery == NULL) {
+        die_fault("opening the gallery", &fault);
+    }
+    hidden_remove(b->engine.gallery);
+    const double start = wall_seconds(), processor = processor_seconds();
+    if (!synth_fill(b->engine.gallery, &fill, &added, &fault)) {
+        die_fault("filling the gallery", &fault);
+    }
+    b->built = added;
+    b->build_seconds = wall_seconds() - start;
+    b->build_processor = processor_seconds() - processor;
+    const double index = wall_seconds();
+    if (!gallery_index(b->engine.gallery, &fault)) {
+        die_fault("writing the index", &fault);
+    }
+    b->index_seconds = wall_seconds() - index;
+    gallery_close(b->engine.gallery);
+}
+
+static void measure(struct bench *b, const char *dir, uint32_t people)
+{
+    build(b, dir, people);
+    bench_start(b);
+    bench_searches(b);
+    bench_hidden(b);
+    bench_waiting(b);
+    bench_updates(b);
+    if (b->false_matches > 0) {
+        bench_false_matches(b);
+    }
+    bench_memory(b);
+    gallery_close(b->engine.gallery);
+}
+
+static void measure_scale(const struct options *o)
+{
+    double people[SIZES_MAX], mated[SIZES_MAX], non_mated[SIZES_MAX], processor[SIZES_MAX];
+    size_t count = 0;
+    printf(
+        "\n| people | mated, median ms | 99 %% | non-mated, median ms | processor, ns a person |\n"
+        "| --- | --- | --- | --- | --- |\n");
+    for (uint64_t n = 10000; count < SIZES_MAX; n *= 10) {
+        struct bench b = o->bench;
+        const bool last = n >= o->people;
+        build(&b, o->dir, last ? o->people : (uint32_t)n);
+        bench_start(&b);
+        bench_searches(&b);
+        people[count] = b.people;
+        mated[count] = 1e3 * numbers_at(&b.mated.wall, 0.5);
+        non_mated[count] = 1e3 * numbers_at(&b.non_mated.wall, 0.5);
+        processor[count] = 1e3 * numbers_at(&b.non_mated.processor, 0.5);
+        printf("| %" PRIu32 " | %.1f | %.1f | %.1f | %.0f |\n", b.people, mated[count],
+               1e3 * numbers_at(&b.mated.wall, 0.99), non_mated[count],
+               1e6 * processor[count] / b.people);
+        fflush(stdout);
+        gallery_close(b.engine.gallery);
+        count++;
+        if (last) {
+            break;
+        }
+    }
+    if (o->plots != NULL) {
+        char path[4096];
+        const struct plot_line lines[] = {
+            {"the person is there", people, mated, count},
+            {"the person is not there", people, non_mated, count},
+            {"... processor time, all threads", people, processor, count}};
+        snprintf(path, sizeof path, "%s/scale.svg", o->plots);
+        plot_log(path, "One search, median", "people", "milliseconds", lines, 3);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct argp parser = {
+        list,
+        parse,
+        NULL,
+        "Measures searches of galleries of made-up people, with real "
+        "prints hidden among them.",
+        NULL,
+        NULL,
+        NULL};
+    static char data[4096];
+    const char *root = getenv("WHORL_DATA");
+    snprintf(data, sizeof data, "%s/fvc2002", root != NULL ? root : "../shared/data");
+    struct options o = {
+        .dir = "/var/tmp/whorl-search",
+        .data = data,
+        .bench = {.engine = {.threads = 2, .match_fpir = 0.001, .possible_fpir = 0.5},
+                  .population = {.seed = 1, .fingers_least = 2, .fingers_most = 2, .mixed = true},
+                  .probes = 50,
+                  .rounds = 1}};
+    argp_err_exit_status = 2;
+    argp_parse(&parser, argc, argv, 0, NULL, &o);
+    if (o.plots != NULL && mkdir(o.plots, 0777) != 0 && errno != EEXIST) {
+        die(strerror(errno), o.plots);
+    }
+    o.bench.real = prints_load(o.data);
+    if (!o.bench.real) {
+        fprintf(stderr, "search: %s is missing: what needs real prints is skipped\n", o.data);
+    }
+    bench_machine(&o.bench);
+    if (o.population) {
+        if (!o.bench.real) {
+            return 77;
+        }
+        compare_population(&o.bench.population, 1000, o.plots);
+    }
+    if (o.people != 0) {
+        measure(&o.bench, o.dir, o.people);
+        bench_report(&o.bench);
+        if (o.scale) {
+            measure_scale(&o);
+        }
+    }
+    return 0;
+}

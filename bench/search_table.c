@@ -1,0 +1,406 @@
+#include "search_table.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BATCH 500u         /* people in one transaction of updates */
+#define UPDATE_SECONDS 6.0 /* that updates and searches run side by side */
+#define PACE 5000.0        /* people a second */
+
+/* ------------------------------------------------------------------ the machine */
+
+static void print_line_of(const char *path, const char *name)
+{
+    char line[256];
+    FILE *file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0) {
+            fputs(line, stdout);
+            break;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+void bench_machine(struct bench *b)
+{
+    print_line_of("/proc/cpuinfo", "model name");
+    print_line_of("/proc/meminfo", "MemTotal");
+    b->bandwidth = memory_bandwidth(b->engine.threads);
+    printf("%u threads read %.1f GB/s of memory\n", b->engine.threads, b->bandwidth * 1e-9);
+    fflush(stdout);
+}
+
+/* The kB that /proc/self/status states. */
+static uint64_t status_of(const char *name)
+{
+    char line[256];
+    uint64_t value = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, name, strlen(name)) == 0) {
+            value = strtoull(line + strlen(name) + 1, NULL, 10) * 1024;
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return value;
+}
+
+void bench_memory(struct bench *b)
+{
+    DIR *dir = opendir(b->dir);
+    b->rss = status_of("VmRSS");
+    b->rss_anonymous = status_of("RssAnon");
+    b->disk = 0;
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        struct stat info;
+        if (fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 && S_ISREG(info.st_mode)) {
+            b->disk += (uint64_t)info.st_blocks * 512;
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+}
+
+/* ------------------------------------------------------------------ made-up probes */
+
+static bool is_first(const struct gallery_result *result, const char *id)
+{
+    return result->candidate_count > 0 && strcmp(result->candidates[0].person->id, id) == 0;
+}
+
+void bench_start(struct bench *b)
+{
+    struct whorl_fault fault;
+    struct probe_pair pair = {0};
+    struct outcome out;
+    const double start = wall_seconds();
+    b->engine.gallery = gallery_open(b->dir, WHORL_STORE_WRITE, &fault);
+    if (b->engine.gallery == NULL || !gallery_prepare(b->engine.gallery, &fault)) {
+        die_fault("opening the gallery", &fault);
+    }
+    b->open_seconds = wall_seconds() - start;
+    pair_capture(&pair, &b->population, b->people / 2 + 1, 1);
+    engine_search(&b->engine, pair.probes, 2, &out);
+    b->first_answer = wall_seconds() - start;
+    gallery_result_release(&out.result);
+}
+
+static void timed(struct timing *timing, const struct outcome *out)
+{
+    numbers_add(&timing->wall, out->seconds);
+    numbers_add(&timing->processor, out->processor);
+}
+
+/* The k-th of the people that are looked for. */
+static uint32_t person_at(const struct bench *b, uint32_t k)
+{
+    return 1 + (uint32_t)((uint64_t)k * b->people / b->probes);
+}
+
+void bench_searches(struct bench *b)
+{
+    struct probe_pair pair = {0};
+    for (uint32_t k = 0; k < b->probes; k++) {
+        struct outcome out;
+        char id[16];
+        snprintf(id, sizeof id, "syn%09" PRIu32, person_at(b, k));
+        pair_capture(&pair, &b->population, person_at(b, k), 1);
+        engine_search(&b->engine, pair.probes, 2, &out);
+        timed(&b->mated, &out);
+        b->mated_all++;
+        b->mated_first += is_first(&out.result, id);
+        gallery_result_release(&out.result);
+
+        pair_capture(&pair, &b->population, b->people + 1 + k, 1);
+        engine_search(&b->engine, pair.probes, 2, &out);
+        timed(&b->non_mated, &out);
+        b->wrong += out.result.above_match > 0;
+        gallery_result_release(&out.result);
+    }
+    for (uint32_t k = 0; k < b->probes; k += 5) { /* of unknown position: a fifth of them */
+        struct outcome out;
+        pair_capture(&pair, &b->population, b->people + 1 + k, 1);
+        pair.probes[0].position = pair.probes[1].position = 0;
+        engine_search(&b->engine, pair.probes, 2, &out);
+        timed(&b->unknown, &out);
+        gallery_result_release(&out.result);
+    }
+}
+
+/* ------------------------------------------------------------------ real prints */
+
+/* One search for a hidden person with `count` fingers from `first` on. */
+static void look_for(struct bench *b, unsigned person, unsigned enrolled, unsigned impression,
+                     unsigned first, unsigned count, struct loss_count *loss)
+{
+    struct afis_matcher *matcher = must_alloc(afis_matcher_size());
+    struct gallery_probe probes[2];
+    struct outcome out;
+    float score[2];
+    char id[24];
+    const unsigned set = person / PEOPLE_A_SET;
+    for (unsigned f = 0; f < count; f++) {
+        const unsigned finger = person % PEOPLE_A_SET * 2 + first + f;
+        const struct real_print *probe = print_of(set, finger, impression);
+        score[f] = afis_compare(matcher, probe->finger, print_of(set, finger, enrolled)->finger);
+        probes[f] = (struct gallery_probe){probe->finger, first + f == 0 ? 2 : 7};
+    }
+    const float mate = afis_fuse(score, count);
+    hidden_id(person, id);
+    engine_search(&b->engine, probes, count, &out);
+    if (count == 2) {
+        timed(&b->hidden, &out);
+    }
+    bool found = false;
+    for (size_t i = 0; i < out.result.candidate_count; i++) {
+        found = found || strcmp(out.result.candidates[i].person->id, id) == 0;
+    }
+    const bool best = out.result.candidate_count == 0 || mate > out.result.candidates[0].score;
+    loss->searches++;
+    loss->first += is_first(&out.result, id);
+    /* The threshold is the score that the best of all others reaches in every second search. */
+    loss->findable += mate >= out.result.possible_threshold;
+    loss->lost += mate >= out.result.possible_threshold && !found && best;
+    gallery_result_release(&out.result);
+    free(matcher);
+}
+
+void bench_hidden(struct bench *b)
+{
+    for (unsigned enrolled = 0; b->real && enrolled < b->rounds; enrolled++) {
+        hidden_enrol(b->engine.gallery, enrolled);
+        for (unsigned person = 0; person < HIDDEN; person++) {
+            for (unsigned i = 0; i < IMPRESSIONS; i++) {
+                if (i == enrolled) {
+                    continue;
+                }
+                look_for(b, person, enrolled, i, 0, 2, &b->two[person / PEOPLE_A_SET]);
+                look_for(b, person, enrolled, i, i % 2, 1, &b->one[person / PEOPLE_A_SET]);
+            }
+        }
+    }
+    hidden_remove(b->engine.gallery);
+}
+
+/* ------------------------------------------------------------------ many at once */
+
+void bench_waiting(struct bench *b)
+{
+    struct gallery_probe probes[2 * WAITING][2];
+    struct probe_pair pairs[2 * WAITING];
+    memset(pairs, 0, sizeof pairs);
+    for (uint32_t k = 0; k < 2 * WAITING; k++) { /* half of them are there */
+        pair_capture(&pairs[k], &b->population, k % 2 ? b->people + 1 + k : 1 + k, 2);
+        memcpy(probes[k], pairs[k].probes, sizeof probes[k]);
+    }
+    const double start = wall_seconds(), processor = processor_seconds();
+    for (uint32_t k = 0; k < 2 * WAITING; k++) {
+        struct outcome out;
+        engine_search(&b->engine, probes[k], 2, &out);
+        gallery_result_release(&out.result);
+    }
+    b->alone = (wall_seconds() - start) / (2 * WAITING);
+    b->alone_processor = (processor_seconds() - processor) / (2 * WAITING);
+    const double before = processor_seconds();
+    b->waiting = engine_flood(&b->engine, (const struct gallery_probe(*)[2])probes, 2 * WAITING) /
+                 (2 * WAITING);
+    b->waiting_processor = (processor_seconds() - before) / (2 * WAITING);
+}
+
+/* ------------------------------------------------------------------ updates */
+
+struct updater {
+    struct gallery *gallery;
+    struct synth_person *people;
+    double pace; /* people a second; 0: as many as can be */
+    atomic_bool stop;
+    uint64_t changed;
+    double seconds;
+};
+
+/* Adds, replaces and removes the same people over and over. */
+static void *update(void *arg)
+{
+    struct updater *u = arg;
+    struct gallery_person people[BATCH];
+    const char *ids[BATCH];
+    struct whorl_fault fault;
+    for (unsigned k = 0; k < BATCH; k++) {
+        people[k] = u->people[k].person;
+        ids[k] = people[k].id;
+    }
+    const double start = wall_seconds();
+    for (unsigned turn = 0; !atomic_load(&u->stop) || turn % 3 != 0; turn++) {
+        bool ok = turn % 3 == 2 ? gallery_remove(u->gallery, ids, BATCH, NULL, &fault)
+                                : gallery_put(u->gallery, people, BATCH, NULL, &fault);
+        if (!ok) {
+            die_fault("changing the gallery", &fault);
+        }
+        u->changed += BATCH;
+        const double ahead =
+            u->pace > 0 ? (double)u->changed / u->pace - (wall_seconds() - start) : 0;
+        if (ahead > 0) {
+            usleep((unsigned)(ahead * 1e6));
+        }
+    }
+    u->seconds = wall_seconds() - start;
+    return NULL;
+}
+
+/* The mean time of searches of people who are not there, for some seconds. */
+static double search_for(struct bench *b, double seconds)
+{
+    struct probe_pair pair = {0};
+    const double start = wall_seconds();
+    double spent = 0;
+    uint32_t count = 0;
+    while (wall_seconds() - start < seconds || count == 0) {
+        struct outcome out;
+        pair_capture(&pair, &b->population, b->people + 100000 + count++, 1);
+        engine_search(&b->engine, pair.probes, 2, &out);
+        spent += out.seconds;
+        gallery_result_release(&out.result);
+    }
+    return spent / count;
+}
+
+/* Changes at this pace while searches run: how many a second, and how long a search takes. */
+static double change_beside(struct bench *b, struct synth_person *people, double pace,
+                            double *search_seconds)
+{
+    struct updater updater = {.gallery = b->engine.gallery, .people = people, .pace = pace};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, update, &updater) != 0) {
+        die("a thread could not be started", "updates");
+    }
+    *search_seconds = search_for(b, UPDATE_SECONDS);
+    atomic_store(&updater.stop, true);
+    pthread_join(thread, NULL);
+    return (double)updater.changed / updater.seconds;
+}
+
+void bench_updates(struct bench *b)
+{
+    struct synth_person *people = must_alloc(BATCH * sizeof *people);
+    double during, unused;
+    for (uint32_t k = 0; k < BATCH; k++) {
+        synth_person_make(&b->population, b->people + 200000 + k, &people[k]);
+    }
+    const double before = search_for(b, UPDATE_SECONDS);
+    b->updates = change_beside(b, people, PACE, &during);
+    b->updates_slow = during / before - 1;
+    b->updates_most = change_beside(b, people, 0, &unused);
+    free(people);
+}
+
+/* ------------------------------------------------------------------ false matches */
+
+void bench_false_matches(struct bench *b)
+{
+    struct engine engine = b->engine;
+    engine.possible_fpir = 0.05;
+    struct probe_pair pair = {0};
+    for (uint32_t k = 0; k < b->false_matches; k++) {
+        struct outcome out;
+        pair_capture(&pair, &b->population, b->people + 1000000 + k, 1);
+        engine_search(&engine, pair.probes, 2, &out);
+        b->false_searches++;
+        b->false_match += out.result.above_match > 0;
+        b->false_possible += out.result.above_possible > 0;
+        gallery_result_release(&out.result);
+    }
+    b->false_expected[0] = engine.match_fpir * (double)b->false_searches;
+    b->false_expected[1] = engine.possible_fpir * (double)b->false_searches;
+}
+
+/* ------------------------------------------------------------------ the report */
+
+static void row_ms(const char *name, struct timing *timing)
+{
+    printf("| %s (%zu) | median %.1f ms, 95 %% %.1f, 99 %% %.1f; processor %.1f, %.1f, %.1f |\n",
+           name, timing->wall.count, 1e3 * numbers_at(&timing->wall, 0.5),
+           1e3 * numbers_at(&timing->wall, 0.95), 1e3 * numbers_at(&timing->wall, 0.99),
+           1e3 * numbers_at(&timing->processor, 0.5), 1e3 * numbers_at(&timing->processor, 0.95),
+           1e3 * numbers_at(&timing->processor, 0.99));
+}
+
+static void row_loss(const char *name, const struct loss_count losses[SETS])
+{
+    struct loss_count all = {0};
+    printf("| %s |", name);
+    for (unsigned set = 0; set < SETS; set++) {
+        printf(" %s %u of %u,", set_names[set], losses[set].lost, losses[set].findable);
+        all.searches += losses[set].searches;
+        all.findable += losses[set].findable;
+        all.lost += losses[set].lost;
+        all.first += losses[set].first;
+    }
+    printf(" all %.2f %% (%u of %u); ranked first %u of %u |\n",
+           all.findable > 0 ? 100.0 * all.lost / all.findable : 0, all.lost, all.findable,
+           all.first, all.searches);
+}
+
+static void report_speed(struct bench *b)
+{
+    const double bytes = 2.0 * 192 * b->people; /* that the sieve reads of two fingers */
+    row_ms("search, the person is there (made-up)", &b->mated);
+    row_ms("search, the person is there (real prints)", &b->hidden);
+    row_ms("search, the person is not there", &b->non_mated);
+    row_ms("the same, fingers of unknown position", &b->unknown);
+    printf("| unknown position against known, processor | %.1f times |\n",
+           numbers_at(&b->unknown.processor, 0.5) / numbers_at(&b->non_mated.processor, 0.5));
+    printf("| read by the sieve | at least %.1f GB/s in the fastest search, of %.1f GB/s |\n",
+           bytes / numbers_at(&b->mated.wall, 0) * 1e-9, b->bandwidth * 1e-9);
+    printf("| %u searches waiting, each | %.1f ms, against %.1f ms one at a time: %.2f times; "
+           "processor %.1f and %.1f: %.2f times |\n",
+           WAITING, 1e3 * b->waiting, 1e3 * b->alone, b->alone / b->waiting,
+           1e3 * b->waiting_processor, 1e3 * b->alone_processor,
+           b->alone_processor / b->waiting_processor);
+}
+
+void bench_report(struct bench *b)
+{
+    printf("\n| %" PRIu32 " people, %u to %u fingers, %u threads | measured |\n| --- | --- |\n",
+           b->people, b->population.fingers_least, b->population.fingers_most, b->engine.threads);
+    report_speed(b);
+    printf("| made-up mates ranked first | %u of %u; matches of people who are not there: %u |\n",
+           b->mated_first, b->mated_all, b->wrong);
+    if (b->real) {
+        row_loss("lost by the fast stages, two fingers", b->two);
+        row_loss("lost by the fast stages, one finger", b->one);
+    }
+    printf("| added, replaced, removed while searching | %.0f people/s: searches take %+.0f %%; "
+           "without a pause %.0f people/s |\n",
+           b->updates, 100 * b->updates_slow, b->updates_most);
+    printf("| start, page cache warm | ready after %.2f s, first answer after %.2f s |\n",
+           b->open_seconds, b->first_answer);
+    printf("| disk | %.0f bytes a person |\n", (double)b->disk / b->people);
+    printf("| memory, resident | %.0f bytes a person, of which %.0f are not file pages |\n",
+           (double)b->rss / b->people, (double)b->rss_anonymous / b->people);
+    if (b->built > 0) {
+        printf("| building | %" PRIu32 " people in %.0f s, %.0f us of processor a finger |\n",
+               b->built, b->build_seconds, 1e6 * b->build_processor / (2.0 * b->built));
+    }
+    printf("| writing the index | %.1f s |\n", b->index_seconds);
+    if (b->false_searches > 0) {
+        printf("| false matches in %" PRIu64 " searches | %" PRIu64 ", predicted %.1f; possible "
+               "%" PRIu64 ", predicted %.1f |\n",
+               b->false_searches, b->false_match, b->false_expected[0], b->false_possible,
+               b->false_expected[1]);
+    }
+    fflush(stdout);
+}

@@ -1,0 +1,47 @@
+/* The measurements of bench/search, one after the other, and their table. */
+#ifndef BENCH_SEARCH_TABLE_H
+#define BENCH_SEARCH_TABLE_H
+
+#include "search_bench.h"
+
+/* Mated searches with real prints. */
+struct loss_count {
+    unsigned searches, findable, lost, first;
+};
+
+struct bench {
+    /* what is wanted */
+    struct synth_population population;
+    struct engine engine;
+    uint32_t probes, rounds, false_matches;
+    bool real; /* there are real prints */
+
+    /* the gallery */
+    char dir[4096];
+    uint32_t people, built;
+    double build_seconds, build_processor, index_seconds;
+
+    /* what was measured; seconds */
+    double bandwidth, open_seconds, first_answer;
+    struct timing mated, non_mated, unknown, hidden;
+    struct loss_count two[SETS], one[SETS];
+    unsigned mated_first, mated_all, wrong;
+    double alone, waiting; /* seconds a search */
+    double alone_processor, waiting_processor;
+    double updates, updates_slow, updates_most; /* people a second, and a ratio */
+    uint64_t false_searches, false_match, false_possible;
+    double false_expected[2];
+    uint64_t rss, rss_anonymous, disk;
+};
+
+void bench_machine(struct bench *b);  /* prints its name and bandwidth */
+void bench_start(struct bench *b);    /* opens the gallery as a server does */
+void bench_searches(struct bench *b); /* made-up probes */
+void bench_hidden(struct bench *b);   /* real prints; the gallery is as before afterwards */
+void bench_waiting(struct bench *b);
+void bench_updates(struct bench *b);
+void bench_false_matches(struct bench *b);
+void bench_memory(struct bench *b);
+void bench_report(struct bench *b);
+
+#endif

@@ -1,0 +1,672 @@
+#include "core/isolate/isolate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/isolate/process.h"
+#include "whorl/msg.h"
+
+enum {
+    HANDLES = 5,
+    TAKES_MAX = 1024,     /* reports in one round of the loop, which has others to serve */
+    PAUSE_MS = 100,       /* before the first restart; doubles */
+    PAUSE_MAX_MS = 30000, /* and no longer than this */
+    GOOD_MS = 60000,      /* of service, after which a failure is the first again */
+    GRACE_MS = 5000,      /* to complete a call that was given up */
+    STOP_MS = 10000,      /* to stop */
+    WATCH_MS = 1000,      /* between two looks at what it uses */
+    IDLE_MS = 60000,      /* without a call, in which it may work on its own for */
+    IDLE_WORK_MS = 6000,  /* so long, in all */
+    LOGS_MAX = 200,       /* lines between two looks */
+    NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls */
+    LOG_TEXT_MAX = 1000,
+};
+
+/* A call that the process has. */
+struct held {
+    uint64_t call; /* the host's id */
+    uint64_t id;   /* that the process knows it by; 0: the slot is free */
+    size_t len;
+    void *mapped;
+    uint64_t given_up; /* loop's time; 0: not */
+    uint32_t next_free;
+};
+
+enum state { DOWN, STARTING, UP, STOPPING };
+
+struct isolate {
+    uv_loop_t *loop;
+    struct log *log;
+    const struct whorl_host *abi;
+    struct isolate_spec spec;
+    char name[64];
+    uint32_t role;
+    enum state state;
+    struct watched *watched; /* the process; NULL: none */
+    uint64_t up_since;
+    unsigned failures; /* in a row */
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle;
+    uv_timer_t timer; /* next restart, or the latest time to have started or stopped */
+    uv_timer_t watch;
+    unsigned open; /* handles, and processes that are not reaped */
+    uint64_t last_id;
+    uint32_t first_free, held_count;
+    unsigned logs, noise;
+    uint64_t idle_id, idle_since, idle_used; /* last_id, loop's time, processor time at a look */
+    struct held held[];
+};
+
+/* A process with the handles that watch it. */
+struct watched {
+    struct process *process;
+    struct isolate *isolate;
+    uv_poll_t ended, bell, control;
+    unsigned open;
+    bool lost; /* no longer isolate->watched: only its end is awaited */
+};
+
+static void on_prepare(uv_prepare_t *prepare);
+static void on_timer(uv_timer_t *timer);
+
+static void say(const struct isolate *isolate, enum whorl_log_level level, const char *text,
+                const char *why)
+{
+    log_line(isolate->log, level, text, "plugin", isolate->name, "why", why, NULL);
+}
+
+bool isolate_is_up(const void *instance)
+{
+    const struct isolate *isolate = instance;
+    return isolate->state == UP;
+}
+
+/* Calls */
+
+/* An answer that says that there is none. */
+static void complete_without(struct isolate *isolate, uint64_t call, const char *reason)
+{
+    msgpack_sbuffer answer;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&answer);
+    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 2);
+    if (isolate->role == WHORL_ROLE_SINK) {
+        whorl_put_bool(&pk, "stored", false);
+    } else {
+        whorl_put_str(&pk, "class", "unavailable");
+    }
+    whorl_put_str(&pk, "reason", reason);
+    isolate->abi->complete(isolate->abi, call, (const uint8_t *)answer.data, answer.size);
+    msgpack_sbuffer_destroy(&answer);
+}
+
+static struct held *find_held(struct isolate *isolate, uint64_t id)
+{
+    uint32_t slot = channel_slot_of(id);
+    struct held *held = slot < isolate->spec.calls ? &isolate->held[slot] : NULL;
+    return held && held->id == id && id != 0 ? held : NULL;
+}
+
+/* Frees the slot; returns the host's id of the call. */
+static uint64_t let_go(struct isolate *isolate, struct process *process, struct held *held)
+{
+    uint64_t call = held->call;
+    process_release(process, held->id, held->len, held->mapped);
+    *held = (struct held){.next_free = isolate->first_free};
+    isolate->first_free = (uint32_t)(held - isolate->held);
+    isolate->held_count--;
+    return call;
+}
+
+static void free_slots(struct isolate *isolate)
+{
+    for (uint32_t i = 0; i < isolate->spec.calls; i++) {
+        isolate->held[i] = (struct held){.next_free = i + 1};
+    }
+    isolate->first_free = 0;
+}
+
+static void take_call(void *instance, uint64_t call, const uint8_t *message, size_t len)
+{
+    struct isolate *isolate = instance;
+    if (isolate->state != UP) {
+        complete_without(isolate, call, "this backend's process is being restarted");
+        return;
+    }
+    if (isolate->first_free == isolate->spec.calls) {
+        complete_without(isolate, call, "this backend's process is busy");
+        return;
+    }
+    uint32_t slot = isolate->first_free;
+    struct held *held = &isolate->held[slot];
+    uint64_t id = ++isolate->last_id << CHANNEL_CALL_BITS | slot;
+    void *mapped;
+    if (!process_call(isolate->watched->process, id, message, len, &mapped)) {
+        complete_without(isolate, call, "this backend's process could not be asked");
+        return;
+    }
+    isolate->first_free = held->next_free;
+    isolate->held_count++;
+    *held = (struct held){call, id, len, mapped, 0, 0};
+}
+
+static void take_cancel(void *instance, uint64_t call)
+{
+    struct isolate *isolate = instance;
+    for (uint32_t i = 0; i < isolate->spec.calls; i++) {
+        struct held *held = &isolate->held[i];
+        if (held->id != 0 && held->call == call && held->given_up == 0) {
+            held->given_up = uv_now(isolate->loop) + 1; /* never 0 */
+            (void)process_cancel(isolate->watched->process, held->id);
+            return;
+        }
+    }
+}
+
+/* The end of a process */
+
+static void free_isolate(struct isolate *isolate)
+{
+    if (--isolate->open == 0) {
+        free(isolate);
+    }
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    free_isolate(handle->data);
+}
+
+static void close_handles(struct isolate *isolate)
+{
+    uv_close((uv_handle_t *)&isolate->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&isolate->check, on_handle_closed);
+    uv_close((uv_handle_t *)&isolate->idle, on_handle_closed);
+    uv_close((uv_handle_t *)&isolate->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&isolate->watch, on_handle_closed);
+}
+
+static void on_watched_closed(uv_handle_t *handle)
+{
+    struct watched *watched = handle->data;
+    if (--watched->open == 0) {
+        struct isolate *isolate = watched->isolate;
+        char words[96];
+        bool lost = watched->lost;
+        process_free(watched->process, words, sizeof words);
+        log_line(isolate->log, lost ? WHORL_LOG_WARNING : WHORL_LOG_DEBUG, "its process has ended",
+                 "plugin", isolate->name, "why", words, NULL);
+        free(watched);
+        free_isolate(isolate);
+    }
+}
+
+/* Its process has ended: closes what watches it. */
+static void unwatch(struct watched *watched)
+{
+    uv_close((uv_handle_t *)&watched->ended, on_watched_closed);
+    uv_close((uv_handle_t *)&watched->bell, on_watched_closed);
+    uv_close((uv_handle_t *)&watched->control, on_watched_closed);
+}
+
+/* Everything that the process had is answered for. From here on state isn't UP, so that whoever
+ * hears of it and calls again is told so. */
+static void abandon_calls(struct isolate *isolate, struct process *process)
+{
+    for (uint32_t i = 0; i < isolate->spec.calls && isolate->held_count > 0; i++) {
+        if (isolate->held[i].id != 0) {
+            complete_without(isolate, let_go(isolate, process, &isolate->held[i]),
+                             "this backend's process failed");
+        }
+    }
+    free_slots(isolate);
+}
+
+static void restart_later(struct isolate *isolate)
+{
+    if (isolate->up_since != 0 && uv_now(isolate->loop) - isolate->up_since >= GOOD_MS) {
+        isolate->failures = 0;
+    }
+    uint64_t pause = PAUSE_MS;
+    for (unsigned i = 0; i < isolate->failures && pause < PAUSE_MAX_MS; i++) {
+        pause *= 2;
+    }
+    pause = pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
+    isolate->failures++;
+    isolate->up_since = 0;
+    char text[32];
+    (void)snprintf(text, sizeof text, "%u.%03u", (unsigned)pause / 1000, (unsigned)pause % 1000);
+    log_line(isolate->log, WHORL_LOG_WARNING, "its process will be made anew", "plugin",
+             isolate->name, "seconds", text, NULL);
+    uv_timer_start(&isolate->timer, on_timer, pause, 0);
+}
+
+/* Parts with the process, which is of no more use. */
+static void lose(struct isolate *isolate, const char *what, const char *why)
+{
+    struct watched *watched = isolate->watched;
+    bool stopping = isolate->state == STOPPING;
+    say(isolate, WHORL_LOG_ERROR, what, why);
+    isolate->watched = NULL;
+    isolate->state = stopping ? STOPPING : DOWN;
+    watched->lost = true;
+    isolate_kill(&watched->process->child);
+    uv_poll_stop(&watched->bell);
+    uv_poll_stop(&watched->control);
+    uv_ref((uv_handle_t *)&watched->ended);
+    abandon_calls(isolate, watched->process);
+    if (stopping) {
+        close_handles(isolate);
+    } else {
+        restart_later(isolate);
+    }
+}
+
+/* Reports */
+
+static void log_of(struct isolate *isolate, const struct process_report *report)
+{
+    char line[LOG_TEXT_MAX];
+    if (++isolate->logs > LOGS_MAX) {
+        return;
+    }
+    (void)snprintf(line, sizeof line, "%s", report->text);
+    line[strcspn(line, "\r\n")] = '\0';
+    log_line(isolate->log, report->level, line, "plugin", isolate->name, NULL);
+}
+
+static void take_answer(struct isolate *isolate, const struct process_report *report)
+{
+    struct held *held = find_held(isolate, report->call);
+    if (!held) {
+        isolate->noise++;
+        if (++isolate->logs <= LOGS_MAX) {
+            say(isolate, WHORL_LOG_WARNING,
+                "completed a call that it doesn't have, or a second time: ignored", NULL);
+        }
+        return;
+    }
+    uint64_t call = let_go(isolate, isolate->watched->process, held);
+    isolate->abi->complete(isolate->abi, call, report->bytes, report->len);
+}
+
+static void take_report(struct isolate *isolate, const struct process_report *report)
+{
+    if (report->kind == REPORT_ANSWER) {
+        take_answer(isolate, report);
+        return;
+    }
+    isolate->noise++;
+    if (report->kind == REPORT_LOG) {
+        log_of(isolate, report);
+    } else if (report->kind == REPORT_PROGRESS) {
+        struct held *held = find_held(isolate, report->call);
+        if (held) {
+            isolate->abi->progress(isolate->abi, held->call, report->text, report->fraction);
+        }
+    }
+}
+
+/* Takes what has come; true: that was all. The process may be lost in the course of it, or the
+ * instance stopped. */
+static bool drain(struct isolate *isolate)
+{
+    struct watched *watched = isolate->watched;
+    for (unsigned i = 0; i < TAKES_MAX && watched == isolate->watched; i++) {
+        struct process_report report;
+        const char *why = NULL;
+        if (isolate->noise > NOISE_MAX) {
+            lose(isolate, "floods its channel", NULL);
+            return true;
+        }
+        switch (process_take(watched->process, &report, &why)) {
+        case CHANNEL_EMPTY:
+            return true;
+        case CHANNEL_TAKEN:
+            take_report(isolate, &report);
+            break;
+        default:
+            lose(isolate, "wrote garbage on its channel", why);
+            return true;
+        }
+    }
+    return watched != isolate->watched;
+}
+
+/* Where the loop comes by */
+
+static void do_nothing(uv_idle_t *idle)
+{
+    (void)idle; /* there so that the loop doesn't wait */
+}
+
+/* Before the loop sleeps. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct isolate *isolate = prepare->data;
+    if (!isolate->watched) {
+        return;
+    }
+    bool all = drain(isolate);
+    if (!isolate->watched) {
+        return;
+    }
+    process_ring(isolate->watched->process);
+    if (all && process_sleep(isolate->watched->process)) {
+        uv_idle_stop(&isolate->idle);
+    } else {
+        process_awake(isolate->watched->process);
+        uv_idle_start(&isolate->idle, do_nothing);
+    }
+}
+
+/* After it slept, and others may have made calls. */
+static void on_check(uv_check_t *check)
+{
+    struct isolate *isolate = check->data;
+    if (isolate->watched) {
+        process_awake(isolate->watched->process);
+        (void)drain(isolate);
+    }
+    if (isolate->watched) {
+        process_ring(isolate->watched->process);
+    }
+}
+
+static void on_bell(uv_poll_t *poll, int status, int events)
+{
+    struct watched *watched = poll->data;
+    char bytes[64];
+    (void)status, (void)events;
+    if (!channel_waiting(&watched->process->channel)) {
+        watched->isolate->noise++; /* one that rings for nothing is a flood, too */
+    }
+    (void)!read(watched->process->bell, bytes, sizeof bytes); /* on_check takes what has come */
+}
+
+static void on_ended(uv_poll_t *poll, int status, int events)
+{
+    struct watched *watched = poll->data;
+    struct isolate *isolate = watched->isolate;
+    (void)status, (void)events;
+    while (watched == isolate->watched && !drain(isolate)) {
+        /* what it answered while it could, at most one ring full */
+    }
+    if (watched == isolate->watched && isolate->state == STOPPING) {
+        isolate->watched = NULL;
+        close_handles(isolate);
+    } else if (watched == isolate->watched) {
+        lose(isolate, isolate->state == UP ? "its process failed" : "its process did not start",
+             NULL);
+    }
+    unwatch(watched);
+}
+
+static void on_control(uv_poll_t *poll, int status, int events)
+{
+    struct watched *watched = poll->data;
+    struct isolate *isolate = watched->isolate;
+    struct whorl_fault fault = {"", ""};
+    (void)status, (void)events;
+    switch (process_hear(watched->process, &isolate->spec, 0, &fault)) {
+    case PROCESS_NOTE:
+        say(isolate, WHORL_LOG_WARNING, fault.text, NULL);
+        break;
+    case PROCESS_STARTED:
+        uv_poll_stop(poll);
+        uv_timer_stop(&isolate->timer);
+        isolate->state = UP;
+        isolate->up_since = uv_now(isolate->loop);
+        say(isolate, WHORL_LOG_INFO, "its process is up again", NULL);
+        break;
+    case PROCESS_FAILED:
+        (void)drain(isolate);
+        if (watched == isolate->watched) {
+            lose(isolate, "its process did not start", fault.text);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* What it uses */
+
+/* Whether it has worked too much in a minute in which it had no call. */
+static bool works_unasked(struct isolate *isolate)
+{
+    uint64_t now = uv_now(isolate->loop);
+    uint64_t used = process_time(isolate->watched->process);
+    bool asked = isolate->held_count > 0 || isolate->last_id != isolate->idle_id;
+    bool over = now - isolate->idle_since >= IDLE_MS;
+    bool too_much = !asked && over && used > isolate->idle_used &&
+                    used - isolate->idle_used > (uint64_t)IDLE_WORK_MS * 1000000;
+    if (asked || over) {
+        isolate->idle_id = isolate->last_id;
+        isolate->idle_since = now;
+        isolate->idle_used = used;
+    }
+    return too_much;
+}
+
+static const char *overuse(struct isolate *isolate)
+{
+    if (works_unasked(isolate)) {
+        return "works without having been asked";
+    }
+    uint64_t limit = isolate_memory(&isolate->spec);
+    if (limit > 0 && process_memory(isolate->watched->process) > limit - limit / 20) {
+        return "has used up its memory";
+    }
+    for (uint32_t i = 0; i < isolate->spec.calls && isolate->held_count > 0; i++) {
+        uint64_t given_up = isolate->held[i].given_up;
+        if (given_up != 0 && uv_now(isolate->loop) > given_up + GRACE_MS) {
+            return "does not end a call that was given up";
+        }
+    }
+    return NULL;
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    struct isolate *isolate = timer->data;
+    if (isolate->logs > LOGS_MAX) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "%u lines more than may be logged were left out",
+                       isolate->logs - LOGS_MAX);
+        say(isolate, WHORL_LOG_WARNING, text, NULL);
+    }
+    isolate->logs = isolate->noise = 0;
+    const char *why = isolate->state == UP ? overuse(isolate) : NULL;
+    if (why) {
+        lose(isolate, why, NULL);
+    }
+}
+
+/* Its beginning */
+
+/* Watches a process from now on. Takes it over. */
+static bool watch(struct isolate *isolate, struct process *process)
+{
+    char words[96];
+    struct watched *watched = calloc(1, sizeof *watched);
+    if (!watched) {
+        process_free(process, words, sizeof words);
+        return false;
+    }
+    *watched = (struct watched){.process = process, .isolate = isolate, .open = 3};
+    watched->ended.data = watched->bell.data = watched->control.data = watched;
+    /* These fail only for descriptors that epoll can't watch, which ours are not. */
+    uv_poll_init(isolate->loop, &watched->ended, process->child.pidfd);
+    uv_poll_init(isolate->loop, &watched->bell, process->bell);
+    uv_poll_init(isolate->loop, &watched->control, process->child.control);
+    uv_unref((uv_handle_t *)&watched->ended);
+    uv_unref((uv_handle_t *)&watched->bell);
+    uv_unref((uv_handle_t *)&watched->control);
+    uv_poll_start(&watched->ended, UV_READABLE, on_ended);
+    uv_poll_start(&watched->bell, UV_READABLE, on_bell);
+    isolate->watched = watched;
+    isolate->open++;
+    isolate->idle_since = uv_now(isolate->loop);
+    isolate->idle_used = 0;
+    return true;
+}
+
+static void restart(struct isolate *isolate)
+{
+    struct whorl_fault fault = {"", ""};
+    struct process *process = process_new(&isolate->spec, &fault);
+    if (!process || !watch(isolate, process)) {
+        say(isolate, WHORL_LOG_ERROR, "its process did not start", fault.text);
+        restart_later(isolate);
+        return;
+    }
+    isolate->state = STARTING;
+    uv_poll_start(&isolate->watched->control, UV_READABLE, on_control);
+    uv_timer_start(&isolate->timer, on_timer, ISOLATE_WAIT_MS, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct isolate *isolate = timer->data;
+    if (isolate->state == DOWN) {
+        restart(isolate);
+    } else {
+        lose(isolate, isolate->state == STARTING ? "its process did not start" : "does not stop",
+             "not in time");
+    }
+}
+
+/* The first start is waited for: a configuration that can't be started is refused. */
+static bool start_now(struct isolate *isolate, struct process *process, struct whorl_fault *fault)
+{
+    int64_t until = isolate_until(ISOLATE_WAIT_MS);
+    for (;;) {
+        switch (process_hear(process, &isolate->spec, until, fault)) {
+        case PROCESS_NOTE:
+            say(isolate, WHORL_LOG_WARNING, fault->text, NULL);
+            break;
+        case PROCESS_STARTED:
+            return true;
+        case PROCESS_FAILED:
+            return false;
+        default:
+            return whorl_fail(fault, "", "its process did not start within %d s",
+                              ISOLATE_WAIT_MS / 1000);
+        }
+    }
+}
+
+static void open_handles(struct isolate *isolate)
+{
+    uv_prepare_init(isolate->loop, &isolate->prepare);
+    uv_check_init(isolate->loop, &isolate->check);
+    uv_idle_init(isolate->loop, &isolate->idle);
+    uv_timer_init(isolate->loop, &isolate->timer);
+    uv_timer_init(isolate->loop, &isolate->watch);
+    isolate->prepare.data = isolate->check.data = isolate->idle.data = isolate;
+    isolate->timer.data = isolate->watch.data = isolate;
+    uv_prepare_start(&isolate->prepare, on_prepare);
+    uv_check_start(&isolate->check, on_check);
+    uv_timer_start(&isolate->watch, on_watch, WATCH_MS, WATCH_MS);
+    /* The host keeps the loop alive as long as the instance runs. */
+    uv_unref((uv_handle_t *)&isolate->prepare);
+    uv_unref((uv_handle_t *)&isolate->check);
+    uv_unref((uv_handle_t *)&isolate->idle);
+    uv_unref((uv_handle_t *)&isolate->timer);
+    uv_unref((uv_handle_t *)&isolate->watch);
+    isolate->open = HANDLES;
+}
+
+/* Logs what a process said that then did not start. */
+static void drain_logs(struct isolate *isolate, struct process *process)
+{
+    struct process_report report;
+    const char *why = NULL;
+    for (unsigned i = 0; i < LOGS_MAX; i++) {
+        if (process_take(process, &report, &why) != CHANNEL_TAKEN) {
+            return;
+        }
+        if (report.kind == REPORT_LOG) {
+            log_of(isolate, &report);
+        }
+    }
+}
+
+int isolate_start(const struct isolate_given *given, void **instance, struct whorl_fault *fault)
+{
+    uint32_t calls =
+        given->spec->calls < CHANNEL_CALLS_MAX ? given->spec->calls : CHANNEL_CALLS_MAX;
+    struct isolate *isolate = calloc(1, sizeof *isolate + calls * sizeof isolate->held[0]);
+    if (!isolate) {
+        whorl_fail(fault, "", "out of memory");
+        return -1;
+    }
+    isolate->loop = given->loop;
+    isolate->log = given->log;
+    isolate->abi = given->abi;
+    isolate->spec = *given->spec;
+    isolate->spec.calls = calls;
+    isolate->role = given->role;
+    (void)snprintf(isolate->name, sizeof isolate->name, "%s", given->spec->name);
+    free_slots(isolate);
+    struct process *process = process_new(&isolate->spec, fault);
+    bool started = process && start_now(isolate, process, fault);
+    if (process && !started) {
+        char words[96];
+        drain_logs(isolate, process);
+        process_free(process, words, sizeof words);
+    }
+    if (!started || !watch(isolate, process)) {
+        free(isolate);
+        return -1;
+    }
+    open_handles(isolate);
+    isolate->open++; /* watch() counted before */
+    isolate->state = UP;
+    isolate->up_since = uv_now(isolate->loop);
+    *instance = isolate;
+    return 0;
+}
+
+static void take_stop(void *instance)
+{
+    struct isolate *isolate = instance;
+    struct watched *watched = isolate->watched;
+    enum state before = isolate->state;
+    isolate->state = STOPPING;
+    isolate->abi = NULL;
+    uv_timer_stop(&isolate->timer);
+    uv_timer_stop(&isolate->watch);
+    if (!watched) {
+        close_handles(isolate);
+        return;
+    }
+    uv_ref((uv_handle_t *)&watched->ended);
+    if (before != UP || !process_stop(watched->process)) {
+        lose(isolate, "was stopped before it had started", NULL);
+        return;
+    }
+    uv_ref((uv_handle_t *)&isolate->timer);
+    uv_timer_start(&isolate->timer, on_timer, STOP_MS, 0);
+    process_ring(watched->process);
+}
+
+/* There so that a descriptor says that there is a check; isolate_check lets the module make it. */
+static int take_check(const struct whorl_settings *settings, struct whorl_fault *fault)
+{
+    (void)settings;
+    whorl_fail(fault, "", "its settings can be checked in its process only");
+    return -1;
+}
+
+const struct whorl_plugin isolate_functions = {
+    .check = take_check,
+    .call = take_call,
+    .cancel = take_cancel,
+    .stop = take_stop,
+};

@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+"""Each thing beneath the server failing once, its sudden death again and again, a calendar that
+jumps: a clear error, nothing lost, nothing corrupted."""
+import json
+import os
+import resource
+import shutil
+import time
+
+from endurance import KillRounds
+from whorl import (BINARY, PATIENCE, RpcError, Server, World, answers, edit, unittest, whorl)
+
+FAULTS = os.path.join(os.path.dirname(BINARY), "tests", "faults", "faults.so")
+SANITIZED = os.environ.get("WHORL_SANITIZED", "none") != "none"
+# A failure of these may reach the server in the middle of anything.
+SYSTEM_CALLS = {"mmap": "ENOMEM", "write": "ENOSPC", "pwrite64": "ENOSPC", "pwritev": "EIO",
+                "writev": "EIO", "fdatasync": "EIO", "fsync": "EIO", "rename": "EIO",
+                "ftruncate": "ENOSPC", "openat": "EMFILE", "mlock2": "ENOMEM"}
+CODES = {"audit_unavailable", "internal", "busy"}
+
+
+def preloaded(**variables):
+    return dict(os.environ, LD_PRELOAD=FAULTS, **variables)
+
+
+class Once(unittest.TestCase):
+    """The start and one identification, with one failure on the way."""
+
+    def setUp(self):
+        self.world = World()
+        self.answered = []
+
+    def serve_one(self, server):
+        """Answered, or refused with one of the codes for what a server itself can't do."""
+        try:
+            with server.client() as client:
+                result = client.call("identify", self.world.request(3, checks=["ident1"]))
+        except RpcError as error:
+            self.assertIn(error.code, CODES)
+            return
+        except OSError:
+            return  # the failure fell on the connection: closed, not answered
+        self.answered.append(result["transaction"])
+        self.assertIn(answers(result)["ident1"]["class"], ("match", "unavailable"))
+
+    def run_with_failure(self, what, **kwargs):
+        try:
+            server = Server(self.world, **kwargs)
+        except AssertionError as error:
+            said = str(error)
+            # It did not start: exit status 3 and a reason.
+            self.assertRegex(said, r"the server ended \(3\)", what)
+            self.assertRegex(said, r'"level": "error"|whorl: ', what)
+            return
+        self.serve_one(server)
+        code = server.stop()
+        self.assertIn(code, (0, 3), what)
+
+    def verify(self):
+        """All is whole, and a server without failures goes on."""
+        server = Server(self.world)
+        with server.client() as client:
+            result = client.call("identify", self.world.request(3, checks=["ident1"]))
+        self.assertEqual(answers(result)["ident1"]["class"], "match")
+        self.assertEqual(server.stop(), 0)
+        whorl("audit", "verify", "-c", self.world.conf)
+        whorl("gallery", "check", "-c", self.world.conf, "--gallery", "ident1")
+        listed = whorl("audit", "list", "-c", self.world.conf, "--json").stdout
+        for transaction in self.answered:
+            self.assertIn(transaction, listed)
+
+    def count_calls(self, name):
+        """How often one start, identification and stop make the system call."""
+        log = self.world.path("strace.log")
+        server = Server(self.world, wrap=("strace", "-f", "-qq", "-o", log, "-e", "trace=" + name))
+        self.serve_one(server)
+        server.stop()
+        with open(log, encoding="utf-8", errors="replace") as file:
+            return sum(f" {name}(" in line for line in file)
+
+    @unittest.skipIf(shutil.which("strace") is None or os.getuid() != 0, "needs strace, and root")
+    @unittest.skipIf(SANITIZED, "a sanitizer makes system calls of its own")
+    def test_each_system_call_failing_once_is_an_error_and_corrupts_nothing(self):
+        log = self.world.path("injected.log")
+        injected = 0
+        for name, error in SYSTEM_CALLS.items():
+            count = self.count_calls(name)
+            for when in sorted({max(1, count * share // 8) for share in (1, 4, 6, 7)}) if count \
+                    else []:
+                with self.subTest(f"{name} {when} of {count}"):
+                    self.run_with_failure(
+                        f"{name} {when} of {count}",
+                        wrap=("strace", "-f", "-qq", "-o", log, "-e", f"trace={name}", "-e",
+                              f"inject={name}:error={error}:when={when}"))
+                    with open(log, encoding="utf-8", errors="replace") as file:
+                        injected += "INJECTED" in file.read()
+        self.assertGreater(injected, 10)
+        self.verify()
+
+    @unittest.skipIf(SANITIZED, "a sanitizer has an allocator of its own")
+    def test_each_allocation_failing_once_is_an_error_and_corrupts_nothing(self):
+        failed, number = 0, 1
+        while number < 200000:
+            with self.subTest(f"allocation {number}"):
+                self.run_with_failure(f"allocation {number}",
+                                      env=preloaded(FAULTS_ALLOCATION=str(number)))
+            newest = max((os.path.join(self.world.dir, name) for name in os.listdir(self.world.dir)
+                          if name.startswith("server-")), key=os.path.getmtime)
+            with open(newest, encoding="utf-8", errors="replace") as file:
+                if "the allocation has failed" not in file.read():
+                    break  # past the last one
+            failed += 1
+            number = number * 5 // 4 + 7
+        self.assertGreater(failed, 10)
+        self.verify()
+
+
+class Death(unittest.TestCase):
+    def test_sudden_death_under_load_loses_nothing(self):
+        rounds = KillRounds(World())
+        for _ in range(20):
+            rounds.round(least=5)
+        rounds.verify()
+        # Twenty dead readers hold no page of any store: the next server starts and serves.
+        server = Server(rounds.world)
+        with server.client() as client:
+            result = client.call("identify", rounds.world.request(3, checks=["ident1"]))
+        self.assertEqual(answers(result)["ident1"]["class"], "match")
+        self.assertEqual(server.stop(), 0)
+
+
+class Descriptors(unittest.TestCase):
+    def test_no_descriptors_left_refuses_newcomers_and_recovers(self):
+        world = World()
+        server = Server(world, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                                     (64, 64)))
+        first = server.client()
+        crowd = []
+        for _ in range(80):
+            try:
+                client = server.client()
+                client.socket.settimeout(PATIENCE)
+                crowd.append(client)
+            except OSError:
+                break
+        self.assertLess(len(crowd), 64)
+        # Who is in is served, to the disk, and the log says what is short.
+        result = first.call("identify", world.request(3, checks=["ident1"]))
+        self.assertEqual(answers(result)["ident1"]["class"], "match")
+        for client in crowd:
+            client.close()
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with server.client() as client:
+                    self.assertEqual(client.call("ping"), "pong")
+                break
+            except OSError:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.05)
+        first.close()
+        self.assertEqual(server.stop(), 0)
+        whorl("audit", "verify", "-c", world.conf)
+
+
+@unittest.skipIf(SANITIZED, "a sanitizer wants to be the first library")
+class Calendar(unittest.TestCase):
+    def test_a_calendar_that_jumps_ends_no_call_early_and_none_late(self):
+        world = World()
+        clock = world.path("clock")
+
+        def jump(seconds):
+            with open(clock + ".new", "w", encoding="ascii") as file:
+                file.write(str(seconds))
+            os.replace(clock + ".new", clock)
+        jump(0)
+        edit(os.path.join(world.conf, "example.conf"), (r"enabled = no", "enabled = yes"),
+             (r"delay_ms = \d+", "delay_ms = 1500"))
+        edit(os.path.join(world.conf, "forces.conf"),
+             (r'backends = \{"ident1"', 'backends = {"example", "ident1"'))
+        server = Server(world, env=preloaded(FAULTS_CLOCK=clock))
+        sample = {"modality": "text", "format": "utf8", "data": b"swordfish"}
+        times = []
+        with server.client() as client:
+            for seconds in (86400 * 2, -86400 * 3, 0):
+                asked = client.start("identify", world.request(samples=[sample],
+                                                               checks=["example"]))
+                time.sleep(0.3)
+                jump(seconds)  # while it is on its way
+                result = client.finish(asked)
+                self.assertEqual(answers(result)["example"]["class"], "match")
+                self.assertGreaterEqual(result["elapsed_ms"], 1400)
+                self.assertLess(result["elapsed_ms"], 20000)
+                times.append(client.call("identify", world.request(3, checks=["ident1"]))["time"])
+            self.assertEqual(client.call("ping"), "pong", "no jump made the device idle")
+        self.assertGreater(times[0], times[1], "the calendar did jump")
+        self.assertEqual(server.stop(), 0)
+        whorl("audit", "verify", "-c", world.conf)
+        listed = [json.loads(line)
+                  for line in whorl("audit", "list", "-c", world.conf, "--json").stdout.splitlines()]
+        positions = [record["position"] for record in listed]
+        self.assertEqual(positions, sorted(positions))
+
+
+if __name__ == "__main__":
+    unittest.main()

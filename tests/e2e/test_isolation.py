@@ -1,0 +1,338 @@
+#!/usr/bin/python3
+"""Plugins in processes of their own: ours, unchanged, and one that goes wrong in every way."""
+import os
+import re
+import signal
+import subprocess
+import time
+
+import test_identify
+from whorl import BINARY, PATIENCE, Server, World, answers, edit, unittest, whorl
+
+MODULE = os.path.join(os.path.dirname(BINARY), "tests", "plugins", "test-rogue.so")
+OURS = ("ident1", "immigration", "pnc", "audit")
+
+
+def children(pid):
+    """Of a process, by the name of the plugin that they run."""
+    found = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+            for child in file.read().split():
+                with open(f"/proc/{child}/cmdline", "rb") as line:
+                    words = line.read().split(b"\0")
+                if words[1:2] == [b"plugin-host"]:
+                    found[words[2].decode()] = int(child)
+    return found
+
+
+def isolate_ours(world):
+    for name in OURS:
+        edit(os.path.join(world.conf, name + ".conf"),
+             (r"^    module = .*", r"\g<0>\n    isolation = process"))
+
+
+class IsolatedWorld(World):
+    def __init__(self):
+        super().__init__()
+        os.chmod(os.path.dirname(self.dir), 0o755)  # its processes may have users of their own
+        isolate_ours(self)
+
+
+class OursInProcesses(test_identify.Identify):
+    """All that holds of them in the server's own process."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.plain, test_identify.World = test_identify.World, IsolatedWorld
+        super().setUpClass()
+        assert set(children(cls.server.process.pid)) == set(OURS)
+
+    @classmethod
+    def tearDownClass(cls):
+        test_identify.World = cls.plain
+        super().tearDownClass()
+        whorl("audit", "verify", "-c", cls.world.conf)
+
+
+class RogueWorld(World):
+    """With plugins of the rogue module, named as given, beside ours."""
+
+    def __init__(self, *names, deadline=1, more="", settings=""):
+        super().__init__()
+        os.chmod(os.path.dirname(self.dir), 0o755)
+        self.names = names
+        with open(os.path.join(self.conf, "rogue.conf"), "w", encoding="utf-8") as file:
+            for name in names:
+                file.write(f'plugin "{name}" {{\n    module = "{MODULE}"\n    deadline = {deadline}\n'
+                           f'    memory_limit = 128\n{more}    settings {{ {settings} }}\n}}\n')
+        listed = "".join(f', "{name}"' for name in names)
+        edit(os.path.join(self.conf, "forces.conf"),
+             (r'backends = \{"ident1"', r'backends = {"ident1"' + listed))
+
+    def word(self, text, checks, person=None):
+        samples = [{"modality": "word", "format": "utf8", "data": text}]
+        if person:
+            samples.append(self.sample(person))
+        return self.request(samples=samples, checks=checks)
+
+
+def wait_until(true, patience=PATIENCE):
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came to pass")
+
+
+def finish_all(client, calls):
+    """The results of calls that may end in any order."""
+    results = {}
+    while len(results) < len(calls):
+        message = client.receive()
+        if message[0] == 1:
+            assert message[1] in calls and message[2] is None, message
+            results[message[1]] = message[3]
+    return results
+
+
+class Rogue(unittest.TestCase):
+    maxDiff = None
+
+    def start(self, *names, **more):
+        self.world = RogueWorld(*names, **more)
+        self.server = Server(self.world)
+        self.addCleanup(self.server.kill)
+
+    def ask(self, client, name, text=b"none"):
+        return answers(client.call("identify", self.world.word(text, [name])))[name]
+
+    def said(self, name, text):
+        return [line for line in self.server.log()
+                if line.get("plugin") == name and text in line.get("text", "")]
+
+    def test_a_failure_is_unavailable_and_nothing_else_notices(self):
+        """Each act fails in a process of its own, all at once, while others go on."""
+        acts = {
+            # what it does: (the answer, what the log must say, None if its process lives on)
+            "crash": ("unavailable", "its process failed"),
+            "exit": ("unavailable", "its process failed"),
+            "abort": ("unavailable", "its process failed"),
+            "spin": ("unavailable", "does not end a call that was given up"),
+            "deadlock": ("unavailable", "does not end a call that was given up"),
+            "hang": ("unavailable", "does not end a call that was given up"),
+            "flood": ("unavailable", None),
+            "scribble head": ("unavailable", "wrote garbage on its channel"),
+            "scribble kind": ("unavailable", "wrote garbage on its channel"),
+            "scribble length": ("unavailable", "wrote garbage on its channel"),
+            "scribble parts": ("unavailable", None),
+            "garbage": ("unavailable", ""),
+            "twice": ("no_match", ""),
+            "foreign": ("no_match", ""),
+        }
+        names = {act: "rogue-" + act.replace(" ", "-") for act in acts}
+        self.start(*names.values())
+        with self.server.client() as client, self.server.client() as other:
+            before = children(self.server.process.pid)
+            self.assertEqual(set(before), set(names.values()))
+            calls = {act: client.start("identify", self.world.word(act.encode(), [names[act]]))
+                     for act in acts}
+            for person in (3, 4, 13):
+                found = answers(other.call("identify", self.world.request(person)))
+                self.assertEqual(found["ident1"]["class"], "no_match" if person > 8 else "match")
+            results = finish_all(client, calls.values())
+            for act, call in calls.items():
+                with self.subTest(act=act):
+                    answer = answers(results[call])[names[act]]
+                    self.assertEqual(answer["class"], acts[act][0], answer)
+            for act, (_, text) in acts.items():
+                if text:
+                    wait_until(lambda: self.said(names[act], text))  # pylint: disable=W0640
+            for name in names.values():
+                wait_until(lambda: self.ask(other, name)["class"] == "no_match")  # pylint: disable=W0640
+            after = children(self.server.process.pid)
+            for act, (_, text) in acts.items():
+                with self.subTest(act=act):
+                    lives = after[names[act]] == before[names[act]]
+                    self.assertEqual(lives, text == "", "its process is another")
+        self.assertEqual(self.server.stop(), 0)
+        whorl("audit", "verify", "-c", self.world.conf)
+
+    def test_memory_and_idle_work_are_bounded(self):
+        self.start("leaky", "idler")
+        with self.server.client() as client:
+            self.assertIn(self.ask(client, "leaky", b"leak")["class"], ("no_match", "unavailable"))
+            self.assertEqual(self.ask(client, "idler", b"spin beside")["class"], "no_match")
+            wait_until(lambda: self.said("leaky", "has used up its memory"))
+            wait_until(lambda: self.said("idler", "works without having been asked"))
+            for name in ("leaky", "idler"):
+                wait_until(lambda: self.ask(client, name)["class"] == "no_match")  # pylint: disable=W0640
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_calls_end_at_once_when_their_process_is_killed(self):
+        self.start("slow", deadline=60)
+        with self.server.client() as client:
+            calls = [client.start("identify", self.world.word(b"hang", ["slow"]))
+                     for _ in range(20)]
+            self.assertEqual(self.ask(client, "slow")["class"], "no_match")  # so they are there
+            started = time.monotonic()
+            os.kill(children(self.server.process.pid)["slow"], signal.SIGKILL)
+            for result in finish_all(client, calls).values():
+                self.assertEqual(answers(result)["slow"]["class"], "unavailable")
+            self.assertLess(time.monotonic() - started, 30, "it waited for the deadline")
+            wait_until(lambda: self.ask(client, "slow")["class"] == "no_match")
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_the_pauses_between_restarts_grow(self):
+        self.start("crasher")
+        with self.server.client() as client:
+            for _ in range(4):
+                wait_until(lambda: self.ask(client, "crasher", b"none")["class"] == "no_match")
+                self.assertEqual(self.ask(client, "crasher", b"crash")["class"], "unavailable")
+                state = self.backend(client, "crasher")
+                self.assertFalse(state["available"])
+            seconds = [float(line["seconds"])
+                       for line in self.said("crasher", "its process will be made anew")]
+            self.assertEqual(seconds, [0.1, 0.2, 0.4, 0.8])
+            wait_until(lambda: self.backend(client, "crasher")["available"])
+        self.assertEqual(self.server.stop(), 0)
+
+    def backend(self, client, name):
+        found = client.call("capabilities", {"officer": "WMP1234"})["backends"]
+        return next(backend for backend in found if backend["name"] == name)
+
+    def test_log_and_progress_come_through(self):
+        self.start("slow")
+        with self.server.client() as client:
+            self.assertEqual(self.ask(client, "slow", b"slow")["class"], "no_match")
+            stages = [(argument["backend"], argument["stage"])
+                      for method, argument in client.notifications if method == "progress"]
+            self.assertIn(("slow", "waiting"), stages)
+        self.assertTrue(self.said("slow", "rogue is up"))
+        self.assertEqual(self.server.stop(), 0)
+        self.assertTrue(self.said("slow", "rogue is down"))
+
+    def test_none_outlives_a_server_that_is_killed(self):
+        self.start("one", "two")
+        processes = children(self.server.process.pid).values()
+        self.assertEqual(len(processes), 2)
+        self.server.kill()
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in processes))
+
+    def test_reloads_lose_no_call(self):
+        self.start("slow", deadline=60)
+        with self.server.client() as client:
+            calls = []
+            for i in range(20):
+                calls += [client.start("identify", self.world.word(b"slow", ["slow"]))
+                          for _ in range(3)]
+                edit(os.path.join(self.world.conf, "rogue.conf"),
+                     (r"settings \{.*\}", f"settings {{ start = w{i} }}"))
+                self.assertEqual(self.server.reload()["text"], "reloaded")
+            for result in finish_all(client, calls).values():
+                self.assertEqual(answers(result)["slow"]["class"], "no_match")
+        wait_until(lambda: len(children(self.server.process.pid)) == 1)
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(len(self.said("slow", "rogue is down")), 21)
+
+    def test_one_that_does_not_start_is_refused_with_its_reason(self):
+        for how, reason in (("refuse", "start: was told to"), ("crash", "its process ended")):
+            world = RogueWorld("unwilling", settings=f"start = {how}")
+            done = whorl("serve", "-c", world.conf, code=3)
+            self.assertIn("plugin unwilling did not start: " + reason, done.stderr)
+
+    def test_a_module_that_kills_its_loader_is_a_mistake_in_the_configuration(self):
+        world = RogueWorld("broken")
+        source = world.path("kills.c")
+        with open(source, "w", encoding="ascii") as file:
+            file.write("#include <stdlib.h>\n"
+                       "__attribute__((constructor)) static void kill_it(void) { abort(); }\n")
+        module = world.path("kills.so")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", module, source], check=True)
+        edit(os.path.join(world.conf, "rogue.conf"), (r"module = .*", f'module = "{module}"'))
+        done = whorl("check", "-c", world.conf, code=1)
+        self.assertRegex(done.stderr, r"rogue\.conf:2: plugin broken: .*was ended by signal 6")
+
+    def test_the_sandbox_refuses(self):
+        self.start("rogue")
+        with self.server.client() as client:
+            self.assertEqual(self.ask(client, "rogue", b"escape")["class"], "no_match")
+        got = {}
+        for line in self.said("rogue", "escape "):
+            what, result = re.fullmatch(r"escape (\w+): (\w+)", line["text"]).groups()
+            got[what] = result
+        expected = dict.fromkeys((
+            "read_passwd", "read_environment", "write_tmp", "read_other_plugin", "read_server_key",
+            "list_data", "write_orders"), "EACCES")
+        expected.update(dict.fromkeys((
+            "chmod", "symlink", "connect", "local_socket", "exec", "fork", "ptrace",
+            "read_server_memory", "kill_server", "renice_server", "limit_server", "setuid",
+            "shared_memory", "memfd"), "EPERM"))
+        expected.update({"write_own_data": "allowed", "unlink_own_data": "allowed"})
+        self.assertEqual(got, expected)
+        pid = children(self.server.process.pid)["rogue"]
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        self.assertEqual(status["NoNewPrivs"], "1")
+        self.assertEqual(status["Seccomp"], "2")
+        self.assertEqual(int(status["CapEff"], 16) | int(status["CapPrm"], 16), 0)
+        if os.geteuid() == 0:
+            self.assertNotEqual(status["Uid"].split()[0], "0")
+        self.assertEqual(sorted(os.listdir(f"/proc/{pid}/fd"), key=int)[:4], ["0", "1", "2", "3"])
+        self.assertEqual(len(os.listdir(f"/proc/{pid}/fd")), 5)  # control socket, bell
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_network_if_its_file_says_so(self):
+        self.start("rogue", more="    network = yes\n")
+        with self.server.client() as client:
+            self.assertEqual(self.ask(client, "rogue", b"escape")["class"], "no_match")
+        said = [line["text"] for line in self.said("rogue", "escape ")]
+        self.assertIn("escape connect: allowed", said)
+        self.assertIn("escape local_socket: EPERM", said)
+        self.assertIn("escape read_passwd: EACCES", said)
+        self.assertEqual(self.server.stop(), 0)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root may read another process's memory")
+    def test_nothing_is_left_of_a_probe_in_its_process(self):
+        self.start("rogue", deadline=60)
+        pid = children(self.server.process.pid)["rogue"]
+        small, large = os.urandom(24), os.urandom(24)
+        with self.server.client() as client:
+            held = client.start("identify", self.world.word(b"slower|" + large * 40000, ["rogue"]))
+            also = client.start("identify", self.world.word(b"slower|" + small, ["rogue"]))
+            seen = set()
+            deadline = time.monotonic() + PATIENCE
+            while len(seen) < 2 and time.monotonic() < deadline:
+                seen |= in_memory(pid, small, large)
+            self.assertEqual(seen, {small, large}, "the search for it finds nothing at all")
+            for result in finish_all(client, (held, also)).values():
+                self.assertEqual(answers(result)["rogue"]["class"], "no_match")
+            self.assertEqual(in_memory(pid, small, large), set())
+            self.assertEqual(in_memory(self.server.process.pid, small, large), set())
+        self.assertEqual(self.server.stop(), 0)
+
+
+def in_memory(pid, *marks):
+    """Which of the marks stand in a process's memory."""
+    found = set()
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, \
+            open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            bounds, flags = line.split()[:2]
+            if flags[0] != "r":
+                continue
+            start, end = (int(bound, 16) for bound in bounds.split("-"))
+            if start >= 1 << 63:
+                continue
+            try:
+                memory.seek(start)
+                content = memory.read(end - start)
+            except (OSError, OverflowError):
+                continue
+            found |= {mark for mark in marks if mark in content}
+    return found
+
+
+if __name__ == "__main__":
+    unittest.main()
