@@ -62,14 +62,14 @@ int cmd_capabilities(int argc, char **argv)
     msgpack_packer_init(&pk, &argument, whorl_secret_write);
     msgpack_pack_map(&pk, 1);
     whorl_put_str(&pk, "officer", o.officer);
-    struct device_reply reply = {0};
-    int exit_code = device_ask(&o.server.options, "capabilities", &argument, &reply);
+    struct whorl_client_reply reply = {0};
+    int exit_code = device_ask(&o.server, "capabilities", true, &argument, &reply);
     whorl_secret_release(&argument);
     if (exit_code == 0 && o.json) {
         screen_json(reply.result, stdout);
     } else if (exit_code == 0) {
         screen_capabilities(reply.result, stdout);
     }
-    device_reply_release(&reply);
+    whorl_client_reply_release(&reply);
     return exit_code;
 }

@@ -383,10 +383,10 @@ int cmd_identify(int argc, char **argv)
     struct whorl_secret argument = {0};
     msgpack_packer pk;
     msgpack_packer_init(&pk, &argument, whorl_secret_write);
-    struct device_reply reply = {0};
+    struct whorl_client_reply reply = {0};
     int exit_code = 3;
     if (pack_request(&pk, &r)) {
-        exit_code = device_ask(&r.server.options, "identify", &argument, &reply);
+        exit_code = device_ask(&r.server, "identify", true, &argument, &reply);
     }
     whorl_secret_release(&argument);
     if (exit_code == 0) {
@@ -397,6 +397,6 @@ int cmd_identify(int argc, char **argv)
         }
         exit_code = verdict(reply.result);
     }
-    device_reply_release(&reply);
+    whorl_client_reply_release(&reply);
     return exit_code;
 }

@@ -76,12 +76,12 @@ int cmd_outcome(int argc, char **argv)
     whorl_put_str(&pk, "outcome", o.outcome);
     whorl_put_bool(&pk, "contacted_control", o.contacted_control);
     whorl_put_str(&pk, "note", o.note);
-    struct device_reply reply = {0};
-    int exit_code = device_ask(&o.server.options, "record_outcome", &argument, &reply);
+    struct whorl_client_reply reply = {0};
+    int exit_code = device_ask(&o.server, "record_outcome", false, &argument, &reply);
     whorl_secret_release(&argument);
     if (exit_code == 0) {
         screen_json(reply.result, stdout);
     }
-    device_reply_release(&reply);
+    whorl_client_reply_release(&reply);
     return exit_code;
 }

@@ -17,7 +17,8 @@ static const struct argp_option device_options_list[] = {
      "The authority that the server's certificate must come from; left "
      "out: ca.pem beside --cert",
      1},
-    {"timeout", OPT_TIMEOUT, "SECONDS", 0, "How long to wait for the server (default 90)", 1},
+    {"timeout", OPT_TIMEOUT, "SECONDS", 0,
+     "How long to wait for an answer, over however many connections it takes (default 90)", 1},
     {0},
 };
 
@@ -38,8 +39,8 @@ static bool ca_beside(const char *cert, char *ca, size_t cap)
 
 static error_t complete(struct argp_state *state, struct device_args *args)
 {
-    struct device_options *options = &args->options;
-    if (!options->connect) {
+    struct whorl_client_options *options = &args->options;
+    if (!options->server) {
         argp_error(state, "--connect HOST:PORT is missing");
     }
     if (!options->certificate && (options->key || options->ca)) {
@@ -59,15 +60,16 @@ static error_t complete(struct argp_state *state, struct device_args *args)
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct device_args *args = state->input;
-    struct device_options *options = &args->options;
+    struct whorl_client_options *options = &args->options;
     char *end;
     unsigned long seconds;
     switch (key) {
     case ARGP_KEY_INIT:
-        options->timeout_s = 90;
+        *options = (struct whorl_client_options){.size = sizeof *options};
+        args->timeout_s = 90;
         return 0;
     case OPT_CONNECT:
-        options->connect = arg;
+        options->server = arg;
         return 0;
     case OPT_CERT:
         options->certificate = arg;
@@ -83,7 +85,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (*end || end == arg || seconds < 1 || seconds > 3600) {
             argp_error(state, "--timeout: expected 1 to 3600 seconds, found \"%s\"", arg);
         }
-        options->timeout_s = (unsigned)seconds;
+        args->timeout_s = (unsigned)seconds;
         return 0;
     case ARGP_KEY_END:
         return complete(state, args);
@@ -102,15 +104,34 @@ static void show_progress(void *ctx, const char *method, const msgpack_object *a
     }
 }
 
-int device_ask(const struct device_options *options, const char *method,
-               const struct whorl_secret *argument, struct device_reply *reply)
+static void show_retrying(void *ctx, const struct whorl_fault *why, uint64_t wait_ms)
+{
+    (void)ctx;
+    fprintf(stderr, "whorl: %s%s%s; trying again in %.1f s\n", why->where, *why->where ? ": " : "",
+            why->text, (double)wait_ms / 1000);
+}
+
+int device_ask(const struct device_args *args, const char *method, bool repeatable,
+               const struct whorl_secret *argument, struct whorl_client_reply *reply)
 {
     struct whorl_fault fault = {0};
     bool terminal = isatty(STDERR_FILENO) == 1;
-    struct device *device = device_connect(options, &fault);
-    bool ok = device && device_call(device, method, argument, terminal ? show_progress : NULL, NULL,
-                                    reply, &fault);
-    device_close(device);
+    struct whorl_client_options options = args->options;
+    const struct whorl_client_listener listener = {.notified = terminal ? show_progress : NULL,
+                                                   .retrying = show_retrying};
+    const struct whorl_client_request request = {.size = sizeof request,
+                                                 .repeatable = repeatable,
+                                                 .method = method,
+                                                 .argument = argument->bytes,
+                                                 .argument_len = argument->len,
+                                                 .deadline_ms = args->timeout_s * 1000ull,
+                                                 .listener = &listener};
+    options.connect_ms = args->timeout_s * 1000;
+    struct whorl_client *client = whorl_client_new(&options, &fault);
+    /* A person wants to know at once that there is no such server. */
+    bool ok = client && whorl_client_connect(client, &fault) &&
+              whorl_client_call(client, &request, reply, &fault);
+    whorl_client_free(client);
     if (terminal) {
         fputs("\r\033[K", stderr);
     }

@@ -1,0 +1,251 @@
+#!/usr/bin/python3
+"""The device's side: libwhorl-client, as `whorl identify` and a program of somebody else's use it, and
+the examples in Python and JavaScript, all over TLS, through connections that break."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+
+from installed import Installed
+from whorl import OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
+
+EXAMPLES = os.path.join(ROOT, "docs", "examples")
+
+
+class Proxy:
+    """Between device and server: passes bytes on and cuts connections where `cut` says so, which is
+    asked after every piece with the connection's number and the bytes that went up and down."""
+
+    def __init__(self, port, cut=lambda number, up, down: False):
+        self.port, self.cut = port, cut
+        self.connections, self.sockets = 0, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"localhost:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                device, _ = self.listener.accept()
+            except OSError:
+                return  # closed
+            server = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+            self.sockets += [device, server]
+            number, self.connections = self.connections, self.connections + 1
+            counts = {"up": 0, "down": 0}
+            for source, target, way in (device, server, "up"), (server, device, "down"):
+                threading.Thread(target=self.pump, daemon=True,
+                                 args=(number, source, target, way, counts)).start()
+
+    def pump(self, number, source, target, way, counts):
+        try:
+            while data := source.recv(16384):
+                counts[way] += len(data)
+                if self.cut(number, **counts):
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in source, target:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        for one in self.listener, *self.sockets:
+            one.close()
+
+
+class Broken(unittest.TestCase):
+    """`whorl identify` through a proxy, with a backend that takes its time."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.world = World()
+        edit(os.path.join(cls.world.conf, "forces.conf"), (r'"pnc"}', '"pnc", "example"}'))
+        edit(os.path.join(cls.world.conf, "example.conf"), (r"enabled = .*", "enabled = yes"),
+             (r"delay_ms = .*", "delay_ms = 1500"))
+        cls.words = cls.world.path("words.txt")
+        with open(cls.words, "w", encoding="utf-8") as file:
+            file.write("nobody's text")
+        cls.server = Server(cls.world)
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0
+
+    def device(self, proxy, command, *args, code=0):
+        self.addCleanup(proxy.close)
+        return whorl(command, "--connect", proxy.address, "--cert",
+                     os.path.join(self.world.tls, "phone-1.pem"), "--officer", OFFICER, *args,
+                     code=code)
+
+    def identify(self, proxy, request_id):
+        done = self.device(proxy, "identify", "--basis", "consent", "--consent", "given",
+                           "--stop-power", "rta-163", "--reason", "Name doubted", "--request-id",
+                           request_id, "--finger", "2=" + self.world.print_of(3, 2), "--sample",
+                           f"text:utf8:{self.words}", "--json")
+        found = answers(json.loads(done.stdout))
+        self.assertEqual(found["ident1"]["class"], "match")
+        self.assertEqual(found["example"]["class"], "no_match")
+        return done
+
+    def records(self):
+        listed = whorl("audit", "list", "-c", self.world.conf, "--json").stdout
+        return [line["record"] for line in map(json.loads, listed.splitlines())]
+
+    def audited(self, request_id):
+        """How often a request was searched for, and given out once more."""
+        kinds = [record["kind"] for record in self.records()
+                 if record.get("request_id") == request_id]
+        return kinds.count("identify"), kinds.count("disclosure"), len(kinds)
+
+    def test_a_connection_cut_in_the_middle_of_a_search_is_answered_once(self):
+        size = os.path.getsize(self.world.print_of(3, 2))
+        handshake = {}
+
+        def cut(number, up, down):
+            # The request is up, and the server has begun to tell of its progress.
+            if number == 0 and up < size:
+                handshake["down"] = down
+            return number == 0 and up > size and down > handshake["down"] + 50
+
+        proxy = Proxy(self.server.ports["devices"], cut)
+        done = self.identify(proxy, "cut-in-the-middle")
+        self.assertEqual(proxy.connections, 2)
+        self.assertIn("trying again in", done.stderr)
+        searched, again, total = self.audited("cut-in-the-middle")
+        self.assertEqual(searched, 1)
+        self.assertEqual(total, searched + again)
+
+    def test_a_connection_cut_while_the_request_is_sent_is_answered_once(self):
+        proxy = Proxy(self.server.ports["devices"], lambda number, up, down: number < 2 and up > 9000)
+        self.identify(proxy, "cut-on-the-way-up")
+        self.assertEqual(proxy.connections, 3)
+        self.assertEqual(self.audited("cut-on-the-way-up"), (1, 0, 1))
+
+    def test_a_handshake_that_is_cut_is_tried_again(self):
+        # The command's first connection must stand; one that breaks later may take as many as it likes.
+        proxy = Proxy(self.server.ports["devices"],
+                      lambda number, up, down: number == 0 and up > 9000 or number in (1, 2))
+        self.identify(proxy, "cut-at-the-handshake")
+        self.assertEqual(proxy.connections, 4)
+        self.assertEqual(self.audited("cut-at-the-handshake"), (1, 0, 1))
+
+    def test_an_outcome_is_never_sent_twice(self):
+        request = self.world.request(3)
+        with self.server.client() as client:
+            transaction = client.call("identify", request)["transaction"]
+        whole = {}
+
+        def measure(number, up, down):
+            whole["down"] = down
+            return False
+
+        def cut(number, up, down):
+            # The reply is in the last bytes that come down; a handshake's length varies by a few.
+            return down > whole["down"] - 60
+
+        args = "outcome", transaction, "released", "--note"
+        self.device(Proxy(self.server.ports["devices"], measure), *args, "first")
+        proxy = Proxy(self.server.ports["devices"], cut)
+        done = self.device(proxy, *args, "second", code=3)
+        self.assertIn("the server closed the connection", done.stderr)
+        self.assertEqual(proxy.connections, 1)
+        notes = [record["note"] for record in self.records() if record["kind"] == "outcome"
+                 and record["transaction"] == transaction]
+        self.assertEqual(notes, ["first", "second"])
+
+    def test_no_server_and_a_stranger_are_told_at_once(self):
+        done = whorl("capabilities", "--connect", "127.0.0.1:1", "--officer", OFFICER, code=3)
+        self.assertIn("cannot connect to port 1", done.stderr)
+        proxy = Proxy(self.server.ports["devices"])
+        whorl("keys", "ca", "-o", self.world.path("strangers"))
+        self.addCleanup(proxy.close)
+        done = whorl("capabilities", "--connect", proxy.address, "--cert",
+                     os.path.join(self.world.tls, "phone-1.pem"), "--ca",
+                     self.world.path("strangers", "ca.pem"), "--officer", OFFICER, code=3)
+        self.assertIn("the server's certificate was not accepted", done.stderr)
+        self.assertEqual(proxy.connections, 1)
+
+
+class Busy(unittest.TestCase):
+    def test_busy_is_waited_for(self):
+        world = World()
+        edit(os.path.join(world.conf, "core.conf"), (r"officer_rate = .*", "officer_rate = 1\\n    officer_burst = 1"))
+        server = Server(world)
+        waited = 0
+        for _ in range(4):
+            done = whorl("capabilities", "--connect", f"localhost:{server.ports['devices']}", "--cert",
+                         os.path.join(world.tls, "phone-1.pem"), "--officer", OFFICER, "--json")
+            self.assertEqual(json.loads(done.stdout)["device"], "phone-1")
+            waited += "the server is busy; trying again" in done.stderr
+        self.assertGreater(waited, 0)
+        self.assertEqual(server.stop(), 0)
+
+
+class Examples(Installed):
+    """Each is run as it stands in docs/examples, through a connection that breaks once."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.world = World()
+        cls.server = Server(cls.world)
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0
+
+    def run_device(self, *command, env=None):
+        proxy = Proxy(self.server.ports["devices"], lambda number, up, down: number == 0 and up > 9000)
+        self.addCleanup(proxy.close)
+        tls = self.world.tls
+        done = subprocess.run([*command, proxy.address, os.path.join(tls, "phone-1.pem"),
+                               os.path.join(tls, "phone-1.key"), os.path.join(tls, "ca.pem"), OFFICER,
+                               self.world.print_of(3, 2)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=PATIENCE, env=dict(self.env, **(env or {})))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(proxy.connections, 2)
+        self.assertIn("again in", done.stderr)
+        return done.stdout
+
+    def test_c_with_the_installed_library_alone(self):
+        shutil.copy(os.path.join(EXAMPLES, "device.c"), self.dir)
+        flags = self.run_in(self.dir, "pkg-config", "--cflags", "--libs", "whorl-client").split()
+        self.run_in(self.dir, "cc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "device.c", "-o",
+                    "device", *flags)
+        said = self.run_device(self.path("device"))
+        self.assertRegex(said, r'"backend"=>"ident1".*?"class"=>"match"')
+
+    def test_the_header_is_fit_for_cpp(self):
+        with open(self.path("x.cpp"), "w", encoding="utf-8") as file:
+            file.write("#include <whorl/client.h>\nint main() { whorl_client_free(nullptr); }\n")
+        flags = self.run_in(self.dir, "pkg-config", "--cflags", "--libs", "whorl-client").split()
+        self.run_in(self.dir, "c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "x.cpp", "-o", "x",
+                    *flags)
+        self.run_in(self.dir, "./x")
+
+    def test_python(self):
+        said = self.run_device("/usr/bin/python3", os.path.join(EXAMPLES, "device.py"))
+        self.assertEqual(answers(json.loads(said))["ident1"]["class"], "match")
+
+    def test_javascript(self):
+        if not shutil.which("node") or not shutil.which("npm"):
+            self.skipTest("node and npm are not installed")
+        got = subprocess.run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund",
+                              "--ignore-scripts", "--prefix", self.dir, "@msgpack/msgpack@3.1.2"],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, timeout=PATIENCE)
+        if got.returncode != 0:
+            self.skipTest("the npm registry is out of reach")
+        said = self.run_device("node", shutil.copy(os.path.join(EXAMPLES, "device.js"), self.dir))
+        self.assertEqual(answers(json.loads(said))["ident1"]["class"], "match")
+
+
+if __name__ == "__main__":
+    unittest.main()
