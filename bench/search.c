@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "cli/synth_fill.h"
+#include "cli/synth/synth_fill.h"
 #include "search_bench.h"
 #include "search_table.h"
 

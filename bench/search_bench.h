@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/synth_people.h"
+#include "cli/synth/synth_people.h"
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 

@@ -1,8 +1,8 @@
 /* Manifests of enrolment: the first byte says whether CSV or JSON lines follow. */
 #include <string.h>
 
+#include "cli/enrol/manifest_internal.h"
 #include "fuzz.h"
-#include "manifest_internal.h"
 
 static void check_person(const struct manifest_person *person)
 {

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "afis/an2k.h"
+#include "cli/enrol/enrol.h"
 #include "csv.h"
 #include "data_dir.h"
-#include "enrol.h"
 #include "gallery_people.h"
 #include "whorl/msg.h"
 

@@ -8,7 +8,7 @@
 
 #include "afis/match.h"
 #include "afis/memory.h"
-#include "cli/synth_fill.h"
+#include "cli/synth/synth_fill.h"
 #include "gallery_people.h"
 
 enum { SAMPLE = 200 };

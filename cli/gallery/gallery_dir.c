@@ -1,0 +1,57 @@
+#include "cli/gallery/gallery_dir.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/common.h"
+#include "whorl/msg.h"
+
+static bool takes_fingers(const struct whorl_plugin *descriptor)
+{
+    if (descriptor->role != WHORL_ROLE_SEARCH) {
+        return false;
+    }
+    for (const char *const *m = descriptor->modalities; m && *m; m++) {
+        if (strcmp(*m, "finger") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* DATA_DIR/name on the heap; NULL with *fault. */
+static char *find(const struct conf *conf, const char *name, struct whorl_fault *fault)
+{
+    char *dir = NULL;
+    const struct conf_plugin *plugin = conf_find_plugin(conf, name);
+    if (!plugin) {
+        whorl_fail(fault, conf->dir, "there is no plugin \"%s\"", name);
+    } else if (plugin->descriptor && !takes_fingers(plugin->descriptor)) {
+        whorl_fail(fault, conf->dir, "the plugin \"%s\" does not search for fingers", name);
+    } else if (asprintf(&dir, "%s/%s", conf->core.data_dir, name) < 0) {
+        dir = NULL;
+        whorl_fail(fault, conf->dir, "out of memory");
+    }
+    return dir;
+}
+
+struct gallery *gallery_dir_open(const char *conf_dir, const char *name, enum whorl_store_mode mode)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    struct gallery *gallery = NULL;
+    struct conf *conf = read_conf(conf_dir);
+    if (!conf) {
+        return NULL;
+    }
+    char *dir = find(conf, name, &fault);
+    conf_unref(conf);
+    if (dir) {
+        gallery = gallery_open(dir, mode, &fault);
+    }
+    free(dir);
+    if (!gallery) {
+        print_fault(&fault);
+    }
+    return gallery;
+}

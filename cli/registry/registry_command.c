@@ -1,0 +1,144 @@
+#include "cli/registry/registry_command.h"
+
+#include <argp.h>
+#include <stdio.h>
+
+#include "cli/audit/change.h"
+#include "cli/commands.h"
+
+int with_registry(const char *conf_dir, bool changes,
+                  int (*work)(const struct registry_use *use, const void *options),
+                  const void *options)
+{
+    struct whorl_fault fault = {0};
+    struct registry_use use = {0};
+    struct conf *conf = read_conf(conf_dir);
+    if (conf == NULL) {
+        return EXIT_FAILED;
+    }
+    use.conf = conf;
+    use.log = changes ? audit_writer_open(conf, &fault) : NULL;
+    if (use.log != NULL || !changes) {
+        use.registry = registry_open(conf->core.data_dir, WHORL_STORE_WRITE, &fault);
+    }
+    int code = use.registry != NULL ? work(&use, options) : print_fault(&fault);
+    registry_close(use.registry);
+    audit_writer_close(use.log);
+    conf_unref(conf);
+    return code;
+}
+
+static bool record(const struct registry_use *use, const struct registry_change *change,
+                   const char *event, struct whorl_fault *fault)
+{
+    const struct change record = {.kind = CHANGE_ALTERATION,
+                                  .event = event,
+                                  .store = change->kind->store,
+                                  .ids = &change->id,
+                                  .id_count = 1,
+                                  .count = 1,
+                                  .entry = change->entry};
+    return change_record(use->log, &record, 1, fault);
+}
+
+bool registry_change(const struct registry_use *use, const struct registry_change *change,
+                     struct whorl_fault *fault)
+{
+    return record(use, change, change->doing, fault) &&
+           change->apply(use->registry, change->arg, fault) &&
+           record(use, change, change->done, fault);
+}
+
+error_t parse_registry_id(const struct registry_kind *kind, int key, char *arg,
+                          struct argp_state *state, const char **id, const char **dir)
+{
+    if (key == ARGP_KEY_ARG && *id == NULL) {
+        *id = arg;
+        return 0;
+    }
+    if (key == ARGP_KEY_END && *id == NULL) {
+        argp_error(state, "the %s's ID is missing", kind->noun);
+    }
+    return parse_conf_dir(key, arg, state, dir);
+}
+
+struct list_options {
+    const struct registry_kind *kind;
+    const char *dir;
+};
+
+static error_t parse_list(int key, char *arg, struct argp_state *state)
+{
+    struct list_options *o = state->input;
+    return parse_conf_dir(key, arg, state, &o->dir);
+}
+
+static int list(const struct registry_use *use, const void *options)
+{
+    const struct list_options *o = options;
+    struct whorl_fault fault = {0};
+    return o->kind->print_all(use->registry, &fault) ? EXIT_DONE : print_fault(&fault);
+}
+
+int registry_list(const struct registry_kind *kind, int argc, char **argv)
+{
+    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
+    const struct argp argp = {.options = options, .parser = parse_list, .doc = kind->list_doc};
+    struct list_options o = {.kind = kind};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    return with_registry(o.dir, false, list, &o);
+}
+
+struct set_options {
+    const struct registry_kind *kind;
+    const char *dir, *id;
+    const struct registry_setting *setting;
+};
+
+static error_t parse_set(int key, char *arg, struct argp_state *state)
+{
+    struct set_options *o = state->input;
+    return parse_registry_id(o->kind, key, arg, state, &o->id, &o->dir);
+}
+
+static bool apply_set(struct registry *registry, const void *arg, struct whorl_fault *fault)
+{
+    const struct set_options *o = arg;
+    return o->kind->set_state(registry, o->id, o->setting->state, fault);
+}
+
+static int set(const struct registry_use *use, const void *options)
+{
+    const struct set_options *o = options;
+    struct whorl_fault fault = {0};
+    msgpack_sbuffer entry;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&entry);
+    msgpack_packer_init(&pk, &entry, msgpack_sbuffer_write);
+    const struct registry_change change = {.kind = o->kind,
+                                           .doing = o->setting->doing,
+                                           .done = o->setting->done,
+                                           .id = o->id,
+                                           .entry = &entry,
+                                           .apply = apply_set,
+                                           .arg = o};
+    bool ok = o->kind->describe(use->registry, o->id, o->setting->state, &pk, &fault) &&
+              registry_change(use, &change, &fault);
+    msgpack_sbuffer_destroy(&entry);
+    if (!ok) {
+        return print_fault(&fault);
+    }
+    printf("%s %s is %s\n", o->kind->noun, o->id, registry_state_name(o->setting->state));
+    return EXIT_DONE;
+}
+
+int registry_set(const struct registry_kind *kind, int argc, char **argv,
+                 const struct registry_setting *setting)
+{
+    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
+    const struct argp argp = {
+        .options = options, .parser = parse_set, .args_doc = "ID", .doc = setting->doc};
+    struct set_options o = {.kind = kind, .setting = setting};
+    argp_parse(&argp, argc, argv, 0, NULL, &o);
+    return with_registry(o.dir, true, set, &o);
+}
