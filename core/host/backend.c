@@ -242,6 +242,8 @@ static void dismiss(struct backend *backend)
 static int start_instance(struct backend *backend, struct whorl_fault *fault)
 {
     const struct conf_plugin *plugin = backend->plugin;
+    /* Threads that the plugin starts begin with a copy of this one's vector registers. */
+    whorl_secret_forget();
     if (!plugin->process) {
         return plugin->descriptor->start(&backend->abi, &backend->instance, fault);
     }

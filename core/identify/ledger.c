@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "whorl/msg.h"
+#include "whorl/secret.h"
 #include "whorl/store.h"
 
 #define LEDGER_KIND "whorl-requests"
@@ -282,6 +283,9 @@ static void next_group(struct ledger *ledger)
     ledger->tail = ledger->head == NULL ? NULL : ledger->tail;
     last->next = NULL;
     ledger->fault = (struct whorl_fault){0};
+    /* The first work starts libuv's threads, and a new thread begins with a copy of this one's
+     * vector registers: most of those threads would sleep for ever with what is in them now. */
+    whorl_secret_forget();
     uv_queue_work(ledger->loop, &ledger->work, work, worked);
 }
 
