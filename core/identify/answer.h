@@ -50,6 +50,7 @@ struct answer {
     char reason[ANSWER_REASON_MAX + 1];
     const msgpack_object *candidates, *searched, *samples; /* NULL if absent; live in msg */
     const msgpack_object *levels;                          /* of a cascade; NULL if absent */
+    const msgpack_object *age;                             /* an int, seconds; NULL if absent */
     struct whorl_msg msg;
     uint8_t *bytes; /* what msg's strings point into */
     size_t len;

@@ -22,10 +22,11 @@ static void put_plugin(msgpack_packer *pk, const char *name_key, const struct se
 static void put_check(msgpack_packer *pk, const struct check *check)
 {
     const struct answer *answer = &check->answer;
-    msgpack_pack_map(
-        pk, plugin_fields(check->plugin) + 2 + (answer->reason[0] != '\0' ? 1u : 0u) +
-                (answer->candidates != NULL ? 1u : 0u) + (answer->searched != NULL ? 1u : 0u) +
-                (answer->samples != NULL ? 1u : 0u) + (answer->levels != NULL ? 1u : 0u));
+    msgpack_pack_map(pk, plugin_fields(check->plugin) + 2 + (answer->reason[0] != '\0' ? 1u : 0u) +
+                             (answer->candidates != NULL ? 1u : 0u) +
+                             (answer->searched != NULL ? 1u : 0u) +
+                             (answer->samples != NULL ? 1u : 0u) +
+                             (answer->levels != NULL ? 1u : 0u) + (answer->age != NULL ? 1u : 0u));
     put_plugin(pk, "backend", check->plugin);
     whorl_put_str(pk, "class", answer_class_name(answer->class));
     if (answer->reason[0] != '\0') {
@@ -42,6 +43,9 @@ static void put_check(msgpack_packer *pk, const struct check *check)
     }
     if (answer->levels != NULL) {
         whorl_put_object(pk, "levels", answer->levels);
+    }
+    if (answer->age != NULL) {
+        whorl_put_object(pk, "age", answer->age);
     }
     whorl_put_int(pk, "elapsed_ms", (int64_t)check->elapsed_ms);
 }
