@@ -5,6 +5,11 @@ import json
 import os
 import re
 import shutil
+import socket
+import ssl
+import threading
+
+import msgpack
 
 from whorl import World, edit, whorl
 
@@ -80,3 +85,83 @@ class Gateway:
         found = [record.get("record", record) for record in found]
         return [record for record in found if record["kind"] == kind
                 and all(record[name] == value for name, value in wanted.items())]
+
+
+class Peer:
+    """A server that speaks the protocol over mTLS as badly as it is told: `act(method, argument, send)`
+    is called for each request but `ping`, on its connection's thread; what it returns is the result,
+    None: no answer; an exception closes the connection. What was asked is kept."""
+
+    def __init__(self, gateway, act, cert="server"):
+        self.gateway = gateway
+        self.act = act
+        self.asked = []
+        self.connections = 0
+        tls = gateway.world.tls
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(os.path.join(tls, cert + ".pem"), os.path.join(tls, cert + ".key"))
+        self.context.load_verify_locations(os.path.join(tls, "ca.pem"))
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.talk, args=(raw,), daemon=True).start()
+
+    def talk(self, raw):
+        try:
+            with self.context.wrap_socket(raw, server_side=True) as connection:
+                self.serve(connection)
+        except (OSError, ValueError):
+            pass
+
+    def serve(self, connection):
+        lock = threading.Lock()
+        unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=64 << 20)
+
+        def send(message):
+            data = message if isinstance(message, bytes) else msgpack.packb(message)
+            with lock:
+                connection.sendall(data)
+
+        def reply(number, method, argument):
+            try:
+                result = "pong" if method == "ping" else self.act(method, argument, send)
+                if result is not None:
+                    send([1, number, None, result])
+            except Exception:
+                connection.shutdown(socket.SHUT_RDWR)
+
+        while True:
+            data = connection.recv(65536)
+            if not data:
+                return
+            unpacker.feed(data)
+            for _, number, method, params in unpacker:
+                if method != "ping":
+                    self.asked.append((method, params[0]))
+                threading.Thread(target=reply, args=(number, method, params[0]),
+                                 daemon=True).start()
+
+    def close(self):
+        """Whoever connects from now on is refused."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+
+def result_of(argument, gateway="nation", **answer):
+    """An identify result with one answer of the backend that was asked."""
+    return {"transaction": "01a2000a-66b7-77a3-94ac-b738645a4d62", "gateway": gateway,
+            "request_id": argument["request_id"], "time": "2026-01-01T00:00:00.000Z",
+            "answers": [{"backend": argument["checks"][0], "title": "t", "role": "search",
+                         "elapsed_ms": 1, **answer}], "audit": [], "elapsed_ms": 1}

@@ -122,10 +122,10 @@ static void say_part(struct merging *m, const struct part *part)
 {
     static const char *const words[PART_CLASSES] = {
         "", "", "", " needs better samples", " did not answer", " did not search"};
-    bool reason = part->reason[0] != '\0';
-    if (part->levels && reason) {
+    bool reason = part->reason[0] != '\0', said = part->levels && !part->doubted;
+    if (said && reason) {
         say(m, "%s", part->reason);
-    } else if (!part->levels && (reason || part->class > PART_NO_MATCH)) {
+    } else if (!said && (reason || part->class > PART_NO_MATCH)) {
         say(m, "%s%s%s%s", part->gateway, words[part->class], reason ? ": " : "", part->reason);
     }
 }

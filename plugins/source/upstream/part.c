@@ -338,6 +338,7 @@ bool part_read(const msgpack_object *map, const struct part_question *question, 
         const msgpack_object *levels = part->levels;
         part_set(part, PART_UNAVAILABLE, "the search was not complete");
         part->levels = levels;
+        part->doubted = true;
     }
     return true;
 }

@@ -46,6 +46,7 @@ struct part {
     bool searched;                                       /* people, of are known */
     uint64_t people, of;
     int64_t age;     /* seconds; -1: not said */
+    bool doubted;    /* it said no_match, which is not to be believed */
     bool renumbered; /* its samples are counted as they were sent */
 };
 

@@ -135,7 +135,9 @@ static enum channel_end tls_failure(SSL *ssl, int error, const char *where,
                      errno != 0 && error == SSL_ERROR_SYSCALL ? strerror(errno)
                                                               : "the server closed the connection");
     }
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+                         : code                 ? ERR_reason_error_string(code)
+                                                : NULL;
     whorl_fail(fault, where, "TLS: %s", reason ? reason : "failed");
     return CHANNEL_NEVER;
 }
