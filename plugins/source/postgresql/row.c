@@ -364,7 +364,8 @@ static bool digest(const uint8_t *bytes, size_t len, uint8_t out[GALLERY_DIGEST]
 }
 
 /* A template as the gallery keeps it: what is packed already and names its finger stays as it is.
- */
+ * How good a print is worth enrolling was decided where it was taken: a poor one does not take its
+ * person out of searches. */
 static bool read_template(struct reader *r, const struct head *head, const uint8_t *bytes,
                           size_t len, struct gallery_print *print)
 {
@@ -389,10 +390,6 @@ static bool read_template(struct reader *r, const struct head *head, const uint8
         }
     } else {
         return whorl_fail(r->fault, "prints.format", "must be whorl or iso19794-2");
-    }
-    struct whorl_fault inner;
-    if (!decode_usable(&tmpl, false, 0, &inner)) {
-        return whorl_fail(r->fault, "prints.template", "%.200s", inner.text);
     }
     if (packed && tmpl.position == head->position) {
         print->packed = bytes;
