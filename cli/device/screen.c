@@ -142,6 +142,25 @@ static void print_samples(const msgpack_object *samples, FILE *out)
     }
 }
 
+/* How old the data is that an answer was made from, where it is a copy; in the largest unit that
+ * leaves it above one. */
+static void print_age(const msgpack_object *answer, FILE *out)
+{
+    static const struct {
+        double seconds;
+        const char *name;
+    } units[] = {{86400, "days"}, {3600, "hours"}, {60, "minutes"}, {1, "seconds"}};
+    double age;
+    if (!number(whorl_map_get(answer, "age"), &age)) {
+        return;
+    }
+    size_t unit = 0;
+    while (unit + 1 < sizeof units / sizeof *units && age < 2 * units[unit].seconds) {
+        unit++;
+    }
+    fprintf(out, "  (data %.0f %s old)", age / units[unit].seconds, units[unit].name);
+}
+
 static void print_answer(const msgpack_object *answer, bool colour, FILE *out)
 {
     const msgpack_object *class = whorl_map_get(answer, "class");
@@ -162,6 +181,7 @@ static void print_answer(const msgpack_object *answer, bool colour, FILE *out)
         number(whorl_map_get(searched, "of"), &of)) {
         fprintf(out, "  [%.0f of %.0f people]", people, of);
     }
+    print_age(answer, out);
     if (number(whorl_map_get(answer, "elapsed_ms"), &ms)) {
         fprintf(out, "  %.0f ms", ms);
     }

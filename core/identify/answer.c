@@ -16,6 +16,7 @@
 #define NAMES_MAX 64
 #define DETAILS_MAX 256
 #define IDENTIFIERS_MAX 16
+#define AGE_MAX 1e10 /* seconds: three hundred years, so from any clock */
 
 static const char *const class_names[] = {
     [ANSWER_NONE] = "none",
@@ -294,6 +295,7 @@ static bool fields_good(struct answer *answer, const struct answer_question *que
         {.name = "candidates", .type = WHORL_FIELD_ARRAY, .min = 0, .max = ANSWER_CANDIDATES_MAX},
         {.name = "searched", .type = WHORL_FIELD_MAP, .min = 0, .max = 8},
         {.name = "samples", .type = WHORL_FIELD_ARRAY, .min = 0, .max = DECODE_SAMPLES_MAX},
+        {.name = "age", .type = WHORL_FIELD_INT, .min = 0, .max = AGE_MAX},
     };
     if (!whorl_fields_read(&answer->msg.root, "", f, COUNT(f), fault)) {
         return false;
@@ -305,6 +307,7 @@ static bool fields_good(struct answer *answer, const struct answer_question *que
     answer->candidates = f[2].value;
     answer->searched = f[3].value;
     answer->samples = f[4].value;
+    answer->age = f[5].value;
     if (question->role == WHORL_ROLE_LOOKUP &&
         (answer->searched != NULL || answer->samples != NULL)) {
         return whorl_fail(fault, answer->searched != NULL ? "searched" : "samples",

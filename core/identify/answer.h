@@ -49,6 +49,7 @@ struct answer {
     enum answer_class class;
     char reason[ANSWER_REASON_MAX + 1];
     const msgpack_object *candidates, *searched, *samples; /* NULL if absent; live in msg */
+    const msgpack_object *age;                             /* an int, seconds; NULL if absent */
     struct whorl_msg msg;
     uint8_t *bytes; /* what msg's strings point into */
     size_t len;

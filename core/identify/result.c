@@ -25,7 +25,7 @@ static void put_check(msgpack_packer *pk, const struct check *check)
     msgpack_pack_map(pk, plugin_fields(check->plugin) + 2 + (answer->reason[0] != '\0' ? 1u : 0u) +
                              (answer->candidates != NULL ? 1u : 0u) +
                              (answer->searched != NULL ? 1u : 0u) +
-                             (answer->samples != NULL ? 1u : 0u));
+                             (answer->samples != NULL ? 1u : 0u) + (answer->age != NULL ? 1u : 0u));
     put_plugin(pk, "backend", check->plugin);
     whorl_put_str(pk, "class", answer_class_name(answer->class));
     if (answer->reason[0] != '\0') {
@@ -39,6 +39,9 @@ static void put_check(msgpack_packer *pk, const struct check *check)
     }
     if (answer->samples != NULL) {
         whorl_put_object(pk, "samples", answer->samples);
+    }
+    if (answer->age != NULL) {
+        whorl_put_object(pk, "age", answer->age);
     }
     whorl_put_int(pk, "elapsed_ms", (int64_t)check->elapsed_ms);
 }

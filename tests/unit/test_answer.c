@@ -46,6 +46,9 @@ static const struct {
      ANSWER_NO_MATCH},
     {&search, "{'class':'no_match','searched':{'people':8,'of':9}}", ANSWER_UNAVAILABLE},
     {&search, "{'class':'no_match'}", ANSWER_UNAVAILABLE},
+    {&search, "{'class':'no_match','searched':{'people':9,'of':9},'age':0}", ANSWER_NO_MATCH},
+    {&search, "{'class':'match','age':86400," ONE "}", ANSWER_MATCH},
+    {&lookup, "{'class':'no_match','age':4}", ANSWER_NO_MATCH},
     {&search,
      "{'class':'poor_quality','reason':'r','samples':[{'sample':2,'quality':100,"
      "'advice':'again'},{'sample':0,'quality':0}]}",
@@ -133,6 +136,10 @@ static const struct {
     {&lookup, "{'class':'match'," ONE "}", "candidates[0]"},
     {&lookup, "{'class':'no_match','searched':{'people':1,'of':1}}", "searched"},
     {&lookup, "{'class':'no_match','samples':[]}", "samples"},
+    {&lookup, "{'class':'no_match','age':-1}", "age"},
+    {&lookup, "{'class':'no_match','age':1.5}", "age"},
+    {&search, "{'class':'no_match','age':'new'}", "age"},
+    {&search, "{'class':'match','age':10000000001," ONE "}", "age"},
     {&lookup,
      "{'class':'match','candidates':[{'ref':'a','found_for':{'backend':'ident1',"
      "'ref':'K2'}}]}",
