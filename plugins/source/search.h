@@ -10,15 +10,20 @@
 #define SOURCE_SEARCH_H
 
 #include "gallery/finger_search.h"
+#include "plugins/source/postgresql/follow.h"
 #include "whorl/plugin.h"
 
 /* The first entries of the plugin's settings schema. */
 #define SOURCE_SEARCH_SETTINGS                                                                     \
     FINGER_SEARCH_SETTINGS,                                                                        \
-    {                                                                                              \
-        "source", WHORL_SETTING_STRING, 0, "lmdb", 1, 16,                                          \
-            "where its people come from: lmdb (enrolled here) or postgresql (a database)"          \
-    }
+        {"source",                                                                                 \
+         WHORL_SETTING_STRING,                                                                     \
+         0,                                                                                        \
+         "lmdb",                                                                                   \
+         1,                                                                                        \
+         16,                                                                                       \
+         "where its people come from: lmdb (enrolled here) or postgresql (a database)"},           \
+        PG_FOLLOW_SETTINGS
 
 /* As in whorl/plugin.h. kind: constant. */
 int source_search_check(const struct whorl_settings *settings, struct whorl_fault *fault);

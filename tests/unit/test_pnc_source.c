@@ -363,7 +363,7 @@ static const struct {
 
 START_TEST(a_row_that_is_not_valid_is_unavailable_and_no_value_of_it_is_told)
 {
-    static const char *const settings[] = {"table", "whorl.hostile", NEVER_CACHED, NULL};
+    static const char *const settings[] = {"records_table", "whorl.hostile", NEVER_CACHED, NULL};
     world_sql(&world, "CREATE TABLE whorl.hostile AS SELECT * FROM whorl.pnc_people; "
                       "GRANT SELECT ON whorl.hostile TO reader");
     world_start(&world, settings);
@@ -400,7 +400,7 @@ END_TEST
 
 START_TEST(two_rows_of_one_person_are_unavailable)
 {
-    static const char *const settings[] = {"table", "whorl.twice", NEVER_CACHED, NULL};
+    static const char *const settings[] = {"records_table", "whorl.twice", NEVER_CACHED, NULL};
     world_sql(&world, "CREATE VIEW whorl.twice AS SELECT * FROM whorl.pnc_people UNION ALL "
                       "SELECT * FROM whorl.pnc_people WHERE cro = '000003/00C'; "
                       "GRANT SELECT ON whorl.twice TO reader");
@@ -414,7 +414,7 @@ END_TEST
 
 START_TEST(a_statement_that_fails_spoils_no_other_in_flight)
 {
-    static const char *const settings[] = {"table", "whorl.moody", NEVER_CACHED, NULL};
+    static const char *const settings[] = {"records_table", "whorl.moody", NEVER_CACHED, NULL};
     unsigned calls[400];
     char id[PNC_ID_CAP];
     world_sql(&world,
@@ -526,17 +526,17 @@ END_TEST
 
 START_TEST(a_mapping_fits_another_schema)
 {
-    static const char *const settings[] = {"table",      "rms.Nominals",
-                                           "columns",    "pncid=Nominal",
-                                           "columns",    "cro=cro_ref",
-                                           "columns",    "name_keys=Names",
-                                           "columns",    "details=about",
-                                           "columns",    "warnings=ws",
-                                           "columns",    "markers=ms",
-                                           "columns",    "bail=conditions",
-                                           "columns",    "circulations=c",
-                                           "columns",    "disqualified=d",
-                                           NEVER_CACHED, NULL};
+    static const char *const settings[] = {"records_table", "rms.Nominals",
+                                           "columns",       "pncid=Nominal",
+                                           "columns",       "cro=cro_ref",
+                                           "columns",       "name_keys=Names",
+                                           "columns",       "details=about",
+                                           "columns",       "warnings=ws",
+                                           "columns",       "markers=ms",
+                                           "columns",       "bail=conditions",
+                                           "columns",       "circulations=c",
+                                           "columns",       "disqualified=d",
+                                           NEVER_CACHED,    NULL};
     world_sql(&world,
               "DROP SCHEMA IF EXISTS rms CASCADE; CREATE SCHEMA rms; "
               "CREATE VIEW rms.\"Nominals\" AS SELECT pncid AS \"Nominal\", cro AS cro_ref, "
@@ -580,10 +580,10 @@ static const struct {
     {{"password_file", "/etc/passwd"}, "password_file", "chmod 600"},
     {{"database_key", "/etc/passwd"}, "database_key", "chmod 600"},
     {{"database_certificate", "/etc/passwd"}, "database_key", "go together"},
-    {{"table", "people"}, "table", "schema.table"},
-    {{"table", "a.b.c"}, "table", "schema.table"},
-    {{"table", "a.\"b"}, "table", "schema.table"},
-    {{"table", "a.b; DROP TABLE x"}, "table", "schema.table"},
+    {{"records_table", "people"}, "records_table", "schema.table"},
+    {{"records_table", "a.b.c"}, "records_table", "schema.table"},
+    {{"records_table", "a.\"b"}, "records_table", "schema.table"},
+    {{"records_table", "a.b; DROP TABLE x"}, "records_table", "schema.table"},
     {{"columns", "details=x\" FROM y--"}, "columns", "entry 1"},
     {{"columns", "hobbies=x"}, "columns", "entry 1 must begin"},
     {{"columns", "cro=a", "columns", "cro=b"}, "columns", "entry 2 names cro again"},
