@@ -216,7 +216,8 @@ static void send_as(uint8_t seed, uint64_t call, const char *method, const char 
     const struct identify_caller caller = {
         .connection = 1, .call = call, .certificate = certificate};
     packed_make(&packed, "[%s]", argument);
-    identify_request(identify, &caller, method, &packed.msg.root);
+    identify_request(identify, &caller, method, (const uint8_t *)packed.bytes.data,
+                     packed.bytes.size);
     memset(packed.bytes.data, 0xa5, packed.bytes.size);
     packed_free(&packed);
 }
