@@ -80,6 +80,7 @@ struct identify_stats {
     struct histogram identify, outcome; /* from request to reply */
     size_t open;                        /* transactions, and records on their way to the sinks */
     size_t officers;                    /* remembered for their rates */
+    size_t kept, kept_bytes;            /* answers kept for repeats */
     bool audited;                       /* the last record that was sent has been stored */
 };
 void identify_stats(const struct identify *identify, struct identify_stats *stats);

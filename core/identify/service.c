@@ -25,6 +25,7 @@ static void tick(uv_timer_t *timer)
 {
     struct identify *identify = timer->data;
     repeats_expire(identify->repeats, flow_now());
+    repeats_trim(identify->repeats);
     access_forget(identify);
     for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
         flow_tick(flow);
@@ -162,6 +163,7 @@ void identify_stats(const struct identify *identify, struct identify_stats *stat
     *stats = identify->stats;
     stats->open = identify->open;
     stats->officers = identify->officers.count;
+    repeats_count(identify->repeats, &stats->kept, &stats->kept_bytes);
 }
 
 static void reply_error(struct identify *identify, uint64_t call, const struct refusal *refusal)
