@@ -19,7 +19,7 @@ static uint32_t width_of(unsigned probes)
  * is full. */
 static uint32_t slots_of(unsigned probes)
 {
-    const uint32_t follow = probes * SIEVE_LANES * NEIGHBOURS / (width_of(probes) - 1);
+    const uint32_t follow = probes * SIFT_LANES * NEIGHBOURS / (width_of(probes) - 1);
     return (SIFT_CELLS + follow + 16) / 16 * 16;
 }
 
@@ -118,7 +118,8 @@ void afis_sift_init(struct afis_sift *sift, const struct afis_sieve *const *siev
     for (uint32_t id = 0; id < probes * SIEVE_LANES; id++) {
         const struct afis_sieve *sieve = sieves[id / SIEVE_LANES];
         sift->lane[id] = sieve->lane[id % SIEVE_LANES];
-        used[id] = sieve->used >> SIEVE_BIT(id % SIEVE_LANES) & 1u;
+        used[id] =
+            id % SIEVE_LANES < SIFT_LANES && (sieve->used >> SIEVE_BIT(id % SIEVE_LANES) & 1u);
     }
     for (unsigned d = 0; d <= SIFT_NEAR; d++) {
         sift->worth[d] = (int16_t)(sieves[0]->worth[d] + SIFT_MISSED);

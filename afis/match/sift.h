@@ -8,9 +8,10 @@
 #define SIFT_PIECES 2u
 #define SIFT_BITS 12u
 #define SIFT_CELLS (1u << SIFT_BITS)
-#define SIFT_REACH 2u                              /* differing bits of a piece, */
-#define SIFT_HIGH 9u                               /* of a word's upper 32, */
-#define SIFT_NEAR 18u                              /* and of all 64 */
+#define SIFT_LANES 24u /* the best of the minutiae that the sieve looks for */
+#define SIFT_REACH 2u  /* differing bits of a piece, */
+#define SIFT_HIGH 9u   /* of a word's upper 32, */
+#define SIFT_NEAR 18u  /* and of all 64 */
 #define SIFT_NONE (AFIS_SIFT_PROBES * SIEVE_LANES) /* the id of an empty place */
 /* The upper half of no minutia: as far from real ones as could be found, where few words come by
  * chance. */

@@ -56,7 +56,7 @@ static int16_t expected(const struct afis_sieve *sieve, const uint64_t *print)
 {
     int32_t sum = 0;
     for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
-        for (unsigned l = 0; l < SIEVE_LANES; l++) {
+        for (unsigned l = 0; l < SIFT_LANES; l++) {
             const uint64_t apart = print[k] ^ sieve->lane[l];
             const int distance = __builtin_popcountll(apart);
             for (unsigned t = 0; t < SIFT_PIECES; t++) {
