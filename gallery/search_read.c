@@ -1,14 +1,15 @@
-/* The work of a search: ranking a chunk's people by the sieve, and looking closer at those who rank
+/* The work of a search: ranking a chunk's people (rank.h), and looking closer at those who rank
  * high enough. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "crowd.h"
 #include "gallery/search.h"
+#include "rank.h"
 #include "search_state.h"
 #include "whorl/msg.h"
-#include "whorl/secret.h"
 
 #define CLAIM_CHUNKS 8u /* taken at a time: some 50 µs of ranking each */
 /* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
@@ -19,14 +20,6 @@
 /* ------------------------------------------------------------------ scratch */
 
 /* Working memory of one thread. */
-struct ranking {
-    int16_t score[CHUNK_ROWS_MAX];    /* of prints */
-    int16_t best[CHUNK_ROWS_MAX];     /* of people, for one finger */
-    uint16_t tries[CHUNK_ROWS_MAX];   /* likewise */
-    int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
-    uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
-};
-
 struct scratch {
     struct score_person *person;
     struct afis_matcher *matcher;
@@ -42,7 +35,7 @@ static size_t aligned(size_t size)
 size_t gallery_search_scratch_size(void)
 {
     return aligned(sizeof(struct score_person)) + aligned(afis_matcher_size()) +
-           aligned(afis_finger_size()) + aligned(sizeof(struct ranking));
+           aligned(afis_finger_size()) + rank_scratch_size();
 }
 
 static struct scratch scratch_parts(void *memory)
@@ -53,106 +46,6 @@ static struct scratch scratch_parts(void *memory)
     return (struct scratch){memory, (struct afis_matcher *)(void *)matcher,
                             (struct afis_finger *)(void *)finger,
                             (struct ranking *)(void *)ranking};
-}
-
-static size_t sieve_step(void)
-{
-    return aligned(afis_sieve_size());
-}
-
-bool search_make_sieves(struct gallery_search *search)
-{
-    const struct score_probe *probe = &search->probe;
-    search->sieves = whorl_secret_alloc(probe->impressions * sieve_step());
-    for (size_t k = 0; search->sieves && k < probe->impressions; k++) {
-        afis_sieve_init((struct afis_sieve *)(void *)(search->sieves + k * sieve_step()),
-                        probe->finger[k]);
-    }
-    return search->sieves != NULL;
-}
-
-static const struct afis_sieve *sieve_of(const struct gallery_search *search, size_t k)
-{
-    return (const struct afis_sieve *)(const void *)(search->sieves + k * sieve_step());
-}
-
-void search_free_sieves(struct gallery_search *search)
-{
-    whorl_secret_free(search->sieves, search->probe.impressions * sieve_step());
-}
-
-/* ------------------------------------------------------------------ ranking */
-
-/* Scores print rows [from, to) against one impression into the people's best. */
-static void sieve_rows(const struct afis_sieve *sieve, const struct chunk *chunk, struct ranking *r,
-                       uint32_t from, uint32_t to)
-{
-    afis_sieve_scan(sieve, chunk->words + (size_t)from * AFIS_SIEVE_WORDS, to - from, r->score);
-    for (uint32_t i = from; i < to; i++) {
-        uint32_t person = chunk_print_person(chunk, i);
-        int16_t score = r->score[i - from];
-        r->best[person] = score > r->best[person] ? score : r->best[person];
-        r->tries[person]++;
-    }
-}
-
-/* The best of n tries is n times as likely by chance. */
-static int32_t reduced(int32_t best, unsigned tries)
-{
-    return tries == 1 ? best : best - (int32_t)lrintf(AFIS_SIEVE_UNIT * logf((float)tries));
-}
-
-static void rank_finger(const struct gallery_search *search, const struct chunk *chunk,
-                        struct ranking *r, size_t finger)
-{
-    const struct score_probe *probe = &search->probe;
-    const unsigned position = probe->position[finger];
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        r->best[i] = INT16_MIN;
-        r->tries[i] = 0;
-    }
-    for (size_t k = 0; k < probe->impressions; k++) {
-        const struct afis_sieve *sieve = sieve_of(search, k);
-        if (probe->of[k] != finger) {
-            continue;
-        }
-        if (position == 0) {
-            sieve_rows(sieve, chunk, r, 0, chunk->prints);
-        } else {
-            sieve_rows(sieve, chunk, r, chunk->first[0], chunk->first[1]);
-            sieve_rows(sieve, chunk, r, chunk->first[position], chunk->first[position + 1]);
-        }
-    }
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        if (r->tries[i] > 0) {
-            r->sum[i] += reduced(r->best[i], r->tries[i]);
-            r->compared[i] = 1;
-        }
-    }
-}
-
-static uint16_t rank_of(int32_t sum)
-{
-    int32_t rank = sum + (int32_t)RANK_NEUTRAL;
-    return (uint16_t)(rank < (int32_t)RANK_ALL ? (int32_t)RANK_ALL
-                      : rank > UINT16_MAX      ? UINT16_MAX
-                                               : rank);
-}
-
-static void rank_chunk(const struct gallery_search *search, const struct chunk *chunk,
-                       struct ranking *r, uint16_t *ranks, struct chunk_state *state)
-{
-    memset(r->sum, 0, chunk->people * sizeof *r->sum);
-    memset(r->compared, 0, chunk->people * sizeof *r->compared);
-    for (size_t f = 0; f < search->probe.fingers; f++) {
-        rank_finger(search, chunk, r, f);
-    }
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        int64_t expires = chunk_expires(chunk, i);
-        bool counts = r->compared[i] && (expires == 0 || expires > search->params.now);
-        ranks[i] = counts ? rank_of(r->sum[i]) : RANK_NOBODY;
-        state->comparable += counts;
-    }
 }
 
 /* ------------------------------------------------------------------ comparing */
@@ -304,7 +197,7 @@ static void seek_nearest(const struct gallery_search *search, const struct chunk
         for (uint32_t row = first_row(chunk, position, person);
              row < chunk->first[position + 1] && chunk_print_person(chunk, row) == person; row++) {
             int16_t score;
-            afis_sieve_scan(sieve_of(search, k), chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1,
+            afis_sieve_scan(rank_sieve(search, k), chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1,
                             &score);
             if (!nearest->probe || score > nearest->score) {
                 *nearest = (struct nearest){probe->finger[k], chunk_print_place(chunk, row), score};
@@ -486,8 +379,12 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         if (chunk.size == 0 && !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &state->why)) {
             return true;
         }
-        if (stage == STAGE_RANK) {
-            rank_chunk(search, &chunk, scratch->ranking, search->ranks + known->before, state);
+        uint16_t *ranks = search->ranks + known->before;
+        if (stage == STAGE_SIFT) {
+            rank_sift(search, &chunk, scratch->ranking, ranks, state);
+            state->stage = STAGE_SIFT;
+        } else if (stage == STAGE_RANK) {
+            rank_sieved(search, &chunk, scratch->ranking, ranks);
             state->stage = STAGE_RANK;
         } else if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, state)) {
             return false;
@@ -497,6 +394,18 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         }
     }
     return true;
+}
+
+/* Has the memory fetched that a chunk's stage will read. */
+static void fetch_chunk(const struct gallery_search *search, size_t i)
+{
+    const struct view_chunk *known = &search->view->chunks[i];
+    struct chunk chunk;
+    const char *why;
+    if (search->stage == STAGE_RANK && search->states[i].stage == STAGE_SIFT && known->bytes &&
+        chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
+        rank_fetch(search, &chunk, search->ranks + known->before);
+    }
 }
 
 /* Takes some chunks that are not done. */
@@ -520,7 +429,8 @@ void search_count(struct gallery_search *search, size_t chunk)
     const struct view_chunk *known = &search->view->chunks[chunk];
     const uint16_t *levels =
         (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
-    bool counts = (search->stage == STAGE_RANK || search->stage == STAGE_GLANCE) &&
+    bool counts = (search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
+                   search->stage == STAGE_GLANCE) &&
                   search->states[chunk].stage == search->stage;
     for (uint32_t i = 0; counts && i < known->people; i++) {
         search->counts[levels[i]]++;
@@ -539,6 +449,9 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
 {
     struct scratch scratch = scratch_parts(memory);
     size_t from, to;
+    if (search->stage == STAGE_SIFT) {
+        return crowd_read(search, scratch.ranking, until);
+    }
     while (claim(search, &from, &to)) {
         uint64_t people = 0;
         for (size_t i = from; i < to; i++) {
@@ -546,11 +459,14 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
             if (search_chunk_done(search, &state)) {
                 continue;
             }
-            bool was_ranked = state.stage >= STAGE_RANK;
+            if (i + 1 < to) {
+                fetch_chunk(search, i + 1);
+            }
+            bool was_sifted = state.stage >= STAGE_SIFT;
             if (cancelled(search) || !read_chunk(search, txn, &scratch, i, &state)) {
                 return GALLERY_STEP_CANCELLED;
             }
-            people += was_ranked ? 0 : search->view->chunks[i].people;
+            people += was_sifted ? 0 : search->view->chunks[i].people;
             search->states[i] = state; /* claimed: nobody else looks at it */
         }
         pthread_mutex_lock(&search->mutex);
