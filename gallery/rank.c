@@ -81,8 +81,14 @@ void rank_release(struct gallery_search *search)
 
 enum by { BY_SIFT, BY_SIEVE };
 
+/* Whether the sieve looks at somebody of that level: who was compared already has been judged. */
+static bool is_ranked(const struct gallery_search *search, uint16_t level)
+{
+    return level >= search->sift_cut && level < search->first_cut;
+}
+
 /* Scores print rows [from, to) against one impression into the people's best; by the sieve those
- * whose level reaches the cut. */
+ * that are ranked. */
 static void score_rows(const struct gallery_search *search, size_t k, enum by by,
                        const struct chunk *chunk, struct ranking *r, const uint16_t *levels,
                        uint32_t from, uint32_t to)
@@ -95,7 +101,7 @@ static void score_rows(const struct gallery_search *search, size_t k, enum by by
         const uint32_t person = chunk_print_person(chunk, i);
         int16_t score = r->score[i - from];
         if (by == BY_SIEVE) {
-            if (levels[person] < search->sift_cut) {
+            if (!is_ranked(search, levels[person])) {
                 continue;
             }
             afis_sieve_scan(rank_sieve(search, k), words, 1, &score);
@@ -169,15 +175,12 @@ void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
     }
 }
 
-static void fetch_rows(const struct gallery_search *search, const struct chunk *chunk,
-                       const uint16_t *levels, uint32_t from, uint32_t to)
+BYTES_FETCHING void fetch_rows(const struct gallery_search *search, const struct chunk *chunk,
+                               const uint16_t *levels, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++) {
-        if (levels[chunk_print_person(chunk, i)] >= search->sift_cut) {
-            const char *words = (const char *)(chunk->words + (size_t)i * AFIS_SIEVE_WORDS);
-            for (unsigned at = 0; at < CHUNK_PRINT; at += 64) {
-                __builtin_prefetch(words + at);
-            }
+        if (is_ranked(search, levels[chunk_print_person(chunk, i)])) {
+            fetch_bytes(chunk->words + (size_t)i * AFIS_SIEVE_WORDS, CHUNK_PRINT);
         }
     }
 }

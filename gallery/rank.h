@@ -20,7 +20,8 @@ const struct afis_sieve *rank_sieve(const struct gallery_search *search, size_t 
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state);
 
-/* Ranks those at or above the search's sift_cut by the sieve; the others rank lowest. */
+/* Ranks by the sieve those from the search's sift_cut up to its first_cut; the others rank lowest.
+ */
 void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
                  struct ranking *ranking, uint16_t *levels);
 

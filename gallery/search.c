@@ -73,7 +73,7 @@ static void drop_stale_hits(struct gallery_search *search)
     size_t kept = 0;
     for (size_t i = 0; i < search->hit_count; i++) {
         const struct chunk_state *state = state_of(search, search->hits[i].block);
-        if (state && !state->why && state->stage >= STAGE_BEST) {
+        if (state && !state->why && state->stage >= STAGE_FIRST) {
             search->hits[kept++] = search->hits[i];
         }
     }
@@ -181,10 +181,9 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
     search->match_threshold = afis_threshold(search->params.match_fpir, (double)view->people);
     search->possible_threshold = afis_threshold(search->params.possible_fpir, (double)view->people);
     bool few = view->people <= PEOPLE_ALL;
-    search->best_cut = RANK_ALL;
-    search->sift_cut = RANK_ALL;
-    search->stage = few ? STAGE_BEST : STAGE_SIFT;
-    search->last = few ? STAGE_BEST : STAGE_COMPARE;
+    search->first_cut = RANK_ALL;
+    search->stage = few ? STAGE_FIRST : STAGE_SIFT;
+    search->last = few ? STAGE_FIRST : STAGE_COMPARE;
     rewind_chunks(search);
     enter_stage(search);
     return true;
@@ -295,11 +294,13 @@ static bool has_match(struct gallery_search *search)
 /* Moves on to the next stage. false: the search has gone far enough. */
 static bool deepen(struct gallery_search *search)
 {
+    const bool compared = search->stage == STAGE_FIRST || search->stage == STAGE_BEST;
     if (search->stage == search->last ||
-        (search->stage == STAGE_BEST && has_match(search) && !search->params.thorough)) {
+        (compared && has_match(search) && !search->params.thorough)) {
         return false;
     }
     if (search->stage == STAGE_SIFT) {
+        search->first_cut = cut_of(search, &best_quota);
         search->sift_cut = cut_of(search, &sift_quota);
     } else if (search->stage == STAGE_RANK) {
         search->best_cut = cut_of(search, &best_quota);

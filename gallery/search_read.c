@@ -11,7 +11,8 @@
 #include "search_state.h"
 #include "whorl/msg.h"
 
-#define CLAIM_CHUNKS 8u /* taken at a time: some 50 µs of ranking each */
+#define TEMPLATE_USUAL 592u /* bytes of a packed template of 40 minutiae, about */
+#define CLAIM_CHUNKS 8u     /* taken at a time: some 50 µs of ranking each */
 /* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
  * mate in 3,000; and what a stranger's usually is. */
 #define DOUBTFUL (-2.8f)
@@ -114,25 +115,41 @@ static bool cancelled(const struct gallery_search *search)
     return search->params.cancelled && search->params.cancelled(search->params.ctx);
 }
 
+/* A block's place in the store, as long as the transaction lasts. */
+struct found {
+    bool sought;
+    int rc; /* of LMDB */
+    MDB_val value;
+};
+
+static void seek_block(const struct gallery_search *search, MDB_txn *txn, uint32_t number,
+                       struct found *found)
+{
+    MDB_val key = {sizeof number, &number};
+    if (!found->sought) {
+        found->rc = mdb_get(txn, search->gallery->blocks, &key, &found->value);
+        found->sought = true;
+    }
+}
+
 /* The block that a chunk was made from. false with state->why NULL: it has changed since, which the
  * next listing notices. */
 static bool find_block(const struct gallery_search *search, MDB_txn *txn, const struct chunk *chunk,
-                       const uint8_t **bytes, struct block_info *info, struct chunk_state *state)
+                       struct found *found, const uint8_t **bytes, struct block_info *info,
+                       struct chunk_state *state)
 {
-    uint32_t number = chunk->number;
-    MDB_val key = {sizeof number, &number}, value;
-    int rc = mdb_get(txn, search->gallery->blocks, &key, &value);
-    if (rc == MDB_NOTFOUND) {
+    seek_block(search, txn, chunk->number, found);
+    if (found->rc == MDB_NOTFOUND) {
         return false;
     }
-    if (rc != 0) {
-        state->why = mdb_strerror(rc);
+    if (found->rc != 0) {
+        state->why = mdb_strerror(found->rc);
         return false;
     }
-    if (!block_header(value.mv_data, value.mv_size, info, &state->why)) {
+    if (!block_header(found->value.mv_data, found->value.mv_size, info, &state->why)) {
         return false;
     }
-    *bytes = value.mv_data;
+    *bytes = found->value.mv_data;
     if (info->stamp != chunk->stamp) {
         return false;
     }
@@ -289,6 +306,8 @@ static bool concerns(const struct gallery_search *search, enum stage stage, uint
         return false;
     }
     switch (stage) {
+    case STAGE_FIRST:
+        return rank >= search->first_cut;
     case STAGE_BEST:
         return rank >= search->best_cut;
     case STAGE_GLANCE:
@@ -305,7 +324,8 @@ static bool concerns_any(const struct gallery_search *search, enum stage stage, 
                          uint32_t people)
 {
     const uint16_t *levels = stage == STAGE_COMPARE ? search->impressions : search->ranks;
-    const uint32_t cut = stage == STAGE_BEST     ? search->best_cut
+    const uint32_t cut = stage == STAGE_FIRST    ? search->first_cut
+                         : stage == STAGE_BEST   ? search->best_cut
                          : stage == STAGE_GLANCE ? search->glance_cut
                                                  : search->compare_cut;
     unsigned above = 0;
@@ -318,7 +338,7 @@ static bool concerns_any(const struct gallery_search *search, enum stage stage, 
 /* Takes a chunk through a stage that looks at people's templates. false: cancelled. */
 static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
                         const struct chunk *chunk, enum stage stage, size_t before,
-                        struct chunk_state *state)
+                        struct found *found, struct chunk_state *state)
 {
     const uint16_t *ranks = search->ranks + before;
     uint16_t *impressions = search->impressions + before;
@@ -333,7 +353,7 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
         if (cancelled(search)) {
             return false;
         }
-        if (!bytes && !find_block(search, txn, chunk, &bytes, &info, state)) {
+        if (!bytes && !find_block(search, txn, chunk, found, &bytes, &info, state)) {
             return true;
         }
         if (at >= info.used || !block_next(bytes, &info, &at, &entry, &state->why)) {
@@ -361,7 +381,7 @@ bool search_chunk_done(const struct gallery_search *search, const struct chunk_s
 /* Brings one chunk to where the search now is. A block that has changed since stops short: the next
  * listing notices. false: cancelled. */
 static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
-                       size_t i, struct chunk_state *state)
+                       size_t i, struct found *found, struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[i];
     struct chunk chunk = {0};
@@ -371,7 +391,8 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     }
     while (state->stage < search->stage) {
         enum stage stage = state->stage + 1;
-        if (stage > STAGE_RANK && !concerns_any(search, stage, known->before, known->people)) {
+        if (stage != STAGE_SIFT && stage != STAGE_RANK &&
+            !concerns_any(search, stage, known->before, known->people)) {
             state->stage = (uint8_t)stage;
             continue;
         }
@@ -386,7 +407,7 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         } else if (stage == STAGE_RANK) {
             rank_sieved(search, &chunk, scratch->ranking, ranks);
             state->stage = STAGE_RANK;
-        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, state)) {
+        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, found, state)) {
             return false;
         }
         if (state->stage != stage) {
@@ -396,15 +417,78 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     return true;
 }
 
-/* Has the memory fetched that a chunk's stage will read. */
-static void fetch_chunk(const struct gallery_search *search, size_t i)
+/* --- reading ahead: those whom a stage looks at lie too far apart for the processor to foresee ---
+ */
+
+#define LINE 64u
+
+/* The template of a person's print of that position. */
+BYTES_FETCHING void fetch_template(const struct chunk *chunk, unsigned position, uint32_t person,
+                                   const uint8_t *block)
+{
+    const uint32_t row = first_row(chunk, position, person);
+    if (row < chunk->first[position + 1] && chunk_print_person(chunk, row) == person) {
+        fetch_bytes(block + chunk_print_place(chunk, row), TEMPLATE_USUAL);
+    }
+}
+
+/* One chunk ahead: what of the block is needed of a person. Two ahead (block NULL): what of the
+ * chunk is needed for that; where nobody has more or fewer prints than one of a finger, rows are
+ * numbered like people. */
+BYTES_FETCHING void fetch_person(const struct gallery_search *search, const struct chunk *chunk,
+                                 uint32_t person, const uint8_t *block)
+{
+    const struct score_probe *probe = &search->probe;
+    if (block) {
+        fetch_bytes(block + chunk_entry(chunk, person), 2 * LINE);
+    } else {
+        fetch_bytes(chunk->entries + (size_t)2 * person, 1);
+    }
+    for (size_t f = 0; f < probe->fingers; f++) {
+        const unsigned position = probe->position[f];
+        const size_t row = chunk->first[position] + (size_t)person;
+        if (block) {
+            fetch_template(chunk, position, person, block);
+        } else if (row < chunk->prints) {
+            fetch_bytes(chunk->print_rows + row * CHUNK_PRINT_ROW, 1);
+            fetch_bytes(chunk->words + row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+        }
+    }
+}
+
+/* Has the memory fetched that the search's stage will read of chunk i. `near`: it is the next. */
+static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_t i, bool near,
+                        struct found *found)
 {
     const struct view_chunk *known = &search->view->chunks[i];
+    const enum stage stage = search->stage;
+    const uint16_t *ranks = search->ranks + known->before;
+    const uint8_t *block = NULL;
     struct chunk chunk;
     const char *why;
-    if (search->stage == STAGE_RANK && search->states[i].stage == STAGE_SIFT && known->bytes &&
-        chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
-        rank_fetch(search, &chunk, search->ranks + known->before);
+    if (search->states[i].stage != stage - 1 || !known->bytes ||
+        (stage != STAGE_RANK && !concerns_any(search, stage, known->before, known->people)) ||
+        !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
+        return;
+    }
+    if (stage == STAGE_RANK) {
+        if (near) {
+            rank_fetch(search, &chunk, ranks);
+        }
+        return;
+    }
+    if (near) {
+        seek_block(search, txn, chunk.number, found);
+        if (found->rc != 0 || found->value.mv_size < BLOCK_SIZE) {
+            return;
+        }
+        block = found->value.mv_data;
+        fetch_bytes(block, LINE);
+    }
+    for (uint32_t person = 0; person < chunk.people; person++) {
+        if (concerns(search, stage, ranks[person], search->impressions[known->before + person])) {
+            fetch_person(search, &chunk, person, block);
+        }
     }
 }
 
@@ -433,7 +517,9 @@ void search_count(struct gallery_search *search, size_t chunk)
                    search->stage == STAGE_GLANCE) &&
                   search->states[chunk].stage == search->stage;
     for (uint32_t i = 0; counts && i < known->people; i++) {
-        search->counts[levels[i]]++;
+        if (levels[i] > RANK_ALL) { /* no cut lies lower */
+            search->counts[levels[i]]++;
+        }
     }
 }
 
@@ -453,17 +539,19 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
         return crowd_read(search, scratch.ranking, until);
     }
     while (claim(search, &from, &to)) {
+        struct found found[CLAIM_CHUNKS] = {0};
         uint64_t people = 0;
         for (size_t i = from; i < to; i++) {
             struct chunk_state state = search->states[i];
             if (search_chunk_done(search, &state)) {
                 continue;
             }
-            if (i + 1 < to) {
-                fetch_chunk(search, i + 1);
+            for (size_t k = i + 1; k < to && k <= i + 2; k++) {
+                fetch_chunk(search, txn, k, k == i + 1, &found[k - from]);
             }
             bool was_sifted = state.stage >= STAGE_SIFT;
-            if (cancelled(search) || !read_chunk(search, txn, &scratch, i, &state)) {
+            if (cancelled(search) ||
+                !read_chunk(search, txn, &scratch, i, &found[i - from], &state)) {
                 return GALLERY_STEP_CANCELLED;
             }
             people += was_sifted ? 0 : search->view->chunks[i].people;

@@ -19,7 +19,8 @@
 enum stage {
     STAGE_NONE,
     STAGE_SIFT,    /* everyone, by the sift */
-    STAGE_RANK,    /* those it leaves, by the sieve */
+    STAGE_FIRST,   /* the very best of them are compared */
+    STAGE_RANK,    /* more of them are ranked by the sieve */
     STAGE_BEST,    /* the very best ranks are compared */
     STAGE_GLANCE,  /* more of the best ranks are glanced at (afis_glance) */
     STAGE_COMPARE, /* those who made the best impression are compared */
@@ -49,9 +50,9 @@ struct gallery_search {
     float match_threshold, possible_threshold;
     unsigned round;
     enum stage stage, last; /* where all chunks are brought to now, and at most */
-    /* Who reaches this level is ranked; who ranks here or higher is compared at once; is glanced
-     * at; makes this impression and then is compared. */
-    uint32_t sift_cut, best_cut, glance_cut, compare_cut;
+    /* Who reaches this level is compared at once; is ranked; who ranks here or higher is compared;
+     * is glanced at; makes this impression and then is compared. */
+    uint32_t first_cut, sift_cut, best_cut, glance_cut, compare_cut;
 
     struct view *view;
     struct chunk_state *states; /* of the view's chunks */
