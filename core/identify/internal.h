@@ -28,7 +28,8 @@ struct identify {
     struct log *log;
     struct identify_replies replies;
     struct repeats *repeats;
-    uint8_t key[32]; /* of the digests; of this process, never written anywhere */
+    uint8_t key[32];   /* of the digests; of this process, never written anywhere */
+    msgpack_zone zone; /* of the request at hand */
     bool draining;
     struct flow *flows;     /* in flight */
     struct quotas officers; /* by id */

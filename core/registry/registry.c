@@ -1,9 +1,11 @@
 #include "core/registry/registry.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 #define REGISTRY_KIND "whorl-registry"
@@ -432,6 +434,9 @@ static int put_packed(MDB_txn *txn, MDB_dbi dbi, const char *id, const msgpack_s
 {
     MDB_val key = key_of(id);
     MDB_val value = {.mv_size = packed->size, .mv_data = packed->data};
+    if (packed->size == 0) {
+        return ENOMEM;
+    }
     return mdb_put(txn, dbi, &key, &value, replace ? 0 : MDB_NOOVERWRITE);
 }
 
@@ -492,7 +497,7 @@ static int write_device(MDB_txn *txn, void *arg)
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     msgpack_packer pk;
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &packed, packed_write);
     device_pack(&pk, device);
     code = put_packed(txn, change->registry->devices, device->id, &packed, change->replace);
     msgpack_sbuffer_destroy(&packed);
@@ -509,7 +514,7 @@ static int write_officer(MDB_txn *txn, void *arg)
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     msgpack_packer pk;
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &packed, packed_write);
     officer_pack(&pk, change->officer);
     int code =
         put_packed(txn, change->registry->officers, change->officer->id, &packed, change->replace);

@@ -17,7 +17,7 @@
 /* Settings: the table, and the columns' names where they are not those below. */
 #define PNC_DATABASE_SETTINGS                                                                      \
     PG_SETTINGS,                                                                                   \
-        {"table",                                                                                  \
+        {"records_table",                                                                          \
          WHORL_SETTING_STRING,                                                                     \
          0,                                                                                        \
          "whorl.pnc_people",                                                                       \

@@ -89,13 +89,12 @@ bool pnc_date_valid(const char *text)
     return month != 2 || day < 29 || leap;
 }
 
-static bool check_code(const char *text, const struct rule *rule, const char *where,
-                       struct whorl_fault *fault)
+static bool check_code(const char *text, const struct rule *rule, struct whorl_fault *fault)
 {
     if (rule->values == NULL) {
         if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(text))
             return true;
-        return whorl_fail(fault, where, "must be of capital letters, digits, - and _");
+        return whorl_fail(fault, "", "must be of capital letters, digits, - and _");
     }
     char all[96] = "";
     for (size_t i = 0; rule->values[i] != NULL; i++) {
@@ -104,32 +103,31 @@ static bool check_code(const char *text, const struct rule *rule, const char *wh
         size_t used = strlen(all);
         snprintf(all + used, sizeof(all) - used, "%s\"%s\"", i > 0 ? ", " : "", rule->values[i]);
     }
-    return whorl_fail(fault, where, "must be one of %s", all);
+    return whorl_fail(fault, "", "must be one of %s", all);
 }
 
-static bool check_text(const msgpack_object *value, const struct rule *rule, const char *where,
+static bool check_text(const msgpack_object *value, const struct rule *rule,
                        struct whorl_fault *fault)
 {
     char text[512], canonical[PNC_ID_CAP];
-    struct whorl_fault bad = {{0}, {0}};
+    struct whorl_fault bad;
     unsigned max = rule->max > 0 ? rule->max : 20;
     if (value->type != MSGPACK_OBJECT_STR)
-        return whorl_fail(fault, where, "must be a string");
+        return whorl_fail(fault, "", "must be a string");
     if (value->via.str.size < 1 || value->via.str.size > max ||
         !whorl_str_copy(value, text, sizeof(text)))
-        return whorl_fail(fault, where, "must have 1 to %u bytes", max);
+        return whorl_fail(fault, "", "must have 1 to %u bytes", max);
     if (!whorl_text_is_clean(text, value->via.str.size))
-        return whorl_fail(fault, where, "must be UTF-8 without control characters");
+        return whorl_fail(fault, "", "must be UTF-8 without control characters");
     switch (rule->kind) {
     case CODE:
-        return check_code(text, rule, where, fault);
+        return check_code(text, rule, fault);
     case DATE:
-        return pnc_date_valid(text) || whorl_fail(fault, where, "must be a date YYYY-MM-DD");
+        return pnc_date_valid(text) || whorl_fail(fault, "", "must be a date YYYY-MM-DD");
     case PNCID: /* any year: that it is not in the future was checked when it was canonicalised */
-        return pnc_pncid_read(text, 9999, canonical, &bad) ||
-               whorl_fail(fault, where, "%s", bad.text);
+        return pnc_pncid_read(text, 9999, canonical, &bad) || whorl_fail(fault, "", "%s", bad.text);
     case CRO:
-        return pnc_cro_read(text, canonical, &bad) || whorl_fail(fault, where, "%s", bad.text);
+        return pnc_cro_read(text, canonical, &bad) || whorl_fail(fault, "", "%s", bad.text);
     default:
         return true;
     }
@@ -137,43 +135,49 @@ static bool check_text(const msgpack_object *value, const struct rule *rule, con
 
 /* ------------------------------------------------------------------ objects */
 
-static bool check_object(const msgpack_object *object, const struct rule *rules, size_t count,
-                         const char *path, struct whorl_fault *fault);
+/* Puts what is around a fault before its place: "circulations", then "[0]", then "date". Only what
+ * is wrong pays for a name. Returns false. */
+static bool fails_in(struct whorl_fault *fault, const char *around)
+{
+    char inner[sizeof(fault->where)];
+    memcpy(inner, fault->where, sizeof(inner));
+    snprintf(fault->where, sizeof(fault->where), "%.40s%s%.50s", around,
+             inner[0] == '\0' || inner[0] == '[' ? "" : ".", inner);
+    return false;
+}
 
-static bool check_value(const msgpack_object *value, const struct rule *rule, const char *where,
+static bool check_object(const msgpack_object *object, const struct rule *rules, size_t count,
+                         struct whorl_fault *fault);
+
+static bool check_value(const msgpack_object *value, const struct rule *rule,
                         struct whorl_fault *fault)
 {
     if (rule->kind != OBJECT)
-        return check_text(value, rule, where, fault);
+        return check_text(value, rule, fault);
     if (value->type != MSGPACK_OBJECT_MAP)
-        return whorl_fail(fault, where, "must be an object");
-    return check_object(value, rule->parts, rule->part_count, where, fault);
+        return whorl_fail(fault, "", "must be an object");
+    return check_object(value, rule->parts, rule->part_count, fault);
 }
 
-static bool check_list(const msgpack_object *list, const struct rule *rule, const char *where,
+static bool check_list(const msgpack_object *list, const struct rule *rule,
                        struct whorl_fault *fault)
 {
-    char item[96];
+    char item[24];
     if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > rule->list)
-        return whorl_fail(fault, where, "must be a list of at most %u", rule->list);
+        return whorl_fail(fault, "", "must be a list of at most %u", rule->list);
     for (uint32_t i = 0; i < list->via.array.size; i++) {
-        snprintf(item, sizeof(item), "%.60s[%u]", where, i);
-        if (!check_value(&list->via.array.ptr[i], rule, item, fault))
-            return false;
+        if (check_value(&list->via.array.ptr[i], rule, fault))
+            continue;
+        snprintf(item, sizeof(item), "[%u]", i);
+        return fails_in(fault, item);
     }
     return true;
 }
 
 /* Finds the rule of a pair's key; a key that has none, or has come before, is named. */
 static const struct rule *rule_of(const msgpack_object *key, const struct rule *rules, size_t count,
-                                  bool *seen, const char *path, struct whorl_fault *fault)
+                                  bool *seen, struct whorl_fault *fault)
 {
-    char name[40] = "?";
-    whorl_str_copy(key, name, sizeof(name));
-    if (!whorl_text_is_clean(name, strlen(name)))
-        snprintf(name, sizeof(name), "?");
-    char where[96];
-    snprintf(where, sizeof(where), "%.50s%s%s", path, path[0] != '\0' ? "." : "", name);
     for (size_t i = 0; i < count; i++) {
         if (!whorl_str_is(key, rules[i].name))
             continue;
@@ -181,34 +185,33 @@ static const struct rule *rule_of(const msgpack_object *key, const struct rule *
             seen[i] = true;
             return &rules[i];
         }
-        whorl_fail(fault, where, "stands there twice");
+        whorl_fail(fault, rules[i].name, "stands there twice");
         return NULL;
     }
-    whorl_fail(fault, where, "unknown field");
+    char name[40] = "?";
+    whorl_str_copy(key, name, sizeof(name));
+    if (name[0] == '\0' || !whorl_text_is_clean(name, strlen(name)))
+        snprintf(name, sizeof(name), "?");
+    whorl_fail(fault, name, "unknown field");
     return NULL;
 }
 
 static bool check_object(const msgpack_object *object, const struct rule *rules, size_t count,
-                         const char *path, struct whorl_fault *fault)
+                         struct whorl_fault *fault)
 {
     bool seen[MOST_RULES] = {false};
-    char where[96];
     for (uint32_t i = 0; i < object->via.map.size; i++) {
         const msgpack_object_kv *pair = &object->via.map.ptr[i];
-        const struct rule *rule = rule_of(&pair->key, rules, count, seen, path, fault);
+        const struct rule *rule = rule_of(&pair->key, rules, count, seen, fault);
         if (rule == NULL)
             return false;
-        snprintf(where, sizeof(where), "%.50s%s%s", path, path[0] != '\0' ? "." : "", rule->name);
-        if (!(rule->list > 0 ? check_list(&pair->val, rule, where, fault)
-                             : check_value(&pair->val, rule, where, fault)))
-            return false;
+        if (!(rule->list > 0 ? check_list(&pair->val, rule, fault)
+                             : check_value(&pair->val, rule, fault)))
+            return fails_in(fault, rule->name);
     }
     for (size_t i = 0; i < count; i++) {
-        if (rules[i].required && !seen[i]) {
-            snprintf(where, sizeof(where), "%.50s%s%s", path, path[0] != '\0' ? "." : "",
-                     rules[i].name);
-            return whorl_fail(fault, where, "is missing");
-        }
+        if (rules[i].required && !seen[i])
+            return whorl_fail(fault, rules[i].name, "is missing");
     }
     return true;
 }
@@ -453,7 +456,7 @@ bool pnc_record_from_bytes(const uint8_t *bytes, size_t len, struct pnc_record *
     if (ok && out->msg.root.type != MSGPACK_OBJECT_MAP)
         ok = whorl_fail(fault, "", "must be an object");
     if (ok)
-        ok = check_object(&out->msg.root, record_rules, COUNT_OF(record_rules), "", fault);
+        ok = check_object(&out->msg.root, record_rules, COUNT_OF(record_rules), fault);
     if (!ok) {
         pnc_record_release(out);
         return false;

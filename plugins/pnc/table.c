@@ -35,7 +35,7 @@ static bool read_table(const char *text, struct pnc_table *table, struct whorl_f
     size_t schema = strcspn(text, ".");
     if (text[schema] != '.' || !is_name(text, schema) ||
         !is_name(text + schema + 1, strlen(text + schema + 1)))
-        return whorl_fail(fault, "table",
+        return whorl_fail(fault, "records_table",
                           "must be \"schema.table\", each of 1 to %u letters, digits, _ and $, as "
                           "the database writes them",
                           NAME_MAX_LEN);
@@ -80,7 +80,7 @@ bool pnc_table_read(const struct whorl_settings *settings, struct pnc_table *tab
         if (!read_column(entry, i + 1, table, seen, fault))
             return false;
     }
-    return read_table(settings->string(settings, NULL, "table"), table, fault);
+    return read_table(settings->string(settings, NULL, "records_table"), table, fault);
 }
 
 /* ------------------------------------------------------------------ SQL */

@@ -13,7 +13,7 @@ struct pnc_table {
     char columns[PNC_COLUMNS][68]; /* quoted */
 };
 
-/* Reads the settings `table` and `columns`. false with *fault. */
+/* Reads the settings `records_table` and `columns`. false with *fault. */
 bool pnc_table_read(const struct whorl_settings *settings, struct pnc_table *table,
                     struct whorl_fault *fault);
 

@@ -27,6 +27,56 @@ static int start_lmdb(const struct whorl_host *host, const struct finger_search_
     return finger_search_start(host, kind, NULL, inner, fault);
 }
 
+/* ------------------------------------------------------------------ a database */
+
+struct database {
+    struct pg_follow *follow;
+    void *search;
+};
+
+static int check_database(const struct whorl_settings *settings, struct whorl_fault *fault)
+{
+    return finger_search_check(settings, fault) == 0 ? pg_follow_check(settings, fault) : -1;
+}
+
+static int start_database(const struct whorl_host *host, const struct finger_search_kind *kind,
+                          void **inner, struct whorl_fault *fault)
+{
+    struct database *database = calloc(1, sizeof *database);
+    if (!database) {
+        whorl_fail(fault, "", "out of memory");
+        return -1;
+    }
+    database->follow = pg_follow_start(host, fault);
+    if (database->follow) {
+        const struct finger_search_copy copy = {pg_follow_dir(database->follow), pg_follow_standing,
+                                                database->follow};
+        if (finger_search_start(host, kind, &copy, &database->search, fault) == 0) {
+            *inner = database;
+            return 0;
+        }
+        pg_follow_stop(database->follow);
+    }
+    free(database);
+    return -1;
+}
+
+static void call_database(void *inner, uint64_t call, const uint8_t *message, size_t len)
+{
+    const struct database *database = inner;
+    finger_search_call(database->search, call, message, len);
+}
+
+static void stop_database(void *inner)
+{
+    struct database *database = inner;
+    finger_search_stop(database->search);
+    pg_follow_stop(database->follow);
+    free(database);
+}
+
+/* ------------------------------------------------------------------ another gateway */
+
 static int check_upstream(const struct whorl_settings *settings, struct whorl_fault *fault)
 {
     return finger_search_check(settings, fault) == 0 ? upstream_check(settings, fault) : -1;
@@ -62,8 +112,11 @@ static void stop_upstream(void *inner)
     upstream_close(inner);
 }
 
+/* ------------------------------------------------------------------ which */
+
 static const struct way ways[] = {
     {"lmdb", finger_search_check, start_lmdb, finger_search_call, NULL, finger_search_stop},
+    {"postgresql", check_database, start_database, call_database, NULL, stop_database},
     {WHORL_SOURCE_UPSTREAM, check_upstream, start_upstream, call_upstream, cancel_upstream,
      stop_upstream},
 };

@@ -10,6 +10,7 @@
 #define SOURCE_SEARCH_H
 
 #include "gallery/finger_search.h"
+#include "plugins/source/postgresql/follow.h"
 #include "plugins/source/upstream/upstream.h"
 #include "whorl/plugin.h"
 
@@ -24,7 +25,7 @@
          16,                                                                                       \
          "where its people come from: lmdb (enrolled here), postgresql (a database) or "           \
          "upstream (another gateway is asked)"},                                                   \
-        UPSTREAM_SETTINGS
+        PG_FOLLOW_SETTINGS, UPSTREAM_SETTINGS
 
 /* As in whorl/plugin.h. kind: constant. */
 int source_search_check(const struct whorl_settings *settings, struct whorl_fault *fault);

@@ -48,9 +48,12 @@ static void host_progress(const struct whorl_host *host, uint64_t call, const ch
 
 static bool host_cancelled(const struct whorl_host *host, uint64_t call)
 {
-    (void)host;
+    struct plugin_host *self = of(host);
     (void)call;
-    return false;
+    pthread_mutex_lock(&self->mutex);
+    bool given_up = self->given_up;
+    pthread_mutex_unlock(&self->mutex);
+    return given_up;
 }
 
 struct job {

@@ -7,7 +7,7 @@
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
-#define HOST_CALLS 1024u
+#define HOST_CALLS 4096u
 
 struct host_answer {
     uint8_t *bytes;
@@ -28,6 +28,7 @@ struct plugin_host {
     pthread_cond_t moved;
     struct host_answer answers[HOST_CALLS]; /* by call id */
     unsigned answered, jobs;
+    bool given_up;  /* what host->cancelled says */
     char log[4096]; /* all lines */
 };
 

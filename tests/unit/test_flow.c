@@ -220,7 +220,8 @@ static void send_as(uint8_t seed, uint64_t call, const char *method, const char 
         .connection = 1, .call = call, .certificate = certificate};
     packed_make(&packed, "[%s]", argument);
     uv_update_time(&loop); /* a loaded machine may have spent a deadline on setting up */
-    identify_request(identify, &caller, method, &packed.msg.root);
+    identify_request(identify, &caller, method, (const uint8_t *)packed.bytes.data,
+                     packed.bytes.size);
     memset(packed.bytes.data, 0xa5, packed.bytes.size);
     packed_free(&packed);
 }
