@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plugins/pnc/schema.h"
 #include "whorl/msg.h"
 
 /* Whoever makes the schema at the same time waits on this number ("whorl"). */
@@ -96,6 +97,7 @@ static const struct {
      "  WHERE EXISTS (SELECT FROM whorl.prints r WHERE r.person = p.id); RETURN NULL; END $$;"
      "CREATE TRIGGER prints_truncate BEFORE TRUNCATE ON whorl.prints"
      " FOR EACH STATEMENT EXECUTE FUNCTION whorl.prints_truncate();"},
+    {"PNC records", pnc_schema_sql},
 };
 
 #define MIGRATIONS (sizeof migrations / sizeof *migrations)

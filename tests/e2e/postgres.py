@@ -200,6 +200,15 @@ hostssl replication all 127.0.0.1/32 scram-sha-256
             raise AssertionError(f"{text}\n{done.stderr}")
         return done.stdout.rstrip("\n")
 
+    def script(self, text, database="whorl"):
+        """Runs a script for psql as the superuser."""
+        done = subprocess.run([self.program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h",
+                               self.run, "-p", str(self.port), "-U", "owner", "-d", database],
+                              input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=PATIENCE, check=False)
+        if done.returncode != 0:
+            raise AssertionError(done.stdout)
+
     def end_connections(self, application="%"):
         """Ends the connections of that application, as an operator would. Returns how many."""
         return int(self.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "

@@ -191,15 +191,17 @@ static unsigned hosts_of(const struct pg_target *target)
 
 static enum pg_news begin(struct pg_link *link, struct whorl_fault *fault)
 {
-    char password[PG_PASSWORD_MAX + 1], options[160];
+    char password[PG_PASSWORD_MAX + 1], options[200];
     struct parameters parameters = {.count = 0};
     struct whorl_fault bad;
     if (!pg_target_password(link->target, password, &bad))
         return attempt_failed(link, bad.text, fault);
-    /* A search_path of the server's own functions alone: nobody can put another in their place. */
+    /* A search_path of the server's own functions alone: nobody can put another in their place. With
+     * row_security off, rows that a policy would hide are an error: who is hidden is not nobody. */
     snprintf(
         options, sizeof(options),
-        "-c search_path=pg_catalog -c statement_timeout=%u -c default_transaction_read_only=%s",
+        "-c search_path=pg_catalog -c row_security=off -c statement_timeout=%u "
+             "-c default_transaction_read_only=%s",
         link->use.statement_ms, link->use.write ? "off" : "on");
     set_all(&parameters, link, options);
     set(&parameters, "password", password);
