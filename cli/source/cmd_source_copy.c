@@ -320,13 +320,9 @@ static void show(const struct pg_mark *mark)
 }
 
 /* Makes a pass, or watches the one that a server is making. */
-static bool resync(struct pg_copy *copy, struct whorl_fault *fault)
+static bool make_pass(struct pg_copy *copy, struct whorl_fault *fault)
 {
-    bool busy = true, agreed;
-    if (!pg_copy_connected(copy, fault) ||
-        (!pg_copy_mark(copy)->pass && !pg_copy_begin_pass(copy, fault))) {
-        return false;
-    }
+    bool busy = true;
     while (pg_copy_mark(copy)->pass) {
         if (!pg_copy_page(copy, &busy, fault)) {
             return false;
@@ -339,7 +335,23 @@ static bool resync(struct pg_copy *copy, struct whorl_fault *fault)
             }
         }
     }
-    return pg_copy_changes(copy, &agreed, fault) && pg_copy_keep(copy, fault);
+    return true;
+}
+
+/* What has changed meanwhile may be so much that it begins a pass of its own. */
+static bool resync(struct pg_copy *copy, struct whorl_fault *fault)
+{
+    bool agreed = false;
+    if (!pg_copy_connected(copy, fault) || !pg_copy_changes(copy, &agreed, fault) ||
+        (!pg_copy_mark(copy)->pass && !pg_copy_begin_pass(copy, fault))) {
+        return false;
+    }
+    for (agreed = false; !agreed;) {
+        if (!make_pass(copy, fault) || !pg_copy_changes(copy, &agreed, fault)) {
+            return false;
+        }
+    }
+    return pg_copy_keep(copy, fault);
 }
 
 static bool make_dirs(const struct subject *s, struct whorl_fault *fault)

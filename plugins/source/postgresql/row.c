@@ -155,10 +155,12 @@ static bool read_time(struct reader *r, enum pg_column column, const char *name,
 static bool read_born(struct reader *r)
 {
     const char *text;
+    int64_t unused;
     if (!read_text(r, PG_BORN, "born", &text)) {
         return false;
     }
-    r->person->born = strlen(text) > 10 && text[10] == ' ' ? text_of(r, text, 10) : text;
+    bool time = strlen(text) > 10 && parse_time(text, &unused);
+    r->person->born = time ? text_of(r, text, 10) : text;
     return r->person->born != NULL;
 }
 
@@ -364,7 +366,8 @@ static bool digest(const uint8_t *bytes, size_t len, uint8_t out[GALLERY_DIGEST]
 }
 
 /* A template as the gallery keeps it: what is packed already and names its finger stays as it is.
- */
+ * How good a print is worth enrolling was decided where it was taken: a poor one does not take its
+ * person out of searches. */
 static bool read_template(struct reader *r, const struct head *head, const uint8_t *bytes,
                           size_t len, struct gallery_print *print)
 {
@@ -389,10 +392,6 @@ static bool read_template(struct reader *r, const struct head *head, const uint8
         }
     } else {
         return whorl_fail(r->fault, "prints.format", "must be whorl or iso19794-2");
-    }
-    struct whorl_fault inner;
-    if (!decode_usable(&tmpl, false, 0, &inner)) {
-        return whorl_fail(r->fault, "prints.template", "%.200s", inner.text);
     }
     if (packed && tmpl.position == head->position) {
         print->packed = bytes;
