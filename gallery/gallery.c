@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "crowd.h"
 #include "gallery/copy.h"
 #include "person.h"
 #include "store.h"
@@ -31,7 +32,8 @@ struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct
         whorl_store_db(gallery->store, "people", 0, &gallery->people, fault)) {
         gallery->dir = strdup(dir);
         gallery->keeper = view_keeper_new();
-        if (gallery->dir && gallery->keeper) {
+        gallery->crowd = crowd_new();
+        if (gallery->dir && gallery->keeper && gallery->crowd) {
             return gallery;
         }
         whorl_fail(fault, "", "out of memory");
@@ -46,6 +48,7 @@ void gallery_close(struct gallery *gallery)
         return;
     }
     view_keeper_free(gallery->keeper);
+    crowd_free(gallery->crowd);
     whorl_store_close(gallery->store);
     free(gallery->dir);
     free(gallery);

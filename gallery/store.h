@@ -6,12 +6,14 @@
 #include "gallery/gallery.h"
 
 struct view_keeper;
+struct crowd;
 
 struct gallery {
     struct whorl_store *store;
     MDB_dbi meta, index, blocks, people;
     char *dir;
     struct view_keeper *keeper; /* what searches read; see view.h */
+    struct crowd *crowd;        /* searches that read together; see crowd.h */
 };
 
 /* The counters under META_KEY: one record of META_SIZE bytes, little-endian. */

@@ -61,5 +61,6 @@ const struct whorl_plugin whorl_plugin = {
     .check = source_search_check,
     .start = start,
     .call = source_search_call,
+    .cancel = source_search_cancel,
     .stop = source_search_stop,
 };

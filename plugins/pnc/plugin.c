@@ -6,12 +6,14 @@
 #include "plugins/pnc/lookup.h"
 #include "plugins/pnc/people.h"
 #include "plugins/pnc/remote.h"
+#include "plugins/source/upstream/upstream.h"
 
-/* One of the two is there: `source` says which. */
+/* One of the three is there: `source` says which. */
 struct instance {
     const struct whorl_host *host;
     struct pnc_people *people; /* lmdb */
     struct pnc_remote *remote; /* postgresql */
+    struct upstream *upstream; /* upstream; it may have another instance with people */
 };
 
 /* A call on its way to a worker. */
@@ -103,26 +105,29 @@ static int check(const struct whorl_settings *settings, struct whorl_fault *faul
         return -1;
     if (strcmp(source, "lmdb") == 0)
         return 0;
+    if (upstream_is_source(settings))
+        return upstream_check(settings, fault);
     if (!is_remote(settings)) {
-        whorl_fail(fault, "source", "must be lmdb or postgresql");
+        whorl_fail(fault, "source", "must be lmdb, postgresql or upstream");
         return -1;
     }
     return pnc_remote_check(settings, fault) ? 0 : -1;
 }
 
-static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
+/* The records that were imported here: all of `source = lmdb`, and what the upstream gateway may be
+ * asked beside. */
+static int open_records(const void *ctx, const struct whorl_host *host, void **out,
+                        struct whorl_fault *fault)
 {
     struct instance *instance = calloc(1, sizeof(*instance));
+    (void)ctx;
     if (instance == NULL) {
         whorl_fail(fault, "", "out of memory");
         return -1;
     }
     instance->host = host;
-    if (is_remote(host->settings))
-        instance->remote = pnc_remote_open(host, fault);
-    else
-        instance->people = pnc_people_open(host->data_dir, WHORL_STORE_WRITE, fault);
-    if (instance->remote == NULL && instance->people == NULL) {
+    instance->people = pnc_people_open(host->data_dir, WHORL_STORE_WRITE, fault);
+    if (instance->people == NULL) {
         free(instance);
         return -1;
     }
@@ -130,7 +135,7 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     return 0;
 }
 
-static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
+static void look_up_call(void *arg, uint64_t id, const uint8_t *message, size_t len)
 {
     struct instance *instance = arg;
     struct whorl_fault fault = {{0}, "no memory or stopping"};
@@ -148,12 +153,54 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
         whorl_answer_refuse(instance->host, id, WHORL_ROLE_LOOKUP, fault.text);
 }
 
-static void stop(void *arg)
+static void close_instance(void *arg)
 {
     struct instance *instance = arg;
+    if (instance->upstream != NULL)
+        upstream_close(instance->upstream);
     pnc_remote_close(instance->remote);
     pnc_people_close(instance->people);
     free(instance);
+}
+
+static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
+{
+    const struct upstream_local records = {NULL, open_records, look_up_call, close_instance};
+    bool upstream = upstream_is_source(host->settings);
+    if (!upstream && !is_remote(host->settings))
+        return open_records(NULL, host, out, fault);
+    struct instance *instance = calloc(1, sizeof(*instance));
+    if (instance == NULL) {
+        whorl_fail(fault, "", "out of memory");
+        return -1;
+    }
+    instance->host = host;
+    if (upstream)
+        instance->upstream = upstream_open(host, WHORL_ROLE_LOOKUP, &records, fault);
+    else
+        instance->remote = pnc_remote_open(host, fault);
+    if (instance->upstream == NULL && instance->remote == NULL) {
+        free(instance);
+        return -1;
+    }
+    *out = instance;
+    return 0;
+}
+
+static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
+{
+    struct instance *instance = arg;
+    if (instance->upstream != NULL)
+        upstream_call(instance->upstream, id, message, len);
+    else
+        look_up_call(instance, id, message, len);
+}
+
+static void cancel(void *arg, uint64_t id)
+{
+    struct instance *instance = arg;
+    if (instance->upstream != NULL)
+        upstream_cancel(instance->upstream, id);
 }
 
 static const char *const keys[] = {"pncid", "cro", "name", NULL};
@@ -161,9 +208,11 @@ static const char *const keys[] = {"pncid", "cro", "name", NULL};
 static const struct whorl_setting settings[] = {
     {"warning_signals", WHORL_SETTING_LIST, 0, NULL, 0, 0,
      "what the officer reads for a warning signal's code, each as \"CODE=TEXT\""},
-    {"source", WHORL_SETTING_STRING, 0, "lmdb", 1, 16,
-     "where its records come from: lmdb (imported here) or postgresql (a database)"},
+    {"source", WHORL_SETTING_STRING, WHORL_SETTING_SOURCE, "lmdb", 1, 16,
+     "where its records come from: lmdb (imported here), postgresql (a database) or upstream "
+     "(another gateway is asked)"},
     PNC_REMOTE_SETTINGS,
+    UPSTREAM_SETTINGS,
 };
 
 WHORL_EXPORT extern const struct whorl_plugin whorl_plugin;
@@ -183,5 +232,6 @@ const struct whorl_plugin whorl_plugin = {
     .check = check,
     .start = start,
     .call = call,
-    .stop = stop,
+    .cancel = cancel,
+    .stop = close_instance,
 };

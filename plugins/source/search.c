@@ -12,6 +12,7 @@ struct way {
     int (*start)(const struct whorl_host *host, const struct finger_search_kind *kind, void **inner,
                  struct whorl_fault *fault);
     void (*call)(void *inner, uint64_t call, const uint8_t *message, size_t len);
+    void (*cancel)(void *inner, uint64_t call); /* NULL: it asks the host */
     void (*stop)(void *inner);
 };
 
@@ -74,11 +75,50 @@ static void stop_database(void *inner)
     free(database);
 }
 
+/* ------------------------------------------------------------------ another gateway */
+
+static int check_upstream(const struct whorl_settings *settings, struct whorl_fault *fault)
+{
+    return finger_search_check(settings, fault) == 0 ? upstream_check(settings, fault) : -1;
+}
+
+/* The people who are enrolled here, beside the upstream gateway. */
+static int start_local(const void *kind, const struct whorl_host *host, void **inner,
+                       struct whorl_fault *fault)
+{
+    return start_lmdb(host, kind, inner, fault);
+}
+
+static int start_upstream(const struct whorl_host *host, const struct finger_search_kind *kind,
+                          void **inner, struct whorl_fault *fault)
+{
+    const struct upstream_local local = {kind, start_local, finger_search_call, finger_search_stop};
+    *inner = upstream_open(host, WHORL_ROLE_SEARCH, &local, fault);
+    return *inner ? 0 : -1;
+}
+
+static void call_upstream(void *inner, uint64_t call, const uint8_t *message, size_t len)
+{
+    upstream_call(inner, call, message, len);
+}
+
+static void cancel_upstream(void *inner, uint64_t call)
+{
+    upstream_cancel(inner, call);
+}
+
+static void stop_upstream(void *inner)
+{
+    upstream_close(inner);
+}
+
 /* ------------------------------------------------------------------ which */
 
 static const struct way ways[] = {
-    {"lmdb", finger_search_check, start_lmdb, finger_search_call, finger_search_stop},
-    {"postgresql", check_database, start_database, call_database, stop_database},
+    {"lmdb", finger_search_check, start_lmdb, finger_search_call, NULL, finger_search_stop},
+    {"postgresql", check_database, start_database, call_database, NULL, stop_database},
+    {WHORL_SOURCE_UPSTREAM, check_upstream, start_upstream, call_upstream, cancel_upstream,
+     stop_upstream},
 };
 
 static const struct way *way_of(const struct whorl_settings *settings, struct whorl_fault *fault)
@@ -123,6 +163,14 @@ void source_search_call(void *arg, uint64_t call, const uint8_t *message, size_t
 {
     struct instance *instance = arg;
     instance->way->call(instance->inner, call, message, len);
+}
+
+void source_search_cancel(void *arg, uint64_t call)
+{
+    struct instance *instance = arg;
+    if (instance->way->cancel) {
+        instance->way->cancel(instance->inner, call);
+    }
 }
 
 void source_search_stop(void *arg)

@@ -11,6 +11,7 @@
 
 #include "gallery/finger_search.h"
 #include "plugins/source/postgresql/follow.h"
+#include "plugins/source/upstream/upstream.h"
 #include "whorl/plugin.h"
 
 /* The first entries of the plugin's settings schema. */
@@ -18,18 +19,20 @@
     FINGER_SEARCH_SETTINGS,                                                                        \
         {"source",                                                                                 \
          WHORL_SETTING_STRING,                                                                     \
-         0,                                                                                        \
+         WHORL_SETTING_SOURCE,                                                                     \
          "lmdb",                                                                                   \
          1,                                                                                        \
          16,                                                                                       \
-         "where its people come from: lmdb (enrolled here) or postgresql (a database)"},           \
-        PG_FOLLOW_SETTINGS
+         "where its people come from: lmdb (enrolled here), postgresql (a database) or "           \
+         "upstream (another gateway is asked)"},                                                   \
+        PG_FOLLOW_SETTINGS, UPSTREAM_SETTINGS
 
 /* As in whorl/plugin.h. kind: constant. */
 int source_search_check(const struct whorl_settings *settings, struct whorl_fault *fault);
 int source_search_start(const struct whorl_host *host, const struct finger_search_kind *kind,
                         void **instance, struct whorl_fault *fault);
 void source_search_call(void *instance, uint64_t call, const uint8_t *message, size_t len);
+void source_search_cancel(void *instance, uint64_t call);
 void source_search_stop(void *instance);
 
 #endif
