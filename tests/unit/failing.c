@@ -41,7 +41,8 @@ struct site {
     unsigned failed, seen; /* rounds in which it failed; its calls in this round */
 };
 
-static atomic_bool counting;
+static atomic_bool counting, one_thread;
+static pthread_t only;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct site sites[SITES];
 static const char *last;
@@ -55,6 +56,13 @@ bool failing_again(bool first)
     return more;
 }
 
+void failing_on_in(pthread_t thread)
+{
+    only = thread;
+    one_thread = true;
+    failing_on();
+}
+
 void failing_on(void)
 {
     for (size_t i = 0; i < SITES; i++) {
@@ -66,7 +74,7 @@ void failing_on(void)
 
 const char *failing_off(void)
 {
-    counting = false;
+    counting = one_thread = false;
     return last;
 }
 
@@ -116,7 +124,7 @@ static struct site *site_of(const void *from)
 
 static bool fails(const char *name, const void *from)
 {
-    if (!counting || !is_ours(from)) {
+    if (!counting || (one_thread && !pthread_equal(only, pthread_self())) || !is_ours(from)) {
         return false;
     }
     pthread_mutex_lock(&lock);
@@ -362,14 +370,14 @@ CRYPTO(int, X509_digest,
 
 /* --- libuv ---------------------------------------------------------------------------------- */
 
+/* Not uv_poll_*, which fail only for descriptors that can't be watched, nor uv_accept: where it
+ * fails, libuv has closed the connection, which can't be done from here. */
 #define LOOP(name, params, args) FAILS(int, name, params, args, UV_ENOMEM)
 
 LOOP(uv_loop_init, (uv_loop_t * loop), (loop))
 LOOP(uv_async_init, (uv_loop_t * loop, uv_async_t *async, uv_async_cb cb), (loop, async, cb))
 LOOP(uv_signal_init, (uv_loop_t * loop, uv_signal_t *signal), (loop, signal))
 LOOP(uv_signal_start, (uv_signal_t * signal, uv_signal_cb cb, int what), (signal, cb, what))
-LOOP(uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop, poll, fd))
-LOOP(uv_poll_start, (uv_poll_t * poll, int events, uv_poll_cb cb), (poll, events, cb))
 LOOP(uv_pipe_init, (uv_loop_t * loop, uv_pipe_t *pipe, int ipc), (loop, pipe, ipc))
 LOOP(uv_pipe_open, (uv_pipe_t * pipe, uv_file fd), (pipe, fd))
 LOOP(uv_tcp_init, (uv_loop_t * loop, uv_tcp_t *tcp), (loop, tcp))
@@ -378,7 +386,6 @@ LOOP(uv_tcp_bind, (uv_tcp_t * tcp, const struct sockaddr *at, unsigned flags), (
 LOOP(uv_tcp_getsockname, (const uv_tcp_t *tcp, struct sockaddr *name, int *len), (tcp, name, len))
 LOOP(uv_tcp_getpeername, (const uv_tcp_t *tcp, struct sockaddr *name, int *len), (tcp, name, len))
 LOOP(uv_listen, (uv_stream_t * stream, int backlog, uv_connection_cb cb), (stream, backlog, cb))
-LOOP(uv_accept, (uv_stream_t * server, uv_stream_t *client), (server, client))
 LOOP(uv_read_start, (uv_stream_t * stream, uv_alloc_cb alloc, uv_read_cb cb), (stream, alloc, cb))
 LOOP(uv_write,
      (uv_write_t * write, uv_stream_t *stream, const uv_buf_t *bufs, unsigned count,

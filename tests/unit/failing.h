@@ -8,6 +8,7 @@
 #ifndef TESTS_FAILING_H
 #define TESTS_FAILING_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "whorl/plugin.h"
@@ -30,6 +31,8 @@ void failing_try(const struct failing_deed *deed, struct whorl_fault *fault);
 bool failing_again(bool first);
 /* The next call in turn fails, unless failing_off comes before it. */
 void failing_on(void);
+/* The same, where only that thread's calls count. */
+void failing_on_in(pthread_t thread);
 /* The name of the function that failed; NULL: none was left. */
 const char *failing_off(void);
 
