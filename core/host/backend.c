@@ -375,7 +375,7 @@ void backend_count(struct backend *backend, const struct call_mark *mark, enum b
     bool changed;
     backend->stats.ends[end]++;
     if (end == BACKEND_ANSWERED || end == BACKEND_TIMED_OUT || end == BACKEND_MALFORMED) {
-        histogram_add(&backend->stats.latency, uv_hrtime() - mark->started);
+        histogram_add(&backend->stats.latency, host_moment(backend->host) - mark->started);
     }
     if (!backend->plugin) {
         return; /* stopped by what the answer did: nobody asks it again */

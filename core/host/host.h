@@ -60,6 +60,12 @@ enum { BACKEND_ENDS = BACKEND_CUT_OFF + 1 };
 
 const char *backend_end_name(enum backend_end end);
 
+/* Around many calls in a row, as one read of a connection brings them: what plugins answer at once,
+ * on the loop thread, is reported in host_settle, rather than when the loop next comes round.
+ * Not nested. */
+void host_gather(struct host *host);
+void host_settle(struct host *host);
+
 struct backend_listener {
     /* fraction < 0: unknown. Loop thread; at most one every 100 ms and stage. */
     void (*progress)(void *ctx, const char *stage, double fraction);

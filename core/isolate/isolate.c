@@ -458,7 +458,7 @@ static const char *overuse(struct isolate *isolate)
     if (works_unasked(isolate)) {
         return "works without having been asked";
     }
-    uint64_t limit = isolate_memory(&isolate->spec);
+    uint64_t limit = ISOLATE_SANITIZED ? 0 : isolate_memory(&isolate->spec);
     if (limit > 0 && process_memory(isolate->watched->process) > limit - limit / 20) {
         return "has used up its memory";
     }

@@ -241,7 +241,7 @@ void frame_reader_release(struct frame_reader *reader)
 
 /* --- Writing -------------------------------------------------------------------------------- */
 
-size_t frame_error_head(uint8_t to[FRAME_REPLY_HEAD], const uint8_t *id, size_t id_len)
+size_t frame_error_head(uint8_t *to, const uint8_t *id, size_t id_len)
 {
     to[0] = 0x94;
     to[1] = FRAME_RESPONSE;
@@ -249,7 +249,7 @@ size_t frame_error_head(uint8_t to[FRAME_REPLY_HEAD], const uint8_t *id, size_t 
     return 2 + id_len;
 }
 
-size_t frame_result_head(uint8_t to[FRAME_REPLY_HEAD], const uint8_t *id, size_t id_len)
+size_t frame_result_head(uint8_t *to, const uint8_t *id, size_t id_len)
 {
     size_t len = frame_error_head(to, id, id_len);
     to[len] = 0xc0; /* no error */

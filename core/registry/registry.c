@@ -127,6 +127,7 @@ static bool device_fields(const msgpack_object *map, struct registry_device *out
         {.name = "state", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 16},
         {.name = "added", .type = WHORL_FIELD_INT, .required = true, .min = 0, .max = 1e12},
         {.name = "note", .type = WHORL_FIELD_STR, .min = 0, .max = REGISTRY_NOTE_MAX},
+        {.name = "gateway", .type = WHORL_FIELD_BOOL}, /* entries of old have none */
     };
     if (!whorl_fields_read(map, "", fields, sizeof fields / sizeof *fields, fault)) {
         return false;
@@ -135,6 +136,7 @@ static bool device_fields(const msgpack_object *map, struct registry_device *out
     whorl_str_copy(fields[1].value, out->force, sizeof out->force);
     out->added = int_or_zero(fields[3].value);
     whorl_str_copy(fields[4].value, out->note, sizeof out->note);
+    out->gateway = fields[5].value != NULL && fields[5].value->via.boolean;
     return state_read(fields[2].value, &out->state) || whorl_fail(fault, "state", "is unknown");
 }
 
@@ -393,12 +395,13 @@ bool registry_each_officer(struct registry *registry,
 
 static void device_pack(msgpack_packer *pk, const struct registry_device *device)
 {
-    msgpack_pack_map(pk, 5);
+    msgpack_pack_map(pk, 6);
     whorl_put_bin(pk, "certificate", device->certificate, sizeof device->certificate);
     whorl_put_str(pk, "force", device->force);
     whorl_put_str(pk, "state", registry_state_name(device->state));
     whorl_put_int(pk, "added", device->added);
     whorl_put_str(pk, "note", device->note);
+    whorl_put_bool(pk, "gateway", device->gateway);
 }
 
 static void officer_pack(msgpack_packer *pk, const struct registry_officer *officer)

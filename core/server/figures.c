@@ -149,6 +149,9 @@ static void put_identify(const struct server *server, FILE *out)
     gauge(out, "whorl_transactions", "Transactions and records in flight.", (double)stats.open);
     gauge(out, "whorl_known_officers", "Officers that are remembered for their rates.",
           (double)stats.officers);
+    gauge(out, "whorl_kept_answers", "Answers that are kept for repeated requests.",
+          (double)stats.kept);
+    gauge(out, "whorl_kept_answer_bytes", "Their size.", (double)stats.kept_bytes);
 }
 
 /* Calls put for each backend that runs. */
@@ -351,10 +354,12 @@ static json_t *identify_json(const struct server *server)
         json_object_set_new(answers, answer_class_name(i),
                             json_integer((json_int_t)stats.answers[i]));
     }
-    return json_pack("{s:I, s:b, s:f, s:f, s:o, s:o, s:o}", "transactions", (json_int_t)stats.open,
-                     "audited", (int)stats.audited, "p50_ms", quantile_ms(&stats.identify, 0.5),
-                     "p99_ms", quantile_ms(&stats.identify, 0.99), "methods", methods, "errors",
-                     errors, "answers", answers);
+    return json_pack("{s:I, s:b, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "transactions",
+                     (json_int_t)stats.open, "audited", (int)stats.audited, "kept_answers",
+                     (json_int_t)stats.kept, "kept_bytes", (json_int_t)stats.kept_bytes, "p50_ms",
+                     quantile_ms(&stats.identify, 0.5), "p99_ms",
+                     quantile_ms(&stats.identify, 0.99), "methods", methods, "errors", errors,
+                     "answers", answers);
 }
 
 static json_t *process_json(void)

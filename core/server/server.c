@@ -221,7 +221,7 @@ static void on_control(void *ctx, struct control_call *call, const json_t *reque
 /* --- Requests of devices -------------------------------------------------------------------- */
 
 static void on_request(void *ctx, const struct rpc_call *call, const char *method,
-                       const msgpack_object *params)
+                       const struct rpc_params *params)
 {
     struct server *server = ctx;
     const struct identify_caller caller = {
@@ -230,7 +230,17 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
         .certificate = call->peer->tls ? call->peer->certificate : NULL,
         .device = call->peer->tls ? NULL : call->peer->device,
     };
-    identify_request(server->identify, &caller, method, params);
+    identify_request(server->identify, &caller, method, params->bytes, params->len);
+}
+
+static void on_begin(void *ctx)
+{
+    host_gather(((struct server *)ctx)->host);
+}
+
+static void on_done(void *ctx)
+{
+    host_settle(((struct server *)ctx)->host);
 }
 
 /* Calls of a connection that has gone go on, and are recorded: they did happen. Replies to it are
@@ -327,7 +337,7 @@ static void start_recorded(void *ctx, bool stored)
 
 static bool make_parts(struct server *server, struct conf *conf, struct whorl_fault *fault)
 {
-    const struct rpc_handler handler = {on_request, on_gone, server};
+    const struct rpc_handler handler = {on_request, on_begin, on_done, on_gone, server};
     const struct identify_replies replies = {server, send_result, send_error, send_notification};
     server->registry = registry_open(conf->core.data_dir, WHORL_STORE_WRITE, fault);
     if (server->registry == NULL) {

@@ -18,9 +18,12 @@
 
 /* --- The server ----------------------------------------------------------------------------- */
 
-static void answer_big(struct server *server, uint64_t call, const msgpack_object *params)
+static void answer_big(struct server *server, uint64_t call, const struct rpc_params *params)
 {
-    size_t len = (size_t)params->via.array.ptr[0].via.u64;
+    struct whorl_msg msg;
+    ck_assert(whorl_msg_parse(params->bytes, params->len, &msg, NULL));
+    size_t len = (size_t)msg.root.via.array.ptr[0].via.u64;
+    whorl_msg_release(&msg);
     uint8_t *bytes = calloc(1, len + 5);
     const uint8_t head[5] = {0xc6, (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
                              (uint8_t)len};
@@ -29,19 +32,8 @@ static void answer_big(struct server *server, uint64_t call, const msgpack_objec
     free(bytes);
 }
 
-static void answer_params(struct server *server, uint64_t call, const msgpack_object *params)
-{
-    msgpack_sbuffer packed;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&packed);
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
-    msgpack_pack_object(&pk, *params);
-    rpc_result(server->rpc, call, (const uint8_t *)packed.data, packed.size);
-    msgpack_sbuffer_destroy(&packed);
-}
-
 static void on_request(void *ctx, const struct rpc_call *call, const char *method,
-                       const msgpack_object *params)
+                       const struct rpc_params *params)
 {
     struct server *server = ctx;
     memcpy(server->certificate, call->peer->certificate, 32);
@@ -53,9 +45,11 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
     if (strcmp(method, "ping") == 0) {
         rpc_result(server->rpc, call->id, (const uint8_t *)"\xa4pong", 5);
     } else if (strcmp(method, "params") == 0) {
-        answer_params(server, call->id, params);
+        rpc_result(server->rpc, call->id, params->bytes, params->len);
     } else if (strcmp(method, "big") == 0) {
         answer_big(server, call->id, params);
+    } else if (strcmp(method, "late") == 0) {
+        server->late[server->late_count++] = call->id;
     } else if (strcmp(method, "hold") == 0) {
         server->held[server->held_count] = call->id;
         server->held_count++;
@@ -68,6 +62,22 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
         rpc_error(server->rpc, call->id, "unknown_method", "", method, 0);
     }
     server->requests++;
+}
+
+static void on_begin(void *ctx)
+{
+    struct server *server = ctx;
+    ck_assert_uint_eq(server->late_count, 0); /* each beginning has its end */
+    server->reads++;
+}
+
+/* Answers what waits for the end of the read. */
+static void on_done(void *ctx)
+{
+    struct server *server = ctx;
+    while (server->late_count > 0) {
+        rpc_result(server->rpc, server->late[--server->late_count], (const uint8_t *)"\x2a", 1);
+    }
 }
 
 static void on_gone(void *ctx, uint64_t connection)
@@ -121,7 +131,7 @@ static void *run(void *arg)
 
 void server_start(struct server *server)
 {
-    const struct rpc_handler handler = {on_request, on_gone, server};
+    const struct rpc_handler handler = {on_request, on_begin, on_done, on_gone, server};
     struct whorl_fault fault = {0};
     ck_assert_int_eq(uv_loop_init(&server->loop), 0);
     ck_assert_int_eq(uv_async_init(&server->loop, &server->wake, on_wake), 0);

@@ -83,7 +83,8 @@ static void write_plugins(bool second, bool failing)
 {
     conf_folder_write(&folder, "plugins.conf",
                       "plugin \"finder\" { module = %s deadline = 1 max_calls = %d\n"
-                      " breaker_failures = 3 breaker_wait = 0.05 breaker_max_wait = 0.1 }\n"
+                      " breaker_failures = 3 breaker_wait = 0.05 breaker_max_wait = 0.1\n"
+                      " settings { source = upstream } }\n"
                       "plugin \"second\" { module = %s enabled = %s }\n"
                       "plugin \"records\" { module = %s }\n"
                       "plugin \"keeper\" { module = %s max_calls = 1 settings { fail = %s } }\n",
@@ -94,9 +95,10 @@ static void write_plugins(bool second, bool failing)
 static void write_folder(void)
 {
     conf_folder_make(&folder);
-    conf_folder_write(&folder, "core.conf",
-                      "core {\n data_dir = \"var\"\n workers = 4\n deadline = 5\n"
-                      " officer_rate = 0.001 officer_burst = 40\n}\n");
+    conf_folder_write(
+        &folder, "core.conf",
+        "core {\n gateway = \"nation\" data_dir = \"var\"\n workers = 4\n deadline = 5\n"
+        " officer_rate = 0.001 officer_burst = 40\n}\n");
     conf_folder_write(&folder, "policy.conf",
                       "policy \"p\" {\n"
                       " rule \"a\" { basis = \"consent\" consent = {\"given\"}\n"
@@ -114,7 +116,7 @@ static void write_folder(void)
 
 static void add_device(const char *id, uint8_t seed, enum registry_state state)
 {
-    struct registry_device device = {.state = state};
+    struct registry_device device = {.state = state, .gateway = strcmp(id, "region") == 0};
     strcpy(device.id, id);
     strcpy(device.force, "WMP");
     memset(device.certificate, seed, sizeof device.certificate);
@@ -136,6 +138,7 @@ static void fill_registry(void)
 {
     add_device("phone-1", 1, REGISTRY_ACTIVE);
     add_device("lost", 2, REGISTRY_REVOKED);
+    add_device("region", 3, REGISTRY_ACTIVE);
     add_officer("full", "WMP", true, 0, REGISTRY_ACTIVE);
     add_officer("plain", "WMP", false, 0, REGISTRY_ACTIVE);
     add_officer("gone", "WMP", true, 1, REGISTRY_ACTIVE);
@@ -216,7 +219,9 @@ static void send_as(uint8_t seed, uint64_t call, const char *method, const char 
     const struct identify_caller caller = {
         .connection = 1, .call = call, .certificate = certificate};
     packed_make(&packed, "[%s]", argument);
-    identify_request(identify, &caller, method, &packed.msg.root);
+    uv_update_time(&loop); /* a loaded machine may have spent a deadline on setting up */
+    identify_request(identify, &caller, method, (const uint8_t *)packed.bytes.data,
+                     packed.bytes.size);
     memset(packed.bytes.data, 0xa5, packed.bytes.size);
     packed_free(&packed);
 }
@@ -459,6 +464,12 @@ static const struct {
      "{'request_id':'request-1','officer':'full','basis':'consent','consent':'refused'," SAMPLE(
          "match") "}",
      "invalid", "samples"},
+    {1, "{'request_id':'request-1'," ASK ",'route':['region']}", "invalid", "route"},
+    {1, "{'request_id':'request-1'," ASK ",'people':[{'family':'x'}]}", "invalid", "people"},
+    {3, "{'request_id':'request-1'," ASK "}", "invalid", "route"},
+    {3, "{'request_id':'request-1'," ASK ",'route':['region','wmp']}", "invalid", "route"},
+    {3, "{'request_id':'request-1'," ASK ",'route':['nation','region']}", "loop", "route"},
+    {3, "{'request_id':'request-1'," ASK ",'route':['wmp','met','wmp','region']}", "loop", "route"},
 };
 
 START_TEST(a_refused_request_is_recorded_before_it_is_answered)
@@ -471,6 +482,96 @@ START_TEST(a_refused_request_is_recorded_before_it_is_answered)
     ck_assert_ptr_nonnull(whorl_map_get(&last.msg.root, "device"));
     packed_free(&last);
     ck_assert_uint_eq(records_of("identify", NULL, NULL), 0);
+}
+END_TEST
+
+#define FOUND                                                                                      \
+    "'people':[{'found_for':{'backend':'ident1','ref':'K9'},'identifiers':{'pncid':'P9'}}]"
+
+START_TEST(a_gateway_s_request_asks_look_ups_about_whom_it_names)
+{
+    send_as(3, 1, "identify",
+            "{'request_id':'request-1'," ASK ",'route':['wmp','region']," FOUND "}");
+    assert_class(await(1), "records", "match", "");
+    assert_class(await(1), "finder", "not_searched", "no sample was given");
+    const msgpack_object *candidates = whorl_map_get(answer_of(await(1), "records"), "candidates");
+    ck_assert(whorl_str_is(whorl_map_get(&candidates->via.array.ptr[0], "ref"), "P9"));
+    ck_assert(whorl_str_is(whorl_map_get(&await(1)->msg.root, "gateway"), "nation"));
+    struct packed record = {0}, lookup = {0};
+    ck_assert_uint_eq(records_of("identify", transaction_of(await(1)), &record), 1);
+    ck_assert(whorl_str_is(whorl_map_get(&record.msg.root, "device"), "region"));
+    const msgpack_object *route = whorl_map_get(&record.msg.root, "route");
+    ck_assert_uint_eq(route->via.array.size, 2);
+    ck_assert(whorl_str_is(&route->via.array.ptr[0], "wmp"));
+    ck_assert_uint_eq(records_of("lookup", transaction_of(await(1)), &lookup), 1);
+    const msgpack_object *asked = whorl_map_get(&lookup.msg.root, "asked");
+    const msgpack_object *found_for = whorl_map_get(&asked->via.array.ptr[0], "found_for");
+    ck_assert(whorl_str_is(whorl_map_get(found_for, "ref"), "K9"));
+    packed_free(&record);
+    packed_free(&lookup);
+}
+END_TEST
+
+/* What a backend was told of who asks; false: nothing. */
+static bool told(const char *backend, uint8_t *bytes, size_t cap, struct whorl_msg *msg)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s/request", setup->conf->core.data_dir, backend);
+    FILE *file = fopen(path, "re");
+    size_t len = file == NULL ? 0 : fread(bytes, 1, cap, file);
+    if (file != NULL) {
+        fclose(file);
+    }
+    return file != NULL && whorl_msg_parse(bytes, len, msg, &fault);
+}
+
+START_TEST(who_asks_is_told_to_backends_that_pass_calls_on_and_to_no_other)
+{
+    uint8_t bytes[2048];
+    struct whorl_msg msg;
+    send_as(3, 1, "identify",
+            "{'request_id':'request-1'," ASK ",'reason_code':0,'subject':{'family':'Jones'},"
+            "'route':['wmp','region']," SAMPLES("none", "none") "}");
+    assert_class(await(1), "finder", "no_match", "");
+    assert_class(await(1), "second", "no_match", "");
+    ck_assert(!told("second", bytes, sizeof bytes, &msg));
+    ck_assert(told("finder", bytes, sizeof bytes, &msg));
+    static const char *const texts[][2] = {{"gateway", "nation"}, {"backend", "finder"},
+                                           {"officer", "full"},   {"basis", "consent"},
+                                           {"consent", "given"},  {"reason", "doubted"}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        ck_assert_msg(whorl_str_is(whorl_map_get(&msg.root, texts[i][0]), texts[i][1]), "%s",
+                      texts[i][0]);
+    }
+    ck_assert_uint_eq(msg.root.via.map.size, 9); /* these, reason_code, subject and route */
+    ck_assert_int_eq(whorl_map_get(&msg.root, "reason_code")->via.i64, 0);
+    const msgpack_object *subject = whorl_map_get(&msg.root, "subject");
+    ck_assert_uint_eq(subject->via.map.size, 1);
+    ck_assert(whorl_str_is(whorl_map_get(subject, "family"), "Jones"));
+    const msgpack_object *route = whorl_map_get(&msg.root, "route");
+    ck_assert_uint_eq(route->via.array.size, 2);
+    ck_assert(whorl_str_is(&route->via.array.ptr[1], "region"));
+    whorl_msg_release(&msg);
+}
+END_TEST
+
+START_TEST(a_gateway_gives_its_request_up_and_it_is_recorded)
+{
+    send_as(3, 1, "identify",
+            "{'request_id':'request-1'," ASK
+            ",'route':['region'],'subject':{'family':'Jones'}," SAMPLE("hang") "}");
+    send_as(3, 2, "cancel", "{'request_id':'request-2'}");
+    ck_assert(!whorl_map_get(&await(2)->msg.root, "cancelled")->via.boolean);
+    ck_assert(!replies[1].done);
+    send_as(1, 3, "cancel", "{'request_id':'request-1'}");
+    assert_refused(await(3), "invalid", "");
+    send_as(3, 4, "cancel", "{'request_id':'request-1'}");
+    ck_assert(whorl_map_get(&await(4)->msg.root, "cancelled")->via.boolean);
+    assert_class(await(1), "finder", "unavailable", "gave it up");
+    assert_class(await(1), "records", "unavailable", "gave it up");
+    ck_assert_uint_eq(records_of("identify", transaction_of(await(1)), NULL), 1);
+    send_as(3, 5, "cancel", "{'request_id':'request-1'}");
+    ck_assert(!whorl_map_get(&await(5)->msg.root, "cancelled")->via.boolean);
 }
 END_TEST
 
@@ -872,6 +973,9 @@ int main(void)
     tcase_add_test(cases, policy_decides_for_each_backend);
     tcase_add_loop_test(cases, a_refused_request_is_recorded_before_it_is_answered, 0,
                         sizeof refusals / sizeof *refusals);
+    tcase_add_test(cases, a_gateway_s_request_asks_look_ups_about_whom_it_names);
+    tcase_add_test(cases, who_asks_is_told_to_backends_that_pass_calls_on_and_to_no_other);
+    tcase_add_test(cases, a_gateway_gives_its_request_up_and_it_is_recorded);
     tcase_add_test(cases, without_a_durable_record_there_is_no_answer);
     tcase_add_test(cases, a_busy_sink_is_waited_for);
     tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);

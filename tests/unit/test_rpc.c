@@ -125,7 +125,7 @@ END_TEST
 START_TEST(a_request_may_arrive_in_any_pieces)
 {
     static const char request[] = "\x94\x00\xcd\x01\x02\xa6params\x92\xda\x00\x05hello\x81\x01\x02";
-    static const char reply[] = "\x94\x01\xcd\x01\x02\xc0\x92\xa5hello\x81\x01\x02";
+    static const char reply[] = "\x94\x01\xcd\x01\x02\xc0\x92\xda\x00\x05hello\x81\x01\x02";
     size_t len = sizeof request - 1;
     begin();
     for (size_t cut = 1; cut < len; cut++) {
@@ -172,6 +172,26 @@ START_TEST(replies_to_one_read_leave_in_one_write_and_in_order)
     for (unsigned i = 0; i < 100; i++) {
         ck_assert_uint_eq((uint8_t)replies[i * 10 + 3], i);
     }
+    end();
+}
+END_TEST
+
+START_TEST(what_is_answered_when_a_read_has_been_dealt_with_leaves_in_the_same_write)
+{
+    char requests[11 * 9], replies[11 * 9];
+    begin();
+    for (size_t i = 0; i < 11; i++) {
+        memcpy(requests + 9 * i, i < 10 ? "\x94\x00\x07\xa4late\x90" : PING, 9);
+    }
+    client_send(&client, requests, sizeof requests);
+    struct pollfd poll_for = {client.fd, POLLIN, 0};
+    ck_assert_int_eq(poll(&poll_for, 1, 10000), 1);
+    ck_assert_int_eq(recv(client.fd, replies, sizeof replies, 0), PONG_LEN + 10 * 5);
+    ck_assert_mem_eq(replies, PONG, PONG_LEN);
+    for (size_t i = 0; i < 10; i++) {
+        ck_assert_mem_eq(replies + PONG_LEN + 5 * i, "\x94\x01\x07\xc0\x2a", 5);
+    }
+    ck_assert_uint_eq(atomic_load(&server.reads), 1);
     end();
 }
 END_TEST
@@ -971,6 +991,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, responses_and_notifications_from_a_client_have_no_effect);
     tcase_add_test(tc, a_request_may_arrive_in_any_pieces);
     tcase_add_test(tc, replies_to_one_read_leave_in_one_write_and_in_order);
+    tcase_add_test(tc, what_is_answered_when_a_read_has_been_dealt_with_leaves_in_the_same_write);
     tcase_add_test(tc, a_large_request_and_a_large_answer_pass_whole);
     tcase_add_test(tc, hostile_frames_end_their_connection_with_a_reason);
     tcase_add_test(tc, a_rejected_client_that_keeps_sending_still_learns_why);
