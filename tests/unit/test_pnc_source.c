@@ -563,7 +563,7 @@ static const struct {
     const char *const settings[6];
     const char *where, *what;
 } mistakes[] = {
-    {{"source", "oracle"}, "source", "lmdb or postgresql"},
+    {{"source", "oracle"}, "source", "lmdb, postgresql or upstream"},
     {{"database", ""}, "database", "is missing"},
     {{"database", "host=localhost dbname=x user=x password=hunter"}, "database", "no password"},
     {{"database", "host=localhost dbname=x user=x password='hun"}, "database", "single quotes"},
