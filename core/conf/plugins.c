@@ -222,8 +222,13 @@ static void pack_settings(const struct plugin_reading *of)
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     settings_pack(of->plugin->settings, &packed);
-    of->process->settings = keep(of, &packed);
-    of->process->settings_len = packed.size;
+    if (packed.size > 0) {
+        of->process->settings = keep(of, &packed);
+        of->process->settings_len = packed.size;
+    } else {
+        mistake_at(of->reading->mistakes, of->section->place, "plugin %s: out of memory",
+                   of->plugin->name);
+    }
     msgpack_sbuffer_destroy(&packed);
 }
 

@@ -165,6 +165,25 @@ class Switching(SourceTest):
         self.assertEqual({"age" in answer for answer in found}, {True, False})
         self.assertEqual(self.ask(2)["searched"], {"people": 8, "of": 8})
 
+    def test_a_process_of_its_own_follows_a_database_too(self):
+        self.fill("ident1")
+        self.configure()
+        os.chmod(os.path.dirname(self.world.dir), 0o755)
+        password = self.world.path("database.password")
+        shutil.copy(PG.reader_password, password)
+        os.chmod(password, 0o600)
+        user = ""
+        if os.geteuid() == 0:
+            shutil.chown(password, "nobody")
+            user = "\n    user = nobody"
+        edit(self.conf,
+             (r"^    module = .*", rf"\g<0>\n    isolation = process\n    network = yes{user}"),
+             (r"password_file = .*", f'password_file = "{password}"'))
+        self.serve()
+        self.wait_for_class("match", 1)
+        self.sql("DELETE FROM whorl.people WHERE id = 'K0410037'")
+        self.wait_for_class("no_match", 1)
+
     def test_until_the_first_copy_is_whole_nothing_is_searched(self):
         self.fill("ident1")
         self.configure()
