@@ -9,7 +9,7 @@ import threading
 import time
 
 from postgres import Postgres, needs_postgresql
-from whorl import PATIENCE, Server, World, answers, edit, unittest, whorl
+from whorl import BINARY, PATIENCE, Server, World, answers, edit, unittest, whorl
 
 PG = None
 COPYING = re.compile(r"^(copying|comparing with) \d+ people of the database")
@@ -395,6 +395,18 @@ class Trouble(SourceTest):
         self.assertEqual(self.resync(), (8, 1, 0, 0))
         self.assertEqual(self.resync(), (8, 0, 0, 0))
 
+    def test_who_is_deleted_is_overwritten_by_comparing(self):
+        self.fill("ident1")
+        self.configure()
+        self.resync()
+        path = self.world.path("var", "ident1", "postgresql", "data.mdb")
+        with open(path, "rb") as file:
+            self.assertIn(b"Marcus Peter", file.read())
+        self.sql("DELETE FROM whorl.people WHERE id = 'K0410037'")
+        self.assertEqual(self.resync()[0], 7)
+        with open(path, "rb") as file:
+            self.assertNotIn(b"Marcus Peter", file.read())
+
     def test_a_server_notices_that_its_copy_was_changed(self):
         self.fill("ident1")
         self.configure()
@@ -420,6 +432,15 @@ class Trouble(SourceTest):
         done = whorl("source", "check", "ident1", "-c", self.world.conf)
         self.assertIn("TLSv1.3", done.stdout)
         self.assertIn("8 can be read, 0 can't", done.stdout)
+
+    def test_it_keeps_the_rules_for_plugins(self):
+        self.fill("ident1")
+        self.configure()
+        for trial in ("start-stop", "reload", "shortage", "leaks"):
+            done = whorl("plugin", "test", os.path.join(os.path.dirname(BINARY), "plugins",
+                                                        "whorl-ident1.so"),
+                         "--conf", self.conf, "--only", trial)
+            self.assertIn(f"ok      {trial}", done.stdout)
 
     def test_mistakes_in_the_settings_are_named(self):
         self.fill("ident1")
