@@ -435,7 +435,12 @@ class Trouble(SourceTest):
 
     def test_it_keeps_the_rules_for_plugins(self):
         self.fill("ident1")
-        self.configure()
+        with open(os.path.join(PG.data, "pg_hba.conf"), "a", encoding="ascii") as file:
+            file.write("local all whorl_reader trust\n")
+        self.sql("SELECT pg_reload_conf()")
+        edit(self.conf, (r"^    settings \{", f"""    settings {{
+        source = "postgresql"
+        database = "host={PG.run} port={PG.port} dbname={self.database} user=whorl_reader\""""))
         for trial in ("start-stop", "reload", "shortage", "leaks"):
             done = whorl("plugin", "test", os.path.join(os.path.dirname(BINARY), "plugins",
                                                         "whorl-ident1.so"),
