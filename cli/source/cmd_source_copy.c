@@ -54,17 +54,23 @@ static void leave(struct subject *s)
     free(s->dir);
 }
 
-/* Reads arguments and configuration; connects to nothing. */
-static bool enter(struct subject *s, int argc, char **argv, const char *doc)
+/* Reads arguments and configuration. false, having written why. */
+static bool read_arguments(struct subject *s, int argc, char **argv, const char *doc)
 {
     static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
     const struct argp argp = {
         .options = options, .parser = parse, .args_doc = "PLUGIN", .doc = doc};
-    struct whorl_fault fault = {{0}, {0}};
     *s = (struct subject){.name = NULL};
     argp_parse(&argp, argc, argv, 0, NULL, s);
     s->conf = read_conf(s->conf_dir);
-    s->plugin = s->conf ? source_plugin(s->conf, s->name) : NULL;
+    return s->conf != NULL;
+}
+
+/* Looks at the settings of a plugin with a gallery; connects to nothing. */
+static bool enter_gallery(struct subject *s)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    s->plugin = source_plugin(s->conf, s->name);
     s->mapping = s->plugin ? pg_mapping_read(s->plugin->settings, &fault) : NULL;
     if (s->mapping &&
         asprintf(&s->dir, "%s/%s/" PG_COPY_DIR, s->conf->core.data_dir, s->name) < 0) {
@@ -84,22 +90,12 @@ static bool enter(struct subject *s, int argc, char **argv, const char *doc)
     return true;
 }
 
-/* ------------------------------------------------------------------ check */
-
-static void print_connection(const struct subject *s)
+static bool enter(struct subject *s, int argc, char **argv, const char *doc)
 {
-    PGconn *conn = pg_link_conn(s->place.link);
-    int version = PQserverVersion(conn);
-    printf("database   %s, PostgreSQL %d.%d\n", pg_target_name(s->place.target), version / 10000,
-           version % 10000);
-    if (PQsslInUse(conn)) {
-        printf("TLS        %s, %s\n", PQsslAttribute(conn, "protocol"),
-               PQsslAttribute(conn, "cipher"));
-    } else {
-        printf("TLS        none: the connection stays on this machine\n");
-    }
-    printf("role       %s may read the tables and write to none of them\n", PQuser(conn));
+    return read_arguments(s, argc, argv, doc) && enter_gallery(s);
 }
+
+/* ------------------------------------------------------------------ check */
 
 struct tally {
     int people, gone, bad;
@@ -174,18 +170,28 @@ int cmd_source_check(int argc, char **argv)
     struct subject s;
     struct whorl_fault fault = {{0}, {0}};
     struct tally tally = {0, 0, 0};
-    if (!enter(&s, argc, argv,
-               "Whether a plugin can use the database that its settings name: reaches it, looks at "
-               "TLS, role, tables and columns, and reads the first people. It does so whatever "
-               "the plugin's `source` is.\vExit status: 0 it can, 1 people can't be read, 2 wrong "
-               "usage, 3 it can't.")) {
+    if (!read_arguments(&s, argc, argv,
+                        "Whether a plugin can use the database that its settings name: reaches it, "
+                        "looks at TLS, role, tables and columns, and reads the first people or "
+                        "records. It does so whatever the plugin's `source` is.\vExit status: 0 it "
+                        "can, 1 people can't be read, 2 wrong usage, 3 it can't.")) {
+        return EXIT_FAILED;
+    }
+    const struct conf_plugin *plugin = conf_find_plugin(s.conf, s.name);
+    if (plugin && plugin->settings &&
+        plugin->settings->string(plugin->settings, NULL, "records_table")) {
+        int code = source_check_pnc(plugin);
+        leave(&s);
+        return code;
+    }
+    if (!enter_gallery(&s)) {
         return EXIT_FAILED;
     }
     if (!source_connect(&s.place, s.plugin->settings, &s.use)) {
         leave(&s);
         return EXIT_FAILED;
     }
-    print_connection(&s);
+    source_print_connection(&s.place);
     const struct pg_ask ask = {s.place.link, -1, PATIENCE_MS};
     bool ok = try_statements(&s, &ask, &tally, &fault);
     if (ok) {

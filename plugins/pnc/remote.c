@@ -32,19 +32,19 @@ static bool read_lifetime(const char *entry, size_t number, int64_t *lifetime_ms
                           struct whorl_fault *fault)
 {
     size_t len = strcspn(entry, "=");
-    for (enum pnc_class class = PNC_DETAILS; class < PNC_CLASSES; class ++) {
-        const char *name = pnc_class_name(class), *text = entry + len + 1;
+    for (enum pnc_class part = PNC_DETAILS; part < PNC_CLASSES; part++) {
+        const char *name = pnc_class_name(part), *text = entry + len + 1;
         if (strlen(name) != len || strncmp(entry, name, len) != 0 || entry[len] != '=')
             continue;
-        if (seen[class])
+        if (seen[part])
             return whorl_fail(fault, "cache", "entry %zu names %s again", number, name);
         size_t digits = strspn(text, "0123456789");
         long seconds = digits >= 1 && digits <= 7 && text[digits] == '\0' ? atol(text) : -1;
         if (seconds < 0 || seconds > LIFETIME_MAX)
             return whorl_fail(fault, "cache", "entry %zu must be \"%s=SECONDS\", 0 to %d", number,
                               name, LIFETIME_MAX);
-        seen[class] = true;
-        lifetime_ms[class] = seconds * 1000;
+        seen[part] = true;
+        lifetime_ms[part] = seconds * 1000;
         return true;
     }
     return whorl_fail(fault, "cache",

@@ -79,11 +79,7 @@ max_connections = 30
 shared_buffers = 32MB
 {settings}
 """)
-        self.write("pg_hba.conf", """
-local all owner trust
-hostssl all all 127.0.0.1/32 scram-sha-256
-hostssl replication all 127.0.0.1/32 scram-sha-256
-""")
+        self.write_hba()
         self.reader_password = self.path("reader.password")
         with open(os.open(self.reader_password, os.O_CREAT | os.O_WRONLY, 0o600), "w",
                   encoding="ascii") as file:
@@ -107,6 +103,14 @@ hostssl replication all 127.0.0.1/32 scram-sha-256
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         self.own(path)
+
+    def write_hba(self, more=""):
+        """Who may log in how; takes effect at the next start, or with pg_reload_conf()."""
+        self.write("pg_hba.conf", f"""local all owner trust
+{more}
+hostssl all all 127.0.0.1/32 scram-sha-256
+hostssl replication all 127.0.0.1/32 scram-sha-256
+""")
 
     def make_certificates(self):
         """An authority, and a certificate of it for localhost."""
