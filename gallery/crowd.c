@@ -267,11 +267,15 @@ static void read_run(const struct run *run, struct ranking *ranking)
     const struct view *view = run->searches[0]->view;
     for (size_t i = run->from; i < run->to; i++) {
         const struct view_chunk *known = &view->chunks[i];
-        const char *why = known->why ? known->why : "has not been read";
-        struct chunk chunk;
+        const char *why = known->why ? known->why : "has not been read", *unused;
+        struct chunk chunk, next;
         /* It was verified when the view was made; its length is its own. */
         const bool readable =
             known->bytes && chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why);
+        if (i + 1 < view->count && known[1].bytes &&
+            chunk_open(known[1].bytes, SIZE_MAX, false, &next, &unused)) {
+            rank_fetch_rows(&next);
+        }
         if (readable && !sift_together(run, &chunk, i, ranking)) {
             sift_alone(run, &chunk, i, ranking);
         }

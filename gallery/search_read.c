@@ -474,6 +474,8 @@ static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_
     if (stage == STAGE_RANK) {
         if (near) {
             rank_fetch(search, &chunk, ranks);
+        } else {
+            rank_fetch_rows(&chunk);
         }
         return;
     }

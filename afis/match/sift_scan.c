@@ -12,7 +12,7 @@
 #if defined(__AVX512VPOPCNTDQ__) && defined(__AVX512BW__) && defined(__AVX512VBMI2__)
 #include <immintrin.h>
 
-enum { ROW = 2 * AFIS_SIFT_PROBES };
+enum { ROW = 2 * AFIS_SIFT_PROBES, AHEAD = 16 /* prints */ };
 
 /* First all words are looked up, and of each slot is kept which of its minutiae are near by their
  * upper halves: one bit each. What that leaves, a few slots of a print, is listed without branches,
@@ -24,12 +24,22 @@ static inline uint16_t near_high(const uint32_t *slot, __m512i high)
     return (uint16_t)_mm512_cmple_epu32_mask(distance, _mm512_set1_epi32(SIFT_HIGH));
 }
 
+/* Prints come from memory one after the other, but look-ups all over the tables keep the processor
+ * from foreseeing that. */
+static inline void fetch_ahead(const uint64_t *words)
+{
+    for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k += 8) {
+        __builtin_prefetch(words + AHEAD * AFIS_SIEVE_WORDS + k);
+    }
+}
+
 /* Of a word's two pieces; the last place says whether another slot follows. */
 static inline void look_up(const struct afis_sift *sift, struct afis_sift_scratch *s,
                            const uint64_t *words, size_t prints)
 {
     const uint32_t *first = sift_high(sift, 0), *second = sift_high(sift, 1);
     for (size_t p = 0; p < prints; p++, words += AFIS_SIEVE_WORDS) {
+        fetch_ahead(words);
 #pragma GCC unroll 24
         for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
             const __m512i high = _mm512_maskz_set1_epi32(0x7fff, (int)(words[k] >> 32));
@@ -52,6 +62,7 @@ static inline void look_up_four(const struct afis_sift *sift, struct afis_sift_s
     const __m512i upper = _mm512_setr_epi32(1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m512i limit = _mm512_set1_epi32(SIFT_HIGH);
     for (size_t p = 0; p < prints; p++, words += AFIS_SIEVE_WORDS) {
+        fetch_ahead(words);
 #pragma GCC unroll 12
         for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k += 2) {
             const __m512i both =

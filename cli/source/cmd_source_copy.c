@@ -348,7 +348,8 @@ static bool make_pass(struct pg_copy *copy, struct whorl_fault *fault)
 static bool resync(struct pg_copy *copy, struct whorl_fault *fault)
 {
     bool agreed = false;
-    if (!pg_copy_connected(copy, fault) || !pg_copy_changes(copy, &agreed, fault) ||
+    if (!pg_copy_connected(copy, fault) ||
+        (!pg_copy_mark(copy)->pass && !pg_copy_changes(copy, &agreed, fault)) ||
         (!pg_copy_mark(copy)->pass && !pg_copy_begin_pass(copy, fault))) {
         return false;
     }

@@ -222,8 +222,13 @@ static void pack_settings(const struct plugin_reading *of)
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     settings_pack(of->plugin->settings, &packed);
-    of->process->settings = keep(of, &packed);
-    of->process->settings_len = packed.size;
+    if (packed.size > 0) {
+        of->process->settings = keep(of, &packed);
+        of->process->settings_len = packed.size;
+    } else {
+        mistake_at(of->reading->mistakes, of->section->place, "plugin %s: out of memory",
+                   of->plugin->name);
+    }
     msgpack_sbuffer_destroy(&packed);
 }
 
@@ -239,7 +244,8 @@ static bool passes_on(const struct plugin_reading *of)
         }
     }
     bool upstream = source && strcmp(source, WHORL_SOURCE_UPSTREAM) == 0;
-    if (upstream && of->conf->core.gateway[0] == '\0' && of->reading->whole) {
+    const char *gateway = of->conf->core.gateway; /* NULL: one plugin alone is judged */
+    if (upstream && gateway && gateway[0] == '\0' && of->reading->whole) {
         mistake_at(of->reading->mistakes, of->section->place,
                    "plugin %s passes its calls on to another gateway, which needs this server's "
                    "name: core { gateway = … }",

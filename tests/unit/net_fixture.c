@@ -83,7 +83,9 @@ static void on_done(void *ctx)
 static void on_gone(void *ctx, uint64_t connection)
 {
     struct server *server = ctx;
-    ck_assert_uint_gt(connection, 0);
+    if (connection == 0) {
+        abort(); /* no assertion of Check's, which allocates: memory may be what fails */
+    }
     server->gone++;
 }
 
@@ -408,6 +410,9 @@ static struct identity make_identity(const char *name, const struct identity *is
     if (issuer == NULL) {
         add_extension(made.certificate, by->certificate, NID_basic_constraints, "critical,CA:TRUE");
         add_extension(made.certificate, by->certificate, NID_key_usage, "keyCertSign,cRLSign");
+    }
+    if (strcmp(name, "server") == 0) {
+        add_extension(made.certificate, by->certificate, NID_subject_alt_name, "IP:127.0.0.1");
     }
     ck_assert_int_gt(X509_sign(made.certificate, by->key, EVP_sha256()), 0);
     return made;

@@ -339,11 +339,12 @@ bool pg_copy_begin_pass(struct pg_copy *copy, struct whorl_fault *fault)
     return outcome != FAILED;
 }
 
-/* Sets how the session writes dates, and asks for its identity: the cluster's, the database's, and
- * the cluster's line of history. */
+/* Sets how the session writes dates, spares pages what pays off in long statements only, and asks
+ * for its identity: the cluster's, the database's, and the cluster's line of history. */
 static const char hello[] =
     "SELECT set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false),"
     " set_config('jit', 'off', false),"
+    " set_config('max_parallel_workers_per_gather', '0', false),"
     " (SELECT system_identifier::text FROM pg_control_system()) || '/' ||"
     " (SELECT oid::text FROM pg_database WHERE datname = current_database()),"
     " (SELECT timeline_id::text FROM pg_control_checkpoint())";
@@ -395,11 +396,11 @@ bool pg_copy_connected(struct pg_copy *copy, struct whorl_fault *fault)
     if (!result) {
         return false;
     }
-    bool ok = shape(result, 5, 1, "ask who it is", fault) &&
-              ((value(result, 3)[0] && strlen(value(result, 3)) < sizeof copy->mark->database &&
-                number(result, 4, &timeline)) ||
+    bool ok = shape(result, 6, 1, "ask who it is", fault) &&
+              ((value(result, 4)[0] && strlen(value(result, 4)) < sizeof copy->mark->database &&
+                number(result, 5, &timeline)) ||
                whorl_fail(fault, "", "the database doesn't say who it is"));
-    bool known = ok && recognise(copy, value(result, 3), (int64_t)timeline);
+    bool known = ok && recognise(copy, value(result, 4), (int64_t)timeline);
     PQclear(result);
     if (ok && copy->mapping->listen) {
         result = pg_ask(&copy->quick, copy->mapping->listen, NULL, 0, "listen", fault);
