@@ -311,7 +311,7 @@ class Changes(SourceTest):
         self.wait_for_class("no_match", 2)
         self.assertEqual(self.resync()[1:], (0, 0, 0))
 
-    def test_two_thousand_changes_at_once_are_all_taken_over(self):
+    def test_thousands_of_changes_at_once_are_all_taken_over(self):
         self.sql("""INSERT INTO whorl.people (id) SELECT 'm' || i FROM generate_series(1, 5000) i;
                     INSERT INTO whorl.prints (person, position, format, template)
                     SELECT 'm' || i, 2, format, template FROM generate_series(1, 5000) i,
@@ -373,7 +373,30 @@ class Trouble(SourceTest):
         self.wait_for_class("match", 10)
         self.assertEqual(self.ask(1)["class"], "no_match")
 
-    def tampered(self, *args):
+    def test_a_reload_changes_the_database(self):
+        self.fill("ident1")
+        self.configure()
+        self.resync()
+        self.serve()
+        self.wait_for_class("match", 1)
+        other = self.database + "b"
+        PG.sql(f"CREATE DATABASE {other}", database="postgres")
+        self.owner = self.owner.replace(self.database, other)
+        self.fill("immigration")
+        edit(self.conf, (f"dbname={self.database} ", f"dbname={other} "))
+        with self.server.client() as client:
+            # A call that is still on its way when the old instance should stop.
+            held = client.start("identify", self.world.request(1, checks=["ident1"]))
+            self.assertEqual(self.server.reload()["text"], "reloaded")
+            self.assertIn(answers(client.finish(held))["ident1"]["class"],
+                          ("match", "unavailable"))
+        answer = self.wait_for_class("match", 10)
+        self.assertEqual(answer["searched"], {"people": 5, "of": 5})
+        self.sql("DELETE FROM whorl.people")  # in the old one, which is nobody's business any more
+        self.assertEqual(self.resync(), (5, 0, 0, 0))
+        self.assertEqual(self.ask(10)["class"], "match")
+
+    def tampered(self):
         """Changes the copy as only somebody with its files could."""
         other = self.world.path("tamper")
         shutil.copytree(self.world.conf, os.path.join(other, "conf.d"))
