@@ -115,7 +115,7 @@ class PncSource(unittest.TestCase):
 
     def test_the_view_of_the_guide_works(self):
         """Records in tables of another form, by the view that the guide shows."""
-        with open(os.path.join(ROOT, "plugins", "pnc", "README.md"), encoding="utf-8") as file:
+        with open(os.path.join(ROOT, "docs", "data-sources.md"), encoding="utf-8") as file:
             guide = file.read()
         view = guide[guide.index("    CREATE VIEW rms."):guide.index("Give it indexes")]
         self.database.script("""
