@@ -9,7 +9,7 @@
 #include "plugins/pnc/keeper.h"
 
 #define LIFETIME_MAX 2592000 /* seconds: 30 days */
-#define BUDGET_MS 10000      /* of a call that names no deadline */
+#define WAIT_MS 3000         /* for the database, whatever the deadline: it is one, or it is ill */
 #define MARGIN_MS 250        /* kept back from a deadline for the answer itself */
 
 struct pnc_remote {
@@ -341,9 +341,11 @@ static int64_t until_of(const struct pnc_lookup *lookup)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t budget = lookup->deadline_ms > 0 ? lookup->deadline_ms : BUDGET_MS;
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + budget -
-           (budget > 2 * MARGIN_MS ? MARGIN_MS : budget / 2);
+    int64_t wait = lookup->deadline_ms -
+                   (lookup->deadline_ms > 2 * MARGIN_MS ? MARGIN_MS : lookup->deadline_ms / 2);
+    if (lookup->deadline_ms == 0 || wait > WAIT_MS)
+        wait = WAIT_MS;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + wait;
 }
 
 /* Adds a question for what the cache can't answer. */

@@ -73,6 +73,7 @@ unix_socket_directories = '{self.run}'
 ssl = on
 ssl_cert_file = '{self.path("server.pem")}'
 ssl_key_file = '{self.path("server.key")}'
+ssl_ca_file = '{self.ca}'
 fsync = on
 wal_level = logical
 max_connections = 30
@@ -129,6 +130,16 @@ hostssl replication all 127.0.0.1/32 scram-sha-256
         os.chmod(self.path("server.key"), 0o600)
         for name in ("server.pem", "server.key"):
             self.own(self.path(name))
+
+    def client_certificate(self, role):
+        """A certificate for a role, and its key, of the same authority."""
+        certificate, key = self.path(role + ".pem"), self.path(role + ".key")
+        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-subj", f"/CN={role}", "-keyout", key, "-out", self.path(role + ".csr"))
+        run("openssl", "x509", "-req", "-in", self.path(role + ".csr"), "-CA", self.ca, "-CAkey",
+            self.path("ca.key"), "-CAcreateserial", "-days", "2", "-out", certificate)
+        os.chmod(key, 0o600)
+        return certificate, key
 
     def start(self):
         """Starts it and waits until it takes connections."""

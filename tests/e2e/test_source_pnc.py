@@ -59,6 +59,8 @@ class PncSource(unittest.TestCase):
         cls.database.script(done.stdout)
 
     def setUp(self):
+        self.database.write_hba()
+        self.database.sql("SELECT pg_reload_conf()")
         self.world = World()
         self.conf = os.path.join(self.world.conf, "pnc.conf")
         edit(os.path.join(self.world.conf, "core.conf"),
@@ -115,7 +117,7 @@ class PncSource(unittest.TestCase):
 
     def test_the_view_of_the_guide_works(self):
         """Records in tables of another form, by the view that the guide shows."""
-        with open(os.path.join(ROOT, "plugins", "pnc", "README.md"), encoding="utf-8") as file:
+        with open(os.path.join(ROOT, "docs", "data-sources.md"), encoding="utf-8") as file:
             guide = file.read()
         view = guide[guide.index("    CREATE VIEW rms."):guide.index("Give it indexes")]
         self.database.script("""
@@ -147,6 +149,23 @@ class PncSource(unittest.TestCase):
                 file.write(f'plugin "pnc" {{ settings {{ source = "postgresql"\n{settings} }} }}\n')
             said = whorl("plugin", "test", module, "--conf", conf).stdout
             self.assertIn(", 0 broken", said)
+
+    def test_a_certificate_instead_of_a_password_and_a_second_host(self):
+        certificate, key = self.database.client_certificate("whorl_reader")
+        self.database.write_hba("hostssl all whorl_reader 127.0.0.1/32 cert")
+        self.database.sql("SELECT pg_reload_conf()")
+        self.use_database()
+        edit(self.conf, (r"password_file = .*", ""))
+        done = whorl("source", "check", "pnc", "-c", self.world.conf, code=3)
+        self.assertIn("name one in database_certificate", done.stderr)
+        edit(self.conf, (r"^( *)database_ca = .*", rf'\g<0>\n\1database_certificate = "{certificate}"'
+                         rf'\n\1database_key = "{key}"'),
+             (r"host=localhost port=", "host=localhost,localhost port=1,"))
+        whorl("source", "check", "pnc", "-c", self.world.conf)
+        os.chmod(key, 0o644)
+        done = whorl("source", "check", "pnc", "-c", self.world.conf, code=3)
+        self.assertIn("database_key", done.stderr)
+        self.assertIn("chmod 600", done.stderr)
 
     def test_a_marker_that_is_set_there_is_shown_after_its_classes_lifetime(self):
         self.use_database('cache = {"circulations=1", "details=9999"}')
