@@ -391,14 +391,14 @@ static void row_loss(const char *name, const struct loss_count losses[SETS])
 
 static void report_speed(struct bench *b)
 {
-    const double bytes = 2.0 * 192 * b->people; /* that the sieve reads of two fingers */
+    const double bytes = 2.0 * 192 * b->people; /* that the sift reads of two fingers */
     row_ms("search, the person is there (made-up)", &b->mated);
     row_ms("search, the person is there (real prints)", &b->hidden);
     row_ms("search, the person is not there", &b->non_mated);
     row_ms("the same, fingers of unknown position", &b->unknown);
     printf("| unknown position against known, processor | %.1f times |\n",
            numbers_at(&b->unknown.processor, 0.5) / numbers_at(&b->non_mated.processor, 0.5));
-    printf("| read by the sieve | at least %.1f GB/s in the fastest search, of %.1f GB/s |\n",
+    printf("| read by the sift | at least %.1f GB/s in the fastest search, of %.1f GB/s |\n",
            bytes / numbers_at(&b->mated.wall, 0) * 1e-9, b->bandwidth * 1e-9);
     for (unsigned kind = 0; kind < 3; kind++) {
         const struct waiting *w = &b->waiting[kind];
