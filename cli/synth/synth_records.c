@@ -284,12 +284,13 @@ static void put_replies(msgpack_packer *pk, const struct reply *replies, size_t 
     msgpack_pack_array(pk, count);
     for (size_t i = 0; i < count; i++) {
         const struct reply *reply = &replies[i];
-        msgpack_pack_map(pk, 6);
+        msgpack_pack_map(pk, 7);
         whorl_put_str(pk, "backend", reply->plugin->name);
         whorl_put_bool(pk, "permitted", reply->permitted);
         whorl_put_str(pk, "class", codes_class.codes[reply->class].code);
         whorl_put_str(pk, "reason", reply->reason[0] != '\0' ? reply->reason : NULL);
         put_ref(pk, reply->ref);
+        whorl_put_str(pk, "levels", NULL);
         whorl_put_int(pk, "elapsed_ms", reply->elapsed_ms);
         elapsed += reply->elapsed_ms;
     }
@@ -317,7 +318,7 @@ static void pack_identify(const struct scene *s, const struct reply *replies, si
 {
     char request_id[40], before[40];
     snprintf(request_id, sizeof request_id, "r-%016llx", (unsigned long long)s->use->seed);
-    msgpack_pack_map(pk, 21);
+    msgpack_pack_map(pk, 22);
     put_head(pk, "identify", s->use->time_ms, s->transaction);
     whorl_put_str(pk, "request_id", request_id);
     put_who(pk, s);
@@ -334,6 +335,8 @@ static void pack_identify(const struct scene *s, const struct reply *replies, si
     whorl_put_str(pk, "continues", s->use->continues >= 0 ? before : NULL);
     put_policy(pk, s);
     put_rule(pk, s);
+    whorl_put_key(pk, "route");
+    msgpack_pack_array(pk, 0);
     put_samples(pk, s);
     put_replies(pk, replies, count);
 }
