@@ -4,6 +4,7 @@ speak TLS to one another; what goes wrong on the way is never a no_match."""
 import json
 import os
 import pwd
+import shutil
 import signal
 import threading
 import time
@@ -701,6 +702,51 @@ class OnTheWay(unittest.TestCase):
         (_, asked), (method, cancelled) = self.peer.asked
         self.assertEqual((method, cancelled), ("cancel", {"request_id": asked["request_id"]}))
         self.assertEqual(asked["request_id"], replies[call]["transaction"] + "/ident1")
+
+
+class Settings(unittest.TestCase):
+    """Mistakes are found before anything is started."""
+
+    def setUp(self):
+        self.force, self.nation = Gateway("wmp"), Gateway("nation")
+        self.good = self.force.settings(self.nation, 7443, cascade="first")
+
+    def check(self, code=0, **changed):
+        self.force.ask_upstream("ident1", {**self.good, **changed})
+        done = whorl("check", "-c", self.force.world.conf, code=code)
+        return done.stdout + done.stderr
+
+    def test_good_ones_show_whose_calls_are_passed_on(self):
+        said = self.check()
+        self.assertIn("ident1 (passed on to another gateway)", said)
+        self.assertNotIn("immigration (passed on", said)
+        self.assertIn('gateway = "wmp"', said)
+
+    def test_each_mistake_is_named_with_its_place(self):
+        readable = self.nation.world.path("readable.key")
+        shutil.copy(self.good["upstream_key"], readable)
+        os.chmod(readable, 0o644)
+        ca_key = os.path.join(self.nation.world.tls, "ca.key")
+        for words, changed in (
+                ("upstream_gateway: is missing", {"upstream_gateway": ""}),
+                ("upstream_gateway: must be letters", {"upstream_gateway": "na tion"}),
+                ("upstream_address: expected HOST:PORT", {"upstream_address": "nation"}),
+                ("upstream_certificate: is missing", {"upstream_certificate": ""}),
+                ("upstream_certificate: TLS: No such file", {"upstream_certificate": "tls/none.pem"}),
+                ("upstream_key: cannot be read", {"upstream_key": "tls/none.key"}),
+                ("upstream_key: can be used by others", {"upstream_key": readable}),
+                ("upstream_key: TLS: key values mismatch", {"upstream_key": ca_key}),
+                ("upstream_ca: TLS: ", {"upstream_ca": "tls/none.pem"}),
+                ("cascade: must be upstream, first or all", {"cascade": "last"}),
+                ("cascade_data: must be lmdb or postgresql", {"cascade_data": "upstream"}),
+                ("database", {"cascade_data": "postgresql"}),
+                ('there is no source called "magic"', {"source": "magic"})):
+            with self.subTest(words):
+                self.assertRegex(self.check(1, **changed), rf"ident1\.conf:\d+: plugin ident1: .*{words}")
+
+    def test_a_server_without_a_name_passes_nothing_on(self):
+        edit(self.force.path("core.conf"), (r'    gateway = "wmp"\n', ""))
+        self.assertIn("needs this server's name: core { gateway", self.check(1))
 
 
 @needs_postgresql
