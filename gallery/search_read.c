@@ -440,7 +440,7 @@ BYTES_FETCHING void fetch_person(const struct gallery_search *search, const stru
 {
     const struct score_probe *probe = &search->probe;
     if (block) {
-        fetch_bytes(block + chunk_entry(chunk, person), 2 * LINE);
+        fetch_bytes(block + chunk_entry(chunk, person), (size_t)2 * LINE);
     } else {
         fetch_bytes(chunk->entries + (size_t)2 * person, 1);
     }
