@@ -3,7 +3,7 @@
  *     rpc_bench [-t DIR] [-s CHECK,MODALITY,FORMAT,FILE] echo ROUNDS SECONDS NAME,KIND,PORT,PID …
  *     rpc_bench -t DIR shake COUNT ROUNDS NAME,PORT,PID …
  *     rpc_bench -t DIR idle COUNT PORT PID
- *     rpc_bench [-s …] load CONNECTIONS DEPTH SECONDS NAME,KIND,PORT,PID
+ *     rpc_bench [-s …] [-r RATE] load CONNECTIONS DEPTH SECONDS NAME,KIND,PORT,PID
  *
  * KIND: raw, rpc, nvim, redis, identify; with + at its end over TLS. DIR: ca.pem, phone-1.pem and
  * phone-1.key. */
@@ -21,6 +21,7 @@
 #define CONNECTIONS 64u
 
 static SSL_CTX *tls;
+static double pace; /* load_target.rate, of load */
 static SSL_SESSION *newest; /* that the server has given */
 
 static int by_value(const void *a, const void *b)
@@ -152,7 +153,12 @@ static int load(char **argv)
     struct load_result result;
     if (connections == 0 || depth == 0 || depth > LOAD_DEPTH_MAX)
         return 2;
+    target.rate = pace;
     load_run(&target, connections, depth, strtod(argv[2], NULL), &result);
+    if (pace > 0)
+        printf("%-34s %.0f asked/s, %.0f served/s\n", target.name,
+               (double)result.asked / result.seconds,
+               (double)(result.answered - result.refused) / result.seconds);
     printf("%-34s %ux%u: %.0f calls/s, %.1f us of CPU each, p50 %.2f ms, p99 %.2f ms, worst %.1f "
            "ms, %" PRIu64 " refused of %" PRIu64 "\n",
            target.name, connections, depth, (double)result.answered / result.seconds,
@@ -275,11 +281,13 @@ static int idle(char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-    for (int option; (option = getopt(argc, argv, "t:s:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "t:s:r:")) != -1;) {
         if (option == 't')
             read_tls(optarg);
         else if (option == 's')
             read_sample(optarg);
+        else if (option == 'r')
+            pace = strtod(optarg, NULL);
         else
             return 2;
     }

@@ -28,8 +28,10 @@ struct connection {
     uint8_t *in, *out;
     size_t in_len, out_len;
     unsigned waiting;
-    double sent[LOAD_DEPTH_MAX]; /* by slot; kinds without ids answer in order */
-    unsigned next_sent, next_answered;
+    double sent[LOAD_DEPTH_MAX];   /* by slot; kinds without ids answer in order */
+    uint8_t spare[LOAD_DEPTH_MAX]; /* slots, with a rate */
+    unsigned spare_count;
+    unsigned next_answered;
 };
 
 struct run {
@@ -37,7 +39,9 @@ struct run {
     unsigned depth;
     bool ending, counting;
     struct connection *all;
-    uint64_t answered, refused;
+    unsigned connections, next; /* whose turn it is */
+    double paced;               /* up to when requests are made, with a rate */
+    uint64_t asked, answered, refused;
     uint32_t histogram[64 * SUB];
     double now, worst;
 };
@@ -201,13 +205,16 @@ static size_t put_request(uint8_t *to, enum load_kind kind, unsigned slot)
 
 /* ------------------------------------------------------------------ answers */
 
-static void count_answer(struct run *run, struct connection *c, unsigned slot)
+static void count_answer(struct run *run, struct connection *c, unsigned slot, bool refused)
 {
     double took = run->now - c->sent[slot];
     c->waiting--;
     if (!run->counting)
         return;
     run->answered++;
+    run->refused += refused;
+    if (refused)
+        return;
     run->worst = took > run->worst ? took : run->worst;
     double ns = took * 1e9 < 1 ? 1 : took * 1e9;
     uint64_t whole = (uint64_t)ns;
@@ -218,7 +225,7 @@ static void count_answer(struct run *run, struct connection *c, unsigned slot)
 
 static double quantile(const struct run *run, double share)
 {
-    uint64_t wanted = (uint64_t)((double)run->answered * share), seen = 0;
+    uint64_t wanted = (uint64_t)((double)(run->answered - run->refused) * share), seen = 0;
     for (unsigned i = 0; i < 64 * SUB; i++) {
         seen += run->histogram[i];
         if (seen > wanted)
@@ -234,12 +241,14 @@ static void ask(struct run *run, struct connection *c, unsigned slot)
     c->waiting++;
 }
 
-static void answered(struct run *run, struct connection *c, unsigned slot)
+static void answered(struct run *run, struct connection *c, unsigned slot, bool refused)
 {
     if (slot >= run->depth)
         load_die("an answer to nothing");
-    count_answer(run, c, slot);
-    if (!run->ending)
+    count_answer(run, c, slot, refused);
+    if (run->target->rate > 0)
+        c->spare[c->spare_count++] = (uint8_t)slot;
+    else if (!run->ending)
         ask(run, c, slot);
 }
 
@@ -248,7 +257,7 @@ static size_t take_plain(struct run *run, struct connection *c, size_t len)
 {
     size_t used = 0;
     for (; c->in_len - used >= len; used += len) {
-        answered(run, c, c->next_answered);
+        answered(run, c, c->next_answered, false);
         c->next_answered = (c->next_answered + 1) % run->depth;
     }
     return used;
@@ -284,9 +293,10 @@ static size_t take_frames(struct run *run, struct connection *c)
             load_die(fault.text);
         if (frame[0] == 0x94) {
             unsigned slot = read_id(frame, len, &error);
-            if (run->counting && frame[error] != 0xc0 && run->refused++ == 0)
+            bool refused = frame[error] != 0xc0;
+            if (run->counting && refused && run->refused == 0)
                 fprintf(stderr, "bench/rpc: refused: %.*s\n", (int)(len - error), frame + error);
-            answered(run, c, slot);
+            answered(run, c, slot, refused);
         }
         used += len;
     }
@@ -400,37 +410,64 @@ static void serve(struct run *run, struct connection *c)
 
 /* ------------------------------------------------------------------ a run */
 
-static bool any_waiting(const struct run *run, unsigned connections)
+static bool any_waiting(const struct run *run)
 {
-    for (unsigned i = 0; i < connections; i++)
+    for (unsigned i = 0; i < run->connections; i++)
         if (run->all[i].waiting > 0)
             return true;
     return false;
 }
 
-static void start(struct run *run, int epoll, unsigned connections)
+static void start(struct run *run, int epoll)
 {
-    for (unsigned i = 0; i < connections; i++) {
+    for (unsigned i = 0; i < run->connections; i++) {
         struct connection *c = &run->all[i];
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
         open_connection(run, c);
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
             load_die("epoll");
     }
-    run->now = load_now();
-    for (unsigned i = 0; i < connections; i++) {
-        for (unsigned slot = 0; slot < run->depth; slot++)
-            ask(run, &run->all[i], slot);
-        send_out(&run->all[i]);
+    run->now = run->paced = load_now();
+    for (unsigned i = 0; i < run->connections; i++) {
+        struct connection *c = &run->all[i];
+        for (unsigned slot = 0; slot < run->depth; slot++) {
+            if (run->target->rate > 0)
+                c->spare[c->spare_count++] = (uint8_t)slot;
+            else
+                ask(run, c, slot);
+        }
+        send_out(c);
+    }
+}
+
+/* Makes the requests that are due. Those for which every slot is taken are never made: they are
+ * missing from what was asked. */
+static void keep_pace(struct run *run)
+{
+    uint64_t due = (uint64_t)((run->now - run->paced) * run->target->rate);
+    run->paced += (double)due / run->target->rate;
+    for (unsigned full = 0; due > 0 && full < run->connections;) {
+        struct connection *c = &run->all[run->next++ % run->connections];
+        full = c->spare_count > 0 ? 0 : full + 1;
+        for (unsigned n = 0; n < 8 && due > 0 && c->spare_count > 0; n++, due--) {
+            ask(run, c, c->spare[--c->spare_count]);
+            run->asked += run->counting;
+        }
+        send_out(c);
     }
 }
 
 static void turn(struct run *run, int epoll)
 {
     struct epoll_event events[256];
-    int n = epoll_wait(epoll, events, 256, 1000);
+    bool paced = run->target->rate > 0 && !run->ending;
+    int n = epoll_wait(epoll, events, 256, paced ? 1 : 1000);
     for (int i = 0; i < n; i++)
         serve(run, events[i].data.ptr);
+    if (paced) {
+        run->now = load_now();
+        keep_pace(run);
+    }
 }
 
 static void until(struct run *run, int epoll, double when)
@@ -449,12 +486,14 @@ void load_run(const struct load_target *target, unsigned connections, unsigned d
         load_die("no memory");
     run->target = target;
     run->depth = depth;
-    start(run, epoll, connections);
+    run->connections = connections;
+    start(run, epoll);
     until(run, epoll, run->now + WARM_UP * seconds);
     run->counting = true;
     double began = run->now, cpu = load_cpu(target->pid);
     until(run, epoll, began + seconds);
-    *result = (struct load_result){.answered = run->answered,
+    *result = (struct load_result){.asked = run->asked,
+                                   .answered = run->answered,
                                    .refused = run->refused,
                                    .seconds = load_now() - began,
                                    .cpu = load_cpu(target->pid) - cpu,
@@ -464,7 +503,7 @@ void load_run(const struct load_target *target, unsigned connections, unsigned d
     run->counting = false;
     run->ending = true;
     double patience = load_now() + PATIENCE;
-    while (any_waiting(run, connections)) {
+    while (any_waiting(run)) {
         turn(run, epoll);
         if (load_now() > patience) {
             errno = ETIMEDOUT;

@@ -27,6 +27,8 @@ struct load_target {
     uint16_t port; /* of 127.0.0.1 */
     pid_t pid;     /* the server, whose processor time counts, with its children's */
     SSL_CTX *tls;  /* NULL: plain */
+    double rate;   /* requests a second, of all connections, whatever becomes of them; 0: each
+                    * answer brings the next request. For kinds with ids. */
 };
 
 /* What identify asks for: one sample, checked by one backend. */
@@ -39,9 +41,10 @@ struct load_sample {
 void load_prepare_identify(const struct load_sample *sample);
 
 struct load_result {
+    uint64_t asked;             /* with a rate */
     uint64_t answered, refused; /* refused: errors, among the answered */
     double seconds, cpu;        /* of the server */
-    double p50, p99, worst;     /* seconds from request to answer */
+    double p50, p99, worst;     /* seconds from request to answer, of what was not refused */
 };
 
 /* Runs for so many seconds after a short warm-up. Exits with a message on a failure. */

@@ -17,17 +17,22 @@
 #include "core/isolate/spawn.h"
 #include "core/net/rpc.h"
 
+struct passage;
+
 struct route {
     uv_loop_t loop;
     struct log *log;
     struct host *host;
     struct backend *backend;
     struct rpc *rpc;
+    struct passage *spare;
 };
 
+/* A call on its way. */
 struct passage {
     struct route *route;
     uint64_t call;
+    struct passage *next; /* of those to be used again */
 };
 
 static void complain(void *ctx, const char *file, int line, const char *text)
@@ -59,26 +64,47 @@ static void on_ended(void *ctx, enum backend_end end, const uint8_t *answer, siz
         rpc_result(rpc, passage->call, answer, len);
     else
         rpc_error(rpc, passage->call, "internal", "", backend_end_name(end), 0);
-    free(passage);
+    passage->next = passage->route->spare;
+    passage->route->spare = passage;
+}
+
+static struct passage *new_passage(struct route *route)
+{
+    struct passage *passage = route->spare;
+    if (passage != NULL) {
+        route->spare = passage->next;
+        return passage;
+    }
+    return malloc(sizeof *passage);
 }
 
 static void on_request(void *ctx, const struct rpc_call *call, const char *method,
-                       const msgpack_object *params)
+                       const struct rpc_params *params)
 {
+    static const char head[] = "\x81\xa4"
+                               "echo"; /* {"echo": params} */
     struct route *route = ctx;
     struct whorl_secret message = backend_buffer(route->backend);
-    struct passage *passage = malloc(sizeof *passage);
-    msgpack_packer pk;
+    struct passage *passage = new_passage(route);
     (void)method;
-    if (passage == NULL)
-        return;
-    *passage = (struct passage){route, call->id};
-    msgpack_packer_init(&pk, &message, whorl_secret_write);
-    msgpack_pack_map(&pk, 1);
-    whorl_put_key(&pk, "echo");
-    msgpack_pack_object(&pk, *params);
+    if (passage == NULL || whorl_secret_write(&message, head, sizeof head - 1) != 0 ||
+        whorl_secret_write(&message, (const char *)params->bytes, params->len) != 0) {
+        fputs("rpc_route: out of memory\n", stderr);
+        exit(3);
+    }
+    *passage = (struct passage){route, call->id, NULL};
     const struct backend_listener listener = {on_progress, on_ended, passage};
     backend_call(route->backend, &message, 5000, &listener);
+}
+
+static void on_begin(void *ctx)
+{
+    host_gather(((struct route *)ctx)->host);
+}
+
+static void on_done(void *ctx)
+{
+    host_settle(((struct route *)ctx)->host);
 }
 
 static void on_gone(void *ctx, uint64_t connection)
@@ -106,7 +132,7 @@ static void before_sleep(uv_prepare_t *prepare)
 int main(int argc, char **argv)
 {
     struct route route = {.log = log_new(STDERR_FILENO, WHORL_LOG_WARNING)};
-    const struct rpc_handler handler = {on_request, on_gone, &route};
+    const struct rpc_handler handler = {on_request, on_begin, on_done, on_gone, &route};
     struct whorl_fault fault = {"", ""};
     uv_prepare_t prepare;
     if (argc > 1 && strcmp(argv[1], ISOLATE_ARGUMENT) == 0)

@@ -1,5 +1,6 @@
 """See bench/soak, which runs this."""
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import time
 
 from endurance import KillRounds
-from whorl import OFFICER, RpcError, Server, World, edit, rpc_frame
+from whorl import OFFICER, RpcError, Server, World, edit, rpc_frame, whorl
 
 FLAT = 1.10  # the most that memory may be above what it was after the first fifth
 SLACK = 8192  # kB; whatever the share: what the allocator keeps moves by a few megabytes
@@ -27,24 +28,30 @@ def kill(rounds):
 
 
 def open_up(world):
+    """No rates, an example backend that answers at once, answers kept for a second."""
     world.add_plain_listener()
     edit(os.path.join(world.conf, "core.conf"), (r"^ *device_rate = .*\n", ""),
          (r"^ *officer_rate = .*\n", ""),
          (r"^core \{", "core {\n    device_rate = 0\n    officer_rate = 0\n    repeat = 1"))
     edit(os.path.join(world.conf, "example.conf"), ("enabled = no", "enabled = yes"),
-         (r"delay_ms = \d+", "delay_ms = 0"),
-         (r'^plugin "example" \{', 'plugin "example" {\n    max_calls = 1024'))
+         (r"delay_ms = \d+", "delay_ms = 0"))
     edit(os.path.join(world.conf, "forces.conf"),
          (r'backends = \{"ident1"', 'backends = {"example", "ident1"'))
-    edit(os.path.join(world.conf, "audit.conf"),
-         (r'^plugin "audit" \{', 'plugin "audit" {\n    max_calls = 1024'))
+
+
+def widen(world, max_calls):
+    for name in ("example", "audit"):
+        edit(os.path.join(world.conf, name + ".conf"),
+             (f'^plugin "{name}" \\{{', f'plugin "{name}" {{\n    max_calls = {max_calls}'))
 
 
 def figures(pid):
-    """(kB that are the process's own, open descriptors)"""
+    """(kB that are the process's own, kB of files that are in memory, open descriptors). Pages of
+    LMDB's files are the second: the system takes them back when it wants to."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        anonymous = int(re.search(r"RssAnon:\s+(\d+)", file.read())[1])
-    return anonymous, len(os.listdir(f"/proc/{pid}/fd"))
+        text = file.read()
+    own, files = (int(re.search(name + r":\s+(\d+)", text)[1]) for name in ("RssAnon", "RssFile"))
+    return own, files, len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def misbehave(server, world):
@@ -71,6 +78,7 @@ class Soak:
         self.bench = bench
         self.world = World()
         open_up(self.world)
+        widen(self.world, 1024)
         self.server = Server(self.world)
         self.text = self.world.path("text")
         with open(self.text, "w", encoding="ascii") as file:
@@ -99,14 +107,76 @@ class Soak:
         while calls < wanted or turns < 5:
             calls += self.turn()
             turns += 1
-            memory, descriptors = figures(self.server.process.pid)
+            memory, files, descriptors = figures(self.server.process.pid)
+            kept = json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
             if base is None and calls >= wanted / 5:
                 base = (memory, descriptors)
-            print(f"{calls} calls in {time.monotonic() - first:.0f} s: {memory} kB, {descriptors} "
-                  "descriptors", flush=True)
+            print(f"{calls} calls in {time.monotonic() - first:.0f} s: {memory} kB of its own, "
+                  f"{kept['service']['kept_answers']} answers kept, {files} kB of files, "
+                  f"{descriptors} descriptors", flush=True)
         held = memory <= max(base[0] * FLAT, base[0] + SLACK) and descriptors <= base[1] + 2
         code = self.server.stop()
         print("flat" if held else f"NOT FLAT: {base[0]} kB, {base[1]} descriptors at first")
+        return 0 if held and code == 0 else 1
+
+
+class Overload:
+    """Four times as many identifications as the server can make, with the bounds as they come."""
+    CONNECTIONS = 64  # for the peak; with the load more, lest a request waits in the client
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.world = World()
+        open_up(self.world)
+        edit(os.path.join(self.world.conf, "core.conf"),  # one device stands for many
+             (r"^core \{", "core {\n    max_connections_per_device = 1000"))
+        self.server = Server(self.world)
+        if os.cpu_count() > 1:  # a core for each, so that asking more takes nothing from answering
+            for thread in os.listdir(f"/proc/{self.server.process.pid}/task"):
+                os.sched_setaffinity(int(thread), {0})
+            os.sched_setaffinity(0, {1})
+        self.text = self.world.path("text")
+        with open(self.text, "w", encoding="ascii") as file:
+            file.write("open sesame")
+
+    def start(self, connections, depth, seconds, *options):
+        return subprocess.Popen(
+            [self.bench, "-s", f"example,text,utf8,{self.text}", *options, "load",
+             str(connections), str(depth), str(seconds),
+             f"overload,identify,{self.server.ports['plain']},{self.server.process.pid}"],
+            stdout=subprocess.PIPE, text=True)
+
+    def peak(self):
+        """The most that is served a second when no more is asked than is answered."""
+        best = 0.0
+        for depth in (1, 2, 4, 16):
+            text, _ = (load := self.start(self.CONNECTIONS, depth, 4)).communicate()
+            assert load.returncode == 0, text
+            rate = float(re.search(r"([\d.]+) calls/s", text)[1])
+            refused, answered = map(int, re.search(r"(\d+) refused of (\d+)", text).groups())
+            best = max(best, rate * (answered - refused) / answered)
+        return best
+
+    def run(self, seconds):
+        before = self.peak()
+        load = self.start(4 * self.CONNECTIONS, 64, seconds, "-r", str(4 * before))
+        memory = []
+        while load.poll() is None:
+            memory.append(figures(self.server.process.pid)[0])
+            time.sleep(1)
+        text = load.stdout.read()
+        assert load.returncode == 0, "not every call was answered or refused"
+        after = self.peak()
+        asked, served = map(float, re.search(r"(\d+) asked/s, (\d+) served/s", text).groups())
+        calls = re.search(r"p50.*", text)[0]
+        early, late = max(memory[:len(memory) // 4]), max(memory[len(memory) // 4:])
+        peak = (before + after) / 2
+        print(f"peak before {before:.0f}/s, after {after:.0f}/s; for {seconds} s {asked:.0f}/s asked, "
+              f"{served:.0f}/s served: {100 * served / peak:.0f} % of the peak; of those served "
+              f"{calls}; memory {early} kB in the first quarter, then at most {late} kB")
+        code = self.server.stop()
+        held = served >= 0.9 * peak and asked >= 3 * peak and late <= max(early * FLAT, early + SLACK)
+        print("held" if held else "NOT HELD")
         return 0 if held and code == 0 else 1
 
 
@@ -115,7 +185,10 @@ def main():
     parser.add_argument("bench")
     parser.add_argument("--calls", type=int, default=1000000)
     parser.add_argument("--kill", type=int, metavar="ROUNDS")
+    parser.add_argument("--overload", type=int, metavar="SECONDS")
     args = parser.parse_args()
+    if args.overload:
+        return Overload(args.bench).run(args.overload)
     return kill(args.kill) if args.kill else Soak(args.bench).run(args.calls)
 
 

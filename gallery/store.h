@@ -23,6 +23,11 @@ struct meta {
     uint32_t tail; /* the block that new people are added to; 0 = none yet. Numbers only grow */
 };
 
+/* A copy's mark (gallery/copy.h) lies beside them: the stamp of the transaction that wrote it, then
+ * its bytes. */
+#define MARK_KEY "mark"
+#define MARK_HEAD 8u
+
 /* What the index says of a block. */
 struct index_entry {
     uint32_t number;

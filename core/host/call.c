@@ -7,34 +7,54 @@
 
 #include "core/host/internal.h"
 
-static struct slot *slot_at(struct host *host, uint64_t id)
+/* The place that an id names; NULL: there is no such place yet. Any thread. */
+static struct call *place_of(struct host *host, uint64_t id)
 {
-    uint32_t index = (uint32_t)(id & ((1u << SLOT_BITS) - 1));
-    struct slot *chunk =
-        atomic_load_explicit(&host->chunks[index / CHUNK_SLOTS], memory_order_acquire);
-    return chunk ? &chunk[index % CHUNK_SLOTS] : NULL;
+    uint32_t index = (uint32_t)(id & ((1u << PLACE_BITS) - 1));
+    struct call *chunk =
+        atomic_load_explicit(&host->chunks[index / CHUNK_CALLS], memory_order_acquire);
+    return chunk ? &chunk[index % CHUNK_CALLS] : NULL;
 }
 
 /* Loop thread. The call that a plugin still has to complete. */
 static struct call *find_call(struct host *host, uint64_t id)
 {
-    struct slot *slot = slot_at(host, id);
-    return slot && slot->call && slot->call->id == id ? slot->call : NULL;
+    struct call *call = id != 0 ? place_of(host, id) : NULL;
+    return call && call->id == id ? call : NULL;
+}
+
+static struct backend *backend_of(struct call *call)
+{
+    return atomic_load_explicit(&call->backend, memory_order_relaxed);
 }
 
 static bool grow_table(struct host *host)
 {
-    uint32_t chunk = host->slot_count / CHUNK_SLOTS;
-    struct slot *slots = chunk < CHUNKS ? calloc(CHUNK_SLOTS, sizeof *slots) : NULL;
-    if (!slots) {
+    uint32_t chunk = host->call_count / CHUNK_CALLS;
+    struct call *calls = chunk < CHUNKS ? calloc(CHUNK_CALLS, sizeof *calls) : NULL;
+    if (!calls) {
         return false;
     }
-    for (uint32_t i = 0; i < CHUNK_SLOTS; i++) {
-        slots[i].next_free = host->slot_count + i + 1;
+    for (uint32_t i = 0; i < CHUNK_CALLS; i++) {
+        calls[i].next_free = host->call_count + i + 1;
     }
-    atomic_store_explicit(&host->chunks[chunk], slots, memory_order_release);
-    host->slot_count += CHUNK_SLOTS;
+    atomic_store_explicit(&host->chunks[chunk], calls, memory_order_release);
+    host->call_count += CHUNK_CALLS;
     return true;
+}
+
+unsigned call_close_timers(struct host *host, uv_close_cb closed)
+{
+    unsigned count = 0;
+    for (uint32_t i = 0; i < host->call_count; i++) {
+        struct call *call = place_of(host, i);
+        if (call->has_timer) {
+            call->deadline.data = host;
+            uv_close((uv_handle_t *)&call->deadline, closed);
+            count++;
+        }
+    }
+    return count;
 }
 
 void call_free_table(struct host *host)
@@ -46,106 +66,81 @@ void call_free_table(struct host *host)
 
 static uint64_t next_id(struct host *host, uint32_t index)
 {
-    return ++host->last_number << SLOT_BITS | index;
-}
-
-/* Takes the call out of the list of those with something to report. Under the lock. */
-static void unlist(struct call *call)
-{
-    if (call->previous_reporting) {
-        *call->previous_reporting = call->next_reporting;
-        if (call->next_reporting) {
-            call->next_reporting->previous_reporting = call->previous_reporting;
-        }
-        call->previous_reporting = NULL;
-    }
-}
-
-static void list(struct host *host, struct call *call)
-{
-    if (!call->previous_reporting) {
-        call->next_reporting = host->reporting;
-        call->previous_reporting = &host->reporting;
-        if (host->reporting) {
-            host->reporting->previous_reporting = &call->next_reporting;
-        }
-        host->reporting = call;
-    }
+    return ++host->last_number << PLACE_BITS | index;
 }
 
 /* From here on nobody waits for the call. */
 static void give_up(struct call *call)
 {
-    struct host *host = call->backend->host;
-    pthread_mutex_lock(&host->lock);
-    atomic_store(&slot_at(host, call->id)->live, 0);
-    unlist(call);
-    pthread_mutex_unlock(&host->lock);
-    uv_timer_stop(&call->deadline);
+    atomic_store_explicit(&call->live, 0, memory_order_release);
+    if (call->timed) {
+        uv_timer_stop(&call->deadline);
+        call->timed = false;
+    }
     call->ended = true;
 }
 
 static void end_call(struct call *call, enum backend_end end, const uint8_t *answer, size_t len)
 {
-    const struct whorl_plugin *descriptor = call->backend->plugin->descriptor;
+    struct backend *backend = backend_of(call);
+    const struct whorl_plugin *descriptor = backend->plugin->descriptor;
     give_up(call);
-    backend_count(call->backend, &call->mark, end);
+    backend_count(backend, &call->mark, end);
     if ((end == BACKEND_TIMED_OUT || end == BACKEND_CANCELLED) && descriptor->cancel) {
-        descriptor->cancel(call->backend->instance, call->id);
+        descriptor->cancel(backend->instance, call->id);
     }
     call->listener.ended(call->listener.ctx, end, answer, len);
 }
 
-static void free_call(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
-/* The plugin has completed the call: forgets it. */
+/* The plugin has completed the call: its place is free. A report of it that is still on its way is
+ * known by its id. */
 static void retire(struct host *host, struct call *call)
 {
-    struct backend *backend = call->backend;
-    struct slot *slot = slot_at(host, call->id);
-    uint32_t index = (uint32_t)(call->id & ((1u << SLOT_BITS) - 1));
-    pthread_mutex_lock(&host->lock);
-    slot->call = NULL;
-    pthread_mutex_unlock(&host->lock);
-    slot->next_free = host->first_free;
+    struct backend *backend = backend_of(call);
+    uint32_t index = (uint32_t)(call->id & ((1u << PLACE_BITS) - 1));
+    call->id = 0;
+    call->next_free = host->first_free;
     host->first_free = index;
     host_give_back(host, &call->message);
-    uv_close((uv_handle_t *)&call->deadline, free_call);
     backend->in_flight--;
     backend_stop_if_idle(backend);
 }
 
 static void on_deadline(uv_timer_t *timer)
 {
-    end_call(timer->data, BACKEND_TIMED_OUT, NULL, 0);
+    struct call *call = timer->data;
+    call->timed = false;
+    end_call(call, BACKEND_TIMED_OUT, NULL, 0);
 }
 
 /* NULL: out of places or memory. */
 static struct call *make_call(struct backend *backend, const struct backend_listener *listener)
 {
     struct host *host = backend->host;
-    if (host->first_free == host->slot_count && !grow_table(host)) {
+    if (host->first_free == host->call_count && !grow_table(host)) {
         return NULL;
     }
-    struct call *call = calloc(1, sizeof *call);
-    if (!call || uv_timer_init(host->loop, &call->deadline) != 0) {
-        free(call);
-        return NULL;
-    }
+    struct call *call = place_of(host, host->first_free);
     call->id = next_id(host, host->first_free);
-    call->backend = backend;
+    host->first_free = call->next_free;
+    call->ended = call->answered = call->failed = false;
     call->listener = *listener;
-    call->deadline.data = call;
-    struct slot *slot = slot_at(host, call->id);
-    host->first_free = slot->next_free;
-    pthread_mutex_lock(&host->lock);
-    slot->call = call;
-    atomic_store(&slot->live, call->id);
-    pthread_mutex_unlock(&host->lock);
+    atomic_store_explicit(&call->backend, backend, memory_order_relaxed);
+    /* Whoever finds it alive finds its backend. */
+    atomic_store_explicit(&call->live, call->id, memory_order_release);
     return call;
+}
+
+/* A handle is made once for each place, and kept. */
+static void start_deadline(struct host *host, struct call *call, uint64_t deadline_ms)
+{
+    if (!call->has_timer) {
+        uv_timer_init(host->loop, &call->deadline);
+        call->deadline.data = call;
+        call->has_timer = true;
+    }
+    uv_timer_start(&call->deadline, on_deadline, deadline_ms, 0);
+    call->timed = true;
 }
 
 uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uint64_t deadline_ms,
@@ -153,8 +148,8 @@ uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uin
 {
     struct host *host = backend->host;
     LOOP_ONLY(host);
-    struct call_mark mark = {.started = uv_hrtime(),
-                             .whole = deadline_ms >= backend->plugin->deadline_ms};
+    uint64_t limit = backend->plugin->deadline_ms;
+    struct call_mark mark = {.started = host_moment(host), .whole = deadline_ms >= limit};
     enum backend_end end = backend_admit(backend, &mark);
     struct call *call = end == BACKEND_ANSWERED ? make_call(backend, listener) : NULL;
     if (!call) {
@@ -169,10 +164,12 @@ uint64_t backend_call(struct backend *backend, struct whorl_secret *message, uin
     call->message = *message;
     *message = (struct whorl_secret){NULL, 0, 0};
     backend->in_flight++;
-    uint64_t limit = backend->plugin->deadline_ms;
-    uv_timer_start(&call->deadline, on_deadline, deadline_ms < limit ? deadline_ms : limit, 0);
     backend->plugin->descriptor->call(backend->instance, id, call->message.bytes,
                                       call->message.len);
+    if (!call->answered) {
+        start_deadline(host, call, deadline_ms < limit ? deadline_ms : limit);
+        host->moment = 0; /* there was work to do, or will be: the next call begins later */
+    }
     return id;
 }
 
@@ -180,7 +177,7 @@ void backend_cancel(struct backend *backend, uint64_t call)
 {
     LOOP_ONLY(backend->host);
     struct call *found = find_call(backend->host, call);
-    if (found && found->backend == backend && !found->ended) {
+    if (found && backend_of(found) == backend && !found->ended) {
         end_call(found, BACKEND_CANCELLED, NULL, 0);
     }
 }
@@ -195,39 +192,87 @@ static bool is_answer(const uint8_t *answer, size_t len)
            used == len;
 }
 
+/* Loop thread. Room for an answer that is reported soon; NULL: there is none. */
+static struct completion *gather(struct host *host, size_t len)
+{
+    struct gathered *gathered = host->gathered;
+    const size_t step = _Alignof(struct completion);
+    size_t needed = (sizeof(struct completion) + len + step - 1) / step * step;
+    if (len > GATHERED_BYTES / 2 || needed > GATHERED_BYTES - gathered->used) {
+        return NULL;
+    }
+    if (gathered->used == 0 && !host->gathering) {
+        uv_async_send(&host->wake);
+    }
+    struct completion *completion = (void *)(gathered->bytes + gathered->used);
+    gathered->used += needed;
+    return completion;
+}
+
+/* Any thread. One wake for all that come until the loop looks. */
+static void hand_over(struct host *host, struct completion *completion)
+{
+    pthread_mutex_lock(&host->lock);
+    bool first = !host->completions;
+    *host->completions_last = completion;
+    host->completions_last = &completion->next;
+    if (first && !host->closed) {
+        uv_async_send(&host->wake);
+    }
+    pthread_mutex_unlock(&host->lock);
+}
+
+static void lose_answer(struct host *host, uint64_t id)
+{
+    struct call *place = place_of(host, id);
+    if (place) {
+        atomic_store(&place->lost, id);
+        atomic_store(&host->answers_lost, true);
+        host_wake(host);
+    }
+}
+
 /* Any thread: the answer is judged and copied here, so that the loop only hands it on. */
 void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *answer, size_t len)
 {
     struct backend *backend = abi->ctx;
     struct host *host = backend->host;
+    bool here = pthread_equal(pthread_self(), host->loop_thread);
     bool good = is_answer(answer, len);
     size_t kept = good ? len : 0;
-    struct completion *completion = malloc(sizeof *completion + kept);
+    struct completion *gathered = here ? gather(host, kept) : NULL;
+    struct completion *completion = gathered ? gathered : malloc(sizeof *completion + kept);
     if (!completion) {
-        struct slot *slot = slot_at(host, id);
-        if (slot) {
-            atomic_store(&slot->lost, id);
-            atomic_store(&host->answers_lost, true);
-            host_wake(host);
-        }
+        lose_answer(host, id);
         return;
     }
     *completion = (struct completion){NULL, backend, id, good, kept};
     if (kept > 0) {
         memcpy(completion->answer, answer, kept);
     }
-    pthread_mutex_lock(&host->lock);
-    *host->completions_last = completion;
-    host->completions_last = &completion->next;
-    pthread_mutex_unlock(&host->lock);
-    host_wake(host);
+    struct call *call = here ? find_call(host, id) : NULL;
+    if (call && backend_of(call) == backend) {
+        call->answered = true;
+    }
+    if (!gathered) {
+        hand_over(host, completion);
+    }
+}
+
+void call_failed(const struct whorl_host *abi, uint64_t id)
+{
+    struct backend *backend = abi->ctx;
+    struct call *call = find_call(backend->host, id);
+    if (call && backend_of(call) == backend) {
+        call->failed = true;
+    }
 }
 
 bool call_cancelled(const struct whorl_host *abi, uint64_t id)
 {
     struct backend *backend = abi->ctx;
-    struct slot *slot = slot_at(backend->host, id);
-    return !slot || atomic_load_explicit(&slot->live, memory_order_relaxed) != id;
+    struct call *place = place_of(backend->host, id);
+    return !place || atomic_load_explicit(&place->live, memory_order_relaxed) != id;
 }
 
 static void take_completion(struct host *host, const struct completion *completion)
@@ -235,7 +280,7 @@ static void take_completion(struct host *host, const struct completion *completi
     struct backend *backend = completion->backend;
     bool report = false;
     struct call *call = find_call(host, completion->call);
-    if (!call || call->backend != backend) {
+    if (!call || backend_of(call) != backend) {
         backend_log(backend, WHORL_LOG_WARNING,
                     "completed a call that it doesn't have, or a second time: ignored");
         return;
@@ -248,9 +293,13 @@ static void take_completion(struct host *host, const struct completion *completi
     }
     struct backend_listener listener = call->listener;
     struct call_mark mark = call->mark;
+    bool failed = call->failed;
     retire(host, call);
     /* Only now, so that the listener finds room for the call that waited for this one. */
-    if (report && completion->good) {
+    if (report && failed) {
+        backend_count(backend, &mark, BACKEND_FAILED);
+        listener.ended(listener.ctx, BACKEND_FAILED, completion->answer, completion->len);
+    } else if (report && completion->good) {
         backend->distrusted = false;
         listener.ended(listener.ctx, BACKEND_ANSWERED, completion->answer, completion->len);
         backend_count(backend, &mark, backend->distrusted ? BACKEND_MALFORMED : BACKEND_ANSWERED);
@@ -262,12 +311,11 @@ static void take_completion(struct host *host, const struct completion *completi
 
 static void take_lost_answers(struct host *host)
 {
-    for (uint32_t i = 0; i < host->slot_count; i++) {
-        struct slot *slot = slot_at(host, i);
-        uint64_t id = atomic_exchange(&slot->lost, 0);
-        struct call *call = id != 0 ? find_call(host, id) : NULL;
+    for (uint32_t i = 0; i < host->call_count; i++) {
+        uint64_t id = atomic_exchange(&place_of(host, i)->lost, 0);
+        struct call *call = find_call(host, id);
         if (call) {
-            backend_log(call->backend, WHORL_LOG_ERROR, "an answer was lost: out of memory");
+            backend_log(backend_of(call), WHORL_LOG_ERROR, "an answer was lost: out of memory");
             if (!call->ended) {
                 end_call(call, BACKEND_MALFORMED, NULL, 0);
             }
@@ -296,6 +344,36 @@ void call_drain(struct host *host)
     }
 }
 
+/* Reports one bufferful. */
+static void settle_round(struct host *host)
+{
+    const size_t step = _Alignof(struct completion);
+    struct gathered *round = host->gathered;
+    host->gathered = host->settling;
+    host->settling = round;
+    host->moment = 0;
+    for (size_t at = 0; at < round->used;) {
+        const struct completion *completion = (const void *)(round->bytes + at);
+        at += (sizeof *completion + completion->len + step - 1) / step * step;
+        take_completion(host, completion);
+    }
+    explicit_bzero(round->bytes, round->used);
+    round->used = 0;
+}
+
+void call_settle(struct host *host)
+{
+    bool gathering = host->gathering;
+    host->gathering = true; /* what is answered at once in a round is reported in the next */
+    for (int i = 0; i < SETTLE_ROUNDS && host->gathered->used > 0; i++) {
+        settle_round(host);
+    }
+    host->gathering = gathering;
+    if (host->gathered->used > 0) {
+        uv_async_send(&host->wake); /* others have waited long enough */
+    }
+}
+
 /* A short word of printable ASCII. */
 static bool is_stage(const char *stage)
 {
@@ -306,6 +384,16 @@ static bool is_stage(const char *stage)
         }
     }
     return len > 0 && len < STAGE_MAX;
+}
+
+/* Under the lock. */
+static void list(struct host *host, struct call *call)
+{
+    if (!call->reporting) {
+        call->next_reporting = host->reporting;
+        host->reporting = call;
+        call->reporting = true;
+    }
 }
 
 /* The call's report of a stage, or the first unused one, or NULL. */
@@ -324,16 +412,22 @@ void call_progress(const struct whorl_host *abi, uint64_t id, const char *stage,
 {
     struct backend *backend = abi->ctx;
     struct host *host = backend->host;
-    struct slot *slot = slot_at(host, id);
-    if (!slot || !is_stage(stage)) {
+    struct call *call = place_of(host, id);
+    if (!call || !is_stage(stage)) {
         return;
     }
     bool wake = false;
     pthread_mutex_lock(&host->lock);
-    struct call *call = atomic_load(&slot->live) == id ? slot->call : NULL;
-    struct report *report = call && call->backend == backend ? find_report(call, stage) : NULL;
+    bool live = atomic_load_explicit(&call->live, memory_order_acquire) == id;
+    if (live && call->reported != id) {
+        /* What is left there is of an earlier call. The next one to come alive has to wait for the
+         * lock with its first report, so that nothing of this one can come after that. */
+        memset(call->reports, 0, sizeof call->reports);
+        call->reported = id;
+    }
+    struct report *report = live && backend_of(call) == backend ? find_report(call, stage) : NULL;
     if (report) {
-        wake = !call->previous_reporting;
+        wake = !call->reporting;
         memcpy(report->stage, stage, strlen(stage) + 1);
         report->fraction = isnan(fraction) || fraction < 0 ? -1 : fmin(fraction, 1);
         report->fresh = true;
@@ -381,20 +475,20 @@ void call_flush_progress(struct host *host)
     pthread_mutex_lock(&host->lock);
     struct call *round = host->reporting;
     host->reporting = NULL;
-    if (round) {
-        round->previous_reporting = &round;
-    }
     while (round) {
         struct call *call = round;
-        bool left;
-        size_t count = take_due(call, now, due, &left);
-        unlist(call);
+        round = call->next_reporting;
+        call->reporting = false;
+        bool left = false;
+        uint64_t id = call->id;
+        bool current = id != 0 && id == call->reported && !call->ended;
+        size_t count = current ? take_due(call, now, due, &left) : 0;
         if (left) {
             list(host, call);
             any_left = true;
         }
         pthread_mutex_unlock(&host->lock);
-        for (size_t i = 0; i < count && !call->ended; i++) {
+        for (size_t i = 0; i < count && call->id == id && !call->ended; i++) {
             call->listener.progress(call->listener.ctx, due[i].stage, due[i].fraction);
         }
         pthread_mutex_lock(&host->lock);

@@ -14,12 +14,13 @@ void host_check_thread(const struct host *host, const char *function)
 }
 #endif
 
-/* Something came from another thread: answers, progress, or the last job of a backend. */
+/* Something has come: answers, progress, or the last job of a backend. */
 static void on_wake(uv_async_t *async)
 {
     struct host *host = async->data;
     call_flush_progress(host); /* first: a call that has ended reports nothing more */
     call_drain(host);
+    call_settle(host);
     for (struct backend *backend = host->backends; backend; backend = backend->next) {
         backend_stop_if_idle(backend);
     }
@@ -57,6 +58,28 @@ static int open_handles(struct host *host)
         uv_unref((uv_handle_t *)&host->progress_due);
     }
     return error;
+}
+
+uint64_t host_moment(struct host *host)
+{
+    if (host->moment == 0 || !host->gathering) {
+        host->moment = uv_hrtime();
+    }
+    return host->moment;
+}
+
+void host_gather(struct host *host)
+{
+    LOOP_ONLY(host);
+    host->gathering = true;
+    host->moment = 0;
+}
+
+void host_settle(struct host *host)
+{
+    LOOP_ONLY(host);
+    call_settle(host);
+    host->gathering = false;
 }
 
 void host_give_back(struct host *host, struct whorl_secret *buffer)
@@ -103,6 +126,11 @@ static void free_host(struct host *host)
         free(completion);
     }
     call_free_table(host);
+    if (host->gathered) {
+        explicit_bzero(host->gathered->bytes, host->gathered->used);
+    }
+    free(host->gathered);
+    free(host->settling);
     idmap_release(&host->timers);
     pthread_mutex_destroy(&host->lock);
     free(host);
@@ -124,6 +152,7 @@ static void close_handles(struct host *host)
         free_host(host);
         return;
     }
+    host->open_handles += call_close_timers(host, on_closed);
     uv_close((uv_handle_t *)&host->wake, on_closed);
     if (open > 1) {
         uv_close((uv_handle_t *)&host->progress_due, on_closed);
@@ -142,7 +171,9 @@ struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log, struct
     host->loop_thread = pthread_self();
     host->completions_last = &host->completions;
     pthread_mutex_init(&host->lock, NULL);
-    int error = open_handles(host);
+    host->gathered = calloc(1, sizeof *host->gathered);
+    host->settling = calloc(1, sizeof *host->settling);
+    int error = host->gathered && host->settling ? open_handles(host) : UV_ENOMEM;
     if (error != 0) {
         whorl_fail(fault, "", "the plugin host can't be made: %s", uv_strerror(error));
     } else {

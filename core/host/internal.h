@@ -12,14 +12,16 @@
 #define ANSWER_MAX ((size_t)16 << 20) /* bytes */
 
 enum {
-    CALL_STAGES = 8,       /* of one call that are reported */
-    STAGE_MAX = 32,        /* bytes of a stage's name, with its NUL */
-    PROGRESS_MS = 100,     /* between two reports of one stage */
-    SLOT_BITS = 16,        /* of a call's id; the rest is a number that never comes again */
-    CHUNK_SLOTS = 1 << 10, /* slots are made this many at a time, and never moved or freed */
-    CHUNKS = (1 << SLOT_BITS) / CHUNK_SLOTS,
-    SPARE_BUFFERS = 1 << 10, /* of ended calls, wiped, that are kept for the next ones */
-    SPARE_BYTES = 4 << 20,   /* of them all: they stay locked */
+    CALL_STAGES = 8,      /* of one call that are reported */
+    STAGE_MAX = 32,       /* bytes of a stage's name, with its NUL */
+    PROGRESS_MS = 100,    /* between two reports of one stage */
+    PLACE_BITS = 16,      /* of a call's id; the rest is a number that never comes again */
+    CHUNK_CALLS = 1 << 8, /* calls are made this many at a time, and never moved or freed */
+    CHUNKS = (1 << PLACE_BITS) / CHUNK_CALLS,
+    GATHERED_BYTES = 64 << 10, /* of answers given on the loop thread, until they are reported */
+    SETTLE_ROUNDS = 8,         /* of answers that bring calls that are answered at once */
+    SPARE_BUFFERS = 1 << 10,   /* of ended calls, wiped, that are kept for the next ones */
+    SPARE_BYTES = 4 << 20,     /* of them all: they stay locked */
     SPARE_LARGEST = 1 << 16,
 };
 
@@ -37,36 +39,47 @@ struct call_mark {
     bool whole;       /* had all the time that the plugin may have */
 };
 
+/* A place in the table of calls, and the call that has it. */
 struct call {
-    uint64_t id;
-    struct backend *backend;
+    _Atomic uint64_t live; /* the call's id while its end is waited for; else 0 */
+    _Atomic uint64_t lost; /* the id of a call whose answer couldn't be stored */
+    _Atomic(struct backend *) backend;
+
+    /* loop thread */
+    uint64_t id; /* until the plugin completes it; 0: the place is free */
+    uint32_t next_free;
+    bool ended;    /* reported to the listener */
+    bool failed;   /* its process could not answer */
+    bool answered; /* the plugin has completed it, which the loop has yet to look at */
+    bool timed;    /* deadline is running */
+    bool has_timer;
     struct backend_listener listener;
     struct whorl_secret message; /* the plugin's to read until it has completed the call */
     uv_timer_t deadline;
-    bool ended; /* reported to the listener */
     struct call_mark mark;
 
     /* guarded by host->lock */
+    uint64_t reported; /* the id that the reports are of */
     struct report reports[CALL_STAGES];
-    struct call *next_reporting, **previous_reporting; /* previous NULL: nothing fresh */
+    struct call *next_reporting;
+    bool reporting; /* in host->reporting */
 };
 
-/* A place in the table of calls. */
-struct slot {
-    _Atomic uint64_t live; /* the id of the call that is waited for; 0: none */
-    _Atomic uint64_t lost; /* the id of a call whose answer couldn't be stored */
-    struct call *call;     /* until the plugin completes it; written under host->lock */
-    uint32_t next_free;    /* loop thread */
-};
-
-/* An answer on its way to the loop. */
+/* An answer on its way to the listener. */
 struct completion {
-    struct completion *next;
+    struct completion *next; /* of those from other threads */
     struct backend *backend;
     uint64_t call;
     bool good; /* one msgpack map */
     size_t len;
     uint8_t answer[];
+};
+
+/* Answers that were given on the loop thread: completions, each at a multiple of their alignment.
+ */
+struct gathered {
+    size_t used;
+    _Alignas(struct completion) uint8_t bytes[GATHERED_BYTES];
 };
 
 /* A plugin's timer. */
@@ -111,10 +124,15 @@ struct host {
     uint64_t last_timer;
     struct idmap timers; /* by id: thousands of calls may wait on one each */
 
-    _Atomic(struct slot *) chunks[CHUNKS];
-    uint32_t slot_count, first_free; /* loop thread; first_free == slot_count: none */
+    _Atomic(struct call *) chunks[CHUNKS];
+    uint32_t call_count, first_free; /* loop thread; first_free == call_count: none */
     uint64_t last_number;
     atomic_bool answers_lost;
+
+    /* loop thread */
+    struct gathered *gathered, *settling; /* what comes while the other is being reported */
+    bool gathering;                       /* host_settle will come */
+    uint64_t moment;                      /* uv_hrtime of a batch; 0: to be asked */
 
     struct whorl_secret spare[SPARE_BUFFERS]; /* loop thread */
     size_t spare_count, spare_bytes;
@@ -127,6 +145,8 @@ struct host {
 
 /* Any thread: makes the loop look at what has come. */
 void host_wake(struct host *host);
+/* uv_hrtime, as exact as a batch of calls that end at once needs it. */
+uint64_t host_moment(struct host *host);
 /* A backend more or less that runs. */
 void host_count_running(struct host *host, int change);
 
@@ -146,8 +166,14 @@ void host_give_back(struct host *host, struct whorl_secret *buffer);
 void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *answer, size_t len);
 void call_progress(const struct whorl_host *abi, uint64_t id, const char *stage, double fraction);
 bool call_cancelled(const struct whorl_host *abi, uint64_t id);
+/* What completes the call next is no answer of the plugin's. Loop thread. */
+void call_failed(const struct whorl_host *abi, uint64_t id);
 void call_drain(struct host *host);
+void call_settle(struct host *host);
 void call_flush_progress(struct host *host);
+/* Closes the handles of the calls; closed is told of each, whose data is the host. Returns their
+ * number. */
+unsigned call_close_timers(struct host *host, uv_close_cb closed);
 void call_free_table(struct host *host);
 
 /* backend.c */

@@ -48,10 +48,10 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
 /* Later calls run under this setup; those in flight keep theirs. */
 void identify_use(struct identify *identify, struct setup *setup);
 
-/* One request. params: the RPC's parameter array, whose bytes need to live until the return only.
- * Answered once, now or later. */
+/* One request. params: the RPC's parameter array, packed, which whorl_msg_walk has found whole; its
+ * bytes need to live until the return only. Answered once, now or later. */
 void identify_request(struct identify *identify, const struct identify_caller *caller,
-                      const char *method, const msgpack_object *params);
+                      const char *method, const uint8_t *params, size_t len);
 
 /* From now on every request is answered `draining`; those in flight go on. */
 void identify_drain(struct identify *identify);
@@ -61,13 +61,14 @@ enum identify_method {
     IDENTIFY_CAPABILITIES,
     IDENTIFY_IDENTIFY,
     IDENTIFY_RECORD_OUTCOME,
+    IDENTIFY_CANCEL,
     IDENTIFY_UNKNOWN
 };
 enum { IDENTIFY_METHODS = IDENTIFY_UNKNOWN + 1 };
 const char *identify_method_name(enum identify_method method);
 
 /* The codes of docs/protocol.md that this service answers; NULL past the last. */
-#define IDENTIFY_CODES 12
+#define IDENTIFY_CODES 13
 const char *identify_code_name(size_t index);
 
 #define IDENTIFY_CLASSES 7 /* by enum answer_class; the first is never counted */
@@ -80,6 +81,7 @@ struct identify_stats {
     struct histogram identify, outcome; /* from request to reply */
     size_t open;                        /* transactions, and records on their way to the sinks */
     size_t officers;                    /* remembered for their rates */
+    size_t kept, kept_bytes;            /* answers kept for repeats */
     bool audited;                       /* the last record that was sent has been stored */
 };
 void identify_stats(const struct identify *identify, struct identify_stats *stats);

@@ -1,17 +1,20 @@
 #include "core/identify/repeat.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 16384u /* a power of two */
+#define BUCKETS 16384u   /* a power of two */
+#define TRIM_FROM 16384u /* answers: it takes milliseconds, and must be worth them */
 
 struct repeats {
     uint8_t key[32];
     struct repeat *buckets[BUCKETS];
     struct repeat *oldest, *newest; /* kept answers, in the order in which they were kept */
     size_t kept, bytes;
+    size_t most; /* that were kept since the last trim */
 };
 
 struct repeats *repeats_new(const uint8_t key[32])
@@ -114,6 +117,7 @@ void repeat_keep(struct repeats *repeats, struct repeat *entry, struct repeat_re
     repeats->newest = entry;
     repeats->kept++;
     repeats->bytes += reply->len;
+    repeats->most = repeats->kept > repeats->most ? repeats->kept : repeats->most;
     while (repeats->kept > REPEAT_ANSWERS_MAX || repeats->bytes > REPEAT_BYTES_MAX) {
         evict_oldest(repeats);
     }
@@ -123,6 +127,20 @@ void repeats_expire(struct repeats *repeats, uint64_t now)
 {
     while (repeats->oldest != NULL && repeats->oldest->kept_until <= now) {
         evict_oldest(repeats);
+    }
+}
+
+void repeats_count(const struct repeats *repeats, size_t *answers, size_t *bytes)
+{
+    *answers = repeats->kept;
+    *bytes = repeats->bytes;
+}
+
+void repeats_trim(struct repeats *repeats)
+{
+    if (repeats->most >= TRIM_FROM && repeats->kept <= repeats->most / 4) {
+        repeats->most = repeats->kept;
+        malloc_trim(0);
     }
 }
 

@@ -50,4 +50,11 @@ void repeat_keep(struct repeats *repeats, struct repeat *entry, struct repeat_re
 /* Evicts what is past its time. */
 void repeats_expire(struct repeats *repeats, uint64_t now);
 
+/* How many answers are kept, and their bytes. */
+void repeats_count(const struct repeats *repeats, size_t *answers, size_t *bytes);
+
+/* Gives memory that many answers took back to the system, once most of them are gone: else what a
+ * busy minute took would be held for good. To be called now and then. */
+void repeats_trim(struct repeats *repeats);
+
 #endif

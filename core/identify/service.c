@@ -8,6 +8,7 @@
 #include "core/identify/internal.h"
 
 #define TICK_MS 1000u
+#define ZONE_CHUNK 8192u /* bytes; the tree of any usual request fits */
 
 /* A record that no transaction waits for, and the call that is answered after it. */
 struct errand {
@@ -24,6 +25,7 @@ static void tick(uv_timer_t *timer)
 {
     struct identify *identify = timer->data;
     repeats_expire(identify->repeats, flow_now());
+    repeats_trim(identify->repeats);
     access_forget(identify);
     for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
         flow_tick(flow);
@@ -35,9 +37,15 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
                               struct whorl_fault *fault)
 {
     struct identify *identify = calloc(1, sizeof *identify);
-    if (identify == NULL || RAND_priv_bytes(identify->key, sizeof identify->key) != 1) {
+    if (identify == NULL || !msgpack_zone_init(&identify->zone, ZONE_CHUNK)) {
         free(identify);
-        whorl_fail(fault, "", "out of memory or of randomness");
+        whorl_fail(fault, "", "out of memory");
+        return NULL;
+    }
+    if (RAND_priv_bytes(identify->key, sizeof identify->key) != 1) {
+        msgpack_zone_destroy(&identify->zone);
+        free(identify);
+        whorl_fail(fault, "", "out of randomness");
         return NULL;
     }
     identify->loop = loop;
@@ -49,6 +57,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
     if (identify->repeats == NULL || identify->ledger == NULL) {
         repeats_free(identify->repeats);
         ledger_close(identify->ledger);
+        msgpack_zone_destroy(&identify->zone);
         OPENSSL_cleanse(identify, sizeof *identify);
         free(identify);
         return NULL;
@@ -80,6 +89,7 @@ size_t identify_open(const struct identify *identify)
 static void closed(uv_handle_t *handle)
 {
     struct identify *identify = handle->data;
+    msgpack_zone_destroy(&identify->zone);
     OPENSSL_cleanse(identify, sizeof *identify);
     free(identify);
 }
@@ -110,8 +120,8 @@ bool service_lists(const struct setup *setup, const struct setup_plugin *plugin)
 
 const char *identify_method_name(enum identify_method method)
 {
-    static const char *const names[IDENTIFY_METHODS] = {"ping", "capabilities", "identify",
-                                                        "record_outcome", "unknown"};
+    static const char *const names[IDENTIFY_METHODS] = {
+        "ping", "capabilities", "identify", "record_outcome", "cancel", "unknown"};
     return names[method];
 }
 
@@ -128,6 +138,7 @@ const char *identify_code_name(size_t index)
                                                       "draining",
                                                       "audit_unavailable",
                                                       "conflict",
+                                                      "loop",
                                                       "internal"};
     return index < IDENTIFY_CODES ? names[index] : NULL;
 }
@@ -153,6 +164,7 @@ void identify_stats(const struct identify *identify, struct identify_stats *stat
     *stats = identify->stats;
     stats->open = identify->open;
     stats->officers = identify->officers.count;
+    repeats_count(identify->repeats, &stats->kept, &stats->kept_bytes);
 }
 
 static void reply_error(struct identify *identify, uint64_t call, const struct refusal *refusal)
@@ -352,33 +364,34 @@ static bool outcome(struct identify *identify, const struct identify_caller *cal
 
 /* identify */
 
-/* false: refused. *answered: the request was a repeat, and is answered or joined. */
-static bool repeated(struct flow *flow, const struct identify_caller *caller,
-                     const uint8_t digest[32], bool *answered, struct refusal *refusal)
+/* Whether the request's id was used before, of which no more is known than the transaction. */
+static bool never_used(const struct flow *flow, struct refusal *refusal)
+{
+    struct identify *identify = flow->identify;
+    struct whorl_fault fault = {0};
+    struct ledger_entry old;
+    switch (ledger_by_request(identify->ledger, flow->who.device.id, flow->request.request_id, &old,
+                              &fault)) {
+    case REGISTRY_ABSENT:
+        return true;
+    case REGISTRY_PRESENT:
+        return refuse(refusal, "conflict", "request_id",
+                      "was used for transaction %s, whose answer is no longer held",
+                      old.transaction);
+    default:
+        log_line(identify->log, WHORL_LOG_ERROR, "the register of requests cannot be read", "why",
+                 fault.text, NULL);
+        return refuse(refusal, "internal", "", "the register of requests cannot be read");
+    }
+}
+
+/* The request is a repeat of this one: answers it, or joins the call to its transaction. */
+static bool answer_repeat(struct flow *flow, const struct identify_caller *caller,
+                          const struct repeat *entry, const uint8_t digest[32],
+                          struct refusal *refusal)
 {
     struct identify *identify = flow->identify;
     const struct identify_replies *replies = &identify->replies;
-    const char *device = flow->who.device.id;
-    *answered = false;
-    repeats_expire(identify->repeats, flow_now());
-    struct repeat *entry = repeat_find(identify->repeats, device, flow->request.request_id);
-    if (entry == NULL) {
-        struct whorl_fault fault = {0};
-        struct ledger_entry old;
-        switch (
-            ledger_by_request(identify->ledger, device, flow->request.request_id, &old, &fault)) {
-        case REGISTRY_ABSENT:
-            return true;
-        case REGISTRY_PRESENT:
-            return refuse(refusal, "conflict", "request_id",
-                          "was used for transaction %s, whose answer is no longer held",
-                          old.transaction);
-        default:
-            log_line(identify->log, WHORL_LOG_ERROR, "the register of requests cannot be read",
-                     "why", fault.text, NULL);
-            return refuse(refusal, "internal", "", "the register of requests cannot be read");
-        }
-    }
     if (CRYPTO_memcmp(entry->digest, digest, sizeof entry->digest) != 0) {
         return refuse(refusal, "conflict", "request_id",
                       "was used for transaction %s with other content", entry->transaction);
@@ -396,7 +409,6 @@ static bool repeated(struct flow *flow, const struct identify_caller *caller,
         replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
                        entry->reply.message, 0);
     }
-    *answered = true;
     return true;
 }
 
@@ -480,7 +492,6 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     struct identify *identify = flow->identify;
     struct whorl_fault fault = {0};
     uint8_t digest[32];
-    *answered = false;
     const msgpack_object *argument = argument_of(params, refusal);
     if (argument == NULL || !access_device(identify, caller, &flow->who, refusal)) {
         return false;
@@ -488,23 +499,28 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     if (!decode_identify(argument, &flow->request, &fault)) {
         return invalid(refusal, &fault);
     }
-    if (!access_officer(identify, flow->request.officer, &flow->who, refusal)) {
+    if (!access_officer(identify, flow->request.officer, &flow->who, refusal) ||
+        !access_route(identify, &flow->who, &flow->request, refusal)) {
+        return false;
+    }
+    repeats_expire(identify->repeats, flow_now());
+    const struct repeat *entry =
+        repeat_find(identify->repeats, flow->who.device.id, flow->request.request_id);
+    *answered = entry != NULL;
+    /* Whether there is room comes before what takes time: a flood must not cost those their answer
+     * who are in. */
+    if (entry == NULL &&
+        (!checks_exist(flow, refusal) || !decide(flow, refusal) || !room_for(flow, refusal) ||
+         !never_used(flow, refusal) ||
+         (flow->request.continues[0] != '\0' &&
+          !own_transaction(identify, &flow->who, flow->request.continues, "continues", refusal)))) {
         return false;
     }
     if (!decode_digest(&flow->request, identify->key, digest)) {
         return refuse(refusal, "internal", "", "out of memory");
     }
-    if (!repeated(flow, caller, digest, answered, refusal)) {
-        return false;
-    }
-    if (*answered) {
-        return true;
-    }
-    if (!checks_exist(flow, refusal) || !decide(flow, refusal) ||
-        (flow->request.continues[0] != '\0' &&
-         !own_transaction(identify, &flow->who, flow->request.continues, "continues", refusal)) ||
-        !room_for(flow, refusal)) {
-        return false;
+    if (entry != NULL) {
+        return answer_repeat(flow, caller, entry, digest, refusal);
     }
     flow->accepted = stamp_now();
     flow->started = flow_now();
@@ -517,6 +533,37 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
                                   digest, flow->transaction, flow);
     }
     return flow->repeat != NULL || refuse(refusal, "internal", "", "out of memory");
+}
+
+/* cancel */
+
+static bool cancel(struct identify *identify, const struct identify_caller *caller,
+                   const msgpack_object *params, struct identity *who, struct refusal *refusal)
+{
+    struct whorl_fault fault = {0};
+    char request_id[65] = "";
+    const msgpack_object *argument = argument_of(params, refusal);
+    if (argument == NULL || !access_device(identify, caller, who, refusal)) {
+        return false;
+    }
+    if (!who->device.gateway) {
+        return refuse(refusal, "invalid", "", "only a gateway may give a request up");
+    }
+    if (!decode_cancel(argument, request_id, &fault)) {
+        return invalid(refusal, &fault);
+    }
+    struct repeat *entry = repeat_find(identify->repeats, who->device.id, request_id);
+    bool running = entry != NULL && entry->flow != NULL && flow_give_up(entry->flow);
+    msgpack_sbuffer packed;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&packed);
+    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 1);
+    whorl_put_bool(&pk, "cancelled", running);
+    identify->replies.result(identify->replies.ctx, caller->call, (const uint8_t *)packed.data,
+                             packed.size);
+    msgpack_sbuffer_destroy(&packed);
+    return true;
 }
 
 static void identify_call(struct identify *identify, const struct identify_caller *caller,
@@ -544,43 +591,52 @@ static void identify_call(struct identify *identify, const struct identify_calle
     flow_start(flow);
 }
 
-void identify_request(struct identify *identify, const struct identify_caller *caller,
-                      const char *method, const msgpack_object *params)
+/* A method that is for registered devices. */
+static void serve(struct identify *identify, const struct identify_caller *caller,
+                  enum identify_method method, const msgpack_object *params)
 {
     struct refusal refusal = {0};
     struct identity who = {0};
     char officer[REGISTRY_OFFICER_MAX + 1] = "";
-    bool good;
-    enum identify_method known = method_of(method);
-    identify->stats.requests[known]++;
-    if (identify->draining) {
-        refuse(&refusal, "draining", "", "the server is stopping");
-        reply_error(identify, caller->call, &refusal);
-        return;
-    }
-    switch (known) {
-    case IDENTIFY_PING: {
-        static const uint8_t pong[] = {0xa4, 'p', 'o', 'n', 'g'};
-        identify->replies.result(identify->replies.ctx, caller->call, pong, sizeof pong);
-        return;
-    }
-    case IDENTIFY_IDENTIFY:
+    if (method == IDENTIFY_IDENTIFY) {
         identify_call(identify, caller, params);
         return;
-    case IDENTIFY_CAPABILITIES:
-        good = capabilities(identify, caller, params, &who, officer, &refusal);
-        break;
-    case IDENTIFY_RECORD_OUTCOME:
-        good = outcome(identify, caller, params, &who, officer, &refusal);
-        break;
-    default:
-        refuse(&refusal, "unknown_method", "", "there is no such method");
-        reply_error(identify, caller->call, &refusal);
-        return;
     }
+    bool good = method == IDENTIFY_CAPABILITIES
+                    ? capabilities(identify, caller, params, &who, officer, &refusal)
+                : method == IDENTIFY_CANCEL
+                    ? cancel(identify, caller, params, &who, &refusal)
+                    : outcome(identify, caller, params, &who, officer, &refusal);
     if (!good) {
         turn_away(identify, caller, &who, "", officer, &refusal);
     }
+}
+
+void identify_request(struct identify *identify, const struct identify_caller *caller,
+                      const char *method, const uint8_t *params, size_t len)
+{
+    static const uint8_t pong[] = {0xa4, 'p', 'o', 'n', 'g'};
+    struct refusal refusal;
+    msgpack_object tree;
+    enum identify_method known = method_of(method);
+    identify->stats.requests[known]++;
+    refusal.retry_ms = 0;
+    if (identify->draining) {
+        refuse(&refusal, "draining", "", "the server is stopping");
+    } else if (known == IDENTIFY_PING) {
+        identify->replies.result(identify->replies.ctx, caller->call, pong, sizeof pong);
+        return;
+    } else if (known == IDENTIFY_UNKNOWN) {
+        refuse(&refusal, "unknown_method", "", "there is no such method");
+    } else {
+        msgpack_zone_clear(&identify->zone);
+        if (whorl_msg_build(params, len, &identify->zone, &tree, NULL)) {
+            serve(identify, caller, known, &tree);
+            return;
+        }
+        refuse(&refusal, "busy", "", "out of memory");
+    }
+    reply_error(identify, caller->call, &refusal);
 }
 
 /* Events of the server itself. */

@@ -55,13 +55,13 @@ bool frame_reader_waits(const struct frame_reader *reader);
 void frame_reader_trim(struct frame_reader *reader);
 void frame_reader_release(struct frame_reader *reader);
 
-/* Writing: the head of [1, id, nil, …], of [1, id, …] and of [2, method, [ … ]] into `to`; returns
- * its length. The caller appends the rest. id_len <= FRAME_ID_MAX, method_len <= FRAME_METHOD_MAX.
- */
+/* Writing: the head of [1, id, nil, …], of [1, id, …] and of [2, method, [ … ]] into `to`, which
+ * has room for it; returns its length, which is 3 + id_len for the first. The caller appends the
+ * rest. id_len <= FRAME_ID_MAX, method_len <= FRAME_METHOD_MAX. */
 #define FRAME_REPLY_HEAD (3u + FRAME_ID_MAX)
 #define FRAME_NOTIFICATION_HEAD (5u + FRAME_METHOD_MAX)
-size_t frame_result_head(uint8_t to[FRAME_REPLY_HEAD], const uint8_t *id, size_t id_len);
-size_t frame_error_head(uint8_t to[FRAME_REPLY_HEAD], const uint8_t *id, size_t id_len);
+size_t frame_result_head(uint8_t *to, const uint8_t *id, size_t id_len);
+size_t frame_error_head(uint8_t *to, const uint8_t *id, size_t id_len);
 size_t frame_notification_head(uint8_t to[FRAME_NOTIFICATION_HEAD], const char *method,
                                size_t method_len);
 

@@ -285,8 +285,17 @@ static bool plan_tls(struct plan *plan, const struct conf_listener *conf, const 
     const struct tls_files files = {conf->certificate, conf->key, conf->client_ca, conf->crl};
     struct whorl_fault cause;
     plan->tls = tls_context_new(&files, &cause);
-    return plan->tls != NULL || whorl_fail(fault, where, "%s%s%s", cause.where,
-                                           cause.where[0] == '\0' ? "" : ": ", cause.text);
+    if (plan->tls == NULL) {
+        return whorl_fail(fault, where, "%s%s%s", cause.where, cause.where[0] == '\0' ? "" : ": ",
+                          cause.text);
+    }
+    struct tls_context *now = plan->listener != NULL ? plan->listener->tls : NULL;
+    if (now != NULL && tls_context_same(now, plan->tls)) {
+        /* Every device would have to prove itself anew, for nothing. */
+        tls_context_unref(plan->tls);
+        plan->tls = tls_context_ref(now);
+    }
+    return true;
 }
 
 static bool plan_plain(struct plan *plan, const struct conf_listener *conf, const char *where,

@@ -13,7 +13,6 @@
 #define SWEEP_MS 250u       /* how often connections are looked at for what takes too long */
 #define RETRY_MS 250u       /* what a refused caller is told to wait if nobody knows better */
 #define FORGET_MS 1000u     /* how often devices are looked at for what may be forgotten of them */
-#define ZONE_CHUNK 8192u    /* bytes; the tree of any usual request fits */
 #define REFUSALS_LOGGED 10u /* a second: a flood of bad clients must not fill the disk */
 
 struct connection;
@@ -63,7 +62,6 @@ struct rpc {
     uint64_t last_connection, last_call;
     struct idmap calls, ids; /* by id: calls, connections */
     struct call *spare_calls;
-    msgpack_zone zone; /* of the request at hand */
     char method[FRAME_METHOD_MAX + 1];
     uint64_t refusals_since;
     unsigned refusals;
@@ -122,10 +120,10 @@ static void end_call(struct rpc *rpc, struct call *call)
 static void write_result(struct connection *connection, const struct call *call,
                          const uint8_t *result, size_t len)
 {
-    uint8_t head[FRAME_REPLY_HEAD];
-    size_t head_len = frame_result_head(head, call->wire_id, call->wire_id_len);
-    stream_write(connection->stream, head, head_len);
-    stream_write(connection->stream, result, len);
+    uint8_t *at = stream_append(connection->stream, 3u + call->wire_id_len + len);
+    if (at != NULL) {
+        memcpy(at + frame_result_head(at, call->wire_id, call->wire_id_len), result, len);
+    }
 }
 
 /* Packs an ERROR map, see docs/protocol.md. */
@@ -304,17 +302,6 @@ static void reject_bytes(struct connection *connection, const char *code,
     stream_close(connection->stream, true);
 }
 
-/* Builds the tree of the params in rpc->zone. */
-static bool build_params(struct rpc *rpc, const struct frame *frame, msgpack_object *params)
-{
-    if (frame->params_len == 1) { /* an empty array: nothing to build */
-        *params = (msgpack_object){.type = MSGPACK_OBJECT_ARRAY};
-        return true;
-    }
-    msgpack_zone_clear(&rpc->zone);
-    return whorl_msg_build(frame->params, frame->params_len, &rpc->zone, params, NULL);
-}
-
 /* Which bound a request would pass; RPC_BUSY_NONE: none. */
 static enum rpc_busy bound_passed(struct connection *connection, unsigned *retry_ms)
 {
@@ -362,8 +349,7 @@ static void on_request(struct connection *connection, const struct frame *frame)
         refuse_busy(connection, frame, bound, retry_ms);
         return;
     }
-    msgpack_object params;
-    struct call *call = build_params(rpc, frame, &params) ? add_call(connection, frame) : NULL;
+    struct call *call = add_call(connection, frame);
     if (call == NULL) {
         refuse_busy(connection, frame, RPC_BUSY_MEMORY, 0);
         return;
@@ -371,6 +357,7 @@ static void on_request(struct connection *connection, const struct frame *frame)
     memcpy(rpc->method, frame->method, frame->method_len);
     rpc->method[frame->method_len] = '\0';
     const struct rpc_call name = {connection->id, call->id, &connection->peer};
+    const struct rpc_params params = {frame->params, frame->params_len};
     rpc->handler.request(rpc->handler.ctx, &name, rpc->method, &params);
 }
 
@@ -422,6 +409,22 @@ static void on_open(void *ctx)
     }
 }
 
+/* Hands the requests on that these bytes bring. */
+static enum frame_end feed(struct connection *connection, const uint8_t *bytes, size_t len,
+                           struct whorl_fault *fault)
+{
+    struct rpc *rpc = connection->rpc;
+    if (rpc->handler.begin != NULL) {
+        rpc->handler.begin(rpc->handler.ctx);
+    }
+    enum frame_end end = frame_feed(&connection->reader, bytes, len, rpc->limits.max_frame,
+                                    on_frame, connection, fault);
+    if (rpc->handler.done != NULL) {
+        rpc->handler.done(rpc->handler.ctx);
+    }
+    return end;
+}
+
 static void on_bytes(void *ctx, const uint8_t *bytes, size_t len)
 {
     struct connection *connection = ctx;
@@ -430,8 +433,7 @@ static void on_bytes(void *ctx, const uint8_t *bytes, size_t len)
     uint64_t frames = connection->frames;
     bool waited = frame_reader_waits(&connection->reader);
     connection->heard = uv_now(rpc->loop);
-    switch (frame_feed(&connection->reader, bytes, len, rpc->limits.max_frame, on_frame, connection,
-                       &fault)) {
+    switch (feed(connection, bytes, len, &fault)) {
     case FRAME_STOPPED:
         return;
     case FRAME_BAD:
@@ -646,12 +648,7 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
     rpc->loop = loop;
     rpc->handler = *handler;
     rpc->log = log;
-    if (!msgpack_zone_init(&rpc->zone, ZONE_CHUNK)) {
-        free(rpc);
-        return NULL;
-    }
     if (!stream_group_init(&rpc->streams, loop, on_all_closed, rpc)) {
-        msgpack_zone_destroy(&rpc->zone);
         free(rpc);
         return NULL;
     }
@@ -739,6 +736,5 @@ void rpc_free(struct rpc *rpc)
     quotas_release(&rpc->devices);
     idmap_release(&rpc->calls);
     idmap_release(&rpc->ids);
-    msgpack_zone_destroy(&rpc->zone);
     free(rpc);
 }

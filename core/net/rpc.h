@@ -23,7 +23,7 @@
 
 #include "core/conf/conf.h"
 #include "core/log/log.h"
-#include "whorl/msg.h"
+#include "whorl/plugin.h"
 
 struct rpc;
 
@@ -41,12 +41,23 @@ struct rpc_call {
     const struct rpc_peer *peer;
 };
 
+/* The parameters of a request as they came: one packed array, which whorl_msg_walk has found whole.
+ */
+struct rpc_params {
+    const uint8_t *bytes;
+    size_t len;
+};
+
 struct rpc_handler {
-    /* A request. The method is NUL-terminated, at most 100 bytes. params points into bytes that
-     * live until the return: copy what is needed longer. Must be answered once, now or later, by
-     * rpc_result or rpc_error. */
+    /* A request. The method is NUL-terminated, at most 100 bytes. The bytes of params live until
+     * the return: copy what is needed longer. Must be answered once, now or later, by rpc_result or
+     * rpc_error. */
     void (*request)(void *ctx, const struct rpc_call *call, const char *method,
-                    const msgpack_object *params);
+                    const struct rpc_params *params);
+    /* Before the requests that one read brought, and after them: what is answered in between, and
+     * in `done`, leaves in one write. May be NULL. */
+    void (*begin)(void *ctx);
+    void (*done)(void *ctx);
     /* A connection has ended; its calls need no answer. Comes once for each whose peer was let in.
      */
     void (*gone)(void *ctx, uint64_t connection);

@@ -99,22 +99,22 @@ static bool buffer_grow(struct stream_buffer **place, size_t needed)
     return true;
 }
 
-static bool buffer_append(struct stream_group *group, struct stream_buffer **place,
-                          const void *bytes, size_t len)
+/* Makes the buffer so much longer, and it if there is none. Returns where the bytes go. */
+static char *buffer_extend(struct stream_group *group, struct stream_buffer **place, size_t len)
 {
     if (*place == NULL) {
         *place = buffer_get(group);
         if (*place == NULL) {
-            return false;
+            return NULL;
         }
     }
     size_t needed = (*place)->len + len;
     if (needed > (*place)->cap && !buffer_grow(place, needed)) {
-        return false;
+        return NULL;
     }
-    memcpy((*place)->bytes + (*place)->len, bytes, len);
+    char *at = (*place)->bytes + (*place)->len;
     (*place)->len = needed;
-    return true;
+    return at;
 }
 
 static size_t buffer_len(const struct stream_buffer *buffer)
@@ -370,18 +370,28 @@ static void flush(struct stream *stream)
     recount(stream);
 }
 
-void stream_write(struct stream *stream, const void *bytes, size_t len)
+void *stream_append(struct stream *stream, size_t len)
 {
     if (stream->state >= STREAM_CLOSING || stream->broken) {
-        return;
+        return NULL;
     }
     struct stream_buffer **place = stream->tls != NULL ? &stream->clear : &stream->out;
+    char *at = buffer_extend(stream->group, place, len);
     /* Whoever asks is in the middle of something: it learns of a failure from the next flush. */
-    stream->broken = !buffer_append(stream->group, place, bytes, len);
-    stream->counted += stream->broken ? 0 : len;
-    stream->group->queued += stream->broken ? 0 : len;
+    stream->broken = at == NULL;
+    stream->counted += at != NULL ? len : 0;
+    stream->group->queued += at != NULL ? len : 0;
     if (!stream->busy) {
         set_dirty(stream, true);
+    }
+    return at;
+}
+
+void stream_write(struct stream *stream, const void *bytes, size_t len)
+{
+    void *at = stream_append(stream, len);
+    if (at != NULL) {
+        memcpy(at, bytes, len);
     }
 }
 
@@ -395,7 +405,12 @@ size_t stream_queued(const struct stream *stream)
 static bool take_cipher(void *ctx, const uint8_t *bytes, size_t len)
 {
     struct stream *stream = ctx;
-    return buffer_append(stream->group, &stream->out, bytes, len);
+    char *at = buffer_extend(stream->group, &stream->out, len);
+    if (at == NULL) {
+        return false;
+    }
+    memcpy(at, bytes, len);
+    return true;
 }
 
 /* --- Reading -------------------------------------------------------------------------------- */

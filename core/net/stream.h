@@ -79,6 +79,9 @@ void stream_refuse(struct stream_group *group, uv_stream_t *server);
 
 /* Queues; the bytes are copied. Ignored when closing. */
 void stream_write(struct stream *stream, const void *bytes, size_t len);
+/* Queues so many bytes, which the caller is to put there before it calls anything else. NULL when
+ * closing, or out of memory. */
+void *stream_append(struct stream *stream, size_t len);
 /* Bytes queued and not yet taken by the system. */
 size_t stream_queued(const struct stream *stream);
 

@@ -17,14 +17,17 @@ struct tls_files {
 };
 
 /* What connections of one listener share; reference-counted, so that a reload leaves the
- * connections of before alone. Sessions are cached here and nowhere else: those of before a reload
- * (with another CRL, say) can't be resumed after it. */
+ * connections of before alone. Sessions are cached here and nowhere else: those that began with
+ * other files (another CRL, say) can't be resumed. */
 struct tls_context;
 
 /* NULL with *fault, naming the file. */
 struct tls_context *tls_context_new(const struct tls_files *files, struct whorl_fault *fault);
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context); /* NULL is ignored */
+/* Whether both were made from files with the same content, so that the sessions of one hold for the
+ * other. */
+bool tls_context_same(const struct tls_context *one, const struct tls_context *other);
 
 /* One connection's server side. */
 struct tls;

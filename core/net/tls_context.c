@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
@@ -19,6 +21,7 @@
 #define SESSIONS 20480        /* kept for resumption */
 #define SESSION_SECONDS 3600L /* after which a device proves itself anew */
 #define CERTIFICATES_MAX (32L << 10)
+#define DIGESTED_MAX (64u << 20) /* bytes of a file; a longer one counts as changed */
 
 /* Puts OpenSSL's last reason behind our own words. */
 static bool fail(struct whorl_fault *fault, const char *where, const char *file, const char *text)
@@ -184,6 +187,52 @@ static bool set_rules(SSL_CTX *ssl)
            SSL_CTX_set_session_id_context(ssl, scope, sizeof scope - 1) == 1;
 }
 
+/* Adds the length and the content of a file. */
+static bool digest_file(EVP_MD_CTX *md, const char *path)
+{
+    uint8_t bytes[4096];
+    uint64_t len = 0;
+    FILE *file = fopen(path, "re");
+    bool good = file != NULL;
+    while (good) {
+        size_t n = fread(bytes, 1, sizeof bytes, file);
+        len += n;
+        good = EVP_DigestUpdate(md, bytes, n) == 1 && len <= DIGESTED_MAX;
+        if (n < sizeof bytes) {
+            good = good && !ferror(file);
+            break;
+        }
+    }
+    OPENSSL_cleanse(bytes, sizeof bytes);
+    if (file != NULL) {
+        fclose(file);
+    }
+    return good && EVP_DigestUpdate(md, &len, sizeof len) == 1;
+}
+
+/* Before the files are used: should one change meanwhile, the next reload finds it changed. */
+static bool digest_files(const struct tls_files *files, uint8_t digest[32])
+{
+    const char *const paths[] = {files->certificate, files->key, files->client_ca, files->crl};
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; good && i < sizeof paths / sizeof paths[0]; i++) {
+        if (paths[i] != NULL && paths[i][0] != '\0') {
+            good = digest_file(md, paths[i]);
+        }
+    }
+    good = good && EVP_DigestFinal_ex(md, digest, NULL) == 1;
+    EVP_MD_CTX_free(md);
+    ERR_clear_error();
+    return good;
+}
+
+bool tls_context_same(const struct tls_context *one, const struct tls_context *other)
+{
+    return one->digested && other->digested &&
+           memcmp(one->digest, other->digest, sizeof one->digest) == 0;
+}
+
 struct tls_context *tls_context_new(const struct tls_files *files, struct whorl_fault *fault)
 {
     ERR_clear_error();
@@ -193,6 +242,7 @@ struct tls_context *tls_context_new(const struct tls_files *files, struct whorl_
         return NULL;
     }
     context->refs = 1;
+    context->digested = digest_files(files, context->digest);
     context->pipe = tls_pipe_method();
     context->ssl = SSL_CTX_new(TLS_server_method());
     if (context->pipe == NULL || context->ssl == NULL || !set_rules(context->ssl)) {

@@ -4,11 +4,15 @@
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 struct tls_context {
     unsigned refs;
     SSL_CTX *ssl;
-    BIO_METHOD *pipe; /* the BIO between an SSL and the bytes at hand; set by tls.c */
+    bool digested;
+    uint8_t digest[32]; /* SHA-256 over the content of its files */
+    BIO_METHOD *pipe;   /* the BIO between an SSL and the bytes at hand; set by tls.c */
 };
 
 /* A BIO kind whose data is a struct tls. */

@@ -29,10 +29,15 @@ static void say_mistake(struct server *server, const char *text)
     }
 }
 
+void server_mistake(char *whole, size_t cap, const char *file, int line, const char *text)
+{
+    snprintf(whole, cap, "%s:%d: %s", file, line, text);
+}
+
 void server_complain(void *ctx, const char *file, int line, const char *text)
 {
     char whole[1024];
-    snprintf(whole, sizeof whole, "%s:%d: %s", file, line, text);
+    server_mistake(whole, sizeof whole, file, line, text);
     say_mistake(ctx, whole);
 }
 
@@ -176,6 +181,7 @@ static void drain(struct server *server)
     log_line(server->log, WHORL_LOG_INFO, "draining", NULL);
     systemd_stopping("Finishing the calls in flight");
     server->phase = PHASE_DRAINING;
+    server_abandon_reloads(server);
     rpc_drain(server->rpc);
     identify_drain(server->identify);
     server->talk_until = uv_now(&server->loop) + DRAIN_TALK_MS;
@@ -221,7 +227,7 @@ static void on_control(void *ctx, struct control_call *call, const json_t *reque
 /* --- Requests of devices -------------------------------------------------------------------- */
 
 static void on_request(void *ctx, const struct rpc_call *call, const char *method,
-                       const msgpack_object *params)
+                       const struct rpc_params *params)
 {
     struct server *server = ctx;
     const struct identify_caller caller = {
@@ -230,7 +236,17 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
         .certificate = call->peer->tls ? call->peer->certificate : NULL,
         .device = call->peer->tls ? NULL : call->peer->device,
     };
-    identify_request(server->identify, &caller, method, params);
+    identify_request(server->identify, &caller, method, params->bytes, params->len);
+}
+
+static void on_begin(void *ctx)
+{
+    host_gather(((struct server *)ctx)->host);
+}
+
+static void on_done(void *ctx)
+{
+    host_settle(((struct server *)ctx)->host);
 }
 
 /* Calls of a connection that has gone go on, and are recorded: they did happen. Replies to it are
@@ -327,7 +343,7 @@ static void start_recorded(void *ctx, bool stored)
 
 static bool make_parts(struct server *server, struct conf *conf, struct whorl_fault *fault)
 {
-    const struct rpc_handler handler = {on_request, on_gone, server};
+    const struct rpc_handler handler = {on_request, on_begin, on_done, on_gone, server};
     const struct identify_replies replies = {server, send_result, send_error, send_notification};
     server->registry = registry_open(conf->core.data_dir, WHORL_STORE_WRITE, fault);
     if (server->registry == NULL) {

@@ -24,7 +24,7 @@ static void trim_text(char *text)
     }
 }
 
-bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format, ...)
+bool(whorl_fail)(struct whorl_fault *fault, const char *where, const char *format, ...)
 {
     if (fault == NULL) {
         return false;
@@ -105,30 +105,36 @@ static inline struct head read_head(const uint8_t *bytes, size_t len)
     return (struct head){form.kind, true, size, form.kind == FORM_MAP ? 2 * length : length};
 }
 
-/* Whether a message stays in bounds with this object in it, whatever follows; one byte objects
- * always do, as they were counted before. at: where it begins; before: objects before it; need:
- * objects still to come after it and outside it. */
-static bool head_fits(const struct head *head, size_t at, uint64_t before, uint64_t need,
-                      uint32_t depth, size_t max, struct whorl_fault *fault)
+/* Whether a message stays in bounds with this object in it, whatever follows; an object that
+ * contains none was counted before. at: where it begins; before: objects before it; need: objects
+ * still to come after it and outside it. Every object takes a byte at least. */
+static inline bool head_fits(struct head head, size_t at, uint64_t before, uint64_t need,
+                             uint32_t depth, size_t max)
 {
-    if (head->kind == FORM_NEVER) {
-        return whorl_fail(fault, "", "byte %zu: c1 begins no msgpack object", at);
+    if (head.kind == FORM_DATA) {
+        return at + head.size + need <= max;
     }
-    if (head->kind != FORM_DATA && depth == WHORL_MSG_MAX_DEPTH) {
-        return whorl_fail(fault, "", "byte %zu: arrays and maps nest deeper than %u", at,
-                          WHORL_MSG_MAX_DEPTH);
+    return head.kind != FORM_NEVER && depth < WHORL_MSG_MAX_DEPTH &&
+           before + 1 + need + head.children <= WHORL_MSG_MAX_OBJECTS &&
+           at + head.size + head.children + need <= max;
+}
+
+/* Says why it doesn't. */
+static void tell_misfit(struct head head, size_t at, uint64_t before, uint64_t need, uint32_t depth,
+                        size_t max, struct whorl_fault *fault)
+{
+    if (head.kind == FORM_NEVER) {
+        whorl_fail(fault, "", "byte %zu: c1 begins no msgpack object", at);
+    } else if (head.kind != FORM_DATA && depth == WHORL_MSG_MAX_DEPTH) {
+        whorl_fail(fault, "", "byte %zu: arrays and maps nest deeper than %u", at,
+                   WHORL_MSG_MAX_DEPTH);
+    } else if (before + 1 + need + head.children > WHORL_MSG_MAX_OBJECTS) {
+        whorl_fail(fault, "", "byte %zu: the message has more than %u objects", at,
+                   WHORL_MSG_MAX_OBJECTS);
+    } else {
+        whorl_fail(fault, "", "byte %zu: the message goes on past the %zu bytes that it may have",
+                   at, max);
     }
-    if (before + 1 + need + head->children > WHORL_MSG_MAX_OBJECTS) {
-        return whorl_fail(fault, "", "byte %zu: the message has more than %u objects", at,
-                          WHORL_MSG_MAX_OBJECTS);
-    }
-    /* Every object takes a byte at least. */
-    if (at + head->size + head->children + need > max) {
-        return whorl_fail(fault, "",
-                          "byte %zu: the message goes on past the %zu bytes that it may have", at,
-                          max);
-    }
-    return true;
 }
 
 enum whorl_msg_walk whorl_msg_walk_on(struct whorl_msg_walker *walker, const uint8_t *bytes,
@@ -137,7 +143,7 @@ enum whorl_msg_walk whorl_msg_walk_on(struct whorl_msg_walker *walker, const uin
 {
     /* In locals, since the compiler must assume that the bytes may alias the walker. */
     size_t at = walker->at;
-    uint32_t objects = walker->objects, depth = walker->depth;
+    uint32_t objects = walker->objects, depth = walker->depth, *left = walker->left;
     uint64_t need = objects == 0 ? 1 : walker->need;
     uint64_t wanted = at + need;
     if (max == 0) {
@@ -150,9 +156,11 @@ enum whorl_msg_walk whorl_msg_walk_on(struct whorl_msg_walker *walker, const uin
             wanted = at + need;
             break;
         }
-        if (bytes[at] >= 0x80 && bytes[at] < 0xe0) {
+        uint8_t first = bytes[at];
+        if (first >= 0x80 && first < 0xe0) {
             head = read_head(bytes + at, len - at);
-            if (!head_fits(&head, at, objects, need - 1, depth, max, fault)) {
+            if (!head_fits(head, at, objects, need - 1, depth, max)) {
+                tell_misfit(head, at, objects, need - 1, depth, max, fault);
                 return WHORL_MSG_BAD;
             }
             if (!head.whole || head.size > len - at) {
@@ -164,10 +172,10 @@ enum whorl_msg_walk whorl_msg_walk_on(struct whorl_msg_walker *walker, const uin
         objects++;
         need = need - 1 + head.children;
         if (head.children > 0) {
-            walker->left[depth++] = (uint32_t)head.children;
+            left[depth++] = (uint32_t)head.children;
             continue;
         }
-        while (depth > 0 && --walker->left[depth - 1] == 0) {
+        while (depth > 0 && --left[depth - 1] == 0) {
             depth--;
         }
     }
@@ -207,12 +215,9 @@ bool whorl_msg_parse(const uint8_t *bytes, size_t len, struct whorl_msg *out,
 {
     *out = (struct whorl_msg){0};
     size_t used = 0;
-    switch (whorl_msg_walk(bytes, len, len, &used, fault)) {
-    case WHORL_MSG_BAD:
-    case WHORL_MSG_MORE: /* can't be: what needs more than len bytes is longer than its bound */
+    /* Never WHORL_MSG_MORE: what needs more than len bytes is longer than its bound. */
+    if (whorl_msg_walk(bytes, len, len, &used, fault) != WHORL_MSG_WHOLE) {
         return false;
-    case WHORL_MSG_WHOLE:
-        break;
     }
     if (used != len) {
         return whorl_fail(fault, "", "byte %zu: bytes are left over after the message", used);

@@ -12,11 +12,13 @@
 #include <uv.h>
 
 #include "core/net/rpc.h"
+#include "whorl/msg.h"
 
 #define HELD_MAX 4096
 
 /* Methods: "ping", "params" (returns its params), "big" [n] (n bytes), "hold" (answered by
- * release_held), "boom" (an error), "note" (a notification, then its answer); others are unknown.
+ * release_held), "late" (42, when its read has been dealt with), "boom" (an error), "note" (a
+ * notification, then its answer); others are unknown.
  */
 struct server {
     uv_loop_t loop;
@@ -30,7 +32,9 @@ struct server {
     struct conf_listener listeners[4];
     struct log *log;
     atomic_uint requests, gone;
-    uint64_t held[HELD_MAX]; /* loop thread */
+    uint64_t late[16], held[HELD_MAX]; /* loop thread */
+    size_t late_count;
+    atomic_uint reads; /* that brought whole or part messages */
     atomic_uint held_count;
     uint8_t certificate[32]; /* of the last request */
     char device[64], address[64];

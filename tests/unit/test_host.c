@@ -293,6 +293,77 @@ START_TEST(a_message_buffer_that_comes_back_is_empty_and_wiped)
 }
 END_TEST
 
+START_TEST(what_is_answered_at_once_is_reported_when_the_calls_have_been_made)
+{
+    struct seen seen[60] = {0};
+    host_gather(host);
+    for (size_t i = 0; i < 60; i++) {
+        call_for("answer", 5000, &seen[i]);
+        ck_assert_uint_eq(seen[i].ended, 0);
+    }
+    host_settle(host); /* the loop has not run */
+    for (size_t i = 0; i < 60; i++) {
+        ck_assert_uint_eq(seen[i].ended, 1);
+        ck_assert_int_eq(seen[i].end, BACKEND_ANSWERED);
+        ck_assert_uint_eq(seen[i].len, 16);
+    }
+    struct backend_stats stats;
+    backend_stats(backend, &stats);
+    ck_assert_uint_eq(stats.in_flight, 0);
+    ck_assert_uint_eq(stats.ends[BACKEND_ANSWERED], 60);
+    ck_assert_uint_eq(stats.latency.count, 60);
+}
+END_TEST
+
+/* Asks again as soon as it is answered. */
+struct chain {
+    unsigned left;
+};
+
+static void ask_again(void *ctx, enum backend_end end, const uint8_t *answer, size_t len)
+{
+    struct chain *chain = ctx;
+    struct whorl_secret message = backend_buffer(backend);
+    struct backend_listener listener = {on_progress, ask_again, chain};
+    (void)answer, (void)len;
+    ck_assert_int_eq(end, BACKEND_ANSWERED);
+    if (--chain->left > 0) {
+        ck_assert_int_eq(whorl_secret_write(&message, "answer", 6), 0);
+        backend_call(backend, &message, 5000, &listener);
+    }
+    whorl_secret_release(&message);
+}
+
+START_TEST(answers_that_bring_calls_that_are_answered_at_once_hold_up_nobody)
+{
+    struct chain chain = {1001};
+    host_gather(host);
+    ask_again(&chain, BACKEND_ANSWERED, NULL, 0);
+    host_settle(host);
+    ck_assert_uint_gt(chain.left, 900);
+    for (unsigned rounds = 0; chain.left > 0; rounds++) {
+        ck_assert_uint_lt(rounds, 1000);
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+}
+END_TEST
+
+START_TEST(a_report_of_a_call_that_has_ended_is_not_taken_for_the_next_ones)
+{
+    struct seen first = {0}, second = {0};
+    host_gather(host);
+    call_for("report and answer", 5000, &first);
+    host_settle(host);
+    ck_assert_uint_eq(first.ended, 1);
+    uint64_t id = call_for("until cancelled", 60000, &second); /* in the same place */
+    run_for(20);
+    ck_assert_uint_eq(second.progress, 0);
+    backend_cancel(backend, id);
+    ck_assert_uint_eq(second.ended, 1);
+    ck_assert_uint_eq(first.progress, 0);
+}
+END_TEST
+
 START_TEST(more_calls_than_allowed_are_turned_away_at_once)
 {
     struct seen held[64] = {0}, seen = {0};
@@ -468,7 +539,7 @@ static const struct {
     {"formats", "formats must hold words of small letters, digits and . _ - (1 to 32), entry 2 is "
                 "none"},
     {"settings", "setting bad must have a type from 1 to 5, found 77"},
-    {"settings", "setting bad must have flags within 0x7, found 0x100000"},
+    {"settings", "setting bad must have flags within 0xf, found 0x100000"},
     {"settings", "setting bad must have min <= max, found 5 and 4"},
     {"settings", "setting good is there twice"},
     {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},
@@ -602,6 +673,12 @@ int main(void)
     Suite *suite = suite_create("host");
     suite_add_tcase(suite, make_case("in_process", setup));
     suite_add_tcase(suite, make_case("process", setup_isolated));
+    TCase *at_once = tcase_create("at once");
+    tcase_add_checked_fixture(at_once, setup, teardown);
+    tcase_add_test(at_once, what_is_answered_at_once_is_reported_when_the_calls_have_been_made);
+    tcase_add_test(at_once, answers_that_bring_calls_that_are_answered_at_once_hold_up_nobody);
+    tcase_add_test(at_once, a_report_of_a_call_that_has_ended_is_not_taken_for_the_next_ones);
+    suite_add_tcase(suite, at_once);
     TCase *modules = tcase_create("modules");
     tcase_add_loop_test(modules, a_broken_descriptor_is_refused_naming_the_field, 0,
                         sizeof refusals / sizeof refusals[0]);

@@ -130,7 +130,7 @@ START_TEST(a_session_is_resumed_as_the_same_device)
 }
 END_TEST
 
-START_TEST(a_session_from_before_a_reload_is_not_resumed)
+START_TEST(a_session_from_before_a_change_of_the_list_is_not_resumed)
 {
     struct whorl_fault fault;
     server_start(&server);
@@ -153,6 +153,49 @@ START_TEST(a_session_from_before_a_reload_is_not_resumed)
     ck_assert_int_eq(SSL_session_reused(again.ssl), 0);
     SSL_SESSION_free(session);
     client_close(&again);
+    server_stop(&server);
+}
+END_TEST
+
+/* A session of a device that has gone; to be resumed once. */
+static SSL_SESSION *leave_session(void)
+{
+    struct client client = client_connect(server_port(&server, "tls"));
+    ck_assert(client_secure(&client, pki.device));
+    client_ping(&client);
+    SSL_SESSION *session = SSL_get1_session(client.ssl);
+    SSL_shutdown(client.ssl);
+    client_close(&client);
+    return session;
+}
+
+/* Whether a new connection, which works, resumes a session. */
+static bool resumes(SSL_SESSION *session)
+{
+    struct client client = client_connect(server_port(&server, "tls"));
+    client.ssl = SSL_new(pki.device);
+    SSL_set_fd(client.ssl, client.fd);
+    SSL_set_session(client.ssl, session);
+    ck_assert_int_eq(SSL_connect(client.ssl), 1);
+    client_ping(&client);
+    bool resumed = SSL_session_reused(client.ssl) == 1;
+    SSL_SESSION_free(session);
+    client_close(&client);
+    return resumed;
+}
+
+START_TEST(a_session_outlives_a_reload_that_changes_no_certificate)
+{
+    struct whorl_fault fault;
+    server_start(&server);
+    SSL_SESSION *session = leave_session();
+    server.conf.core.idle_timeout_s++;
+    ck_assert(server_listen(&server, &fault));
+    ck_assert(resumes(session));
+    session = leave_session();
+    server.listeners[0].crl = pki.crl; /* now a list counts */
+    ck_assert(server_listen(&server, &fault));
+    ck_assert(!resumes(session));
     server_stop(&server);
 }
 END_TEST
@@ -404,7 +447,8 @@ int main(void)
     tcase_add_test(tc, older_versions_are_refused);
     tcase_add_test(tc, a_revoked_device_is_refused_after_the_list_is_loaded);
     tcase_add_test(tc, a_session_is_resumed_as_the_same_device);
-    tcase_add_test(tc, a_session_from_before_a_reload_is_not_resumed);
+    tcase_add_test(tc, a_session_from_before_a_change_of_the_list_is_not_resumed);
+    tcase_add_test(tc, a_session_outlives_a_reload_that_changes_no_certificate);
     tcase_add_test(tc, records_of_every_size_and_large_messages_pass);
     tcase_add_test(tc, the_handshake_may_arrive_byte_by_byte);
     tcase_add_test(tc, a_bad_frame_is_explained_over_tls_and_the_goodbye_is_said);
