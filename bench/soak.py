@@ -131,6 +131,10 @@ class Overload:
         edit(os.path.join(self.world.conf, "core.conf"),  # one device stands for many
              (r"^core \{", "core {\n    max_connections_per_device = 1000"))
         self.server = Server(self.world)
+        if os.cpu_count() > 1:  # a core for each, so that asking more takes nothing from answering
+            for thread in os.listdir(f"/proc/{self.server.process.pid}/task"):
+                os.sched_setaffinity(int(thread), {0})
+            os.sched_setaffinity(0, {1})
         self.text = self.world.path("text")
         with open(self.text, "w", encoding="ascii") as file:
             file.write("open sesame")

@@ -10,11 +10,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 import postgres as e2e  # noqa: E402
 from postgres import Postgres  # noqa: E402
+from whorl import Server, World, answers, edit  # noqa: E402
 
 e2e.PATIENCE = 3600  # of one command: a million rows are written
 
@@ -74,12 +77,152 @@ def pnc(arguments, server):
           f"{middle['cached_lone_us']:.1f} us)")
 
 
+def timed(*command, **kwargs):
+    """Runs it: seconds by the clock, and of the processor in it and its children."""
+    before, started = os.times(), time.monotonic()
+    done = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE,
+                          text=True, **kwargs)
+    after = os.times()
+    return (time.monotonic() - started, after.children_user + after.children_system
+            - before.children_user - before.children_system, done.stdout)
+
+
+def fill_people(arguments, whorl, world, owner, server):
+    """N people with two fingers each: 2000 of the statistical model's, and copies under other ids,
+    beside the world's eight, whom the searches are for."""
+    made = 2000
+    gallery = world.path("var", "immigration")
+    shutil.rmtree(gallery)
+    subprocess.run([whorl, "source", "fill", "ident1", owner, "-c", world.conf], check=True,
+                   stdout=subprocess.DEVNULL)
+    subprocess.run([whorl, "synth", "templates", "--people", str(made), "-o", gallery], check=True,
+                   stdout=subprocess.DEVNULL)
+    subprocess.run([whorl, "source", "fill", "immigration", owner, "-c", world.conf], check=True,
+                   stdout=subprocess.DEVNULL)
+    copies = max(arguments.gallery // made - 1, 0)
+    server.sql(f"""CREATE TEMP TABLE made AS SELECT * FROM whorl.people WHERE id LIKE 'syn%';
+        INSERT INTO whorl.people (id, identifiers, names, born, sex, details, source, enrolled, expires)
+        SELECT id || '-' || i, identifiers, names, born, sex, details, source, enrolled, expires
+        FROM made, generate_series(1, {copies}) i;
+        INSERT INTO whorl.prints SELECT p.person || '-' || i, p.position, p.impression, p.format,
+        p.template FROM whorl.prints p JOIN made m ON m.id = p.person,
+        generate_series(1, {copies}) i""", database="people")
+    server.sql("VACUUM ANALYZE whorl.people, whorl.prints", database="people")
+    return int(server.sql("SELECT count(*) FROM whorl.people", database="people"))
+
+
+def load(arguments, whorl, world, server, environment):
+    """The first copy, and psql writing the same rows into a file; in turns."""
+    rounds = []
+    for _ in range(arguments.rounds):
+        shutil.rmtree(world.path("var", "ident1", "postgresql"), True)
+        wall, cpu, _ = timed(whorl, "source", "resync", "ident1", "-c", world.conf)
+        again, _, said = timed(whorl, "source", "resync", "ident1", "-c", world.conf)
+        assert " 0 put, 0 removed, 0 unreadable" in said, said
+        copied = 0
+        for table in "people", "prints":
+            seconds, _, _ = timed(
+                server.program("psql"), "-X", "-q", "-h", "localhost", "-p", server.port, "-U",
+                "whorl_reader", "people", "-c", f"\\copy (SELECT * FROM whorl.{table} ORDER BY 1) to "
+                f"'{world.path('copied')}' (FORMAT binary)", env=environment)
+            copied += seconds
+        rounds.append((wall, cpu, again, copied))
+        print(f"round {len(rounds)}: first copy {wall:.2f} s ({cpu:.2f} s of Whorl's processor), "
+              f"compared again {again:.2f} s, psql {copied:.2f} s", file=sys.stderr)
+    return [statistics.median(column) for column in zip(*rounds)]
+
+
+def ask(client, world, person):
+    started = time.monotonic()
+    answer = answers(client.call("identify", world.request(person, checks=["ident1"])))["ident1"]
+    return answer, (time.monotonic() - started) * 1000
+
+
+def changes(arguments, world, running, server):
+    """From a commit to the first search that shows it: ms each."""
+    found = []
+    with running.client() as client:
+        for i in range(10 * arguments.rounds):
+            server.sql(f"""UPDATE whorl.people SET names = '[{{"family": "N{i}", "given": "x"}}]'
+                           WHERE id = 'K0410037'""", database="people")
+            committed = time.monotonic()
+            while ask(client, world, 1)[0]["candidates"][0]["names"][0]["family"] != f"N{i}":
+                pass
+            found.append((time.monotonic() - committed) * 1000)
+    return statistics.median(found), max(found)
+
+
+def searches(world, running, stop):
+    """Latencies until `stop` ends."""
+    found = []
+    with running.client() as client:
+        while not stop.is_set():
+            answer, ms = ask(client, world, 1)
+            assert answer["class"] == "match", answer
+            found.append(ms)
+    return statistics.median(found)
+
+
+def quiet_and_busy(whorl, world, running):
+    """Searching alone, and while everything is compared."""
+    stop = threading.Event()
+    threading.Timer(3, stop.set).start()
+    quiet = searches(world, running, stop)
+    stop.clear()
+
+    def compare():
+        timed(whorl, "source", "resync", "ident1", "-c", world.conf)
+        stop.set()
+
+    comparing = threading.Thread(target=compare)
+    comparing.start()
+    busy = searches(world, running, stop)
+    comparing.join()
+    return quiet, busy
+
+
+def people(arguments, server):
+    whorl = os.path.join(arguments.build, "whorl")
+    world = World()
+    server.sql("CREATE DATABASE people", database="postgres")
+    owner = f"host={server.run} port={server.port} dbname=people user=owner"
+    subprocess.run([whorl, "source", "init", owner], check=True, stdout=subprocess.DEVNULL)
+    count = fill_people(arguments, whorl, world, owner, server)
+    edit(os.path.join(world.conf, "ident1.conf"), (r"^    settings \{", f"""    settings {{
+        source = "postgresql"
+        database = "host=localhost port={server.port} dbname=people user=whorl_reader"
+        password_file = "{server.reader_password}"
+        database_ca = "{server.ca}\""""))
+    with open(server.reader_password, encoding="ascii") as file:
+        environment = dict(os.environ, PGPASSWORD=file.read().strip(), PGSSLMODE="verify-full",
+                           PGSSLROOTCERT=server.ca)
+    wall, cpu, again, copied = load(arguments, whorl, world, server, environment)
+    running = Server(world)
+    with running.client() as client:
+        while ask(client, world, 1)[0]["class"] != "match":
+            time.sleep(0.1)
+    middle, worst = changes(arguments, world, running, server)
+    quiet, busy = quiet_and_busy(whorl, world, running)
+    running.kill()
+    print(f"A gallery of {count} people, two fingers each, TLS, medians of {arguments.rounds} rounds:")
+    print(f"  first copy                              {count / wall:8.0f} people/s "
+          f"({wall:.2f} s; {cpu:.2f} s of Whorl's processor)")
+    print(f"  everything compared, nothing differs    {count / again:8.0f} people/s")
+    print(f"  psql: \\copy of the same rows to a file {count / copied:8.0f} people/s")
+    print(f"  a change is searched after              {middle:8.0f} ms (worst of "
+          f"{10 * arguments.rounds}: {worst:.0f} ms)")
+    print(f"  a search, and while all is compared     {quiet:8.0f} ms, {busy:.0f} ms")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bench/source", description=__doc__)
     parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--people", type=int, default=200000, help="PNC records (default 200000)")
     parser.add_argument("--lookups", type=int, default=60000, help="in a round (default 60000)")
+    parser.add_argument("--gallery", type=int, default=100000,
+                        help="people with fingerprints (default 100000)")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("people", "pnc"), help="measure one of the two")
     arguments = parser.parse_args()
     arguments.build = os.path.abspath(arguments.build)
     server = Postgres(settings="shared_buffers = 512MB\nmax_wal_size = 4GB")
@@ -87,7 +230,10 @@ def main():
                     f"host={server.run} port={server.port} dbname=whorl user=owner"], check=True,
                    stdout=subprocess.DEVNULL)
     server.sql("ALTER ROLE whorl_reader PASSWORD 'not-a-secret'")
-    pnc(arguments, server)
+    if arguments.only != "pnc":
+        people(arguments, server)
+    if arguments.only != "people":
+        pnc(arguments, server)
     server.stop()
 
 

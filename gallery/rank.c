@@ -46,7 +46,7 @@ static size_t sift_step(void)
 /* One sieve of each impression, then one sift of each. */
 static size_t prepared_size(const struct gallery_search *search)
 {
-    return search->probe.impressions * (sieve_step() + sift_step());
+    return search->probe.impressions * (sieve_step() + (search->sifts ? sift_step() : 0));
 }
 
 const struct afis_sieve *rank_sieve(const struct gallery_search *search, size_t impression)
@@ -67,7 +67,9 @@ bool rank_prepare(struct gallery_search *search)
         struct afis_sieve *sieve = (struct afis_sieve *)(void *)(search->sieves + k * sieve_step());
         const struct afis_sieve *const list[] = {sieve};
         afis_sieve_init(sieve, search->probe.finger[k]);
-        afis_sift_init(sift_of(search, k), list, 1);
+        if (search->sifts) {
+            afis_sift_init(sift_of(search, k), list, 1);
+        }
     }
     return search->sieves != NULL;
 }
@@ -78,6 +80,30 @@ void rank_release(struct gallery_search *search)
 }
 
 /* ------------------------------------------------------------------ by finger */
+
+/* Whether nobody of the chunk has more than one print that a finger of this position is compared
+ * with: then each score counts as it is. */
+static bool is_simple(const struct chunk *chunk, unsigned position)
+{
+    uint32_t last = UINT32_MAX;
+    for (uint32_t i = chunk->first[position]; i < chunk->first[position + 1]; i++) {
+        const uint32_t person = chunk_print_person(chunk, i);
+        if (person == last) { /* rows are in order of people */
+            return false;
+        }
+        last = person;
+    }
+    return position != 0 && chunk->first[1] == 0;
+}
+
+static bool all_simple(const struct gallery_search *search, const struct chunk *chunk)
+{
+    bool simple = search->shareable && search->sifts;
+    for (size_t f = 0; simple && f < search->probe.fingers; f++) {
+        simple = is_simple(chunk, search->probe.position[f]);
+    }
+    return simple;
+}
 
 enum by { BY_SIFT, BY_SIEVE };
 
@@ -94,7 +120,9 @@ static void score_rows(const struct gallery_search *search, size_t k, enum by by
                        uint32_t from, uint32_t to)
 {
     const uint64_t *words = chunk->words + (size_t)from * AFIS_SIEVE_WORDS;
-    if (by == BY_SIFT) {
+    if (by == BY_SIFT && !search->sifts) {
+        memset(r->score, 0, (to - from) * sizeof *r->score);
+    } else if (by == BY_SIFT) {
         afis_sift_scan(sift_of(search, k), sift_scratch(r), words, to - from, r->score);
     }
     for (uint32_t i = from; i < to; i++, words += AFIS_SIEVE_WORDS) {
@@ -164,13 +192,43 @@ static void score_fingers(const struct gallery_search *search, enum by by,
     }
 }
 
+/* The same as score_fingers where everything is simple: each finger has one impression, and a
+ * person one print of it at most. */
+static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
+                         struct ranking *r, const uint16_t *levels)
+{
+    memset(r->sum, 0, chunk->people * sizeof *r->sum);
+    memset(r->compared, 0, chunk->people * sizeof *r->compared);
+    for (size_t k = 0; k < search->probe.impressions; k++) {
+        const unsigned position = search->probe.position[search->probe.of[k]];
+        for (uint32_t i = chunk->first[position]; i < chunk->first[position + 1]; i++) {
+            const uint32_t person = chunk_print_person(chunk, i);
+            int16_t score;
+            if (is_ranked(search, levels[person])) {
+                afis_sieve_scan(rank_sieve(search, k), chunk->words + (size_t)i * AFIS_SIEVE_WORDS,
+                                1, &score);
+                r->sum[person] += score;
+                r->compared[person] = 1;
+            }
+        }
+    }
+}
+
 void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
                  struct ranking *ranking, uint16_t *levels)
 {
-    score_fingers(search, BY_SIEVE, chunk, ranking, levels);
+    if (all_simple(search, chunk)) {
+        sieve_simple(search, chunk, ranking, levels);
+    } else {
+        score_fingers(search, BY_SIEVE, chunk, ranking, levels);
+    }
     for (uint32_t i = 0; i < chunk->people; i++) {
-        if (levels[i] != RANK_NOBODY) {
-            levels[i] = ranking->compared[i] ? level_of(ranking->sum[i]) : RANK_ALL;
+        /* The sift's sum says a little that the sieve's does not. */
+        const int32_t sifted = (levels[i] - (int32_t)RANK_NEUTRAL) / 2;
+        if (levels[i] >= search->first_cut) {
+            levels[i] = RANK_NOBODY; /* compared already */
+        } else if (levels[i] != RANK_NOBODY) {
+            levels[i] = ranking->compared[i] ? level_of(ranking->sum[i] + sifted) : RANK_ALL;
         }
     }
 }
@@ -183,6 +241,11 @@ BYTES_FETCHING void fetch_rows(const struct gallery_search *search, const struct
             fetch_bytes(chunk->words + (size_t)i * AFIS_SIEVE_WORDS, CHUNK_PRINT);
         }
     }
+}
+
+void rank_fetch_rows(const struct chunk *chunk)
+{
+    fetch_bytes(chunk->print_rows, (size_t)(chunk->entries - chunk->print_rows));
 }
 
 void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
@@ -218,21 +281,6 @@ static void drop_expired(const struct gallery_search *search, const struct chunk
     state->comparable = count;
 }
 
-/* Whether nobody of the chunk has more than one print that a finger of this position is compared
- * with: then each score counts as it is. */
-static bool is_simple(const struct chunk *chunk, unsigned position)
-{
-    uint32_t last = UINT32_MAX;
-    for (uint32_t i = chunk->first[position]; i < chunk->first[position + 1]; i++) {
-        const uint32_t person = chunk_print_person(chunk, i);
-        if (person == last) { /* rows are in order of people */
-            return false;
-        }
-        last = person;
-    }
-    return position != 0 && chunk->first[1] == 0;
-}
-
 /* Adds the scores of rows [from, to), `step` apart, to the people's levels. */
 static void add_levels(const struct chunk *chunk, uint32_t from, uint32_t to, const int16_t *scores,
                        size_t step, uint16_t *levels)
@@ -264,10 +312,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state)
 {
-    bool simple = search->shareable;
-    for (size_t f = 0; simple && f < search->probe.fingers; f++) {
-        simple = is_simple(chunk, search->probe.position[f]);
-    }
+    const bool simple = all_simple(search, chunk);
     memset(levels, 0, chunk->people * sizeof *levels);
     for (size_t k = 0; simple && k < search->probe.impressions; k++) {
         sift_rows(sift_of(search, k), 1, chunk, search->probe.position[search->probe.of[k]],

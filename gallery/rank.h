@@ -10,7 +10,8 @@
 struct ranking;
 size_t rank_scratch_size(void);
 
-/* Makes what both need of the probe, in secret memory. */
+/* Makes what both need of the probe, in secret memory. Without search->sifts the sift finds
+ * everybody alike. */
 bool rank_prepare(struct gallery_search *search);
 void rank_release(struct gallery_search *search);
 
@@ -20,13 +21,17 @@ const struct afis_sieve *rank_sieve(const struct gallery_search *search, size_t 
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state);
 
-/* Ranks by the sieve those from the search's sift_cut up to its first_cut; the others rank lowest.
- */
+/* Ranks by the sieve those from the search's sift_cut up to its first_cut. Of the others those who
+ * were compared already are done with; the rest ranks lowest. */
 void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
                  struct ranking *ranking, uint16_t *levels);
 
-/* Has the memory that rank_sieved will read fetched: to be called a chunk ahead, because those who
- * are left lie too far apart for the processor to foresee. */
+/* Has the memory fetched that rank_sift and rank_sieved read beside words: to be called a chunk
+ * ahead of the one, two ahead of the other. */
+void rank_fetch_rows(const struct chunk *chunk);
+
+/* ... and the words that rank_sieved reads: to be called a chunk ahead. Those who are left lie too
+ * far apart for the processor to foresee. */
 void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
                 const uint16_t *levels);
 

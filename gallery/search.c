@@ -21,7 +21,7 @@ struct quota {
     uint64_t least;
 };
 static const struct quota sift_quota = {0.15, 5000}, best_quota = {0.00002, 100},
-                          glance_quota = {0.02, 2000}, compare_quota = {0.001, 500};
+                          glance_quota = {0.015, 2000}, compare_quota = {0.001, 500};
 
 /* ------------------------------------------------------------------ following the gallery */
 
@@ -129,10 +129,22 @@ static size_t rewind_chunks(struct gallery_search *search)
     return left;
 }
 
+/* Whether all chunks are where the search's stage begins, or through it: not those that changed. */
+static bool chunks_even(const struct gallery_search *search)
+{
+    for (size_t i = 0; i < search->view->count; i++) {
+        const struct chunk_state *state = &search->states[i];
+        if (!state->why && state->stage + 1u < (unsigned)search->stage) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Threads may step from now on. */
 static void enter_stage(struct gallery_search *search)
 {
-    if (search->stage == STAGE_SIFT) {
+    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK) && chunks_even(search)) {
         crowd_join(search);
     }
 }
@@ -159,9 +171,6 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
 {
     struct gallery *gallery = search->gallery;
     size_t pending;
-    if (!rank_prepare(search)) {
-        return whorl_fail(fault, "", "not enough locked memory for another search");
-    }
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
     if (!txn) {
         return false;
@@ -181,6 +190,11 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
     search->match_threshold = afis_threshold(search->params.match_fpir, (double)view->people);
     search->possible_threshold = afis_threshold(search->params.possible_fpir, (double)view->people);
     bool few = view->people <= PEOPLE_ALL;
+    search->sifts = !few;
+    search->shareable = search->sifts && rank_shareable(search);
+    if (!rank_prepare(search)) {
+        return whorl_fail(fault, "", "not enough locked memory for another search");
+    }
     search->first_cut = RANK_ALL;
     search->stage = few ? STAGE_FIRST : STAGE_SIFT;
     search->last = few ? STAGE_FIRST : STAGE_COMPARE;
@@ -214,7 +228,6 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
     search->gallery = gallery;
     search->params = *params;
     score_probe_init(&search->probe, params->probes, params->probe_count);
-    search->shareable = rank_shareable(search);
     if (begin(search, fault)) {
         return search;
     }

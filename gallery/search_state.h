@@ -10,7 +10,7 @@
 #include "view.h"
 
 #define HITS_MAX 4096u /* candidates remembered; beyond it the lower half is only counted */
-#define RANK_NOBODY 0u /* expired, or without a print to compare */
+#define RANK_NOBODY 0u /* expired, without a print to compare, or compared at first */
 #define RANK_ALL 1u    /* at or above it is everybody else */
 #define RANK_LEVELS 65536u
 #define RANK_NEUTRAL 8192u /* no evidence either way */
@@ -46,6 +46,7 @@ struct gallery_search {
     struct gallery_search_params params;
     struct score_probe probe;
     uint8_t *sieves; /* and sifts, one of each impression, in secret memory */
+    bool sifts;      /* not where the gallery is so small that everyone is compared */
     bool shareable;  /* other searches' first stage can be done with this one's: rank.h */
     float match_threshold, possible_threshold;
     unsigned round;

@@ -66,15 +66,15 @@ bool pnc_sql_record(FILE *out, const struct pnc_record *record)
     json_object_del(details, "pncid");
     json_object_del(details, "cro");
     json_t *parts[PNC_CLASSES] = {details};
-    for (enum pnc_class class = PNC_DETAILS + 1; class < PNC_CLASSES; class ++) {
-        parts[class] = json_incref(json_object_get(details, pnc_class_name(class)));
-        json_object_del(details, pnc_class_name(class));
+    for (enum pnc_class part = PNC_DETAILS + 1; part < PNC_CLASSES; part++) {
+        parts[part] = json_incref(json_object_get(details, pnc_class_name(part)));
+        json_object_del(details, pnc_class_name(part));
     }
     fprintf(out, "%s\t%s", record->pncid, record->cro[0] != '\0' ? record->cro : "\\N");
     bool ok = details != NULL;
-    for (enum pnc_class class = PNC_DETAILS; class < PNC_CLASSES; class ++) {
-        ok = put_json(out, parts[class]) && ok;
-        json_decref(parts[class]);
+    for (enum pnc_class part = PNC_DETAILS; part < PNC_CLASSES; part++) {
+        ok = put_json(out, parts[part]) && ok;
+        json_decref(parts[part]);
     }
     putc('\n', out);
     return ok;

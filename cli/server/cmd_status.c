@@ -106,6 +106,17 @@ static const json_t *backend_named(const json_t *status, const char *name)
     return NULL;
 }
 
+/* What has become of the process that a backend has of its own, if that is worth a line. */
+static void print_process(const json_t *process)
+{
+    double losses = sum(json_object_get(process, "losses"));
+    if (losses > 0) {
+        printf("%-14s its process was lost %.0f times%s; last: %s\n", "", losses,
+               json_is_true(json_object_get(process, "up")) ? "" : " and is being made anew",
+               text(process, "last"));
+    }
+}
+
 static void print_backend(const json_t *backend, const json_t *before, double seconds)
 {
     char per_second[32], p50[16], p99[16], calls[32], breaker[40];
@@ -128,6 +139,7 @@ static void print_backend(const json_t *backend, const json_t *before, double se
            bound(p50, sizeof p50, number(backend, "p50_ms", NULL)),
            bound(p99, sizeof p99, number(backend, "p99_ms", NULL)),
            sum(ends) - number(ends, "answered", NULL), breaker);
+    print_process(json_object_get(backend, "process"));
 }
 
 static void print_head(const json_t *status)

@@ -41,6 +41,21 @@ void source_leave(struct source_place *place)
     *place = (struct source_place){NULL, NULL};
 }
 
+void source_print_connection(const struct source_place *place)
+{
+    PGconn *conn = pg_link_conn(place->link);
+    int version = PQserverVersion(conn);
+    printf("database   %s, PostgreSQL %d.%d\n", pg_target_name(place->target), version / 10000,
+           version % 10000);
+    if (PQsslInUse(conn)) {
+        printf("TLS        %s, %s\n", PQsslAttribute(conn, "protocol"),
+               PQsslAttribute(conn, "cipher"));
+    } else {
+        printf("TLS        none: the connection stays on this machine\n");
+    }
+    printf("role       %s may read the tables and write to none of them\n", PQuser(conn));
+}
+
 const struct conf_plugin *source_plugin(const struct conf *conf, const char *name)
 {
     struct whorl_fault fault = {{0}, {0}};

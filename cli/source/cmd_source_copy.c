@@ -54,17 +54,23 @@ static void leave(struct subject *s)
     free(s->dir);
 }
 
-/* Reads arguments and configuration; connects to nothing. */
-static bool enter(struct subject *s, int argc, char **argv, const char *doc)
+/* Reads arguments and configuration. false, having written why. */
+static bool read_arguments(struct subject *s, int argc, char **argv, const char *doc)
 {
     static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
     const struct argp argp = {
         .options = options, .parser = parse, .args_doc = "PLUGIN", .doc = doc};
-    struct whorl_fault fault = {{0}, {0}};
     *s = (struct subject){.name = NULL};
     argp_parse(&argp, argc, argv, 0, NULL, s);
     s->conf = read_conf(s->conf_dir);
-    s->plugin = s->conf ? source_plugin(s->conf, s->name) : NULL;
+    return s->conf != NULL;
+}
+
+/* Looks at the settings of a plugin with a gallery; connects to nothing. */
+static bool enter_gallery(struct subject *s)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    s->plugin = source_plugin(s->conf, s->name);
     s->mapping = s->plugin ? pg_mapping_read(s->plugin->settings, &fault) : NULL;
     if (s->mapping &&
         asprintf(&s->dir, "%s/%s/" PG_COPY_DIR, s->conf->core.data_dir, s->name) < 0) {
@@ -84,22 +90,12 @@ static bool enter(struct subject *s, int argc, char **argv, const char *doc)
     return true;
 }
 
-/* ------------------------------------------------------------------ check */
-
-static void print_connection(const struct subject *s)
+static bool enter(struct subject *s, int argc, char **argv, const char *doc)
 {
-    PGconn *conn = pg_link_conn(s->place.link);
-    int version = PQserverVersion(conn);
-    printf("database   %s, PostgreSQL %d.%d\n", pg_target_name(s->place.target), version / 10000,
-           version % 10000);
-    if (PQsslInUse(conn)) {
-        printf("TLS        %s, %s\n", PQsslAttribute(conn, "protocol"),
-               PQsslAttribute(conn, "cipher"));
-    } else {
-        printf("TLS        none: the connection stays on this machine\n");
-    }
-    printf("role       %s may read the tables and write to none of them\n", PQuser(conn));
+    return read_arguments(s, argc, argv, doc) && enter_gallery(s);
 }
+
+/* ------------------------------------------------------------------ check */
 
 struct tally {
     int people, gone, bad;
@@ -174,18 +170,28 @@ int cmd_source_check(int argc, char **argv)
     struct subject s;
     struct whorl_fault fault = {{0}, {0}};
     struct tally tally = {0, 0, 0};
-    if (!enter(&s, argc, argv,
-               "Whether a plugin can use the database that its settings name: reaches it, looks at "
-               "TLS, role, tables and columns, and reads the first people. It does so whatever "
-               "the plugin's `source` is.\vExit status: 0 it can, 1 people can't be read, 2 wrong "
-               "usage, 3 it can't.")) {
+    if (!read_arguments(&s, argc, argv,
+                        "Whether a plugin can use the database that its settings name: reaches it, "
+                        "looks at TLS, role, tables and columns, and reads the first people or "
+                        "records. It does so whatever the plugin's `source` is.\vExit status: 0 it "
+                        "can, 1 people can't be read, 2 wrong usage, 3 it can't.")) {
+        return EXIT_FAILED;
+    }
+    const struct conf_plugin *plugin = conf_find_plugin(s.conf, s.name);
+    if (plugin && plugin->settings &&
+        plugin->settings->string(plugin->settings, NULL, "records_table")) {
+        int code = source_check_pnc(plugin);
+        leave(&s);
+        return code;
+    }
+    if (!enter_gallery(&s)) {
         return EXIT_FAILED;
     }
     if (!source_connect(&s.place, s.plugin->settings, &s.use)) {
         leave(&s);
         return EXIT_FAILED;
     }
-    print_connection(&s);
+    source_print_connection(&s.place);
     const struct pg_ask ask = {s.place.link, -1, PATIENCE_MS};
     bool ok = try_statements(&s, &ask, &tally, &fault);
     if (ok) {
@@ -342,9 +348,14 @@ static bool make_pass(struct pg_copy *copy, struct whorl_fault *fault)
 static bool resync(struct pg_copy *copy, struct whorl_fault *fault)
 {
     bool agreed = false;
-    if (!pg_copy_connected(copy, fault) || !pg_copy_changes(copy, &agreed, fault) ||
-        (!pg_copy_mark(copy)->pass && !pg_copy_begin_pass(copy, fault))) {
+    if (!pg_copy_connected(copy, fault) ||
+        (!pg_copy_mark(copy)->pass && !pg_copy_changes(copy, &agreed, fault))) {
         return false;
+    }
+    while (!pg_copy_mark(copy)->pass) { /* again where a server wrote in the same moment */
+        if (!pg_copy_begin_pass(copy, fault)) {
+            return false;
+        }
     }
     for (agreed = false; !agreed;) {
         if (!make_pass(copy, fault) || !pg_copy_changes(copy, &agreed, fault)) {
@@ -372,7 +383,8 @@ int cmd_source_resync(int argc, char **argv)
     if (!enter(&s, argc, argv,
                "Compares a plugin's copy of its database with the database, person by person, and "
                "puts it right: also the first time, before the plugin's `source` is changed to it. "
-               "A running server goes on meanwhile.\vExit status: 0 the copy is whole, 1 people "
+               "Then overwrites what its files still hold of people who are gone. A running server "
+               "goes on meanwhile.\vExit status: 0 the copy is whole, 1 people "
                "can't be read, 2 wrong usage, 3 failure.")) {
         return EXIT_FAILED;
     }
@@ -384,7 +396,8 @@ int cmd_source_resync(int argc, char **argv)
     const struct pg_copy_log log = {say, NULL};
     bool ok = make_dirs(&s, &fault) &&
               (copy = pg_copy_open(s.dir, s.place.target, s.mapping, &ask, &log, &fault)) != NULL;
-    ok = ok && resync(copy, &fault);
+    struct whorl_store_erased erased = {0};
+    ok = ok && resync(copy, &fault) && gallery_erase(pg_copy_gallery(copy), &erased, &fault);
     fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
     bool bad = false;
     if (ok) {
@@ -393,6 +406,7 @@ int cmd_source_resync(int argc, char **argv)
         printf("%" PRIu64 " people compared: %" PRIu64 " put, %" PRIu64 " removed, %" PRIu64
                " unreadable\n",
                mark->done, mark->put, mark->removed, pg_mark_missing(mark));
+        printf("%" PRIu64 " bytes of what was there before overwritten\n", erased.bytes);
     } else {
         print_fault(&fault);
     }

@@ -17,8 +17,14 @@ bool source_connect(struct source_place *place, const struct whorl_settings *set
                     const struct pg_use *use);
 void source_leave(struct source_place *place);
 
+/* Prints which server it is, over what, and as whom. */
+void source_print_connection(const struct source_place *place);
+
 /* The plugin of a configuration, if it is one that takes a database. NULL, having written why. */
 const struct conf_plugin *source_plugin(const struct conf *conf, const char *name);
+
+/* What `whorl source check` says of PNC records. Returns an exit code. */
+int source_check_pnc(const struct conf_plugin *plugin);
 
 /* Each takes arguments from its own name on, and returns an exit code. */
 int cmd_source_init(int argc, char **argv);

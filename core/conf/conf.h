@@ -137,7 +137,7 @@ typedef void conf_complaint(void *ctx, const char *file, int line, const char *t
 
 /* Reads and validates everything, plugin settings included (their modules are loaded, not
  * started). Reports every mistake that it can find and returns NULL if there was one. Release with
- * conf_unref. Loop thread or a tool. */
+ * conf_unref. Any thread, one at a time; may take seconds, when an isolated plugin does. */
 struct conf *conf_read(const char *dir, conf_complaint *complain, void *ctx);
 
 /* For tools that judge one plugin: a configuration that holds nothing but it. file: a *.conf file

@@ -244,7 +244,8 @@ static bool passes_on(const struct plugin_reading *of)
         }
     }
     bool upstream = source && strcmp(source, WHORL_SOURCE_UPSTREAM) == 0;
-    if (upstream && of->conf->core.gateway[0] == '\0' && of->reading->whole) {
+    const char *gateway = of->conf->core.gateway; /* NULL: one plugin alone is judged */
+    if (upstream && gateway && gateway[0] == '\0' && of->reading->whole) {
         mistake_at(of->reading->mistakes, of->section->place,
                    "plugin %s passes its calls on to another gateway, which needs this server's "
                    "name: core { gateway = … }",

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "core/host/internal.h"
-#include "core/isolate/isolate.h"
 
 enum { LOG_TEXT_MAX = 1000 };
 
@@ -238,6 +237,8 @@ static void dismiss(struct backend *backend)
     backend->plugin = NULL;
 }
 
+static void process_lost(const struct whorl_host *abi);
+
 /* Here, or in a process of its own. */
 static int start_instance(struct backend *backend, struct whorl_fault *fault)
 {
@@ -252,8 +253,9 @@ static int start_instance(struct backend *backend, struct whorl_fault *fault)
     spec.data_dir = backend->abi.data_dir;
     spec.workers = backend->abi.workers;
     spec.calls = plugin->max_calls;
-    const struct isolate_given given = {backend->host->loop, backend->host->log, &backend->abi,
-                                        &spec, plugin->descriptor->role};
+    const struct isolate_given given = {
+        backend->host->loop,      backend->host->log, &backend->abi, &spec,
+        plugin->descriptor->role, call_failed,        process_lost};
     return isolate_start(&given, &backend->instance, fault);
 }
 
@@ -363,6 +365,22 @@ static void tell_breaker(const struct backend *backend)
              NULL);
 }
 
+static uint32_t chance(void);
+
+/* One failure, of which the breaker hears even when no call was there to end. */
+static void process_lost(const struct whorl_host *abi)
+{
+    struct backend *backend = abi->ctx;
+    if (!backend->plugin) {
+        return;
+    }
+    struct breaker_limits limits = limits_of(backend->plugin);
+    uint64_t now = uv_now(backend->host->loop);
+    if (breaker_failed(&backend->breaker, &limits, false, now, chance())) {
+        tell_breaker(backend);
+    }
+}
+
 static uint32_t chance(void)
 {
     uint32_t random = 0;
@@ -384,10 +402,12 @@ void backend_count(struct backend *backend, const struct call_mark *mark, enum b
     uint64_t now = uv_now(backend->host->loop);
     if (end == BACKEND_ANSWERED) {
         changed = breaker_succeeded(&backend->breaker, mark->probe);
-    } else if (end == BACKEND_MALFORMED || (end == BACKEND_TIMED_OUT && mark->whole)) {
+    } else if (end == BACKEND_MALFORMED || (end == BACKEND_TIMED_OUT && mark->whole) ||
+               (end == BACKEND_FAILED && mark->probe)) {
         changed = breaker_failed(&backend->breaker, &limits, mark->probe, now, chance());
     } else {
-        /* Who asks may shorten a call's deadline: that must not cut the backend off for others. */
+        /* Who asks may shorten a call's deadline: that must not cut the backend off for others. A
+         * process that is lost is one failure (process_lost), not one for each of its calls. */
         changed = breaker_undecided(&backend->breaker, mark->probe);
     }
     if (changed) {
@@ -411,12 +431,16 @@ void backend_stats(struct backend *backend, struct backend_stats *stats)
     stats->breaker = backend->breaker.state;
     stats->breaker_opened = backend->breaker.opened;
     stats->breaker_wait_ms = breaker_wait(&backend->breaker, now);
+    stats->isolated = backend->plugin && backend->plugin->process;
+    if (stats->isolated) {
+        isolate_stats(backend->instance, &stats->process);
+    }
 }
 
 const char *backend_end_name(enum backend_end end)
 {
-    static const char *const names[BACKEND_ENDS] = {"answered",  "timed_out", "cancelled",
-                                                    "malformed", "busy",      "cut_off"};
+    static const char *const names[BACKEND_ENDS] = {
+        "answered", "timed_out", "cancelled", "malformed", "busy", "cut_off", "failed"};
     return names[end];
 }
 

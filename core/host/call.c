@@ -123,7 +123,7 @@ static struct call *make_call(struct backend *backend, const struct backend_list
     struct call *call = place_of(host, host->first_free);
     call->id = next_id(host, host->first_free);
     host->first_free = call->next_free;
-    call->ended = call->answered = false;
+    call->ended = call->answered = call->failed = false;
     call->listener = *listener;
     atomic_store_explicit(&call->backend, backend, memory_order_relaxed);
     /* Whoever finds it alive finds its backend. */
@@ -259,6 +259,15 @@ void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *ans
     }
 }
 
+void call_failed(const struct whorl_host *abi, uint64_t id)
+{
+    struct backend *backend = abi->ctx;
+    struct call *call = find_call(backend->host, id);
+    if (call && backend_of(call) == backend) {
+        call->failed = true;
+    }
+}
+
 bool call_cancelled(const struct whorl_host *abi, uint64_t id)
 {
     struct backend *backend = abi->ctx;
@@ -284,9 +293,13 @@ static void take_completion(struct host *host, const struct completion *completi
     }
     struct backend_listener listener = call->listener;
     struct call_mark mark = call->mark;
+    bool failed = call->failed;
     retire(host, call);
     /* Only now, so that the listener finds room for the call that waited for this one. */
-    if (report && completion->good) {
+    if (report && failed) {
+        backend_count(backend, &mark, BACKEND_FAILED);
+        listener.ended(listener.ctx, BACKEND_FAILED, completion->answer, completion->len);
+    } else if (report && completion->good) {
         backend->distrusted = false;
         listener.ended(listener.ctx, BACKEND_ANSWERED, completion->answer, completion->len);
         backend_count(backend, &mark, backend->distrusted ? BACKEND_MALFORMED : BACKEND_ANSWERED);

@@ -12,6 +12,7 @@
 
 #include "core/conf/conf.h"
 #include "core/host/breaker.h"
+#include "core/isolate/isolate.h"
 #include "core/log/log.h"
 #include "core/metrics/histogram.h"
 #include "whorl/msg.h"
@@ -55,8 +56,9 @@ enum backend_end {
     BACKEND_MALFORMED, /* the plugin's answer is no msgpack map, or too large */
     BACKEND_BUSY,      /* max_calls are in flight already; reported before backend_call returns */
     BACKEND_CUT_OFF,   /* its breaker is open; reported before backend_call returns */
+    BACKEND_FAILED,    /* its process did not answer; bytes hold the answer that says so */
 };
-enum { BACKEND_ENDS = BACKEND_CUT_OFF + 1 };
+enum { BACKEND_ENDS = BACKEND_FAILED + 1 };
 
 const char *backend_end_name(enum backend_end end);
 
@@ -92,9 +94,9 @@ void backend_cancel(struct backend *backend, uint64_t call);
 void backend_distrust(struct backend *backend);
 
 /* Whether a call would be taken now; if not, in how many ms it may be worth trying again. A search
- * or look-up is cut off after so many calls in a row that timed out past the plugin's own deadline,
- * ended malformed or were distrusted (conf_plugin.breaker_*); a sink never is, since every record
- * must be tried. */
+ * or look-up is cut off after so many failures in a row (conf_plugin.breaker_*): calls that timed
+ * out past the plugin's own deadline, ended malformed or were distrusted, and each loss of its
+ * process, however many calls that ends. A sink never is, since every record must be tried. */
 bool backend_has_room(const struct backend *backend);
 bool backend_is_cut_off(const struct backend *backend, uint64_t *wait_ms);
 
@@ -107,6 +109,8 @@ struct backend_stats {
     enum breaker_state breaker;
     uint64_t breaker_opened; /* times */
     uint64_t breaker_wait_ms;
+    bool isolated;                /* in a process of its own, of which: */
+    struct isolate_stats process; /* else all zero */
 };
 void backend_stats(struct backend *backend, struct backend_stats *stats);
 

@@ -49,6 +49,7 @@ struct call {
     uint64_t id; /* until the plugin completes it; 0: the place is free */
     uint32_t next_free;
     bool ended;    /* reported to the listener */
+    bool failed;   /* its process could not answer */
     bool answered; /* the plugin has completed it, which the loop has yet to look at */
     bool timed;    /* deadline is running */
     bool has_timer;
@@ -165,6 +166,8 @@ void host_give_back(struct host *host, struct whorl_secret *buffer);
 void call_complete(const struct whorl_host *abi, uint64_t id, const uint8_t *answer, size_t len);
 void call_progress(const struct whorl_host *abi, uint64_t id, const char *stage, double fraction);
 bool call_cancelled(const struct whorl_host *abi, uint64_t id);
+/* What completes the call next is no answer of the plugin's. Loop thread. */
+void call_failed(const struct whorl_host *abi, uint64_t id);
 void call_drain(struct host *host);
 void call_settle(struct host *host);
 void call_flush_progress(struct host *host);

@@ -196,6 +196,7 @@ static void check_ended(void *ctx, enum backend_end end, const uint8_t *answer, 
     check->elapsed_ms = flow_now() - check->started;
     switch (end) {
     case BACKEND_ANSWERED:
+    case BACKEND_FAILED:
         check_answered(check, answer, len);
         break;
     case BACKEND_TIMED_OUT:

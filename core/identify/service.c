@@ -364,33 +364,34 @@ static bool outcome(struct identify *identify, const struct identify_caller *cal
 
 /* identify */
 
-/* false: refused. *answered: the request was a repeat, and is answered or joined. */
-static bool repeated(struct flow *flow, const struct identify_caller *caller,
-                     const uint8_t digest[32], bool *answered, struct refusal *refusal)
+/* Whether the request's id was used before, of which no more is known than the transaction. */
+static bool never_used(const struct flow *flow, struct refusal *refusal)
+{
+    struct identify *identify = flow->identify;
+    struct whorl_fault fault = {0};
+    struct ledger_entry old;
+    switch (ledger_by_request(identify->ledger, flow->who.device.id, flow->request.request_id, &old,
+                              &fault)) {
+    case REGISTRY_ABSENT:
+        return true;
+    case REGISTRY_PRESENT:
+        return refuse(refusal, "conflict", "request_id",
+                      "was used for transaction %s, whose answer is no longer held",
+                      old.transaction);
+    default:
+        log_line(identify->log, WHORL_LOG_ERROR, "the register of requests cannot be read", "why",
+                 fault.text, NULL);
+        return refuse(refusal, "internal", "", "the register of requests cannot be read");
+    }
+}
+
+/* The request is a repeat of this one: answers it, or joins the call to its transaction. */
+static bool answer_repeat(struct flow *flow, const struct identify_caller *caller,
+                          const struct repeat *entry, const uint8_t digest[32],
+                          struct refusal *refusal)
 {
     struct identify *identify = flow->identify;
     const struct identify_replies *replies = &identify->replies;
-    const char *device = flow->who.device.id;
-    *answered = false;
-    repeats_expire(identify->repeats, flow_now());
-    struct repeat *entry = repeat_find(identify->repeats, device, flow->request.request_id);
-    if (entry == NULL) {
-        struct whorl_fault fault = {0};
-        struct ledger_entry old;
-        switch (
-            ledger_by_request(identify->ledger, device, flow->request.request_id, &old, &fault)) {
-        case REGISTRY_ABSENT:
-            return true;
-        case REGISTRY_PRESENT:
-            return refuse(refusal, "conflict", "request_id",
-                          "was used for transaction %s, whose answer is no longer held",
-                          old.transaction);
-        default:
-            log_line(identify->log, WHORL_LOG_ERROR, "the register of requests cannot be read",
-                     "why", fault.text, NULL);
-            return refuse(refusal, "internal", "", "the register of requests cannot be read");
-        }
-    }
     if (CRYPTO_memcmp(entry->digest, digest, sizeof entry->digest) != 0) {
         return refuse(refusal, "conflict", "request_id",
                       "was used for transaction %s with other content", entry->transaction);
@@ -408,7 +409,6 @@ static bool repeated(struct flow *flow, const struct identify_caller *caller,
         replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
                        entry->reply.message, 0);
     }
-    *answered = true;
     return true;
 }
 
@@ -492,7 +492,6 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     struct identify *identify = flow->identify;
     struct whorl_fault fault = {0};
     uint8_t digest[32];
-    *answered = false;
     const msgpack_object *argument = argument_of(params, refusal);
     if (argument == NULL || !access_device(identify, caller, &flow->who, refusal)) {
         return false;
@@ -504,20 +503,24 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
         !access_route(identify, &flow->who, &flow->request, refusal)) {
         return false;
     }
+    repeats_expire(identify->repeats, flow_now());
+    const struct repeat *entry =
+        repeat_find(identify->repeats, flow->who.device.id, flow->request.request_id);
+    *answered = entry != NULL;
+    /* Whether there is room comes before what takes time: a flood must not cost those their answer
+     * who are in. */
+    if (entry == NULL &&
+        (!checks_exist(flow, refusal) || !decide(flow, refusal) || !room_for(flow, refusal) ||
+         !never_used(flow, refusal) ||
+         (flow->request.continues[0] != '\0' &&
+          !own_transaction(identify, &flow->who, flow->request.continues, "continues", refusal)))) {
+        return false;
+    }
     if (!decode_digest(&flow->request, identify->key, digest)) {
         return refuse(refusal, "internal", "", "out of memory");
     }
-    if (!repeated(flow, caller, digest, answered, refusal)) {
-        return false;
-    }
-    if (*answered) {
-        return true;
-    }
-    if (!checks_exist(flow, refusal) || !decide(flow, refusal) ||
-        (flow->request.continues[0] != '\0' &&
-         !own_transaction(identify, &flow->who, flow->request.continues, "continues", refusal)) ||
-        !room_for(flow, refusal)) {
-        return false;
+    if (entry != NULL) {
+        return answer_repeat(flow, caller, entry, digest, refusal);
     }
     flow->accepted = stamp_now();
     flow->started = flow_now();

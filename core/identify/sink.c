@@ -209,7 +209,7 @@ static void errand_ended(void *ctx, enum backend_end end, const uint8_t *answer,
         return;
     }
     struct whorl_fault fault = {0};
-    if (end != BACKEND_ANSWERED) {
+    if (end != BACKEND_ANSWERED && end != BACKEND_FAILED) {
         errand_failed(errand, end_text(end));
     } else if (!sink_receipt_read(answer, len, errand->receipt, &fault) ||
                !errand->receipt->stored) {

@@ -40,6 +40,8 @@ struct isolate {
     uv_loop_t *loop;
     struct log *log;
     const struct whorl_host *abi;
+    void (*failed)(const struct whorl_host *abi, uint64_t call);
+    void (*lost)(const struct whorl_host *abi);
     struct isolate_spec spec;
     char name[64];
     uint32_t role;
@@ -47,6 +49,9 @@ struct isolate {
     struct watched *watched; /* the process; NULL: none */
     uint64_t up_since;
     unsigned failures; /* in a row */
+    uint64_t losses[ISOLATE_LOSSES];
+    char last[sizeof((struct isolate_stats *)NULL)->last];
+    struct watched *last_lost; /* whose end `last` is to tell; NULL: none */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle;
@@ -84,6 +89,32 @@ bool isolate_is_up(const void *instance)
     return isolate->state == UP;
 }
 
+const char *isolate_loss_name(enum isolate_loss loss)
+{
+    static const char *const names[ISOLATE_LOSSES] = {"ended", "not_started", "channel", "limits"};
+    return names[loss];
+}
+
+void isolate_stats(const void *instance, struct isolate_stats *stats)
+{
+    const struct isolate *isolate = instance;
+    *stats = (struct isolate_stats){.up = isolate->state == UP};
+    memcpy(stats->losses, isolate->losses, sizeof stats->losses);
+    memcpy(stats->last, isolate->last, sizeof stats->last);
+}
+
+/* Counts a loss, and tells the host once. */
+static void count_loss(struct isolate *isolate, enum isolate_loss loss, const char *what,
+                       const char *why)
+{
+    isolate->losses[loss]++;
+    (void)snprintf(isolate->last, sizeof isolate->last, "%.64s%s%.120s", what, why ? ": " : "",
+                   why ? why : "");
+    if (isolate->abi) {
+        isolate->lost(isolate->abi);
+    }
+}
+
 /* Calls */
 
 /* An answer that says that there is none. */
@@ -100,6 +131,7 @@ static void complete_without(struct isolate *isolate, uint64_t call, const char 
         whorl_put_str(&pk, "class", "unavailable");
     }
     whorl_put_str(&pk, "reason", reason);
+    isolate->failed(isolate->abi, call);
     isolate->abi->complete(isolate->abi, call, (const uint8_t *)answer.data, answer.size);
     msgpack_sbuffer_destroy(&answer);
 }
@@ -198,6 +230,11 @@ static void on_watched_closed(uv_handle_t *handle)
         char words[96];
         bool lost = watched->lost;
         process_free(watched->process, words, sizeof words);
+        if (isolate->last_lost == watched) {
+            size_t len = strlen(isolate->last);
+            (void)snprintf(isolate->last + len, sizeof isolate->last - len, " (it %.60s)", words);
+            isolate->last_lost = NULL;
+        }
         log_line(isolate->log, lost ? WHORL_LOG_WARNING : WHORL_LOG_DEBUG, "its process has ended",
                  "plugin", isolate->name, "why", words, NULL);
         free(watched);
@@ -246,7 +283,7 @@ static void restart_later(struct isolate *isolate)
 }
 
 /* Parts with the process, which is of no more use. */
-static void lose(struct isolate *isolate, const char *what, const char *why)
+static void lose(struct isolate *isolate, enum isolate_loss loss, const char *what, const char *why)
 {
     struct watched *watched = isolate->watched;
     bool stopping = isolate->state == STOPPING;
@@ -254,6 +291,8 @@ static void lose(struct isolate *isolate, const char *what, const char *why)
     isolate->watched = NULL;
     isolate->state = stopping ? STOPPING : DOWN;
     watched->lost = true;
+    count_loss(isolate, loss, what, why);
+    isolate->last_lost = watched;
     isolate_kill(&watched->process->child);
     uv_poll_stop(&watched->bell);
     uv_poll_stop(&watched->control);
@@ -320,7 +359,7 @@ static bool drain(struct isolate *isolate)
         struct process_report report;
         const char *why = NULL;
         if (isolate->noise > NOISE_MAX) {
-            lose(isolate, "floods its channel", NULL);
+            lose(isolate, ISOLATE_CHANNEL, "floods its channel", NULL);
             return true;
         }
         switch (process_take(watched->process, &report, &why)) {
@@ -330,7 +369,7 @@ static bool drain(struct isolate *isolate)
             take_report(isolate, &report);
             break;
         default:
-            lose(isolate, "wrote garbage on its channel", why);
+            lose(isolate, ISOLATE_CHANNEL, "wrote garbage on its channel", why);
             return true;
         }
     }
@@ -400,8 +439,9 @@ static void on_ended(uv_poll_t *poll, int status, int events)
         isolate->watched = NULL;
         close_handles(isolate);
     } else if (watched == isolate->watched) {
-        lose(isolate, isolate->state == UP ? "its process failed" : "its process did not start",
-             NULL);
+        bool up = isolate->state == UP;
+        lose(isolate, up ? ISOLATE_ENDED : ISOLATE_NOT_STARTED,
+             up ? "its process failed" : "its process did not start", NULL);
     }
     unwatch(watched);
 }
@@ -426,7 +466,7 @@ static void on_control(uv_poll_t *poll, int status, int events)
     case PROCESS_FAILED:
         (void)drain(isolate);
         if (watched == isolate->watched) {
-            lose(isolate, "its process did not start", fault.text);
+            lose(isolate, ISOLATE_NOT_STARTED, "its process did not start", fault.text);
         }
         break;
     default:
@@ -483,7 +523,7 @@ static void on_watch(uv_timer_t *timer)
     isolate->logs = isolate->noise = 0;
     const char *why = isolate->state == UP ? overuse(isolate) : NULL;
     if (why) {
-        lose(isolate, why, NULL);
+        lose(isolate, ISOLATE_LIMITS, why, NULL);
     }
 }
 
@@ -522,6 +562,7 @@ static void restart(struct isolate *isolate)
     struct process *process = process_new(&isolate->spec, &fault);
     if (!process || !watch(isolate, process)) {
         say(isolate, WHORL_LOG_ERROR, "its process did not start", fault.text);
+        count_loss(isolate, ISOLATE_NOT_STARTED, "its process did not start", fault.text);
         restart_later(isolate);
         return;
     }
@@ -536,8 +577,9 @@ static void on_timer(uv_timer_t *timer)
     if (isolate->state == DOWN) {
         restart(isolate);
     } else {
-        lose(isolate, isolate->state == STARTING ? "its process did not start" : "does not stop",
-             "not in time");
+        bool starting = isolate->state == STARTING;
+        lose(isolate, starting ? ISOLATE_NOT_STARTED : ISOLATE_LIMITS,
+             starting ? "its process did not start" : "does not stop", "not in time");
     }
 }
 
@@ -609,6 +651,8 @@ int isolate_start(const struct isolate_given *given, void **instance, struct who
     isolate->loop = given->loop;
     isolate->log = given->log;
     isolate->abi = given->abi;
+    isolate->failed = given->failed;
+    isolate->lost = given->lost;
     isolate->spec = *given->spec;
     isolate->spec.calls = calls;
     isolate->role = given->role;
@@ -648,7 +692,7 @@ static void take_stop(void *instance)
     }
     uv_ref((uv_handle_t *)&watched->ended);
     if (before != UP || !process_stop(watched->process)) {
-        lose(isolate, "was stopped before it had started", NULL);
+        lose(isolate, ISOLATE_NOT_STARTED, "was stopped before it had started", NULL);
         return;
     }
     uv_ref((uv_handle_t *)&isolate->timer);

@@ -212,6 +212,24 @@ static void put_opened(FILE *out, const struct setup_plugin *plugin,
             stats->breaker_opened);
 }
 
+static void put_up(FILE *out, const struct setup_plugin *plugin, const struct backend_stats *stats)
+{
+    if (stats->isolated) {
+        fprintf(out, "whorl_backend_process_up{backend=\"%s\"} %d\n", plugin->conf->name,
+                stats->process.up);
+    }
+}
+
+static void put_losses(FILE *out, const struct setup_plugin *plugin,
+                       const struct backend_stats *stats)
+{
+    for (unsigned i = 0; stats->isolated && i < ISOLATE_LOSSES; i++) {
+        fprintf(
+            out, "whorl_backend_process_losses_total{backend=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+            plugin->conf->name, isolate_loss_name((enum isolate_loss)i), stats->process.losses[i]);
+    }
+}
+
 static void put_waiting(FILE *out, const struct setup_plugin *plugin,
                         const struct backend_stats *stats)
 {
@@ -238,6 +256,12 @@ static void put_backends(const struct server *server, FILE *out)
     each_backend(server, out, put_cut_off);
     family(out, "whorl_backend_cuts_total", "counter", "Times that a backend was cut off.");
     each_backend(server, out, put_opened);
+    family(out, "whorl_backend_process_up", "gauge",
+           "Whether the process of an isolated backend serves (1) or is being made anew (0).");
+    each_backend(server, out, put_up);
+    family(out, "whorl_backend_process_losses_total", "counter",
+           "Processes of an isolated backend that had to be made anew, by reason.");
+    each_backend(server, out, put_losses);
     family(out, "whorl_sink_waiting", "gauge", "Messages that wait for a busy sink.");
     each_backend(server, out, put_waiting);
 }
@@ -272,6 +296,21 @@ static double quantile_ms(const struct histogram *histogram, double share)
     return ns == UINT64_MAX ? -1 : (double)ns / 1e6;
 }
 
+/* NULL: it runs in the server's own process. */
+static json_t *isolated_json(const struct backend_stats *stats)
+{
+    if (!stats->isolated) {
+        return NULL;
+    }
+    json_t *losses = json_object();
+    for (unsigned i = 0; i < ISOLATE_LOSSES; i++) {
+        json_object_set_new(losses, isolate_loss_name((enum isolate_loss)i),
+                            json_integer((json_int_t)stats->process.losses[i]));
+    }
+    return json_pack("{s:b, s:o, s:s}", "up", (int)stats->process.up, "losses", losses, "last",
+                     stats->process.last);
+}
+
 static json_t *backend_json(const struct setup_plugin *plugin)
 {
     static const char *const roles[] = {"", "search", "lookup", "sink"};
@@ -286,14 +325,14 @@ static json_t *backend_json(const struct setup_plugin *plugin)
                             json_integer((json_int_t)stats.ends[i]));
     }
     return json_pack(
-        "{s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:I, s:I, s:o}", "name",
+        "{s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:I, s:I, s:o, s:o*}", "name",
         plugin->conf->name, "enabled", 1, "role", roles[plugin->descriptor->role], "version",
         plugin->descriptor->version, "calls", (json_int_t)stats.in_flight, "max_calls",
         (json_int_t)plugin->conf->max_calls, "jobs", (json_int_t)stats.jobs, "waiting",
         (json_int_t)(plugin->queue != NULL ? sink_queue_waiting(plugin->queue) : 0), "p50_ms",
         quantile_ms(&stats.latency, 0.5), "p99_ms", quantile_ms(&stats.latency, 0.99), "breaker",
         breaker_state_name(stats.breaker), "retry_ms", (json_int_t)stats.breaker_wait_ms, "cuts",
-        (json_int_t)stats.breaker_opened, "ends", ends);
+        (json_int_t)stats.breaker_opened, "ends", ends, "process", isolated_json(&stats));
 }
 
 static json_t *backends_json(const struct server *server)

@@ -32,7 +32,8 @@ struct server {
     uint64_t talk_until, drain_until; /* uv_now's clock */
     int64_t started;                  /* seconds since 1970 */
     uint64_t reloads_done, reloads_refused;
-    json_t *mistakes; /* where a reload gathers what is wrong; else NULL */
+    struct reload *reloads; /* the first is being read, the others wait */
+    json_t *mistakes;       /* where a reload gathers what is wrong; else NULL */
     int exit_code;
 };
 
@@ -41,6 +42,8 @@ struct server {
 /* Writes a mistake to the log, and keeps it for whoever asked for a reload. place may be NULL. */
 void server_complain_of(struct server *server, const struct conf_place *place,
                         const struct whorl_fault *fault);
+/* "FILE:LINE: TEXT" */
+void server_mistake(char *whole, size_t cap, const char *file, int line, const char *text);
 /* The form in which conf_read complains; ctx is the server. */
 void server_complain(void *ctx, const char *file, int line, const char *text);
 /* The backends of a configuration, sharing what runs unchanged. NULL: said why. */
@@ -52,9 +55,11 @@ const char *server_phase_name(enum phase phase);
 
 /* reload.c */
 
-/* Reads the configuration again and changes to it, or to nothing. call (may be NULL) is told:
- * {ok: true, policy, changes: [str], warnings: [str]} or {ok: false, mistakes: [str]}. */
+/* Reads the configuration again and changes to it, or to nothing. call (may be NULL) is told,
+ * later: {ok: true, policy, changes: [str], warnings: [str]} or {ok: false, mistakes: [str]}. */
 void server_reload(struct server *server, struct control_call *call);
+/* The server stops: reloads that have not happened do not. */
+void server_abandon_reloads(struct server *server);
 
 /* figures.c */
 

@@ -1,15 +1,23 @@
-/* From one configuration to the next, without dropping a call. */
+/* From one configuration to the next, without dropping a call. Reading it may take seconds, since
+ * an isolated plugin is asked by starting it: a thread of libuv's pool does that while the loop
+ * serves. One reload follows the other, each with what it finds then. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/server/internal.h"
 #include "core/server/systemd.h"
+#include "whorl/secret.h"
 
-/* A reload that has happened and is being recorded. */
+#define RELOADS_MAX 16u /* that wait */
+
+/* A reload: waits for its turn, is being read, or has happened and is being recorded. */
 struct reload {
     struct server *server;
-    struct control_call *call; /* NULL: it was a signal */
-    json_t *changes, *warnings;
+    struct control_call *call; /* NULL: it was a signal, or the caller has been told */
+    uv_work_t work;
+    struct conf *conf; /* that was read; NULL: it has mistakes */
+    json_t *mistakes, *changes, *warnings;
+    struct reload *next; /* that waits */
 };
 
 static void warn(struct reload *reload, const char *text)
@@ -20,6 +28,7 @@ static void warn(struct reload *reload, const char *text)
 
 static void reload_free(struct reload *reload)
 {
+    json_decref(reload->mistakes);
     json_decref(reload->changes);
     json_decref(reload->warnings);
     free(reload);
@@ -122,36 +131,153 @@ static bool change_to(struct reload *reload, struct conf *conf)
     return true;
 }
 
-static void refuse(struct server *server, struct control_call *call, json_t *mistakes)
+static void answer_refusal(struct reload *reload)
 {
+    if (reload->call != NULL) {
+        control_reply(reload->call, json_pack("{s:b, s:O}", "ok", 0, "mistakes", reload->mistakes));
+        reload->call = NULL;
+    }
+}
+
+static void refuse(struct reload *reload)
+{
+    struct server *server = reload->server;
     server->reloads_refused++;
     log_line(server->log, WHORL_LOG_ERROR,
              "reload refused: the configuration that was read before stays in force", NULL);
-    if (call != NULL) {
-        control_reply(call, json_pack("{s:b, s:O}", "ok", 0, "mistakes", mistakes));
+    answer_refusal(reload);
+    reload_free(reload);
+}
+
+/* The pool's thread. */
+static void gather_mistake(void *ctx, const char *file, int line, const char *text)
+{
+    char whole[1024];
+    server_mistake(whole, sizeof whole, file, line, text);
+    json_array_append_new(ctx, json_string(whole));
+}
+
+/* The pool's thread: touches nothing of the server. */
+static void read_conf(uv_work_t *work)
+{
+    struct reload *reload = work->data;
+    reload->conf = conf_read(reload->server->conf_dir, gather_mistake, reload->mistakes);
+    whorl_secret_forget();
+}
+
+/* The loop again: what the other thread found is said, and the change made. */
+static void change(struct reload *reload)
+{
+    struct server *server = reload->server;
+    size_t index;
+    const json_t *mistake;
+    json_array_foreach(reload->mistakes, index, mistake)
+    {
+        log_line(server->log, WHORL_LOG_ERROR, json_string_value(mistake), NULL);
     }
+    struct conf *conf = reload->conf;
+    server->mistakes = reload->mistakes;
+    bool done = conf != NULL && change_to(reload, conf);
+    server->mistakes = NULL;
+    conf_unref(conf);
+    if (!done) {
+        refuse(reload);
+    }
+    systemd_ready(done ? "Serving" : "Serving; the last reload was refused");
+}
+
+static void begin_next(struct server *server);
+
+static void on_read(uv_work_t *work, int status)
+{
+    struct reload *reload = work->data;
+    struct server *server = reload->server;
+    (void)status; /* nobody cancels it */
+    server->reloads = reload->next;
+    if (server->phase == PHASE_SERVING) {
+        change(reload);
+        begin_next(server);
+        return;
+    }
+    conf_unref(reload->conf);
+    reload_free(reload);
+}
+
+static void begin_next(struct server *server)
+{
+    struct reload *reload = server->reloads;
+    if (reload == NULL) {
+        return;
+    }
+    systemd_reloading();
+    reload->work.data = reload;
+    whorl_secret_forget(); /* a thread that starts has a copy of this one's registers */
+    (void)uv_queue_work(&server->loop, &reload->work, read_conf, on_read); /* fails never */
+}
+
+static struct reload *make_reload(struct server *server, struct control_call *call)
+{
+    struct reload *reload = calloc(1, sizeof *reload);
+    if (reload != NULL) {
+        reload->server = server;
+        reload->call = call;
+        reload->mistakes = json_array();
+        reload->changes = json_array();
+        reload->warnings = json_array();
+    }
+    if (reload == NULL || reload->mistakes == NULL || reload->changes == NULL ||
+        reload->warnings == NULL) {
+        if (reload != NULL) {
+            reload_free(reload);
+        }
+        return NULL;
+    }
+    return reload;
 }
 
 void server_reload(struct server *server, struct control_call *call)
 {
-    struct reload *reload = calloc(1, sizeof *reload);
-    json_t *mistakes = json_array();
-    systemd_reloading();
-    server->mistakes = mistakes;
-    bool done = false;
-    if (reload != NULL) {
-        *reload = (struct reload){server, call, json_array(), json_array()};
-        struct conf *conf = conf_read(server->conf_dir, server_complain, server);
-        done = conf != NULL && change_to(reload, conf);
-        conf_unref(conf);
+    struct reload **last = &server->reloads;
+    unsigned waiting = 0;
+    for (; *last != NULL; last = &(*last)->next) {
+        waiting++;
     }
-    server->mistakes = NULL;
-    if (!done) {
-        refuse(server, call, mistakes);
-        if (reload != NULL) {
+    if (call == NULL && waiting > 1) {
+        return; /* one that has yet to begin sees what this one is to see */
+    }
+    struct reload *reload = waiting < RELOADS_MAX ? make_reload(server, call) : NULL;
+    if (reload == NULL) {
+        server->reloads_refused++;
+        log_line(server->log, WHORL_LOG_ERROR, "reload refused: too many wait, or out of memory",
+                 NULL);
+        if (call != NULL) {
+            control_reply(call, json_pack("{s:b, s:[s]}", "ok", 0, "mistakes",
+                                          "too many reloads wait, or out of memory"));
+        }
+        return;
+    }
+    *last = reload;
+    if (waiting == 0) {
+        begin_next(server);
+    }
+}
+
+void server_abandon_reloads(struct server *server)
+{
+    struct reload *reading = server->reloads;
+    for (struct reload *reload = reading; reload != NULL;) {
+        struct reload *next = reload->next;
+        if (reload->call != NULL) {
+            control_reply(reload->call,
+                          json_pack("{s:b, s:[s]}", "ok", 0, "mistakes", "the server is stopping"));
+            reload->call = NULL;
+        }
+        if (reload != reading) {
             reload_free(reload);
         }
+        reload = next;
     }
-    json_decref(mistakes);
-    systemd_ready(done ? "Serving" : "Serving; the last reload was refused");
+    if (reading != NULL) {
+        reading->next = NULL; /* its thread ends by itself: on_read frees it */
+    }
 }

@@ -29,10 +29,15 @@ static void say_mistake(struct server *server, const char *text)
     }
 }
 
+void server_mistake(char *whole, size_t cap, const char *file, int line, const char *text)
+{
+    snprintf(whole, cap, "%s:%d: %s", file, line, text);
+}
+
 void server_complain(void *ctx, const char *file, int line, const char *text)
 {
     char whole[1024];
-    snprintf(whole, sizeof whole, "%s:%d: %s", file, line, text);
+    server_mistake(whole, sizeof whole, file, line, text);
     say_mistake(ctx, whole);
 }
 
@@ -176,6 +181,7 @@ static void drain(struct server *server)
     log_line(server->log, WHORL_LOG_INFO, "draining", NULL);
     systemd_stopping("Finishing the calls in flight");
     server->phase = PHASE_DRAINING;
+    server_abandon_reloads(server);
     rpc_drain(server->rpc);
     identify_drain(server->identify);
     server->talk_until = uv_now(&server->loop) + DRAIN_TALK_MS;

@@ -370,13 +370,3 @@ bool pnc_cache_write(struct pnc_cache *cache, const struct pnc_news *list, uint6
     struct writing to = {.cache = cache, .list = list, .max_bytes = max_bytes};
     return whorl_store_write(cache->store, write_list, &to, fault);
 }
-
-static int empty(MDB_txn *txn, void *arg)
-{
-    return drop_all(txn, arg);
-}
-
-bool pnc_cache_empty(struct pnc_cache *cache, struct whorl_fault *fault)
-{
-    return whorl_store_write(cache->store, empty, cache, fault);
-}

@@ -69,7 +69,4 @@ void pnc_news_free(struct pnc_news *news);
 bool pnc_cache_write(struct pnc_cache *cache, const struct pnc_news *list, uint64_t max_bytes,
                      struct whorl_fault *fault);
 
-/* Drops everything. As above. */
-bool pnc_cache_empty(struct pnc_cache *cache, struct whorl_fault *fault);
-
 #endif

@@ -50,9 +50,11 @@ struct pnc_database {
     pthread_t thread;
     int wake; /* eventfd */
 
-    pthread_mutex_t mutex; /* guards the two below */
+    pthread_mutex_t mutex; /* guards the four below */
     struct list queue;
     bool stopping;
+    bool resolving; /* the thread may be looking a host's name up, which can take long */
+    bool left;      /* nobody waits for the thread: it frees everything itself */
 
     /* The thread's own. */
     struct pg_link *link;
@@ -415,10 +417,33 @@ static bool take_queue(struct pnc_database *database)
     return going;
 }
 
-static void step(struct pnc_database *database, bool ready)
+/* Goes on with connecting. false: it took long, and the instance has ended meanwhile. */
+static bool connect_on(struct pnc_database *database, enum pg_news *news, struct whorl_fault *fault)
+{
+    *news = PG_NOTHING;
+    if (pg_link_conn(database->link) != NULL)
+        return true;
+    pthread_mutex_lock(&database->mutex);
+    database->resolving = !database->stopping;
+    pthread_mutex_unlock(&database->mutex);
+    if (!database->resolving)
+        return false;
+    *news = pg_link_step(database->link, fault);
+    pthread_mutex_lock(&database->mutex);
+    database->resolving = false;
+    bool going = !database->left;
+    pthread_mutex_unlock(&database->mutex);
+    return going;
+}
+
+/* false: the thread is to end. */
+static bool step(struct pnc_database *database, bool ready)
 {
     struct whorl_fault fault;
-    switch (pg_link_step(database->link, &fault)) {
+    enum pg_news news;
+    if (!connect_on(database, &news, &fault))
+        return false;
+    switch (news) {
     case PG_UP:
         connection_up(database);
         break;
@@ -439,18 +464,33 @@ static void step(struct pnc_database *database, bool ready)
         look_at_slots(database, now);
         look_at_waiting(database, now);
     }
+    return true;
+}
+
+static void free_database(struct pnc_database *database)
+{
+    pg_link_free(database->link);
+    pg_target_free(database->target);
+    if (database->wake >= 0)
+        close(database->wake);
+    pthread_mutex_destroy(&database->mutex);
+    free(database);
 }
 
 static void *run(void *arg)
 {
     struct pnc_database *database = arg;
     bool ready = false;
-    while (take_queue(database)) {
-        step(database, ready);
+    while (take_queue(database) && step(database, ready)) {
         if (pg_link_conn(database->link) != NULL)
             send_waiting(database);
         ready = wait_for_news(database);
     }
+    pthread_mutex_lock(&database->mutex);
+    bool left = database->left;
+    pthread_mutex_unlock(&database->mutex);
+    if (left)
+        free_database(database);
     return NULL;
 }
 
@@ -475,16 +515,6 @@ static bool start_thread(struct pnc_database *database, struct whorl_fault *faul
     int rc = pthread_create(&database->thread, NULL, run, database);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc == 0 || whorl_fail(fault, "", "cannot start a thread: %s", strerror(rc));
-}
-
-static void free_database(struct pnc_database *database)
-{
-    pg_link_free(database->link);
-    pg_target_free(database->target);
-    if (database->wake >= 0)
-        close(database->wake);
-    pthread_mutex_destroy(&database->mutex);
-    free(database);
 }
 
 struct pnc_database *pnc_database_open(const struct whorl_host *host,
@@ -530,11 +560,18 @@ void pnc_database_close(struct pnc_database *database)
 {
     if (database == NULL)
         return;
+    pthread_t thread = database->thread;
     pthread_mutex_lock(&database->mutex);
     database->stopping = true;
+    bool leave = database->left = database->resolving;
+    if (!leave)
+        ring(database);
     pthread_mutex_unlock(&database->mutex);
-    ring(database);
-    pthread_join(database->thread, NULL);
+    if (leave) {
+        pthread_detach(thread);
+        return;
+    }
+    pthread_join(thread, NULL);
     free_database(database);
 }
 

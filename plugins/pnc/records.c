@@ -308,16 +308,16 @@ bool pnc_record_from_json(const char *line, size_t len, int this_year, struct pn
 static const char *const class_names[PNC_CLASSES] = {"details",      "circulations", "bail",
                                                      "disqualified", "warnings",     "markers"};
 
-const char *pnc_class_name(enum pnc_class class)
+const char *pnc_class_name(enum pnc_class part)
 {
-    return class_names[class];
+    return class_names[part];
 }
 
 static enum pnc_class class_of(const char *field, size_t len)
 {
-    for (enum pnc_class class = PNC_DETAILS + 1; class < PNC_CLASSES; class ++) {
-        if (strlen(class_names[class]) == len && memcmp(class_names[class], field, len) == 0)
-            return class;
+    for (enum pnc_class part = PNC_DETAILS + 1; part < PNC_CLASSES; part++) {
+        if (strlen(class_names[part]) == len && memcmp(class_names[part], field, len) == 0)
+            return part;
     }
     return PNC_DETAILS;
 }
@@ -362,10 +362,10 @@ static bool take_details(struct assembly *to, json_t *details, struct whorl_faul
     return true;
 }
 
-static bool take_class(struct assembly *to, enum pnc_class class, const char *text,
+static bool take_class(struct assembly *to, enum pnc_class part, const char *text,
                        struct whorl_fault *fault)
 {
-    const char *name = class_names[class];
+    const char *name = class_names[part];
     size_t len = strlen(text);
     json_error_t error;
     if (len > PNC_LINE_MAX)
@@ -374,7 +374,7 @@ static bool take_class(struct assembly *to, enum pnc_class class, const char *te
     if (json == NULL)
         return whorl_fail(fault, name, "not valid JSON at column %d", error.column);
     bool ok;
-    if (class == PNC_DETAILS) {
+    if (part == PNC_DETAILS) {
         ok = take_details(to, json, fault);
     } else {
         msgpack_pack_str_with_body(&to->pk, name, strlen(name));
@@ -411,9 +411,9 @@ static bool assemble(struct assembly *to, const struct pnc_row *row, unsigned cl
         keep_base(to, base, classes);
     if ((classes & 1u << PNC_DETAILS) != 0 && !take_identifiers(to, row, this_year, fault))
         return false;
-    for (enum pnc_class class = PNC_DETAILS; class < PNC_CLASSES; class ++) {
-        if ((classes & 1u << class) != 0 && row->json[class] != NULL &&
-            !take_class(to, class, row->json[class], fault))
+    for (enum pnc_class part = PNC_DETAILS; part < PNC_CLASSES; part++) {
+        if ((classes & 1u << part) != 0 && row->json[part] != NULL &&
+            !take_class(to, part, row->json[part], fault))
             return false;
     }
     return true;

@@ -43,7 +43,7 @@ enum pnc_class {
 #define PNC_ALL_CLASSES ((1u << PNC_CLASSES) - 1u)
 
 /* "details", "circulations", … */
-const char *pnc_class_name(enum pnc_class class);
+const char *pnc_class_name(enum pnc_class part);
 
 /* A record as it comes from elsewhere: a text of JSON for each class. */
 struct pnc_row {

@@ -9,7 +9,7 @@
 #include "plugins/pnc/keeper.h"
 
 #define LIFETIME_MAX 2592000 /* seconds: 30 days */
-#define BUDGET_MS 10000      /* of a call that names no deadline */
+#define WAIT_MS 3000         /* for the database, whatever the deadline: it is one, or it is ill */
 #define MARGIN_MS 250        /* kept back from a deadline for the answer itself */
 
 struct pnc_remote {
@@ -32,19 +32,19 @@ static bool read_lifetime(const char *entry, size_t number, int64_t *lifetime_ms
                           struct whorl_fault *fault)
 {
     size_t len = strcspn(entry, "=");
-    for (enum pnc_class class = PNC_DETAILS; class < PNC_CLASSES; class ++) {
-        const char *name = pnc_class_name(class), *text = entry + len + 1;
+    for (enum pnc_class part = PNC_DETAILS; part < PNC_CLASSES; part++) {
+        const char *name = pnc_class_name(part), *text = entry + len + 1;
         if (strlen(name) != len || strncmp(entry, name, len) != 0 || entry[len] != '=')
             continue;
-        if (seen[class])
+        if (seen[part])
             return whorl_fail(fault, "cache", "entry %zu names %s again", number, name);
         size_t digits = strspn(text, "0123456789");
         long seconds = digits >= 1 && digits <= 7 && text[digits] == '\0' ? atol(text) : -1;
         if (seconds < 0 || seconds > LIFETIME_MAX)
             return whorl_fail(fault, "cache", "entry %zu must be \"%s=SECONDS\", 0 to %d", number,
                               name, LIFETIME_MAX);
-        seen[class] = true;
-        lifetime_ms[class] = seconds * 1000;
+        seen[part] = true;
+        lifetime_ms[part] = seconds * 1000;
         return true;
     }
     return whorl_fail(fault, "cache",
@@ -341,9 +341,11 @@ static int64_t until_of(const struct pnc_lookup *lookup)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t budget = lookup->deadline_ms > 0 ? lookup->deadline_ms : BUDGET_MS;
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + budget -
-           (budget > 2 * MARGIN_MS ? MARGIN_MS : budget / 2);
+    int64_t wait = lookup->deadline_ms -
+                   (lookup->deadline_ms > 2 * MARGIN_MS ? MARGIN_MS : lookup->deadline_ms / 2);
+    if (lookup->deadline_ms == 0 || wait > WAIT_MS)
+        wait = WAIT_MS;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + wait;
 }
 
 /* Adds a question for what the cache can't answer. */

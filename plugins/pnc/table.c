@@ -91,17 +91,24 @@ static void add(char sql[PNC_SQL_CAP], const char *text, const char *more)
     snprintf(sql + used, PNC_SQL_CAP - used, "%s%s", text, more);
 }
 
+/* SELECT with PNCID, CRO number and classes. */
+static void begin_select(const char *before, const struct pnc_table *table, unsigned classes,
+                         char sql[PNC_SQL_CAP])
+{
+    snprintf(sql, PNC_SQL_CAP, "%sSELECT %s::text, %s::text", before, table->columns[COLUMN_PNCID],
+             table->columns[COLUMN_CRO]);
+    for (unsigned c = 0; c < PNC_CLASSES; c++) {
+        bool wanted = (classes & 1u << c) != 0;
+        add(sql, ", ", wanted ? table->columns[COLUMN_CLASSES + c] : "NULL");
+        add(sql, "::text", "");
+    }
+}
+
 void pnc_table_sql(const struct pnc_table *table, enum pnc_key by, unsigned classes,
                    char sql[PNC_SQL_CAP])
 {
-    char limit[64];
-    snprintf(sql, PNC_SQL_CAP, "(SELECT %s::text, %s::text", table->columns[COLUMN_PNCID],
-             table->columns[COLUMN_CRO]);
-    for (size_t class = 0; class < PNC_CLASSES; class ++) {
-        bool wanted = (classes & 1u << class) != 0;
-        add(sql, ", ", wanted ? table->columns[COLUMN_CLASSES + class] : "NULL");
-        add(sql, "::text", "");
-    }
+    char end[64];
+    begin_select("(", table, classes, sql);
     add(sql, " FROM ", table->name);
     if (by == PNC_BY_NAME) {
         add(sql, " WHERE ", table->columns[COLUMN_NAME_KEYS]);
@@ -110,12 +117,23 @@ void pnc_table_sql(const struct pnc_table *table, enum pnc_key by, unsigned clas
         add(sql, " WHERE ", table->columns[by == PNC_BY_PNCID ? COLUMN_PNCID : COLUMN_CRO]);
         add(sql, " = $1::text", "");
     }
-    snprintf(limit, sizeof(limit), " ORDER BY 1 LIMIT %u)", PNC_CACHE_FOUND_MAX);
-    add(sql, limit, " UNION ALL (SELECT NULL, NULL");
-    for (size_t class = 0; class < PNC_CLASSES; class ++)
+    snprintf(end, sizeof(end), "%s LIMIT %u)", by == PNC_BY_PNCID ? "" : " ORDER BY 1",
+             PNC_CACHE_FOUND_MAX);
+    add(sql, end, " UNION ALL (SELECT NULL, NULL");
+    for (unsigned c = 0; c < PNC_CLASSES; c++)
         add(sql, ", NULL", "");
     add(sql, " WHERE NOT EXISTS (SELECT FROM ", table->name);
     add(sql, "))", "");
+}
+
+void pnc_table_sample_sql(const struct pnc_table *table, char sql[PNC_SQL_CAP])
+{
+    char limit[32];
+    begin_select("", table, PNC_ALL_CLASSES, sql);
+    add(sql, ", array_to_string(", table->columns[COLUMN_NAME_KEYS]);
+    add(sql, ", E'\\n') FROM ", table->name);
+    snprintf(limit, sizeof(limit), " LIMIT %u", PNC_SAMPLE_ROWS);
+    add(sql, limit, "");
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -142,8 +160,8 @@ static bool read_row(const PGresult *rows, int i, int year, const struct pnc_que
     struct pnc_row row = {.pncid = value_of(rows, i, 0), .cro = value_of(rows, i, 1)};
     struct wanted wanted = {question->by, question->key};
     bool part = question->classes != PNC_ALL_CLASSES;
-    for (int class = 0; class < PNC_CLASSES; class ++)
-        row.json[class] = value_of(rows, i, 2 + class);
+    for (int c = 0; c < PNC_CLASSES; c++)
+        row.json[c] = value_of(rows, i, 2 + c);
     if (row.pncid == NULL)
         return whorl_fail(fault, "pncid", "is missing");
     if (part && strcmp(row.pncid, question->key) != 0)
@@ -219,10 +237,10 @@ void pnc_table_rows(const PGresult *rows, const struct pnc_moment *asked,
         whorl_fail(&question->fault, "", "out of memory");
         return;
     }
-    for (size_t class = 0; class < PNC_CLASSES; class ++)
-        news->asked[class] = (question->classes & 1u << class) != 0 || PQntuples(rows) == 0
-                                 ? *asked
-                                 : question->asked[class];
+    for (unsigned c = 0; c < PNC_CLASSES; c++)
+        news->asked[c] = (question->classes & 1u << c) != 0 || PQntuples(rows) == 0
+                             ? *asked
+                             : question->asked[c];
     if (read_rows(rows, question, news, &bad)) {
         question->outcome = PNC_ANSWERED;
         question->news = news;
@@ -232,4 +250,56 @@ void pnc_table_rows(const PGresult *rows, const struct pnc_moment *asked,
     whorl_fail(&question->fault, "",
                "a record in the database, asked for by %s, is not valid: %.60s: %.120s",
                keys[question->by], bad.where, bad.text);
+}
+
+/* ------------------------------------------------------------------ a sample */
+
+struct columns {
+    const char *pncid, *cro, *name_keys;
+};
+
+/* Whether one of the lines is key. */
+static bool has_line(const char *lines, const char *key)
+{
+    size_t len = strlen(key);
+    for (const char *at = lines; at != NULL; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strncmp(at, key, len) == 0 && (at[len] == '\n' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* Returns 0 if the row is found by that key, else 1 + what the key is. */
+static int lacks_key(void *arg, enum pnc_key by, const char *key)
+{
+    const struct columns *columns = arg;
+    bool has = by == PNC_BY_PNCID ? strcmp(columns->pncid, key) == 0
+               : by == PNC_BY_CRO ? columns->cro != NULL && strcmp(columns->cro, key) == 0
+                                  : has_line(columns->name_keys, key);
+    return has ? 0 : 1 + (int)by;
+}
+
+bool pnc_table_sample_row(const PGresult *rows, int i, struct whorl_fault *fault)
+{
+    time_t now = time(NULL);
+    struct tm today;
+    struct pnc_record record;
+    struct columns columns = {value_of(rows, i, 0), value_of(rows, i, 1),
+                              value_of(rows, i, 2 + PNC_CLASSES)};
+    struct pnc_row row = {.pncid = columns.pncid, .cro = columns.cro};
+    for (int c = 0; c < PNC_CLASSES; c++)
+        row.json[c] = value_of(rows, i, 2 + c);
+    if (row.pncid == NULL)
+        return whorl_fail(fault, "pncid", "is missing");
+    gmtime_r(&now, &today);
+    if (!pnc_record_from_row(&row, PNC_ALL_CLASSES, NULL, today.tm_year + 1900, &record, fault))
+        return false;
+    int lacks = pnc_record_keys(&record, lacks_key, &columns);
+    pnc_record_release(&record);
+    return lacks == 0 || whorl_fail(fault,
+                                    lacks == 1 + PNC_BY_PNCID ? "pncid"
+                                    : lacks == 1 + PNC_BY_CRO ? "cro"
+                                                              : "name_keys",
+                                    "is not in the form that is searched for");
 }

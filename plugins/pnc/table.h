@@ -28,4 +28,14 @@ void pnc_table_sql(const struct pnc_table *table, enum pnc_key by, unsigned clas
 void pnc_table_rows(const PGresult *rows, const struct pnc_moment *asked,
                     struct pnc_question *question);
 
+#define PNC_SAMPLE_ROWS 1000u
+
+/* The statement that reads some rows, at most PNC_SAMPLE_ROWS: columns as above with every class,
+ * and then the name keys, a line each. */
+void pnc_table_sample_sql(const struct pnc_table *table, char sql[PNC_SQL_CAP]);
+
+/* Whether such a row would be found by all its keys and then believed. false with *fault, which
+ * holds no value. Pure function. */
+bool pnc_table_sample_row(const PGresult *rows, int row, struct whorl_fault *fault);
+
 #endif

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import select
 import shutil
 import socket
 import ssl
@@ -64,13 +65,14 @@ class Gateway:
                 "upstream_key": key, "upstream_ca": os.path.join(upper.world.tls, "ca.pem"), **more}
 
     def ask_upstream(self, plugin, settings):
-        """Writes settings over those that an earlier call wrote."""
+        """Writes settings over those that an earlier call wrote; without any, its own data."""
         text = "".join(f"        {name} = {json.dumps(value)}\n"
                        for name, value in settings.items())
         path = self.path(plugin + ".conf")
         with open(path, encoding="utf-8") as file:
             content = file.read()
         content = re.sub(r"        #<.*        #>\n", "", content, flags=re.S)
+        content = re.sub(r"^        source = .*\n", "", content, flags=re.M)
         content = content.replace("    settings {\n", f"    settings {{\n        #<\n{text}        #>\n", 1)
         with open(path, "w", encoding="utf-8") as file:
             file.write(content)
@@ -123,24 +125,38 @@ class Peer:
             pass
 
     def serve(self, connection):
+        """A TLS connection may be read and written by one thread at a time only: hence the lock, and no
+        waiting while it is held."""
         lock = threading.Lock()
         unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=64 << 20)
+        connection.setblocking(False)
 
         def send(message):
             data = message if isinstance(message, bytes) else msgpack.packb(message)
-            with lock:
-                connection.sendall(data)
+            while data:
+                try:
+                    with lock:
+                        data = data[connection.send(data):]
+                except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                    select.select([], [connection], [], 0.05)
 
         def reply(number, method, argument):
             try:
                 result = "pong" if method == "ping" else self.act(method, argument, send)
                 if result is not None:
                     send([1, number, None, result])
-            except Exception:
-                connection.shutdown(socket.SHUT_RDWR)
+            except (OSError, ValueError):
+                with lock:
+                    over.set()
 
-        while True:
-            data = connection.recv(65536)
+        over = threading.Event()
+        while not over.is_set():
+            try:
+                with lock:
+                    data = connection.recv(65536)
+            except ssl.SSLWantReadError:
+                select.select([connection], [], [], 0.05)
+                continue
             if not data:
                 return
             unpacker.feed(data)

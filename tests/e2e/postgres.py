@@ -73,17 +73,14 @@ unix_socket_directories = '{self.run}'
 ssl = on
 ssl_cert_file = '{self.path("server.pem")}'
 ssl_key_file = '{self.path("server.key")}'
+ssl_ca_file = '{self.ca}'
 fsync = on
 wal_level = logical
 max_connections = 30
 shared_buffers = 32MB
 {settings}
 """)
-        self.write("pg_hba.conf", """
-local all owner trust
-hostssl all all 127.0.0.1/32 scram-sha-256
-hostssl replication all 127.0.0.1/32 scram-sha-256
-""")
+        self.write_hba()
         self.reader_password = self.path("reader.password")
         with open(os.open(self.reader_password, os.O_CREAT | os.O_WRONLY, 0o600), "w",
                   encoding="ascii") as file:
@@ -108,6 +105,14 @@ hostssl replication all 127.0.0.1/32 scram-sha-256
             file.write(text)
         self.own(path)
 
+    def write_hba(self, more=""):
+        """Who may log in how; takes effect at the next start, or with pg_reload_conf()."""
+        self.write("pg_hba.conf", f"""local all owner trust
+{more}
+hostssl all all 127.0.0.1/32 scram-sha-256
+hostssl replication all 127.0.0.1/32 scram-sha-256
+""")
+
     def make_certificates(self):
         """An authority, and a certificate of it for localhost."""
         self.ca = self.path("ca.pem")
@@ -125,6 +130,16 @@ hostssl replication all 127.0.0.1/32 scram-sha-256
         os.chmod(self.path("server.key"), 0o600)
         for name in ("server.pem", "server.key"):
             self.own(self.path(name))
+
+    def client_certificate(self, role):
+        """A certificate for a role, and its key, of the same authority."""
+        certificate, key = self.path(role + ".pem"), self.path(role + ".key")
+        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-subj", f"/CN={role}", "-keyout", key, "-out", self.path(role + ".csr"))
+        run("openssl", "x509", "-req", "-in", self.path(role + ".csr"), "-CA", self.ca, "-CAkey",
+            self.path("ca.key"), "-CAcreateserial", "-days", "2", "-out", certificate)
+        os.chmod(key, 0o600)
+        return certificate, key
 
     def start(self):
         """Starts it and waits until it takes connections."""

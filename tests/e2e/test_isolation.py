@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Plugins in processes of their own: ours, unchanged, and one that goes wrong in every way."""
+import json
 import os
 import re
 import signal
@@ -198,6 +199,41 @@ class Rogue(unittest.TestCase):
             wait_until(lambda: self.backend(client, "crasher")["available"])
         self.assertEqual(self.server.stop(), 0)
 
+    def test_losses_of_a_process_reach_the_breaker_and_the_figures(self):
+        self.start("crasher", more="    breaker_failures = 2\n    breaker_wait = 0.5\n")
+        conf = self.world.conf
+        with self.server.client() as client:
+            for _ in range(2):
+                wait_until(lambda: self.backend_status("crasher")["process"]["up"])
+                self.assertEqual(self.ask(client, "crasher", b"crash")["class"], "unavailable")
+            wait_until(lambda: "signal 11" in self.backend_status("crasher")["process"]["last"])
+            status = self.backend_status("crasher")
+            self.assertEqual(status["process"]["losses"],
+                             {"ended": 2, "not_started": 0, "channel": 0, "limits": 0})
+            self.assertEqual(status["cuts"], 1)  # two losses, one cut
+            self.assertEqual(status["ends"]["failed"], 2)
+            self.assertEqual(len(self.said("crasher", "a backend is cut off")), 1)
+            self.assertIn("its process was lost 2 times", whorl("status", "--once", "-c", conf).stdout)
+            self.assertNotIn("process", self.backend_status("ident1"))
+            wait_until(lambda: self.ask(client, "crasher")["class"] == "no_match")
+            self.assertTrue(self.said("crasher", "a backend is let in again"))
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_calls_that_one_crash_ends_are_one_failure(self):
+        self.start("slow", deadline=60, more="    breaker_failures = 2\n")
+        with self.server.client() as client:
+            calls = [client.start("identify", self.world.word(b"hang", ["slow"])) for _ in range(20)]
+            self.assertEqual(self.ask(client, "slow")["class"], "no_match")  # so they are there
+            os.kill(children(self.server.process.pid)["slow"], signal.SIGKILL)
+            finish_all(client, calls)
+            status = self.backend_status("slow")
+            self.assertEqual((status["ends"]["failed"], status["cuts"]), (20, 0))
+        self.assertEqual(self.server.stop(), 0)
+
+    def backend_status(self, name):
+        status = json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
+        return next(backend for backend in status["backends"] if backend["name"] == name)
+
     def backend(self, client, name):
         found = client.call("capabilities", {"officer": "WMP1234"})["backends"]
         return next(backend for backend in found if backend["name"] == name)
@@ -236,6 +272,47 @@ class Rogue(unittest.TestCase):
         self.assertEqual(self.server.stop(), 0)
         self.assertEqual(len(self.said("slow", "rogue is down")), 21)
 
+    def test_a_reload_that_waits_for_a_module_holds_up_nobody(self):
+        """Its constructor takes its time, and then the process with it: who is connected is served
+        meanwhile, a reload that comes then follows, and the mistake is named at the end."""
+        self.start("one")
+        module = self.build("sleeps", "sleep(3); abort();")
+        with open(os.path.join(self.world.conf, "sleeper.conf"), "w", encoding="ascii") as file:
+            file.write(f'plugin "sleeper" {{\n    module = "{module}"\n}}\n')
+        reloads = [subprocess.Popen([BINARY, "reload", "-c", self.world.conf],
+                                    stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        wait_until(lambda: "sleeper" in children(self.server.process.pid))
+        with self.server.client() as client:
+            self.assertEqual(self.ask(client, "one")["class"], "no_match")
+        self.assertEqual([reload.poll() for reload in reloads], [None, None])
+        for reload in reloads:
+            _, said = reload.communicate()
+            self.assertEqual(reload.returncode, 1, said)
+            self.assertRegex(said, r"sleeper\.conf:2: plugin sleeper: .*was ended by signal 6")
+        os.unlink(os.path.join(self.world.conf, "sleeper.conf"))
+        whorl("reload", "-c", self.world.conf)
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_a_server_that_stops_gives_up_the_reload_that_it_reads(self):
+        self.start("one")
+        module = self.build("sleeps", "sleep(3); abort();")
+        with open(os.path.join(self.world.conf, "sleeper.conf"), "w", encoding="ascii") as file:
+            file.write(f'plugin "sleeper" {{\n    module = "{module}"\n}}\n')
+        with subprocess.Popen([BINARY, "reload", "-c", self.world.conf], stderr=subprocess.PIPE,
+                              text=True) as reload:
+            wait_until(lambda: "sleeper" in children(self.server.process.pid))
+            self.assertEqual(self.server.stop(), 0)
+            self.assertIn("the server is stopping", reload.stderr.read())
+
+    def build(self, name, code):
+        """A module that does this when it is loaded."""
+        source, module = self.world.path(name + ".c"), self.world.path(name + ".so")
+        with open(source, "w", encoding="ascii") as file:
+            file.write("#include <stdlib.h>\n#include <unistd.h>\n"
+                       f"__attribute__((constructor)) static void act(void) {{ {code} }}\n")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", module, source], check=True)
+        return module
+
     def test_one_that_does_not_start_is_refused_with_its_reason(self):
         for how, reason in (("refuse", "start: was told to"), ("crash", "its process ended")):
             world = RogueWorld("unwilling", settings=f"start = {how}")
@@ -243,13 +320,8 @@ class Rogue(unittest.TestCase):
             self.assertIn("plugin unwilling did not start: " + reason, done.stderr)
 
     def test_a_module_that_kills_its_loader_is_a_mistake_in_the_configuration(self):
-        world = RogueWorld("broken")
-        source = world.path("kills.c")
-        with open(source, "w", encoding="ascii") as file:
-            file.write("#include <stdlib.h>\n"
-                       "__attribute__((constructor)) static void kill_it(void) { abort(); }\n")
-        module = world.path("kills.so")
-        subprocess.run(["gcc", "-shared", "-fPIC", "-o", module, source], check=True)
+        self.world = world = RogueWorld("broken")
+        module = self.build("kills", "abort();")
         edit(os.path.join(world.conf, "rogue.conf"), (r"module = .*", f'module = "{module}"'))
         done = whorl("check", "-c", world.conf, code=1)
         self.assertRegex(done.stderr, r"rogue\.conf:2: plugin broken: .*was ended by signal 6")

@@ -9,7 +9,8 @@ import threading
 import time
 
 from cascade import Gateway, Peer, result_of
-from whorl import OFFICER, PATIENCE, RpcError, Server, answers, edit, unittest, whorl
+from postgres import Postgres, needs_postgresql
+from whorl import BINARY, OFFICER, PATIENCE, RpcError, Server, answers, edit, unittest, whorl
 
 
 def classes(answer):
@@ -274,7 +275,7 @@ class Trouble(unittest.TestCase):
     def setUpClass(cls):
         cls.force, cls.nation = Gateway("wmp", [1, 2]), Gateway("nation", [5, 6, 7, 8])
         cls.nation.admit(cls.force)
-        edit(cls.force.path("ident1.conf"), (r"deadline = 20 .*", "deadline = 3\n    max_calls = 200"))
+        edit(cls.force.path("ident1.conf"), (r"deadline = 20 .*", "deadline = 10\n    max_calls = 200"))
         edit(cls.force.path("core.conf"), (r"^core \{", "core {\n    max_calls_per_connection = 200"))
         cls.force.server = Server(cls.force.world)
 
@@ -317,13 +318,13 @@ class Trouble(unittest.TestCase):
             request = self.force.world.request(person, checks=["ident1"], **more)
             return answers(client.call("identify", request))["ident1"]
 
-    def assert_only_here(self, why=""):
+    def assert_only_here(self, why="", **more):
         """What is here is found with a word on the level that failed; else it is unavailable."""
-        answer = self.ident1(1)
+        answer = self.ident1(1, **more)
         self.assertEqual(answer["class"], "match", answer)
         self.assertEqual(answer["candidates"][0]["ref"], "K0410037")
         self.assertIn("nation did not answer", answer["reason"])
-        answer = self.ident1(13)
+        answer = self.ident1(13, **more)
         self.assertEqual(answer["class"], "unavailable", answer)
         self.assertIn("nation did not answer", answer["reason"])
         self.assertIn(why, answer["reason"])
@@ -390,7 +391,7 @@ class Trouble(unittest.TestCase):
 
     def test_a_gateway_that_is_too_slow_is_unavailable_before_the_deadline_here(self):
         self.peer(lambda *_: None)
-        self.assert_only_here("in time")
+        self.assert_only_here("in time", deadline_ms=3000)
 
     def test_busy_is_asked_again(self):
         asked = []
@@ -700,6 +701,90 @@ class OnTheWay(unittest.TestCase):
         (_, asked), (method, cancelled) = self.peer.asked
         self.assertEqual((method, cancelled), ("cancel", {"request_id": asked["request_id"]}))
         self.assertEqual(asked["request_id"], replies[call]["transaction"] + "/ident1")
+
+
+@needs_postgresql
+class BesideDatabase(unittest.TestCase):
+    """The force's own people are in its PostgreSQL; the nation has others."""
+
+    def test_a_database_and_a_gateway_above_answer_together(self):
+        database = Postgres()
+        self.addCleanup(database.kill)
+        force, nation = Gateway("wmp", [1, 2]), Gateway("nation", [5, 6, 7, 8])
+        nation.admit(force)
+        nation.server = Server(nation.world)
+        self.addCleanup(nation.server.kill)
+        owner = f"host={database.run} port={database.port} dbname=postgres user=owner"
+        whorl("source", "init", owner)
+        database.sql("ALTER ROLE whorl_reader PASSWORD 'not-a-secret'", database="postgres")
+        whorl("source", "fill", "ident1", owner, "-c", force.world.conf)
+        force.ask_upstream("ident1", force.settings(
+            nation, nation.server.ports["devices"], cascade="first", cascade_data="postgresql",
+            database=f"host=localhost port={database.port} dbname=postgres user=whorl_reader",
+            password_file=database.reader_password, database_ca=database.ca))
+        force.server = Server(force.world)
+        self.addCleanup(force.server.kill)
+
+        def ask(person):
+            with force.server.client() as client:
+                request = force.world.request(person, checks=["ident1"])
+                return answers(client.call("identify", request))["ident1"]
+
+        deadline = time.monotonic() + PATIENCE
+        while ask(1)["class"] != "match" and time.monotonic() < deadline:
+            time.sleep(0.05)  # the copy is being made
+        found = ask(1)
+        self.assertEqual((found["class"], classes(found)), ("match", [("wmp", "match")]))
+        self.assertIn("age", found)
+        found = ask(6)
+        self.assertEqual((found["class"], classes(found)),
+                         ("match", [("wmp", "no_match"), ("nation", "match")]))
+        found = ask(13)
+        self.assertEqual((found["class"], found["searched"]), ("no_match", {"people": 6, "of": 6}))
+
+
+class Kit(unittest.TestCase):
+    """The backends keep the rules of the ABI while they ask another gateway, too."""
+
+    def setUp(self):
+        self.force, self.nation = Gateway("wmp"), Gateway("nation")
+
+    def write(self, plugin, port, cascade):
+        settings = self.force.settings(self.nation, port, cascade=cascade)
+        text = "".join(f"        {name} = {json.dumps(value)}\n" for name, value in settings.items())
+        user = ""
+        if os.geteuid() == 0:  # settings are checked by a process of another user
+            user = "    isolation = process\n    user = daemon\n"
+            os.chown(settings["upstream_key"], pwd.getpwnam("daemon").pw_uid, -1)
+            make_reachable(settings["upstream_key"])
+        path = self.force.world.path(f"{plugin}.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f'plugin "{plugin}" {{\n{user}    settings {{\n{text}    }}\n}}\n')
+        return path
+
+    def keeps(self, plugin, port, cascade, trials):
+        said = whorl("plugin", "test", os.path.join(os.path.dirname(BINARY), "plugins",
+                                                    f"whorl-{plugin}.so"),
+                     "--conf", self.write(plugin, port, cascade), code=None).stdout
+        self.assertIn(f"{trials} trials, 0 broken", said)
+
+    def test_with_a_gateway_that_answers(self):
+        searched = {"kit": SEARCHED}  # that is what the kit calls every backend
+        peer = Peer(self.nation, lambda method, argument, send: {"cancelled": False}
+                    if method == "cancel" else result_of(argument, **{"class": "no_match"},
+                                                         **searched[argument["checks"][0]]))
+        self.keeps("ident1", peer.port, "upstream", 13)
+        self.keeps("ident1", peer.port, "all", 13)
+        searched["kit"] = {}
+        self.keeps("pnc", peer.port, "first", 12)
+        self.assertTrue(any(method == "identify" for method, _ in peer.asked))
+        peer.close()
+
+    def test_with_nobody_at_the_address(self):
+        peer = Peer(self.nation, lambda *_: None)
+        peer.close()
+        self.keeps("ident1", peer.port, "first", 13)
+        self.keeps("pnc", peer.port, "upstream", 12)
 
 
 if __name__ == "__main__":

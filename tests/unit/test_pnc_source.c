@@ -563,7 +563,7 @@ static const struct {
     const char *const settings[6];
     const char *where, *what;
 } mistakes[] = {
-    {{"source", "oracle"}, "source", "lmdb or postgresql"},
+    {{"source", "oracle"}, "source", "lmdb, postgresql or upstream"},
     {{"database", ""}, "database", "is missing"},
     {{"database", "host=localhost dbname=x user=x password=hunter"}, "database", "no password"},
     {{"database", "host=localhost dbname=x user=x password='hun"}, "database", "single quotes"},
@@ -696,8 +696,8 @@ static struct pnc_news *news_of(unsigned i, const struct pnc_moment *asked)
              id, 0);
     ck_assert(pnc_record_from_json(line, strlen(line), 2026, &news->records[0], &fault));
     news->count = 1;
-    for (size_t class = 0; class < PNC_CLASSES; class ++)
-        news->asked[class] = *asked;
+    for (size_t part = 0; part < PNC_CLASSES; part++)
+        news->asked[part] = *asked;
     return news;
 }
 
@@ -755,8 +755,8 @@ START_TEST(news_of_an_older_question_replace_no_newer)
     write_news(cache, news_of(1, &now), 1 << 30);
     char id[PNC_ID_CAP];
     struct pnc_news *gone = pnc_news_new(PNC_BY_CRO, "000001/00A", 0);
-    for (size_t class = 0; class < PNC_CLASSES; class ++)
-        gone->asked[class] = before;
+    for (size_t part = 0; part < PNC_CLASSES; part++)
+        gone->asked[part] = before;
     write_news(cache, gone, 1 << 30);
     write_news(cache, news_of(1, &before), 1 << 30);
     struct pnc_moment asked[PNC_CLASSES];

@@ -24,7 +24,8 @@ struct pg_link {
     enum state state;
     PGconn *conn;
     short events;   /* that the attempt waits for */
-    int64_t until;  /* PAUSED: the next attempt; CONNECTING, CHECKING: the end of this one */
+    int64_t until;  /* PAUSED: the next attempt; CONNECTING, CHECKING: the end of this one; UP: from
+                     when on it has lasted */
     unsigned pause; /* before the next attempt */
     bool role_fits; /* CHECKING: the answer was read, and nothing spoke against the role */
     struct whorl_fault found; /* CHECKING: what did */
@@ -69,8 +70,8 @@ static void pause_link(struct pg_link *link)
 
 void pg_link_lost(struct pg_link *link)
 {
-    if (link->state == UP)
-        link->pause = PAUSE_MIN_MS;
+    if (link->state == UP && now_ms() >= link->until)
+        link->pause = PAUSE_MIN_MS; /* it was fit: it isn't just being made in vain */
     pause_link(link);
 }
 
@@ -196,13 +197,13 @@ static enum pg_news begin(struct pg_link *link, struct whorl_fault *fault)
     struct whorl_fault bad;
     if (!pg_target_password(link->target, password, &bad))
         return attempt_failed(link, bad.text, fault);
-    /* A search_path of the server's own functions alone: nobody can put another in their place. With
-     * row_security off, rows that a policy would hide are an error: who is hidden is not nobody. */
-    snprintf(
-        options, sizeof(options),
-        "-c search_path=pg_catalog -c row_security=off -c statement_timeout=%u "
+    /* A search_path of the server's own functions alone: nobody can put another in their place.
+     * With row_security off, rows that a policy would hide are an error: who is hidden is not
+     * nobody. */
+    snprintf(options, sizeof(options),
+             "-c search_path=pg_catalog -c row_security=off -c statement_timeout=%u "
              "-c default_transaction_read_only=%s",
-        link->use.statement_ms, link->use.write ? "off" : "on");
+             link->use.statement_ms, link->use.write ? "off" : "on");
     set_all(&parameters, link, options);
     set(&parameters, "password", password);
     link->conn = PQconnectStartParams(parameters.keys, parameters.values, 0);
@@ -290,7 +291,7 @@ static enum pg_news go_on_checking(struct pg_link *link, struct whorl_fault *fau
                 return attempt_failed(link, link->found.text[0] != '\0' ? link->found.text : NULL,
                                       fault);
             link->state = UP;
-            link->pause = PAUSE_MIN_MS;
+            link->until = now_ms() + PAUSE_MAX_MS;
             return PG_UP;
         }
         judge_role(link, result);

@@ -66,7 +66,7 @@ struct pg_use {
  *     }
  *
  * Attempts follow each other after 0.1 s, twice as long each time up to 5 s, half of that at
- * random; each is given 10 s. */
+ * random, and 0.1 s again after a connection of more than 5 s; each is given 10 s. */
 struct pg_link;
 
 enum pg_news {

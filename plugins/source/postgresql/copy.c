@@ -26,7 +26,8 @@ struct pg_copy {
     char *lock_path;
     const struct pg_target *target;
     const struct pg_mapping *mapping;
-    bool known; /* it was connected, and mark is of that database */
+    char identity[64]; /* of the database that it is connected to; "": it has not been yet */
+    bool taken;        /* the gallery is to be somebody else's copy */
     struct pg_ask quick, slow;
     struct pg_copy_log log;
     struct gallery *gallery;
@@ -133,7 +134,13 @@ bool pg_copy_whole(const struct pg_copy *copy)
 {
     const struct pg_mark *mark = copy->mark;
     return mark->whole && strcmp(mark->mapping, copy->mapping->digest) == 0 &&
-           (copy->known || strcmp(mark->place, pg_target_name(copy->target)) == 0);
+           strcmp(copy->identity[0] ? mark->database : mark->place,
+                  copy->identity[0] ? copy->identity : pg_target_name(copy->target)) == 0;
+}
+
+bool pg_copy_taken(const struct pg_copy *copy)
+{
+    return copy->taken;
 }
 
 struct gallery *pg_copy_gallery(struct pg_copy *copy)
@@ -169,6 +176,14 @@ bool pg_copy_refresh(struct pg_copy *copy, struct whorl_fault *fault)
     copy->outdated = true; /* others may have taken over newer rows */
     gallery_mark_release(&copy->before);
     copy->before = now;
+    if (copy->identity[0] && mark->database[0] &&
+        (strcmp(mark->database, copy->identity) != 0 ||
+         strcmp(mark->mapping, copy->mapping->digest) != 0)) {
+        copy->taken = true;
+        return whorl_fail(fault, "",
+                          "somebody else makes the copy one of another database, or by another "
+                          "mapping: it is left to them");
+    }
     if (!now.untouched && now.len > 0) {
         say(copy, WHORL_LOG_WARNING,
             "somebody else has changed the copy: everything is compared with the database");
@@ -185,6 +200,11 @@ static enum outcome apply(struct pg_copy *copy, const struct batch *batch,
     msgpack_sbuffer bytes;
     msgpack_sbuffer_init(&bytes);
     pg_mark_pack(copy->mark, &bytes);
+    /* One that could not be read again, for lack of memory, must not be written. */
+    if (!pg_mark_read((const uint8_t *)bytes.data, bytes.size, copy->spare, fault)) {
+        msgpack_sbuffer_destroy(&bytes);
+        return FAILED;
+    }
     const struct gallery_change change = {.people = batch ? batch->people : NULL,
                                           .count = batch ? batch->count : 0,
                                           .ids = batch ? batch->ids : NULL,
@@ -339,11 +359,12 @@ bool pg_copy_begin_pass(struct pg_copy *copy, struct whorl_fault *fault)
     return outcome != FAILED;
 }
 
-/* Sets how the session writes dates, and asks for its identity: the cluster's, the database's, and
- * the cluster's line of history. */
+/* Sets how the session writes dates, spares pages what pays off in long statements only, and asks
+ * for its identity: the cluster's, the database's, and the cluster's line of history. */
 static const char hello[] =
     "SELECT set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false),"
     " set_config('jit', 'off', false),"
+    " set_config('max_parallel_workers_per_gather', '0', false),"
     " (SELECT system_identifier::text FROM pg_control_system()) || '/' ||"
     " (SELECT oid::text FROM pg_database WHERE datname = current_database()),"
     " (SELECT timeline_id::text FROM pg_control_checkpoint())";
@@ -352,7 +373,7 @@ static const char hello[] =
 static bool recognise(struct pg_copy *copy, const char *database, int64_t timeline)
 {
     struct pg_mark *mark = copy->mark;
-    copy->known = true;
+    snprintf(copy->identity, sizeof copy->identity, "%s", database);
     if (strcmp(mark->database, database) != 0 ||
         strcmp(mark->mapping, copy->mapping->digest) != 0) {
         if (mark->database[0]) {
@@ -395,11 +416,11 @@ bool pg_copy_connected(struct pg_copy *copy, struct whorl_fault *fault)
     if (!result) {
         return false;
     }
-    bool ok = shape(result, 5, 1, "ask who it is", fault) &&
-              ((value(result, 3)[0] && strlen(value(result, 3)) < sizeof copy->mark->database &&
-                number(result, 4, &timeline)) ||
+    bool ok = shape(result, 6, 1, "ask who it is", fault) &&
+              ((value(result, 4)[0] && strlen(value(result, 4)) < sizeof copy->mark->database &&
+                number(result, 5, &timeline)) ||
                whorl_fail(fault, "", "the database doesn't say who it is"));
-    bool known = ok && recognise(copy, value(result, 3), (int64_t)timeline);
+    bool known = ok && recognise(copy, value(result, 4), (int64_t)timeline);
     PQclear(result);
     if (ok && copy->mapping->listen) {
         result = pg_ask(&copy->quick, copy->mapping->listen, NULL, 0, "listen", fault);

@@ -155,10 +155,12 @@ static bool read_time(struct reader *r, enum pg_column column, const char *name,
 static bool read_born(struct reader *r)
 {
     const char *text;
+    int64_t unused;
     if (!read_text(r, PG_BORN, "born", &text)) {
         return false;
     }
-    r->person->born = strlen(text) > 10 && text[10] == ' ' ? text_of(r, text, 10) : text;
+    bool time = strlen(text) > 10 && parse_time(text, &unused);
+    r->person->born = time ? text_of(r, text, 10) : text;
     return r->person->born != NULL;
 }
 

@@ -182,8 +182,8 @@ struct whorl_plugin {
     size_t setting_count;
 
     /* Validates settings beyond what the schema says, without starting anything: no files written,
-     * no threads. Loop thread or a command-line tool. Returns 0, or -1 with *fault filled in. May
-     * be NULL. */
+     * no threads. Any thread, one check at a time, also while instances run. Returns 0, or -1 with
+     * *fault filled in. May be NULL. */
     int (*check)(const struct whorl_settings *settings, struct whorl_fault *fault);
 
     /* Makes an instance. Loop thread; may open files, should return within a second (go on in
