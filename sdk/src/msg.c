@@ -201,7 +201,8 @@ bool whorl_msg_build(const uint8_t *bytes, size_t len, msgpack_zone *zone, msgpa
 {
     size_t off = 0;
     msgpack_unpack_return got = msgpack_unpack((const char *)bytes, len, &off, zone, root);
-    if (got == MSGPACK_UNPACK_SUCCESS && off == len) {
+    if (got ==
+        MSGPACK_UNPACK_SUCCESS) { /* nothing is left over: that is MSGPACK_UNPACK_EXTRA_BYTES */
         return true;
     }
     if (got == MSGPACK_UNPACK_NOMEM_ERROR) {
