@@ -101,7 +101,7 @@ static struct cohort *cohort_of(struct crowd *crowd)
     struct gallery_search *list[AFIS_SIFT_PROBES];
     size_t count = 0;
     for (struct gallery_search *m = crowd->members; m && count < AFIS_SIFT_PROBES; m = m->beside) {
-        if (m->shareable) {
+        if (m->stage == STAGE_SIFT && m->shareable) {
             list[count++] = m;
         }
     }
@@ -135,7 +135,9 @@ void crowd_join(struct gallery_search *search)
     search->joined = true;
     crowd->members = search;
     crowd->count++;
-    retire(crowd);
+    if (search->stage == STAGE_SIFT) {
+        retire(crowd);
+    }
     pthread_mutex_unlock(&crowd->mutex);
 }
 
@@ -151,7 +153,9 @@ void crowd_leave(struct gallery_search *search)
         *at = search->beside;
         search->joined = false;
         crowd->count--;
-        retire(crowd);
+        if (search->stage == STAGE_SIFT) {
+            retire(crowd);
+        }
         while (search->guests > 0 || crowd->retiring > 0) {
             pthread_cond_wait(&crowd->changed, &crowd->mutex);
         }
@@ -180,22 +184,25 @@ static void take(struct gallery_search *search, struct run *run)
     run->searches[run->count++] = search;
 }
 
-/* Takes for all members of the cohort that have yet to read these chunks. */
+/* Takes for all members that are as far as this one and have yet to read these chunks; in the first
+ * stage for those whom the tables are of. */
 static void take_others(struct crowd *crowd, struct run *run)
 {
     struct gallery_search *search = run->searches[0];
-    struct cohort *cohort = cohort_of(crowd);
-    if (!cohort || rank_group_find(cohort->group, search) < 0) {
+    const bool sifts = search->stage == STAGE_SIFT;
+    struct cohort *cohort = sifts ? cohort_of(crowd) : NULL;
+    if (sifts && (!cohort || rank_group_find(cohort->group, search) < 0)) {
         return;
     }
-    for (struct gallery_search *m = crowd->members; m; m = m->beside) {
-        if (m != search && m->view == search->view && rank_group_find(cohort->group, m) >= 0 &&
-            all_free(m, run->from, run->to)) {
+    for (struct gallery_search *m = crowd->members; m && run->count < AFIS_SIFT_PROBES;
+         m = m->beside) {
+        if (m != search && m->view == search->view && m->stage == search->stage &&
+            (!sifts || rank_group_find(cohort->group, m) >= 0) && all_free(m, run->from, run->to)) {
             take(m, run);
             m->guests++;
         }
     }
-    if (run->count >= TOGETHER) {
+    if (sifts && run->count >= TOGETHER) {
         run->cohort = cohort;
         cohort->users++;
     }
@@ -262,27 +269,59 @@ static bool sift_together(const struct run *run, const struct chunk *chunk, size
     return true;
 }
 
+static void rank_each(const struct run *run, const struct chunk *chunk, size_t i,
+                      struct ranking *ranking)
+{
+    for (size_t s = 0; s < run->count; s++) {
+        const struct gallery_search *search = run->searches[s];
+        rank_sieved(search, chunk, ranking, search->ranks + search->view->chunks[i].before);
+    }
+}
+
+/* It was verified when the view was made; its length is its own. */
+static bool open_chunk(const struct view_chunk *known, struct chunk *chunk, const char **why)
+{
+    *why = known->why ? known->why : "has not been read";
+    return known->bytes && chunk_open(known->bytes, SIZE_MAX, false, chunk, why);
+}
+
+/* What chunk i needs, and the one behind it. */
+static void fetch_next(const struct run *run, size_t i)
+{
+    const struct view *view = run->searches[0]->view;
+    struct chunk chunk;
+    const char *unused;
+    if (i < run->to && run->searches[0]->stage == STAGE_RANK && /* other levels are others' */
+        open_chunk(&view->chunks[i], &chunk, &unused)) {
+        for (size_t s = 0; s < run->count; s++) {
+            const struct gallery_search *search = run->searches[s];
+            rank_fetch(search, &chunk, search->ranks + view->chunks[i].before);
+        }
+        i++;
+    }
+    if (i < view->count && open_chunk(&view->chunks[i], &chunk, &unused)) {
+        rank_fetch_rows(&chunk);
+    }
+}
+
 static void read_run(const struct run *run, struct ranking *ranking)
 {
     const struct view *view = run->searches[0]->view;
+    const enum stage stage = run->searches[0]->stage;
     for (size_t i = run->from; i < run->to; i++) {
-        const struct view_chunk *known = &view->chunks[i];
-        const char *why = known->why ? known->why : "has not been read", *unused;
-        struct chunk chunk, next;
-        /* It was verified when the view was made; its length is its own. */
-        const bool readable =
-            known->bytes && chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why);
-        if (i + 1 < view->count && known[1].bytes &&
-            chunk_open(known[1].bytes, SIZE_MAX, false, &next, &unused)) {
-            rank_fetch_rows(&next);
-        }
-        if (readable && !sift_together(run, &chunk, i, ranking)) {
+        const char *why;
+        struct chunk chunk;
+        const bool readable = open_chunk(&view->chunks[i], &chunk, &why);
+        fetch_next(run, i + 1);
+        if (readable && stage == STAGE_RANK) {
+            rank_each(run, &chunk, i, ranking);
+        } else if (readable && !sift_together(run, &chunk, i, ranking)) {
             sift_alone(run, &chunk, i, ranking);
         }
         for (size_t s = 0; s < run->count; s++) {
             struct chunk_state *state = &run->searches[s]->states[i];
             state->why = readable ? NULL : why;
-            state->stage = readable ? STAGE_SIFT : state->stage;
+            state->stage = (uint8_t)(readable ? stage : state->stage);
         }
     }
     for (size_t s = 0; s < run->count; s++) {
@@ -290,7 +329,7 @@ static void read_run(const struct run *run, struct ranking *ranking)
         pthread_mutex_lock(&search->mutex);
         for (size_t i = run->from; i < run->to; i++) {
             search_count(search, i);
-            search->people_read += view->chunks[i].people;
+            search->people_read += stage == STAGE_SIFT ? view->chunks[i].people : 0;
         }
         pthread_mutex_unlock(&search->mutex);
     }

@@ -129,10 +129,22 @@ static size_t rewind_chunks(struct gallery_search *search)
     return left;
 }
 
+/* Whether all chunks are where the search's stage begins, or through it: not those that changed. */
+static bool chunks_even(const struct gallery_search *search)
+{
+    for (size_t i = 0; i < search->view->count; i++) {
+        const struct chunk_state *state = &search->states[i];
+        if (!state->why && state->stage + 1u < (unsigned)search->stage) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Threads may step from now on. */
 static void enter_stage(struct gallery_search *search)
 {
-    if (search->stage == STAGE_SIFT) {
+    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK) && chunks_even(search)) {
         crowd_join(search);
     }
 }

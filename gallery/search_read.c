@@ -466,17 +466,9 @@ static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_
     const uint8_t *block = NULL;
     struct chunk chunk;
     const char *why;
-    if (search->states[i].stage != stage - 1 || !known->bytes ||
-        (stage != STAGE_RANK && !concerns_any(search, stage, known->before, known->people)) ||
+    if (stage == STAGE_RANK || search->states[i].stage != stage - 1 || !known->bytes ||
+        !concerns_any(search, stage, known->before, known->people) ||
         !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
-        return;
-    }
-    if (stage == STAGE_RANK) {
-        if (near) {
-            rank_fetch(search, &chunk, ranks);
-        } else {
-            rank_fetch_rows(&chunk);
-        }
         return;
     }
     if (near) {
@@ -537,7 +529,7 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
 {
     struct scratch scratch = scratch_parts(memory);
     size_t from, to;
-    if (search->stage == STAGE_SIFT) {
+    if (search->joined) {
         return crowd_read(search, scratch.ranking, until);
     }
     while (claim(search, &from, &to)) {

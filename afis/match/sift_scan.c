@@ -223,20 +223,67 @@ void SIFT_SCAN(const struct afis_sift *sift, struct afis_sift_scratch *scratch,
 
 #else
 
-/* Adds what the minutiae of a piece's value are worth to their probes' sums. */
-static inline void add_worth(const struct afis_sift *sift, uint64_t word, unsigned t, int32_t *sum)
+#ifdef __AVX2__
+#include <immintrin.h>
+
+/* Of four or eight places: one bit for each whose upper half is near. Bits are counted by nibbles,
+ * as in sieve_scan.c. */
+static inline uint32_t near_eight(__m256i apart)
 {
-    const uint32_t *high = sift_high(sift, t), last = sift->width - 1;
+    const __m256i of_nibble = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1,
+                                               1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i low = _mm256_shuffle_epi8(of_nibble, _mm256_and_si256(apart, nibble));
+    const __m256i high =
+        _mm256_shuffle_epi8(of_nibble, _mm256_and_si256(_mm256_srli_epi16(apart, 4), nibble));
+    __m256i count = _mm256_maddubs_epi16(_mm256_add_epi8(low, high), _mm256_set1_epi8(1));
+    count = _mm256_madd_epi16(count, _mm256_set1_epi16(1));
+    const __m256i near = _mm256_cmpgt_epi32(_mm256_set1_epi32(SIFT_HIGH + 1), count);
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(near));
+}
+
+static inline uint32_t near_places(const uint32_t *slot, uint32_t width, uint32_t high)
+{
+    const __m256i word = _mm256_set1_epi32((int)high);
+    if (width == 4) {
+        const __m128i four = _mm_load_si128((const __m128i *)slot);
+        return near_eight(_mm256_xor_si256(word, _mm256_castsi128_si256(four))) & 0x7u;
+    }
+    const __m256i *at = (const __m256i *)slot;
+    return (near_eight(_mm256_xor_si256(word, _mm256_load_si256(at))) |
+            near_eight(_mm256_xor_si256(word, _mm256_load_si256(at + 1))) << 8) &
+           0x7fffu;
+}
+
+#else
+
+static inline uint32_t near_places(const uint32_t *slot, uint32_t width, uint32_t high)
+{
+    uint32_t near = 0;
+    for (uint32_t i = 0; i + 1 < width; i++) {
+        near |= (uint32_t)(__builtin_popcount(slot[i] ^ high) <= (int)SIFT_HIGH) << i;
+    }
+    return near;
+}
+
+#endif
+
+/* Adds what the minutiae of a piece's value are worth to their probes' sums. */
+static inline void add_worth(const struct afis_sift *sift, uint64_t word, unsigned t,
+                             uint32_t width, int32_t *sum)
+{
+    const uint32_t *high = sift_high(sift, t);
     const uint16_t *ids = sift_ids(sift, t);
-    for (size_t slot = sift_piece(word, t);; slot = ids[slot * sift->width + last]) {
-        const size_t at = slot * sift->width;
-        for (uint32_t i = 0; i < last && ids[at + i] != SIFT_NONE; i++) {
-            const uint16_t id = ids[at + i];
-            if (__builtin_popcount(high[at + i] ^ (uint32_t)(word >> 32)) <= (int)SIFT_HIGH) {
+    for (size_t slot = sift_piece(word, t);; slot = ids[slot * width + width - 1]) {
+        const size_t at = slot * width;
+        uint32_t near = near_places(high + at, width, (uint32_t)(word >> 32));
+        for (; near != 0; near &= near - 1) {
+            const uint16_t id = ids[at + (unsigned)__builtin_ctz(near)];
+            if (id != SIFT_NONE) {
                 sum[id / SIEVE_LANES] += sift->worth[__builtin_popcountll(word ^ sift->lane[id])];
             }
         }
-        if (high[at + last] != 0) {
+        if (high[at + width - 1] != 0) {
             return;
         }
     }
@@ -249,7 +296,11 @@ void SIFT_SCAN(const struct afis_sift *sift, struct afis_sift_scratch *scratch,
         memset(scratch->sum, 0, AFIS_SIFT_PROBES * sizeof *scratch->sum);
         for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
             for (unsigned t = 0; t < SIFT_PIECES; t++) {
-                add_worth(sift, words[k], t, scratch->sum);
+                if (sift->width == 4) { /* known to the compiler, by place */
+                    add_worth(sift, words[k], t, 4, scratch->sum);
+                } else {
+                    add_worth(sift, words[k], t, 16, scratch->sum);
+                }
             }
         }
         for (uint32_t i = 0; i < sift->probes; i++) {

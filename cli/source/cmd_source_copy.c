@@ -349,9 +349,13 @@ static bool resync(struct pg_copy *copy, struct whorl_fault *fault)
 {
     bool agreed = false;
     if (!pg_copy_connected(copy, fault) ||
-        (!pg_copy_mark(copy)->pass && !pg_copy_changes(copy, &agreed, fault)) ||
-        (!pg_copy_mark(copy)->pass && !pg_copy_begin_pass(copy, fault))) {
+        (!pg_copy_mark(copy)->pass && !pg_copy_changes(copy, &agreed, fault))) {
         return false;
+    }
+    while (!pg_copy_mark(copy)->pass) { /* again where a server wrote in the same moment */
+        if (!pg_copy_begin_pass(copy, fault)) {
+            return false;
+        }
     }
     for (agreed = false; !agreed;) {
         if (!make_pass(copy, fault) || !pg_copy_changes(copy, &agreed, fault)) {
@@ -379,7 +383,8 @@ int cmd_source_resync(int argc, char **argv)
     if (!enter(&s, argc, argv,
                "Compares a plugin's copy of its database with the database, person by person, and "
                "puts it right: also the first time, before the plugin's `source` is changed to it. "
-               "A running server goes on meanwhile.\vExit status: 0 the copy is whole, 1 people "
+               "Then overwrites what its files still hold of people who are gone. A running server "
+               "goes on meanwhile.\vExit status: 0 the copy is whole, 1 people "
                "can't be read, 2 wrong usage, 3 failure.")) {
         return EXIT_FAILED;
     }
@@ -391,7 +396,8 @@ int cmd_source_resync(int argc, char **argv)
     const struct pg_copy_log log = {say, NULL};
     bool ok = make_dirs(&s, &fault) &&
               (copy = pg_copy_open(s.dir, s.place.target, s.mapping, &ask, &log, &fault)) != NULL;
-    ok = ok && resync(copy, &fault);
+    struct whorl_store_erased erased = {0};
+    ok = ok && resync(copy, &fault) && gallery_erase(pg_copy_gallery(copy), &erased, &fault);
     fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
     bool bad = false;
     if (ok) {
@@ -400,6 +406,7 @@ int cmd_source_resync(int argc, char **argv)
         printf("%" PRIu64 " people compared: %" PRIu64 " put, %" PRIu64 " removed, %" PRIu64
                " unreadable\n",
                mark->done, mark->put, mark->removed, pg_mark_missing(mark));
+        printf("%" PRIu64 " bytes of what was there before overwritten\n", erased.bytes);
     } else {
         print_fault(&fault);
     }

@@ -95,27 +95,29 @@ static void work(void *arg)
 
 static bool is_remote(const struct whorl_settings *settings)
 {
-    return strcmp(settings->string(settings, NULL, "source"), "postgresql") == 0;
+    const char *source = upstream_is_source(settings) ? upstream_source_here(settings)
+                                                      : settings->string(settings, NULL, "source");
+    return strcmp(source, "postgresql") == 0;
 }
 
 static int check(const struct whorl_settings *settings, struct whorl_fault *fault)
 {
     const char *source = settings->string(settings, NULL, "source");
+    bool upstream = upstream_is_source(settings);
     if (!pnc_signals_check(settings, fault))
         return -1;
-    if (strcmp(source, "lmdb") == 0)
-        return 0;
-    if (upstream_is_source(settings))
-        return upstream_check(settings, fault);
-    if (!is_remote(settings)) {
+    if (!upstream && strcmp(source, "lmdb") != 0 && strcmp(source, "postgresql") != 0) {
         whorl_fail(fault, "source", "must be lmdb, postgresql or upstream");
         return -1;
     }
-    return pnc_remote_check(settings, fault) ? 0 : -1;
+    if (upstream && upstream_check(settings, fault) != 0)
+        return -1;
+    bool here = !upstream || upstream_asks_here(settings);
+    return !here || !is_remote(settings) || pnc_remote_check(settings, fault) ? 0 : -1;
 }
 
-/* The records that were imported here: all of `source = lmdb`, and what the upstream gateway may be
- * asked beside. */
+/* The data here, imported or of a database: all there is without an upstream gateway, and what may
+ * be asked beside it. */
 static int open_records(const void *ctx, const struct whorl_host *host, void **out,
                         struct whorl_fault *fault)
 {
@@ -126,8 +128,11 @@ static int open_records(const void *ctx, const struct whorl_host *host, void **o
         return -1;
     }
     instance->host = host;
-    instance->people = pnc_people_open(host->data_dir, WHORL_STORE_WRITE, fault);
-    if (instance->people == NULL) {
+    if (is_remote(host->settings))
+        instance->remote = pnc_remote_open(host, fault);
+    else
+        instance->people = pnc_people_open(host->data_dir, WHORL_STORE_WRITE, fault);
+    if (instance->remote == NULL && instance->people == NULL) {
         free(instance);
         return -1;
     }
@@ -166,8 +171,7 @@ static void close_instance(void *arg)
 static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
 {
     const struct upstream_local records = {NULL, open_records, look_up_call, close_instance};
-    bool upstream = upstream_is_source(host->settings);
-    if (!upstream && !is_remote(host->settings))
+    if (!upstream_is_source(host->settings))
         return open_records(NULL, host, out, fault);
     struct instance *instance = calloc(1, sizeof(*instance));
     if (instance == NULL) {
@@ -175,11 +179,8 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
         return -1;
     }
     instance->host = host;
-    if (upstream)
-        instance->upstream = upstream_open(host, WHORL_ROLE_LOOKUP, &records, fault);
-    else
-        instance->remote = pnc_remote_open(host, fault);
-    if (instance->upstream == NULL && instance->remote == NULL) {
+    instance->upstream = upstream_open(host, WHORL_ROLE_LOOKUP, &records, fault);
+    if (instance->upstream == NULL) {
         free(instance);
         return -1;
     }

@@ -77,22 +77,30 @@ static void stop_database(void *inner)
 
 /* ------------------------------------------------------------------ another gateway */
 
+static const struct way *way_called(const char *name);
+
 static int check_upstream(const struct whorl_settings *settings, struct whorl_fault *fault)
 {
-    return finger_search_check(settings, fault) == 0 ? upstream_check(settings, fault) : -1;
+    if (upstream_check(settings, fault) != 0) {
+        return -1;
+    }
+    return upstream_asks_here(settings)
+               ? way_called(upstream_source_here(settings))->check(settings, fault)
+               : 0;
 }
 
-/* The people who are enrolled here, beside the upstream gateway. */
+/* The people who are known here, beside the upstream gateway. */
 static int start_local(const void *kind, const struct whorl_host *host, void **inner,
                        struct whorl_fault *fault)
 {
-    return start_lmdb(host, kind, inner, fault);
+    return way_called(upstream_source_here(host->settings))->start(host, kind, inner, fault);
 }
 
 static int start_upstream(const struct whorl_host *host, const struct finger_search_kind *kind,
                           void **inner, struct whorl_fault *fault)
 {
-    const struct upstream_local local = {kind, start_local, finger_search_call, finger_search_stop};
+    const struct way *way = way_called(upstream_source_here(host->settings));
+    const struct upstream_local local = {kind, start_local, way->call, way->stop};
     *inner = upstream_open(host, WHORL_ROLE_SEARCH, &local, fault);
     return *inner ? 0 : -1;
 }
@@ -121,16 +129,24 @@ static const struct way ways[] = {
      stop_upstream},
 };
 
-static const struct way *way_of(const struct whorl_settings *settings, struct whorl_fault *fault)
+static const struct way *way_called(const char *name)
 {
-    const char *name = settings->string(settings, NULL, "source");
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         if (strcmp(name, ways[i].name) == 0) {
             return &ways[i];
         }
     }
-    whorl_fail(fault, "source", "there is no source called \"%s\"", name);
     return NULL;
+}
+
+static const struct way *way_of(const struct whorl_settings *settings, struct whorl_fault *fault)
+{
+    const char *name = settings->string(settings, NULL, "source");
+    const struct way *way = way_called(name);
+    if (!way) {
+        whorl_fail(fault, "source", "there is no source called \"%s\"", name);
+    }
+    return way;
 }
 
 int source_search_check(const struct whorl_settings *settings, struct whorl_fault *fault)

@@ -9,7 +9,7 @@ import threading
 import time
 
 from postgres import Postgres, needs_postgresql
-from whorl import PATIENCE, Server, World, answers, edit, unittest, whorl
+from whorl import BINARY, PATIENCE, Server, World, answers, edit, unittest, whorl
 
 PG = None
 COPYING = re.compile(r"^(copying|comparing with) \d+ people of the database")
@@ -311,7 +311,7 @@ class Changes(SourceTest):
         self.wait_for_class("no_match", 2)
         self.assertEqual(self.resync()[1:], (0, 0, 0))
 
-    def test_two_thousand_changes_at_once_are_all_taken_over(self):
+    def test_thousands_of_changes_at_once_are_all_taken_over(self):
         self.sql("""INSERT INTO whorl.people (id) SELECT 'm' || i FROM generate_series(1, 5000) i;
                     INSERT INTO whorl.prints (person, position, format, template)
                     SELECT 'm' || i, 2, format, template FROM generate_series(1, 5000) i,
@@ -373,7 +373,30 @@ class Trouble(SourceTest):
         self.wait_for_class("match", 10)
         self.assertEqual(self.ask(1)["class"], "no_match")
 
-    def tampered(self, *args):
+    def test_a_reload_changes_the_database(self):
+        self.fill("ident1")
+        self.configure()
+        self.resync()
+        self.serve()
+        self.wait_for_class("match", 1)
+        other = self.database + "b"
+        PG.sql(f"CREATE DATABASE {other}", database="postgres")
+        self.owner = self.owner.replace(self.database, other)
+        self.fill("immigration")
+        edit(self.conf, (f"dbname={self.database} ", f"dbname={other} "))
+        with self.server.client() as client:
+            # A call that is still on its way when the old instance should stop.
+            held = client.start("identify", self.world.request(1, checks=["ident1"]))
+            self.assertEqual(self.server.reload()["text"], "reloaded")
+            self.assertIn(answers(client.finish(held))["ident1"]["class"],
+                          ("match", "unavailable"))
+        answer = self.wait_for_class("match", 10)
+        self.assertEqual(answer["searched"], {"people": 5, "of": 5})
+        self.sql("DELETE FROM whorl.people")  # in the old one, which is nobody's business any more
+        self.assertEqual(self.resync(), (5, 0, 0, 0))
+        self.assertEqual(self.ask(10)["class"], "match")
+
+    def tampered(self):
         """Changes the copy as only somebody with its files could."""
         other = self.world.path("tamper")
         shutil.copytree(self.world.conf, os.path.join(other, "conf.d"))
@@ -394,6 +417,18 @@ class Trouble(SourceTest):
         self.tampered()
         self.assertEqual(self.resync(), (8, 1, 0, 0))
         self.assertEqual(self.resync(), (8, 0, 0, 0))
+
+    def test_who_is_deleted_is_overwritten_by_comparing(self):
+        self.fill("ident1")
+        self.configure()
+        self.resync()
+        path = self.world.path("var", "ident1", "postgresql", "data.mdb")
+        with open(path, "rb") as file:
+            self.assertIn(b"Marcus Peter", file.read())
+        self.sql("DELETE FROM whorl.people WHERE id = 'K0410037'")
+        self.assertEqual(self.resync()[0], 7)
+        with open(path, "rb") as file:
+            self.assertNotIn(b"Marcus Peter", file.read())
 
     def test_a_server_notices_that_its_copy_was_changed(self):
         self.fill("ident1")
@@ -420,6 +455,20 @@ class Trouble(SourceTest):
         done = whorl("source", "check", "ident1", "-c", self.world.conf)
         self.assertIn("TLSv1.3", done.stdout)
         self.assertIn("8 can be read, 0 can't", done.stdout)
+
+    def test_it_keeps_the_rules_for_plugins(self):
+        self.fill("ident1")
+        with open(os.path.join(PG.data, "pg_hba.conf"), "a", encoding="ascii") as file:
+            file.write("local all whorl_reader trust\n")
+        self.sql("SELECT pg_reload_conf()")
+        edit(self.conf, (r"^    settings \{", f"""    settings {{
+        source = "postgresql"
+        database = "host={PG.run} port={PG.port} dbname={self.database} user=whorl_reader\""""))
+        for trial in ("start-stop", "reload", "shortage", "leaks"):
+            done = whorl("plugin", "test", os.path.join(os.path.dirname(BINARY), "plugins",
+                                                        "whorl-ident1.so"),
+                         "--conf", self.conf, "--only", trial)
+            self.assertIn(f"ok      {trial}", done.stdout)
 
     def test_mistakes_in_the_settings_are_named(self):
         self.fill("ident1")

@@ -9,6 +9,7 @@ import threading
 import time
 
 from cascade import Gateway, Peer, result_of
+from postgres import Postgres, needs_postgresql
 from whorl import BINARY, OFFICER, PATIENCE, RpcError, Server, answers, edit, unittest, whorl
 
 
@@ -700,6 +701,46 @@ class OnTheWay(unittest.TestCase):
         (_, asked), (method, cancelled) = self.peer.asked
         self.assertEqual((method, cancelled), ("cancel", {"request_id": asked["request_id"]}))
         self.assertEqual(asked["request_id"], replies[call]["transaction"] + "/ident1")
+
+
+@needs_postgresql
+class BesideDatabase(unittest.TestCase):
+    """The force's own people are in its PostgreSQL; the nation has others."""
+
+    def test_a_database_and_a_gateway_above_answer_together(self):
+        database = Postgres()
+        self.addCleanup(database.kill)
+        force, nation = Gateway("wmp", [1, 2]), Gateway("nation", [5, 6, 7, 8])
+        nation.admit(force)
+        nation.server = Server(nation.world)
+        self.addCleanup(nation.server.kill)
+        owner = f"host={database.run} port={database.port} dbname=postgres user=owner"
+        whorl("source", "init", owner)
+        database.sql("ALTER ROLE whorl_reader PASSWORD 'not-a-secret'", database="postgres")
+        whorl("source", "fill", "ident1", owner, "-c", force.world.conf)
+        force.ask_upstream("ident1", force.settings(
+            nation, nation.server.ports["devices"], cascade="first", cascade_data="postgresql",
+            database=f"host=localhost port={database.port} dbname=postgres user=whorl_reader",
+            password_file=database.reader_password, database_ca=database.ca))
+        force.server = Server(force.world)
+        self.addCleanup(force.server.kill)
+
+        def ask(person):
+            with force.server.client() as client:
+                request = force.world.request(person, checks=["ident1"])
+                return answers(client.call("identify", request))["ident1"]
+
+        deadline = time.monotonic() + PATIENCE
+        while ask(1)["class"] != "match" and time.monotonic() < deadline:
+            time.sleep(0.05)  # the copy is being made
+        found = ask(1)
+        self.assertEqual((found["class"], classes(found)), ("match", [("wmp", "match")]))
+        self.assertIn("age", found)
+        found = ask(6)
+        self.assertEqual((found["class"], classes(found)),
+                         ("match", [("wmp", "no_match"), ("nation", "match")]))
+        found = ask(13)
+        self.assertEqual((found["class"], found["searched"]), ("no_match", {"people": 6, "of": 6}))
 
 
 class Kit(unittest.TestCase):

@@ -33,7 +33,7 @@
 #define SANITIZED 0
 #endif
 
-enum { SITES = 2048, OFTEN = 6 }; /* how often a place is made to fail, each time a call later */
+enum { SITES = 2048, OFTEN = 4 }; /* how often a place is made to fail, each time a call later */
 
 /* A place in the code that calls. */
 struct site {

@@ -26,7 +26,8 @@ struct pg_copy {
     char *lock_path;
     const struct pg_target *target;
     const struct pg_mapping *mapping;
-    bool known; /* it was connected, and mark is of that database */
+    char identity[64]; /* of the database that it is connected to; "": it has not been yet */
+    bool taken;        /* the gallery is to be somebody else's copy */
     struct pg_ask quick, slow;
     struct pg_copy_log log;
     struct gallery *gallery;
@@ -133,7 +134,13 @@ bool pg_copy_whole(const struct pg_copy *copy)
 {
     const struct pg_mark *mark = copy->mark;
     return mark->whole && strcmp(mark->mapping, copy->mapping->digest) == 0 &&
-           (copy->known || strcmp(mark->place, pg_target_name(copy->target)) == 0);
+           strcmp(copy->identity[0] ? mark->database : mark->place,
+                  copy->identity[0] ? copy->identity : pg_target_name(copy->target)) == 0;
+}
+
+bool pg_copy_taken(const struct pg_copy *copy)
+{
+    return copy->taken;
 }
 
 struct gallery *pg_copy_gallery(struct pg_copy *copy)
@@ -169,6 +176,14 @@ bool pg_copy_refresh(struct pg_copy *copy, struct whorl_fault *fault)
     copy->outdated = true; /* others may have taken over newer rows */
     gallery_mark_release(&copy->before);
     copy->before = now;
+    if (copy->identity[0] && mark->database[0] &&
+        (strcmp(mark->database, copy->identity) != 0 ||
+         strcmp(mark->mapping, copy->mapping->digest) != 0)) {
+        copy->taken = true;
+        return whorl_fail(fault, "",
+                          "somebody else makes the copy one of another database, or by another "
+                          "mapping: it is left to them");
+    }
     if (!now.untouched && now.len > 0) {
         say(copy, WHORL_LOG_WARNING,
             "somebody else has changed the copy: everything is compared with the database");
@@ -185,6 +200,11 @@ static enum outcome apply(struct pg_copy *copy, const struct batch *batch,
     msgpack_sbuffer bytes;
     msgpack_sbuffer_init(&bytes);
     pg_mark_pack(copy->mark, &bytes);
+    /* One that could not be read again, for lack of memory, must not be written. */
+    if (!pg_mark_read((const uint8_t *)bytes.data, bytes.size, copy->spare, fault)) {
+        msgpack_sbuffer_destroy(&bytes);
+        return FAILED;
+    }
     const struct gallery_change change = {.people = batch ? batch->people : NULL,
                                           .count = batch ? batch->count : 0,
                                           .ids = batch ? batch->ids : NULL,
@@ -353,7 +373,7 @@ static const char hello[] =
 static bool recognise(struct pg_copy *copy, const char *database, int64_t timeline)
 {
     struct pg_mark *mark = copy->mark;
-    copy->known = true;
+    snprintf(copy->identity, sizeof copy->identity, "%s", database);
     if (strcmp(mark->database, database) != 0 ||
         strcmp(mark->mapping, copy->mapping->digest) != 0) {
         if (mark->database[0]) {

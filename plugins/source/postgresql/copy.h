@@ -34,6 +34,11 @@ const struct pg_mark *pg_copy_mark(const struct pg_copy *copy);
 /* Whether the gallery holds everybody, and is a copy of that very database by that mapping: as far
  * as is known until pg_copy_connected. */
 bool pg_copy_whole(const struct pg_copy *copy);
+
+/* Whether somebody else has begun to make the gallery a copy of another database, or by another
+ * mapping: the newer configuration's instance, after a reload. Then every function here fails, and
+ * this copy leaves it alone for good. */
+bool pg_copy_taken(const struct pg_copy *copy);
 struct gallery *pg_copy_gallery(struct pg_copy *copy);
 
 /* What gives false with *fault: the connection is lost or unfit, or the gallery can't be written.

@@ -229,8 +229,8 @@ static void *run(void *arg)
                 pg_link_lost(follow->link);
             }
             publish(follow, NEVER);
-            if (was_up) {
-                nap(follow, RETRY_MS);
+            if (was_up || pg_copy_taken(follow->copy)) {
+                nap(follow, pg_copy_taken(follow->copy) ? -1 : RETRY_MS);
             }
         }
     }

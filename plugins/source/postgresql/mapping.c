@@ -481,18 +481,26 @@ static char *text_of(const struct names *names, void (*put)(struct writer *w))
     return end_text(&w);
 }
 
-static bool digest(struct pg_mapping *mapping)
+/* What is read, whatever the statements look like: so that another version of them keeps the copy.
+ */
+static void put_what(struct writer *w)
 {
-    const char *parts[] = {mapping->begin, mapping->page, mapping->poll, mapping->people,
-                           mapping->gone};
-    uint8_t md[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
-    for (size_t i = 0; ok && i < sizeof parts / sizeof *parts; i++) {
-        ok = !parts[i] || EVP_DigestUpdate(ctx, parts[i], strlen(parts[i]) + 1) == 1;
+    const struct names *names = w->names;
+    fprintf(w->out, "%s\n%s\n%s\n", names->people, names->prints, names->removed);
+    for (size_t i = 0; i < FIELDS; i++) {
+        fprintf(w->out, "%s=%s\n", fields[i].key, names->column[i]);
     }
-    ok = ok && EVP_DigestFinal_ex(ctx, md, NULL) == 1;
-    EVP_MD_CTX_free(ctx);
+    for (size_t i = 0; i < names->identifier_count; i++) {
+        fprintf(w->out, "%s=%s\n", names->identifiers[i].key, names->identifiers[i].column);
+    }
+}
+
+static bool digest(struct pg_mapping *mapping, const struct names *names)
+{
+    uint8_t md[EVP_MAX_MD_SIZE];
+    char *what = text_of(names, put_what);
+    bool ok = what && EVP_Digest(what, strlen(what), md, NULL, EVP_sha256(), NULL) == 1;
+    free(what);
     for (size_t i = 0; ok && i < 32; i++) {
         snprintf(mapping->digest + 2 * i, 3, "%02x", md[i]);
     }
@@ -515,7 +523,7 @@ static bool make(struct pg_mapping *mapping, const struct names *names, const ch
     }
     return mapping->tables[0] && mapping->tables[1] && mapping->begin && mapping->page &&
            mapping->poll && mapping->people &&
-           (!names->removed[0] || (mapping->gone && mapping->tables[2])) && digest(mapping);
+           (!names->removed[0] || (mapping->gone && mapping->tables[2])) && digest(mapping, names);
 }
 
 struct pg_mapping *pg_mapping_read(const struct whorl_settings *settings, struct whorl_fault *fault)

@@ -85,7 +85,7 @@ struct pg_mapping {
                      database's past. Counts end at PG_CHANGES_MAX + 1 */
     char *people; /* (position, after) -> the rows that have changed, by id, PG_PAGE of them */
     char *gone; /* (position, after) -> the ids that are gone, likewise; NULL: there is no table */
-    char digest[65];        /* of all this, in hex: other names make another copy */
+    char digest[65];        /* of the names, in hex: others make another copy */
     unsigned compare_every; /* hours; 0: never */
 };
 

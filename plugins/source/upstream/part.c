@@ -67,21 +67,17 @@ static bool read_class(const msgpack_object *word, enum part_class *class)
 /* A day of the calendar, from 1850 to 2199, as YYYY-MM-DD. */
 static bool is_date(const msgpack_object *text)
 {
-    char day[11], again[32];
+    char day[11], again[16];
     struct tm tm = {0};
     if (!text) {
         return true;
     }
-    if (!whorl_str_copy(text, day, sizeof day) ||
-        sscanf(day, "%4d-%2d-%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday) != 3 ||
-        tm.tm_year < 1850 || tm.tm_year > 2199) {
+    if (!whorl_str_copy(text, day, sizeof day) || !strptime(day, "%Y-%m-%d", &tm) ||
+        tm.tm_year < 1850 - 1900 || tm.tm_year > 2199 - 1900) {
         return false;
     }
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    (void)timegm(&tm);
-    (void)strftime(again, sizeof again, "%Y-%m-%d", &tm);
-    return strcmp(day, again) == 0;
+    (void)timegm(&tm); /* moves what there is not, as 30 February, on */
+    return strftime(again, sizeof again, "%Y-%m-%d", &tm) == 10 && strcmp(day, again) == 0;
 }
 
 /* A map of short texts by short keys, each once. */

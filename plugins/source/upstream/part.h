@@ -39,15 +39,15 @@ struct part_question {
 /* Objects point into what was read. */
 struct part {
     char gateway[PART_NAME_MAX + 1], backend[PART_NAME_MAX + 1]; /* set by the caller */
-    uint64_t elapsed_ms;                                         /* likewise */
+    bool renumbered;     /* likewise: its samples are counted as they were sent */
+    uint64_t elapsed_ms; /* likewise */
     enum part_class class;
+    bool searched; /* people, of are known */
+    bool doubted;  /* it said no_match, which is not to be believed */
     char reason[PART_REASON_MAX + 1];
-    const msgpack_object *candidates, *samples, *levels; /* NULL: none */
-    bool searched;                                       /* people, of are known */
     uint64_t people, of;
-    int64_t age;     /* seconds; -1: not said */
-    bool doubted;    /* it said no_match, which is not to be believed */
-    bool renumbered; /* its samples are counted as they were sent */
+    int64_t age;                                         /* seconds; -1: not said */
+    const msgpack_object *candidates, *samples, *levels; /* NULL: none */
 };
 
 /* Reads an answer map, of this ABI or of another gateway's result: fields that it doesn't know are

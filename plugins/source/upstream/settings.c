@@ -20,6 +20,16 @@ bool upstream_is_source(const struct whorl_settings *settings)
     return strcmp(text(settings, "source"), WHORL_SOURCE_UPSTREAM) == 0;
 }
 
+const char *upstream_source_here(const struct whorl_settings *settings)
+{
+    return text(settings, "cascade_data");
+}
+
+bool upstream_asks_here(const struct whorl_settings *settings)
+{
+    return strcmp(text(settings, "cascade"), "upstream") != 0;
+}
+
 static bool read_cascade(const char *word, enum upstream_cascade *cascade,
                          struct whorl_fault *fault)
 {
@@ -90,6 +100,11 @@ int upstream_check(const struct whorl_settings *settings, struct whorl_fault *fa
 {
     struct upstream_options options;
     struct whorl_fault bad = {"", ""};
+    const char *here = upstream_source_here(settings);
+    if (strcmp(here, "lmdb") != 0 && strcmp(here, "postgresql") != 0) {
+        whorl_fail(fault, "cascade_data", "must be lmdb or postgresql, not \"%s\"", here);
+        return -1;
+    }
     if (!upstream_options_read(settings, &options, fault) ||
         !check_key(options.client.key, fault)) {
         return -1;

@@ -63,10 +63,17 @@
          0,                                                                                        \
          32,                                                                                       \
          "which of its backends is asked; default: the one of the same name"},                     \
+        {"cascade",                                                                                \
+         WHORL_SETTING_STRING,                                                                     \
+         0,                                                                                        \
+         "upstream",                                                                               \
+         1,                                                                                        \
+         16,                                                                                       \
+         "upstream: only it is asked; first: the data here first, and it unless they have a "      \
+         "match; all: both"},                                                                      \
     {                                                                                              \
-        "cascade", WHORL_SETTING_STRING, 0, "upstream", 1, 16,                                     \
-            "upstream: only it is asked; first: the data here first, and it unless they have a "   \
-            "match; all: both"                                                                     \
+        "cascade_data", WHORL_SETTING_STRING, 0, "lmdb", 1, 16,                                    \
+            "with cascade = first or all: the source of the data here, lmdb or postgresql"         \
     }
 
 /* The backend's own data: what it would be without a gateway above it. */
@@ -80,6 +87,10 @@ struct upstream_local {
 
 /* Whether the setting `source` says upstream. */
 bool upstream_is_source(const struct whorl_settings *settings);
+
+/* Whether the data here are asked as well, and where they come from. */
+bool upstream_asks_here(const struct whorl_settings *settings);
+const char *upstream_source_here(const struct whorl_settings *settings);
 
 /* Checks the settings above, and that the files are such; connects to nothing. 0, or -1 with
  * *fault. */
