@@ -7,7 +7,7 @@
 #include "extract/stages.h"
 
 #define SIDE_MIN 64        /* pixels at 500 dpi: 3 mm, less than any fingertip */
-#define PIXELS_MAX 2560000 /* at 500 dpi; bounds the working memory at about 40 MB */
+#define PIXELS_MAX 2560000 /* at 500 dpi: a hand's four fingers side by side */
 
 void *arena_take(struct arena *arena, size_t bytes)
 {
@@ -89,20 +89,24 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->second = arena_take(arena, CANDIDATES_MAX * sizeof *work->second);
 }
 
+/* On the whole frame, of which the work may be a part. */
 static enum afis_status draw(const struct work *work, const struct afis_memory *memory,
                              struct afis_overlay *overlay)
 {
-    size_t size = (size_t)work->width * (size_t)work->height;
-    struct afis_overlay drawn = {.width = (uint32_t)work->width, .height = (uint32_t)work->height};
+    const struct frame *frame = &work->frame;
+    size_t size = (size_t)frame->width * (size_t)frame->height;
+    struct afis_overlay drawn = {(uint32_t)frame->width, (uint32_t)frame->height, NULL, NULL};
     drawn.ridges = memory->alloc(memory->ctx, size);
     drawn.quality = memory->alloc(memory->ctx, size);
     if (drawn.ridges == NULL || drawn.quality == NULL) {
         afis_overlay_release(&drawn, memory);
         return AFIS_NO_MEMORY;
     }
-    for (int y = 0; y < work->height; y++) {
-        for (int x = 0; x < work->width; x++) {
-            size_t at = (size_t)y * (size_t)work->width + (size_t)x;
+    memset(drawn.ridges, 0, size);
+    memset(drawn.quality, 0, size);
+    for (int y = 0; y < work->height && frame->top + y < frame->height; y++) {
+        for (int x = 0; x < work->width && frame->left + x < frame->width; x++) {
+            size_t at = (size_t)(frame->top + y) * (size_t)frame->width + (size_t)(frame->left + x);
             int cell = y / CELL * work->cols + x / CELL;
             uint64_t word = work->ridge_bits[(ptrdiff_t)y * work->words + x / 64];
             drawn.ridges[at] = (uint8_t)(word >> (x % 64) & 1);
@@ -120,15 +124,13 @@ enum afis_status afis_extract(const struct afis_image *image, const struct afis_
     return afis_extract_with(afis_pixel_ops_best(), image, memory, out, overlay);
 }
 
-enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
-                                   const struct afis_memory *memory, struct afis_template *out,
-                                   struct afis_overlay *overlay)
+/* All of an image, which is a frame or a part of it. */
+static enum afis_status extract_image(const struct pixel_ops *ops, const struct afis_image *image,
+                                      struct frame frame, const struct afis_memory *memory,
+                                      struct afis_template *out, struct afis_overlay *overlay)
 {
-    enum afis_status status = check_size(image);
-    if (status != AFIS_OK) {
-        return status;
-    }
-    struct work work = {.ops = ops};
+    enum afis_status status = AFIS_OK;
+    struct work work = {.ops = ops, .frame = frame};
     struct arena arena = {0};
     void *scratch;
     lay_out(&work, &arena, image, &scratch);
@@ -159,6 +161,35 @@ enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afi
         afis_judge(&work, out);
     }
     memory->release(memory->ctx, block, size);
+    return status;
+}
+
+enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
+                                   const struct afis_memory *memory, struct afis_template *out,
+                                   struct afis_overlay *overlay)
+{
+    enum afis_status status = check_size(image);
+    if (status != AFIS_OK) {
+        return status;
+    }
+    struct frame frame = {0, 0, afis_resampled(image->width, image->dpi),
+                          afis_resampled(image->height, image->dpi)};
+    if (!afis_window_needed(image)) {
+        return extract_image(ops, image, frame, memory, out, overlay);
+    }
+    struct window w;
+    struct afis_image part;
+    status = afis_window_choose(image, memory, &w);
+    if (status == AFIS_OK) {
+        status = afis_image_crop(image, w.left, w.top, w.right, w.bottom, memory, &part);
+    }
+    if (status != AFIS_OK) {
+        return status;
+    }
+    frame.left = afis_resampled(w.left, image->dpi);
+    frame.top = afis_resampled(w.top, image->dpi);
+    status = extract_image(ops, &part, frame, memory, out, overlay);
+    afis_image_release(&part, memory);
     return status;
 }
 

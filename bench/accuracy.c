@@ -645,35 +645,48 @@ static void print_advice(const struct set *sets, size_t count)
 
 /* One row a way of spoiling. Means over the sets, but for the rates over all pairs, which are
  * pooled. */
+static void spoilt_row(enum spoil_kind kind, struct set *sets, size_t count,
+                       struct afis_matcher *matcher)
+{
+    struct scores genuine = {0};
+    struct scores cross = {0};
+    double mean = 0;
+    for (size_t s = 0; s < count; s++) {
+        verify(&sets[s], matcher, NULL);
+        mean += rates_of(&sets[s].genuine, &sets[s].fvc_impostor).eer / (double)count;
+        scores_append(&genuine, &sets[s].genuine);
+        scores_append(&cross, &sets[s].cross);
+    }
+    struct rates rates = rates_of(&genuine, &cross);
+    printf("%-10s %6.2f %6.2f %7.2f %6zu/%-6zu", spoil_name(kind), 100 * mean, 100 * rates.eer,
+           100 * rates.fmr1000, genuine.count, cross.count);
+    print_advice(sets, count);
+    fflush(stdout);
+    scores_release(&genuine);
+    scores_release(&cross);
+}
+
+/* Every way of spoiling, then quality against recognition over all spoilt prints together: those of
+ * good sensors are too few at the low end. */
 static void report_spoilt(const struct options *options, struct set *sets,
                           struct afis_matcher *matcher)
 {
+    struct quality_table quality = {0};
     printf("rates in %%; pairs are genuine/impostor; then the prints by what was said of them\n"
            "%-10s %6s %6s %7s %13s %6s %6s %6s %6s %6s %6s %8s %7s\n",
            "spoilt", "FVC", "EER", "FMR1000", "pairs", "good", "little", "dry", "wet", "moved",
            "no fgr", "below 15", "refused");
     for (int kind = 0; kind < SPOIL_KINDS; kind++) {
         size_t count = load_sets(options, (enum spoil_kind)kind, sets);
-        struct scores genuine = {0};
-        struct scores cross = {0};
-        double mean = 0;
+        spoilt_row((enum spoil_kind)kind, sets, count, matcher);
         for (size_t s = 0; s < count; s++) {
-            verify(&sets[s], matcher, NULL);
-            mean += rates_of(&sets[s].genuine, &sets[s].fvc_impostor).eer / (double)count;
-            scores_append(&genuine, &sets[s].genuine);
-            scores_append(&cross, &sets[s].cross);
-        }
-        struct rates rates = rates_of(&genuine, &cross);
-        printf("%-10s %6.2f %6.2f %7.2f %6zu/%-6zu", spoil_name((enum spoil_kind)kind), 100 * mean,
-               100 * rates.eer, 100 * rates.fmr1000, genuine.count, cross.count);
-        print_advice(sets, count);
-        fflush(stdout);
-        scores_release(&genuine);
-        scores_release(&cross);
-        for (size_t s = 0; s < count; s++) {
+            quality_table_append(&quality, &sets[s].quality);
             release_set(&sets[s]);
         }
     }
+    quality_table_head();
+    quality_table_row("spoilt", &quality);
+    quality_table_release(&quality);
 }
 
 int main(int argc, char **argv)

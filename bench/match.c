@@ -215,7 +215,20 @@ static void make_noise(float *noise, float *blurred)
 
 /* What costs an extractor most: a frame full of noise, of ridges, and of ridges so disturbed that
  * they are full of ends. */
-static void extract_frames(void)
+static void draw_frame(unsigned kind, uint32_t dpi, const float *noise, const float *blurred,
+                       uint8_t *pixels)
+{
+    float per_pixel = 0.7854f * 500 / (float)dpi; /* a period of 8 pixels at 500 dpi */
+    for (int i = 0; i < FRAME; i++) {
+        float r = hypotf((float)(i % FRAME_WIDTH) - 320, (float)(i / FRAME_WIDTH) - 600);
+        float phase = r * per_pixel + (kind == 3 ? 60 * blurred[i] : 0);
+        float v = kind == 0 ? noise[i] : kind == 1 ? 8 * blurred[i] : cosf(phase);
+        v = v > 1 ? 1 : v < -1 ? -1 : v;
+        pixels[i] = (uint8_t)(128 + 120 * v);
+    }
+}
+
+static void extract_frames(uint32_t dpi)
 {
     static float noise[FRAME];
     static float blurred[FRAME];
@@ -223,16 +236,10 @@ static void extract_frames(void)
     static const char *const names[] = {"noise", "soft noise", "ridges", "broken ridges"};
     make_noise(noise, blurred);
     for (unsigned kind = 0; kind < 4; kind++) {
-        struct afis_image image = {FRAME_WIDTH, FRAME_HEIGHT, 500, pixels};
+        struct afis_image image = {FRAME_WIDTH, FRAME_HEIGHT, dpi, pixels};
         struct afis_template t;
         double ms[RUNS];
-        for (int i = 0; i < FRAME; i++) {
-            float r = hypotf((float)(i % FRAME_WIDTH) - 320, (float)(i / FRAME_WIDTH) - 600);
-            float phase = r * 0.7854f + (kind == 3 ? 60 * blurred[i] : 0);
-            float v = kind == 0 ? noise[i] : kind == 1 ? 8 * blurred[i] : cosf(phase);
-            v = v > 1 ? 1 : v < -1 ? -1 : v;
-            pixels[i] = (uint8_t)(128 + 120 * v);
-        }
+        draw_frame(kind, dpi, noise, blurred, pixels);
         for (unsigned run = 0; run < RUNS; run++) {
             double start = seconds();
             if (afis_extract(&image, &afis_memory_heap, &t, NULL) != AFIS_OK) {
@@ -241,8 +248,9 @@ static void extract_frames(void)
             ms[run] = (seconds() - start) * 1e3;
         }
         double middle = median(ms, RUNS);
-        printf("extraction 640 x 480 of %s: %.2f ms median, %.2f ms longest, %u minutiae\n",
-               names[kind], middle, ms[RUNS - 1], t.count);
+        printf(
+            "extraction 640 x 480 at %u dpi of %s: %.2f ms median, %.2f ms longest, %u minutiae\n",
+            dpi, names[kind], middle, ms[RUNS - 1], t.count);
     }
 }
 
@@ -310,7 +318,8 @@ static void measure(const char *name, const struct match_ops *ops)
 int main(int argc, char **argv)
 {
     print_machine();
-    extract_frames();
+    extract_frames(500);
+    extract_frames(250);
     if (argc > 1) {
         read_folder(argv[1], argc, argv);
     } else {

@@ -217,6 +217,7 @@ static void measure(struct bench *b, const char *dir, uint32_t people)
     bench_searches(b);
     bench_hidden(b);
     bench_waiting(b);
+    bench_cancel(b);
     bench_updates(b);
     if (b->false_matches > 0) {
         bench_false_matches(b);

@@ -86,6 +86,10 @@ struct outcome {
 /* One search on all threads. The result is to be released. */
 void engine_search(const struct engine *engine, const struct gallery_probe *probes, size_t count,
                    struct outcome *out);
+/* One search that is cancelled `after` seconds: how long until all threads are out of it and
+ * nothing is left of it; negative: it ended before. */
+double engine_cancel(const struct engine *engine, const struct gallery_probe *probes, size_t count,
+                     double after);
 /* `count` searches that wait at the same time; returns the seconds until the last is answered. */
 double engine_flood(const struct engine *engine, const struct gallery_probe (*probes)[2],
                     size_t count);

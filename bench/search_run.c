@@ -23,8 +23,15 @@ struct member {
     void *scratch;
 };
 
+/* The time at which a search is cancelled; 0: never. */
+static bool is_late(void *ctx)
+{
+    const double *limit = ctx;
+    return *limit > 0 && wall_seconds() >= *limit;
+}
+
 static struct gallery_search *begin(const struct engine *engine, const struct gallery_probe *probes,
-                                    size_t count)
+                                    size_t count, double *limit)
 {
     struct whorl_fault fault;
     const struct gallery_search_params params = {.probes = probes,
@@ -33,7 +40,9 @@ static struct gallery_search *begin(const struct engine *engine, const struct ga
                                                  .possible_fpir = engine->possible_fpir,
                                                  .max_candidates = 10,
                                                  .thorough = engine->thorough,
-                                                 .now = time(NULL)};
+                                                 .now = time(NULL),
+                                                 .cancelled = limit != NULL ? is_late : NULL,
+                                                 .ctx = limit};
     struct gallery_search *search = gallery_search_begin(engine->gallery, &params, &fault);
     if (search == NULL) {
         die_fault("beginning a search", &fault);
@@ -128,13 +137,43 @@ void engine_search(const struct engine *engine, const struct gallery_probe *prob
                    struct outcome *out)
 {
     const double start = wall_seconds(), processor = processor_seconds();
-    struct gallery_search *search = begin(engine, probes, count);
+    struct gallery_search *search = begin(engine, probes, count, NULL);
     run(engine, &search, 1, &out->result);
     out->seconds = wall_seconds() - start;
     out->processor = processor_seconds() - processor;
     if (!out->result.complete) {
         die_fault("a search was not complete", &out->result.trouble);
     }
+}
+
+double engine_cancel(const struct engine *engine, const struct gallery_probe *probes, size_t count,
+                     double after)
+{
+    double limit = wall_seconds() + after;
+    struct gallery_search *search = begin(engine, probes, count, &limit);
+    struct team team = {.searches = &search, .count = 1, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct member members[THREADS_MAX];
+    const unsigned threads = engine->threads < THREADS_MAX ? engine->threads : THREADS_MAX;
+    struct gallery_result result;
+    for (unsigned i = 0; i < threads; i++) {
+        members[i] = (struct member){&team, 0, must_alloc(gallery_search_scratch_size())};
+    }
+    while (search != NULL && !is_late(&limit)) {
+        run_team(members, threads);
+        if (!is_late(&limit)) {
+            finish_all(&team, members, &result);
+        }
+    }
+    const bool ended = search == NULL;
+    gallery_search_free(search);
+    const double seconds = ended ? -1 : wall_seconds() - limit;
+    if (ended) {
+        gallery_result_release(&result);
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        free(members[i].scratch);
+    }
+    return seconds;
 }
 
 double engine_flood(const struct engine *engine, const struct gallery_probe (*probes)[2],
@@ -146,7 +185,7 @@ double engine_flood(const struct engine *engine, const struct gallery_probe (*pr
         struct gallery_result results[WAITING];
         const size_t n = count - first < WAITING ? count - first : WAITING;
         for (size_t k = 0; k < n; k++) {
-            searches[k] = begin(engine, probes[first + k], 2);
+            searches[k] = begin(engine, probes[first + k], 2, NULL);
         }
         run(engine, searches, n, results);
         for (size_t k = 0; k < n; k++) {

@@ -198,13 +198,22 @@ void bench_hidden(struct bench *b)
 
 /* ------------------------------------------------------------------ many at once */
 
-void bench_waiting(struct bench *b)
+static const char *const waiting_names[] = {"half of them there", "all there", "nobody there"};
+
+static bool is_there(unsigned kind, uint32_t k)
 {
+    return kind == 1 || (kind == 0 && k % 2 == 0);
+}
+
+/* Twice as many as wait at once, each alone, then together. */
+static void wait_together(struct bench *b, unsigned kind)
+{
+    struct waiting *w = &b->waiting[kind];
     struct gallery_probe probes[2 * WAITING][2];
     struct probe_pair pairs[2 * WAITING];
     memset(pairs, 0, sizeof pairs);
-    for (uint32_t k = 0; k < 2 * WAITING; k++) { /* half of them are there */
-        pair_capture(&pairs[k], &b->population, k % 2 ? b->people + 1 + k : 1 + k, 2);
+    for (uint32_t k = 0; k < 2 * WAITING; k++) {
+        pair_capture(&pairs[k], &b->population, is_there(kind, k) ? 1 + k : b->people + 1 + k, 2);
         memcpy(probes[k], pairs[k].probes, sizeof probes[k]);
     }
     const double start = wall_seconds(), processor = processor_seconds();
@@ -213,12 +222,38 @@ void bench_waiting(struct bench *b)
         engine_search(&b->engine, probes[k], 2, &out);
         gallery_result_release(&out.result);
     }
-    b->alone = (wall_seconds() - start) / (2 * WAITING);
-    b->alone_processor = (processor_seconds() - processor) / (2 * WAITING);
+    w->alone = (wall_seconds() - start) / (2 * WAITING);
+    w->alone_processor = (processor_seconds() - processor) / (2 * WAITING);
     const double before = processor_seconds();
-    b->waiting = engine_flood(&b->engine, (const struct gallery_probe(*)[2])probes, 2 * WAITING) /
-                 (2 * WAITING);
-    b->waiting_processor = (processor_seconds() - before) / (2 * WAITING);
+    w->together = engine_flood(&b->engine, (const struct gallery_probe(*)[2])probes, 2 * WAITING) /
+                  (2 * WAITING);
+    w->together_processor = (processor_seconds() - before) / (2 * WAITING);
+    for (uint32_t k = 0; k < 2 * WAITING; k++) {
+        free(pairs[k].finger[0]);
+        free(pairs[k].finger[1]);
+    }
+}
+
+void bench_waiting(struct bench *b)
+{
+    for (unsigned kind = 0; kind < 3; kind++) {
+        wait_together(b, kind);
+    }
+}
+
+/* Searches of people who are not there, cancelled at all times between their begin and end. */
+void bench_cancel(struct bench *b)
+{
+    const double whole = numbers_at(&b->non_mated.wall, 0.5);
+    struct probe_pair pair = {0};
+    for (uint32_t k = 0; k < b->probes; k++) {
+        pair_capture(&pair, &b->population, b->people + 1 + k, 1);
+        const double seconds =
+            engine_cancel(&b->engine, pair.probes, 2, whole * (k + 0.5) / b->probes);
+        if (seconds >= 0) {
+            numbers_add(&b->cancelled, seconds);
+        }
+    }
 }
 
 /* ------------------------------------------------------------------ updates */
@@ -356,20 +391,26 @@ static void row_loss(const char *name, const struct loss_count losses[SETS])
 
 static void report_speed(struct bench *b)
 {
-    const double bytes = 2.0 * 192 * b->people; /* that the sieve reads of two fingers */
+    const double bytes = 2.0 * 192 * b->people; /* that the sift reads of two fingers */
     row_ms("search, the person is there (made-up)", &b->mated);
     row_ms("search, the person is there (real prints)", &b->hidden);
     row_ms("search, the person is not there", &b->non_mated);
     row_ms("the same, fingers of unknown position", &b->unknown);
     printf("| unknown position against known, processor | %.1f times |\n",
            numbers_at(&b->unknown.processor, 0.5) / numbers_at(&b->non_mated.processor, 0.5));
-    printf("| read by the sieve | at least %.1f GB/s in the fastest search, of %.1f GB/s |\n",
+    printf("| read by the sift | at least %.1f GB/s in the fastest search, of %.1f GB/s |\n",
            bytes / numbers_at(&b->mated.wall, 0) * 1e-9, b->bandwidth * 1e-9);
-    printf("| %u searches waiting, each | %.1f ms, against %.1f ms one at a time: %.2f times; "
-           "processor %.1f and %.1f: %.2f times |\n",
-           WAITING, 1e3 * b->waiting, 1e3 * b->alone, b->alone / b->waiting,
-           1e3 * b->waiting_processor, 1e3 * b->alone_processor,
-           b->alone_processor / b->waiting_processor);
+    for (unsigned kind = 0; kind < 3; kind++) {
+        const struct waiting *w = &b->waiting[kind];
+        printf("| %u searches waiting (%s), each | %.1f ms, against %.1f ms one at a time: %.2f "
+               "times; processor %.1f and %.1f: %.2f times |\n",
+               WAITING, waiting_names[kind], 1e3 * w->together, 1e3 * w->alone,
+               w->alone / w->together, 1e3 * w->together_processor, 1e3 * w->alone_processor,
+               w->alone_processor / w->together_processor);
+    }
+    printf("| cancelled searches (%zu) have stopped after | median %.1f ms, longest %.1f |\n",
+           b->cancelled.count, 1e3 * numbers_at(&b->cancelled, 0.5),
+           1e3 * numbers_at(&b->cancelled, 1));
 }
 
 void bench_report(struct bench *b)

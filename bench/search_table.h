@@ -26,8 +26,10 @@ struct bench {
     struct timing mated, non_mated, unknown, hidden;
     struct loss_count two[SETS], one[SETS];
     unsigned mated_first, mated_all, wrong;
-    double alone, waiting; /* seconds a search */
-    double alone_processor, waiting_processor;
+    struct waiting { /* seconds a search */
+        double alone, together, alone_processor, together_processor;
+    } waiting[3];                               /* half of them are there; all; nobody */
+    struct numbers cancelled;                   /* seconds */
     double updates, updates_slow, updates_most; /* people a second, and a ratio */
     uint64_t false_searches, false_match, false_possible;
     double false_expected[2];
@@ -39,6 +41,7 @@ void bench_start(struct bench *b);    /* opens the gallery as a server does */
 void bench_searches(struct bench *b); /* made-up probes */
 void bench_hidden(struct bench *b);   /* real prints; the gallery is as before afterwards */
 void bench_waiting(struct bench *b);
+void bench_cancel(struct bench *b);
 void bench_updates(struct bench *b);
 void bench_false_matches(struct bench *b);
 void bench_memory(struct bench *b);

@@ -25,6 +25,7 @@ int cmd_policy(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_source(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_synth(int argc, char **argv);
 int cmd_synth_month(int argc, char **argv);

@@ -37,6 +37,7 @@ static const struct {
     {"enrol", cmd_enrol, "load people and their prints into a gallery"},
     {"gallery", cmd_gallery, "check, list, show, withdraw and purge what is in a gallery"},
     {"plugin", cmd_plugin, "start, describe and test a backend of your own"},
+    {"source", cmd_source, "people and records from a PostgreSQL database: set up, check, compare"},
     {"pnc", cmd_pnc, "load and show PNC records"},
     {"policy", cmd_policy, "explain what a policy allows, and by which rule"},
     {"audit", cmd_audit, "list, verify, prove, witness and erase the audit log"},

@@ -12,7 +12,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HEADERS = [("sdk/include/whorl", name) for name in
            ("plugin.h", "msg.h", "answer.h", "secret.h", "store.h")] + \
-          [("sdk/client/include/whorl", "client.h")]
+          [("sdk/client/include/whorl", name) for name in ("client.h", "line.h")]
 
 
 # --- roff ---

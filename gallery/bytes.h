@@ -45,4 +45,14 @@ static inline void put64(uint8_t *p, uint64_t v)
     memcpy(p, &v, sizeof v);
 }
 
+/* Has memory fetched that will be read soon. Always inlined, as must be what only fetches: a
+ * function without any effect but this is taken for one that can be left out. */
+#define BYTES_FETCHING static inline __attribute__((always_inline))
+BYTES_FETCHING void fetch_bytes(const void *from, size_t len)
+{
+    for (size_t at = 0; at < len; at += 64) {
+        __builtin_prefetch((const char *)from + at);
+    }
+}
+
 #endif

@@ -106,7 +106,8 @@ static bool is_match(const struct gallery_result *result)
            (result->candidate_count == 1 || result->candidates[1].score < result->match_threshold);
 }
 
-static const char *classify(const struct gallery_result *result, struct reason *reason)
+static const char *classify(const struct finger_search_standing *standing,
+                            const struct gallery_result *result, struct reason *reason)
 {
     if (!result->complete) {
         say(reason, "only %llu of %llu people could be searched: %s",
@@ -123,7 +124,7 @@ static const char *classify(const struct gallery_result *result, struct reason *
         return "unavailable";
     }
     if (result->candidate_count == 0) {
-        return "no_match";
+        return standing->missing > 0 && !standing->tolerated ? "unavailable" : "no_match";
     }
     return is_match(result) ? "match" : "possible";
 }
@@ -140,19 +141,23 @@ static void pack_candidates(msgpack_packer *pk, const struct finger_request *req
     }
 }
 
-static void pack_searched(msgpack_packer *pk, const struct gallery_result *result)
+static void pack_searched(msgpack_packer *pk, const struct finger_search_standing *standing,
+                          const struct gallery_result *result)
 {
+    uint64_t missing = standing->tolerated ? 0 : standing->missing;
     whorl_put_key(pk, "searched");
     msgpack_pack_map(pk, 2);
     whorl_put_int(pk, "people", (int64_t)result->people);
-    whorl_put_int(pk, "of", (int64_t)result->of);
+    whorl_put_int(pk, "of", (int64_t)(result->of + missing));
 }
 
 void finger_answer_result(msgpack_packer *pk, const struct finger_request *request,
                           const struct gallery_result *result)
 {
+    const struct finger_search_standing *standing = &request->standing;
+    bool copy = request->instance->copy.standing != NULL;
     struct reason reason = {.len = 0};
-    const char *class = classify(result, &reason);
+    const char *class = classify(standing, result, &reason);
     bool match = strcmp(class, "match") == 0, possible = strcmp(class, "possible") == 0;
     size_t count = match ? 1 : possible ? result->candidate_count : 0;
     if (possible && result->above_possible > count) {
@@ -164,8 +169,12 @@ void finger_answer_result(msgpack_packer *pk, const struct finger_request *reque
             (unsigned long long)(result->people - result->comparable),
             (unsigned long long)result->people);
     }
+    if (standing->missing > 0) {
+        say(&reason, "%llu people of the source can't be read and were not searched",
+            (unsigned long long)standing->missing);
+    }
     say_unused(&reason, request);
-    msgpack_pack_map(pk, 3u + (reason.len > 0) + (count > 0));
+    msgpack_pack_map(pk, 3u + copy + (reason.len > 0) + (count > 0));
     whorl_put_str(pk, "class", class);
     if (reason.len > 0) {
         put_text(pk, "reason", reason.text);
@@ -173,7 +182,10 @@ void finger_answer_result(msgpack_packer *pk, const struct finger_request *reque
     if (count > 0) {
         pack_candidates(pk, request, result, count);
     }
-    pack_searched(pk, result);
+    pack_searched(pk, standing, result);
+    if (copy) {
+        whorl_put_int(pk, "age", standing->age);
+    }
     pack_samples(pk, request);
 }
 

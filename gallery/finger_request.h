@@ -18,7 +18,8 @@ struct finger_instance {
     double match_fpir, possible_fpir;
     unsigned min_quality;
     size_t max_candidates;
-    atomic_bool preparing; /* a chain of jobs makes the gallery ready */
+    struct finger_search_copy copy; /* standing NULL: it is none; dir is not kept */
+    atomic_bool preparing;          /* a chain of jobs makes the gallery ready */
 };
 
 /* Makes the gallery ready to be searched, in jobs of its own, unless that is going on already. Any
@@ -68,8 +69,9 @@ struct finger_request {
     struct gallery_search *search;
     struct finger_lane *lanes;
     unsigned lane_count;
-    atomic_uint lanes_left; /* stepping, and one for who submits them */
-    atomic_bool given_up;   /* cancelled, or the host is stopping */
+    atomic_uint lanes_left;                 /* stepping, and one for who submits them */
+    atomic_bool given_up;                   /* cancelled, or the host is stopping */
+    struct finger_search_standing standing; /* of a copy, before the search's end */
 };
 
 /* Each packs a whole answer. */

@@ -30,7 +30,8 @@ int finger_search_check(const struct whorl_settings *settings, struct whorl_faul
 }
 
 int finger_search_start(const struct whorl_host *host, const struct finger_search_kind *kind,
-                        void **out, struct whorl_fault *fault)
+                        const struct finger_search_copy *copy, void **out,
+                        struct whorl_fault *fault)
 {
     const struct whorl_settings *settings = host->settings;
     struct finger_instance *instance = calloc(1, sizeof *instance);
@@ -46,7 +47,10 @@ int finger_search_start(const struct whorl_host *host, const struct finger_searc
         .min_quality = (unsigned)settings->integer(settings, NULL, "min_quality"),
         .max_candidates = (size_t)settings->integer(settings, NULL, "max_candidates"),
     };
-    instance->gallery = gallery_open(host->data_dir, WHORL_STORE_WRITE, fault);
+    if (copy) {
+        instance->copy = (struct finger_search_copy){NULL, copy->standing, copy->ctx};
+    }
+    instance->gallery = gallery_open(copy ? copy->dir : host->data_dir, WHORL_STORE_WRITE, fault);
     if (!instance->gallery) {
         free(instance);
         return -1;
@@ -120,6 +124,16 @@ static void complete_result(struct finger_request *request, struct gallery_resul
     complete(request, &answer);
 }
 
+/* Whether the gallery can be searched: one that is a copy may not. */
+static bool stands(struct finger_request *request)
+{
+    const struct finger_search_copy *copy = &request->instance->copy;
+    if (copy->standing) {
+        copy->standing(copy->ctx, &request->standing);
+    }
+    return !copy->standing || request->standing.usable;
+}
+
 static bool cancelled(void *arg)
 {
     struct finger_request *request = arg;
@@ -144,6 +158,11 @@ static void conclude(struct finger_request *request)
     struct whorl_fault fault = {{0}, {0}};
     if (cancelled(request)) {
         complete_unavailable(request, "the search was given up");
+        return;
+    }
+    /* Asked before the end: what it then is found to be is no older than said. */
+    if (!stands(request)) {
+        complete_unavailable(request, request->standing.reason);
         return;
     }
     switch (gallery_search_finish(request->search, request->lanes[0].scratch, &result, &fault)) {
@@ -236,6 +255,10 @@ static void begin_search(struct finger_request *request)
                                            .ctx = request};
     if (cancelled(request)) {
         complete_unavailable(request, "the search was given up");
+        return;
+    }
+    if (!stands(request)) {
+        complete_unavailable(request, request->standing.reason);
         return;
     }
     if (!make_lanes(request)) {

@@ -1,8 +1,11 @@
 /* Opening, reading and listing. Writing is in write.c. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bytes.h"
+#include "crowd.h"
+#include "gallery/copy.h"
 #include "person.h"
 #include "store.h"
 #include "view.h"
@@ -29,7 +32,8 @@ struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct
         whorl_store_db(gallery->store, "people", 0, &gallery->people, fault)) {
         gallery->dir = strdup(dir);
         gallery->keeper = view_keeper_new();
-        if (gallery->dir && gallery->keeper) {
+        gallery->crowd = crowd_new();
+        if (gallery->dir && gallery->keeper && gallery->crowd) {
             return gallery;
         }
         whorl_fail(fault, "", "out of memory");
@@ -44,6 +48,7 @@ void gallery_close(struct gallery *gallery)
         return;
     }
     view_keeper_free(gallery->keeper);
+    crowd_free(gallery->crowd);
     whorl_store_close(gallery->store);
     free(gallery->dir);
     free(gallery);
@@ -209,9 +214,27 @@ bool gallery_get(struct gallery *gallery, const char *id, bool prints,
     return *person || blame(fault, id);
 }
 
-/* Reads up to EACH_BATCH people behind `after` ("" = from the first) in one transaction. */
-static int next_people(struct gallery *gallery, const char *after, struct gallery_person **batch,
-                       size_t *count, struct whorl_fault *fault)
+/* The person whose record a cursor stands on; NULL with *fault. */
+static struct gallery_person *person_at(const struct gallery *gallery, MDB_txn *txn,
+                                        const MDB_val *key, const MDB_val *value, bool prints,
+                                        struct whorl_fault *fault)
+{
+    struct gallery_person *person = NULL;
+    if (!prints) {
+        return person_decode(key->mv_data, key->mv_size, value->mv_data, value->mv_size, NULL,
+                             fault);
+    }
+    int rc = person_read(gallery, txn, key->mv_data, key->mv_size, true, &person, fault);
+    if (rc != 0) {
+        whorl_fail(fault, "", "%s", mdb_strerror(rc));
+    }
+    return person;
+}
+
+/* Reads up to `most` people behind `after` ("" = from the first) in one transaction. */
+static int next_people(struct gallery *gallery, const char *after, bool prints,
+                       struct gallery_person **batch, size_t most, size_t *count,
+                       struct whorl_fault *fault)
 {
     *count = 0;
     MDB_cursor *cursor;
@@ -227,9 +250,8 @@ static int next_people(struct gallery *gallery, const char *after, struct galler
             memcmp(key.mv_data, after, key.mv_size) == 0) {
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         }
-        for (; rc == 0 && *count < EACH_BATCH; (*count)++) {
-            batch[*count] =
-                person_decode(key.mv_data, key.mv_size, value.mv_data, value.mv_size, NULL, fault);
+        for (; rc == 0 && *count < most; (*count)++) {
+            batch[*count] = person_at(gallery, txn, &key, &value, prints, fault);
             if (!batch[*count]) {
                 char id[GALLERY_ID_MAX + 1] = {0};
                 memcpy(id, key.mv_data,
@@ -249,6 +271,49 @@ static int next_people(struct gallery *gallery, const char *after, struct galler
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+bool gallery_next(struct gallery *gallery, const char *after, struct gallery_person **people,
+                  size_t most, size_t *count, struct whorl_fault *fault)
+{
+    return next_people(gallery, after, true, people, most, count, fault) == 0;
+}
+
+bool gallery_mark_read(struct gallery *gallery, struct gallery_mark *mark,
+                       struct whorl_fault *fault)
+{
+    *mark = (struct gallery_mark){.untouched = true};
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    if (!txn) {
+        return false;
+    }
+    struct meta meta;
+    MDB_val key = {sizeof MARK_KEY - 1, MARK_KEY}, value = {0, NULL};
+    int rc = meta_read(gallery, txn, &meta);
+    if (rc == 0 && (rc = mdb_get(txn, gallery->meta, &key, &value)) == 0) {
+        rc = value.mv_size <= MARK_HEAD || value.mv_size > MARK_HEAD + GALLERY_MARK_MAX
+                 ? MDB_CORRUPTED
+             : (mark->bytes = malloc(value.mv_size - MARK_HEAD)) ? 0
+                                                                 : ENOMEM;
+    }
+    if (rc == 0) {
+        mark->len = value.mv_size - MARK_HEAD;
+        memcpy(mark->bytes, (const uint8_t *)value.mv_data + MARK_HEAD, mark->len);
+        mark->untouched = get64(value.mv_data) == meta.stamp;
+    }
+    mark->stamp = meta.stamp;
+    whorl_store_done(gallery->store, txn);
+    if (rc == MDB_NOTFOUND) {
+        mark->untouched = meta.stamp == 0;
+        return true;
+    }
+    return rc == 0 || whorl_fail(fault, "", "cannot read the copy's mark: %s", mdb_strerror(rc));
+}
+
+void gallery_mark_release(struct gallery_mark *mark)
+{
+    free(mark->bytes);
+    *mark = (struct gallery_mark){.len = 0};
+}
+
 bool gallery_each(struct gallery *gallery,
                   bool (*visit)(void *ctx, const struct gallery_person *person), void *ctx,
                   struct whorl_fault *fault)
@@ -257,7 +322,7 @@ bool gallery_each(struct gallery *gallery,
     char after[GALLERY_ID_MAX + 1] = "";
     for (;;) {
         size_t count;
-        int rc = next_people(gallery, after, batch, &count, fault);
+        int rc = next_people(gallery, after, false, batch, EACH_BATCH, &count, fault);
         bool go_on = rc == 0;
         if (count > 0) {
             memcpy(after, batch[count - 1]->id, strlen(batch[count - 1]->id) + 1);

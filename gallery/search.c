@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crowd.h"
+#include "rank.h"
 #include "search_state.h"
 #include "whorl/msg.h"
 
@@ -18,8 +20,8 @@ struct quota {
     double share;
     uint64_t least;
 };
-static const struct quota best_quota = {0.00002, 100}, glance_quota = {0.02, 2000},
-                          compare_quota = {0.001, 500};
+static const struct quota sift_quota = {0.1, 5000}, best_quota = {0.00002, 50},
+                          glance_quota = {0.015, 2000}, compare_quota = {0.001, 500};
 
 /* ------------------------------------------------------------------ following the gallery */
 
@@ -71,7 +73,7 @@ static void drop_stale_hits(struct gallery_search *search)
     size_t kept = 0;
     for (size_t i = 0; i < search->hit_count; i++) {
         const struct chunk_state *state = state_of(search, search->hits[i].block);
-        if (state && !state->why && state->stage >= STAGE_BEST) {
+        if (state && !state->why && state->stage >= STAGE_FIRST) {
             search->hits[kept++] = search->hits[i];
         }
     }
@@ -122,9 +124,29 @@ static size_t rewind_chunks(struct gallery_search *search)
     for (size_t i = 0; i < search->view->count; i++) {
         const struct chunk_state *state = &search->states[i];
         left += !search_chunk_done(search, state);
-        search->people_read += state->stage >= STAGE_RANK ? search->view->chunks[i].people : 0;
+        search->people_read += state->stage >= STAGE_SIFT ? search->view->chunks[i].people : 0;
     }
     return left;
+}
+
+/* Whether all chunks are where the search's stage begins, or through it: not those that changed. */
+static bool chunks_even(const struct gallery_search *search)
+{
+    for (size_t i = 0; i < search->view->count; i++) {
+        const struct chunk_state *state = &search->states[i];
+        if (!state->why && state->stage + 1u < (unsigned)search->stage) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Threads may step from now on. */
+static void enter_stage(struct gallery_search *search)
+{
+    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK) && chunks_even(search)) {
+        crowd_join(search);
+    }
 }
 
 /* ------------------------------------------------------------------ begin and end */
@@ -149,9 +171,6 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
 {
     struct gallery *gallery = search->gallery;
     size_t pending;
-    if (!search_make_sieves(search)) {
-        return whorl_fail(fault, "", "not enough locked memory for another search");
-    }
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
     if (!txn) {
         return false;
@@ -171,10 +190,16 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
     search->match_threshold = afis_threshold(search->params.match_fpir, (double)view->people);
     search->possible_threshold = afis_threshold(search->params.possible_fpir, (double)view->people);
     bool few = view->people <= PEOPLE_ALL;
-    search->best_cut = RANK_ALL;
-    search->stage = few ? STAGE_BEST : STAGE_RANK;
-    search->last = few ? STAGE_BEST : STAGE_COMPARE;
+    search->sifts = !few;
+    search->shareable = search->sifts && rank_shareable(search);
+    if (!rank_prepare(search)) {
+        return whorl_fail(fault, "", "not enough locked memory for another search");
+    }
+    search->first_cut = RANK_ALL;
+    search->stage = few ? STAGE_FIRST : STAGE_SIFT;
+    search->last = few ? STAGE_FIRST : STAGE_COMPARE;
     rewind_chunks(search);
+    enter_stage(search);
     return true;
 }
 
@@ -215,8 +240,9 @@ void gallery_search_free(struct gallery_search *search)
     if (!search) {
         return;
     }
+    crowd_leave(search);
     pthread_mutex_destroy(&search->mutex);
-    search_free_sieves(search);
+    rank_release(search);
     view_unref(search->view);
     free(search->states);
     free(search->ranks);
@@ -281,11 +307,15 @@ static bool has_match(struct gallery_search *search)
 /* Moves on to the next stage. false: the search has gone far enough. */
 static bool deepen(struct gallery_search *search)
 {
+    const bool compared = search->stage == STAGE_FIRST || search->stage == STAGE_BEST;
     if (search->stage == search->last ||
-        (search->stage == STAGE_BEST && has_match(search) && !search->params.thorough)) {
+        (compared && has_match(search) && !search->params.thorough)) {
         return false;
     }
-    if (search->stage == STAGE_RANK) {
+    if (search->stage == STAGE_SIFT) {
+        search->first_cut = cut_of(search, &best_quota);
+        search->sift_cut = cut_of(search, &sift_quota);
+    } else if (search->stage == STAGE_RANK) {
         search->best_cut = cut_of(search, &best_quota);
         search->glance_cut = cut_of(search, &glance_quota);
     } else if (search->stage == STAGE_GLANCE) {
@@ -375,7 +405,10 @@ static enum gallery_finish finish_in(struct gallery_search *search, MDB_txn *txn
         if (search->round++ < ROUNDS_MAX) {
             return GALLERY_FINISH_AGAIN;
         }
-        if (search_read(search, txn, scratch, 0) == GALLERY_STEP_CANCELLED) {
+        enter_stage(search);
+        enum gallery_step step = search_read(search, txn, scratch, 0);
+        crowd_leave(search);
+        if (step == GALLERY_STEP_CANCELLED) {
             return GALLERY_FINISH_CANCELLED;
         }
     }
@@ -395,6 +428,7 @@ static enum gallery_finish finish_in(struct gallery_search *search, MDB_txn *txn
 enum gallery_finish gallery_search_finish(struct gallery_search *search, void *scratch,
                                           struct gallery_result *result, struct whorl_fault *fault)
 {
+    crowd_leave(search); /* nobody else reads for it now */
     if (search->failed) {
         *fault = search->fault;
         return GALLERY_FINISH_FAILED;
@@ -405,6 +439,9 @@ enum gallery_finish gallery_search_finish(struct gallery_search *search, void *s
     }
     enum gallery_finish finish = finish_in(search, txn, scratch, result, fault);
     whorl_store_done(search->gallery->store, txn);
+    if (finish == GALLERY_FINISH_AGAIN) {
+        enter_stage(search);
+    }
     return finish;
 }
 

@@ -1,16 +1,18 @@
-/* The work of a search: ranking a chunk's people by the sieve, and looking closer at those who rank
+/* The work of a search: ranking a chunk's people (rank.h), and looking closer at those who rank
  * high enough. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "crowd.h"
 #include "gallery/search.h"
+#include "rank.h"
 #include "search_state.h"
 #include "whorl/msg.h"
-#include "whorl/secret.h"
 
-#define CLAIM_CHUNKS 8u /* taken at a time: some 50 µs of ranking each */
+#define TEMPLATE_USUAL 592u /* bytes of a packed template of 40 minutiae, about */
+#define CLAIM_CHUNKS 8u     /* taken at a time: some 50 µs of ranking each */
 /* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
  * mate in 3,000; and what a stranger's usually is. */
 #define DOUBTFUL (-2.8f)
@@ -19,14 +21,6 @@
 /* ------------------------------------------------------------------ scratch */
 
 /* Working memory of one thread. */
-struct ranking {
-    int16_t score[CHUNK_ROWS_MAX];    /* of prints */
-    int16_t best[CHUNK_ROWS_MAX];     /* of people, for one finger */
-    uint16_t tries[CHUNK_ROWS_MAX];   /* likewise */
-    int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
-    uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
-};
-
 struct scratch {
     struct score_person *person;
     struct afis_matcher *matcher;
@@ -42,7 +36,7 @@ static size_t aligned(size_t size)
 size_t gallery_search_scratch_size(void)
 {
     return aligned(sizeof(struct score_person)) + aligned(afis_matcher_size()) +
-           aligned(afis_finger_size()) + aligned(sizeof(struct ranking));
+           aligned(afis_finger_size()) + rank_scratch_size();
 }
 
 static struct scratch scratch_parts(void *memory)
@@ -53,106 +47,6 @@ static struct scratch scratch_parts(void *memory)
     return (struct scratch){memory, (struct afis_matcher *)(void *)matcher,
                             (struct afis_finger *)(void *)finger,
                             (struct ranking *)(void *)ranking};
-}
-
-static size_t sieve_step(void)
-{
-    return aligned(afis_sieve_size());
-}
-
-bool search_make_sieves(struct gallery_search *search)
-{
-    const struct score_probe *probe = &search->probe;
-    search->sieves = whorl_secret_alloc(probe->impressions * sieve_step());
-    for (size_t k = 0; search->sieves && k < probe->impressions; k++) {
-        afis_sieve_init((struct afis_sieve *)(void *)(search->sieves + k * sieve_step()),
-                        probe->finger[k]);
-    }
-    return search->sieves != NULL;
-}
-
-static const struct afis_sieve *sieve_of(const struct gallery_search *search, size_t k)
-{
-    return (const struct afis_sieve *)(const void *)(search->sieves + k * sieve_step());
-}
-
-void search_free_sieves(struct gallery_search *search)
-{
-    whorl_secret_free(search->sieves, search->probe.impressions * sieve_step());
-}
-
-/* ------------------------------------------------------------------ ranking */
-
-/* Scores print rows [from, to) against one impression into the people's best. */
-static void sieve_rows(const struct afis_sieve *sieve, const struct chunk *chunk, struct ranking *r,
-                       uint32_t from, uint32_t to)
-{
-    afis_sieve_scan(sieve, chunk->words + (size_t)from * AFIS_SIEVE_WORDS, to - from, r->score);
-    for (uint32_t i = from; i < to; i++) {
-        uint32_t person = chunk_print_person(chunk, i);
-        int16_t score = r->score[i - from];
-        r->best[person] = score > r->best[person] ? score : r->best[person];
-        r->tries[person]++;
-    }
-}
-
-/* The best of n tries is n times as likely by chance. */
-static int32_t reduced(int32_t best, unsigned tries)
-{
-    return tries == 1 ? best : best - (int32_t)lrintf(AFIS_SIEVE_UNIT * logf((float)tries));
-}
-
-static void rank_finger(const struct gallery_search *search, const struct chunk *chunk,
-                        struct ranking *r, size_t finger)
-{
-    const struct score_probe *probe = &search->probe;
-    const unsigned position = probe->position[finger];
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        r->best[i] = INT16_MIN;
-        r->tries[i] = 0;
-    }
-    for (size_t k = 0; k < probe->impressions; k++) {
-        const struct afis_sieve *sieve = sieve_of(search, k);
-        if (probe->of[k] != finger) {
-            continue;
-        }
-        if (position == 0) {
-            sieve_rows(sieve, chunk, r, 0, chunk->prints);
-        } else {
-            sieve_rows(sieve, chunk, r, chunk->first[0], chunk->first[1]);
-            sieve_rows(sieve, chunk, r, chunk->first[position], chunk->first[position + 1]);
-        }
-    }
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        if (r->tries[i] > 0) {
-            r->sum[i] += reduced(r->best[i], r->tries[i]);
-            r->compared[i] = 1;
-        }
-    }
-}
-
-static uint16_t rank_of(int32_t sum)
-{
-    int32_t rank = sum + (int32_t)RANK_NEUTRAL;
-    return (uint16_t)(rank < (int32_t)RANK_ALL ? (int32_t)RANK_ALL
-                      : rank > UINT16_MAX      ? UINT16_MAX
-                                               : rank);
-}
-
-static void rank_chunk(const struct gallery_search *search, const struct chunk *chunk,
-                       struct ranking *r, uint16_t *ranks, struct chunk_state *state)
-{
-    memset(r->sum, 0, chunk->people * sizeof *r->sum);
-    memset(r->compared, 0, chunk->people * sizeof *r->compared);
-    for (size_t f = 0; f < search->probe.fingers; f++) {
-        rank_finger(search, chunk, r, f);
-    }
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        int64_t expires = chunk_expires(chunk, i);
-        bool counts = r->compared[i] && (expires == 0 || expires > search->params.now);
-        ranks[i] = counts ? rank_of(r->sum[i]) : RANK_NOBODY;
-        state->comparable += counts;
-    }
 }
 
 /* ------------------------------------------------------------------ comparing */
@@ -221,25 +115,41 @@ static bool cancelled(const struct gallery_search *search)
     return search->params.cancelled && search->params.cancelled(search->params.ctx);
 }
 
+/* A block's place in the store, as long as the transaction lasts. */
+struct found {
+    bool sought;
+    int rc; /* of LMDB */
+    MDB_val value;
+};
+
+static void seek_block(const struct gallery_search *search, MDB_txn *txn, uint32_t number,
+                       struct found *found)
+{
+    MDB_val key = {sizeof number, &number};
+    if (!found->sought) {
+        found->rc = mdb_get(txn, search->gallery->blocks, &key, &found->value);
+        found->sought = true;
+    }
+}
+
 /* The block that a chunk was made from. false with state->why NULL: it has changed since, which the
  * next listing notices. */
 static bool find_block(const struct gallery_search *search, MDB_txn *txn, const struct chunk *chunk,
-                       const uint8_t **bytes, struct block_info *info, struct chunk_state *state)
+                       struct found *found, const uint8_t **bytes, struct block_info *info,
+                       struct chunk_state *state)
 {
-    uint32_t number = chunk->number;
-    MDB_val key = {sizeof number, &number}, value;
-    int rc = mdb_get(txn, search->gallery->blocks, &key, &value);
-    if (rc == MDB_NOTFOUND) {
+    seek_block(search, txn, chunk->number, found);
+    if (found->rc == MDB_NOTFOUND) {
         return false;
     }
-    if (rc != 0) {
-        state->why = mdb_strerror(rc);
+    if (found->rc != 0) {
+        state->why = mdb_strerror(found->rc);
         return false;
     }
-    if (!block_header(value.mv_data, value.mv_size, info, &state->why)) {
+    if (!block_header(found->value.mv_data, found->value.mv_size, info, &state->why)) {
         return false;
     }
-    *bytes = value.mv_data;
+    *bytes = found->value.mv_data;
     if (info->stamp != chunk->stamp) {
         return false;
     }
@@ -304,7 +214,7 @@ static void seek_nearest(const struct gallery_search *search, const struct chunk
         for (uint32_t row = first_row(chunk, position, person);
              row < chunk->first[position + 1] && chunk_print_person(chunk, row) == person; row++) {
             int16_t score;
-            afis_sieve_scan(sieve_of(search, k), chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1,
+            afis_sieve_scan(rank_sieve(search, k), chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1,
                             &score);
             if (!nearest->probe || score > nearest->score) {
                 *nearest = (struct nearest){probe->finger[k], chunk_print_place(chunk, row), score};
@@ -396,6 +306,8 @@ static bool concerns(const struct gallery_search *search, enum stage stage, uint
         return false;
     }
     switch (stage) {
+    case STAGE_FIRST:
+        return rank >= search->first_cut;
     case STAGE_BEST:
         return rank >= search->best_cut;
     case STAGE_GLANCE:
@@ -412,7 +324,8 @@ static bool concerns_any(const struct gallery_search *search, enum stage stage, 
                          uint32_t people)
 {
     const uint16_t *levels = stage == STAGE_COMPARE ? search->impressions : search->ranks;
-    const uint32_t cut = stage == STAGE_BEST     ? search->best_cut
+    const uint32_t cut = stage == STAGE_FIRST    ? search->first_cut
+                         : stage == STAGE_BEST   ? search->best_cut
                          : stage == STAGE_GLANCE ? search->glance_cut
                                                  : search->compare_cut;
     unsigned above = 0;
@@ -425,7 +338,7 @@ static bool concerns_any(const struct gallery_search *search, enum stage stage, 
 /* Takes a chunk through a stage that looks at people's templates. false: cancelled. */
 static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
                         const struct chunk *chunk, enum stage stage, size_t before,
-                        struct chunk_state *state)
+                        struct found *found, struct chunk_state *state)
 {
     const uint16_t *ranks = search->ranks + before;
     uint16_t *impressions = search->impressions + before;
@@ -440,7 +353,7 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
         if (cancelled(search)) {
             return false;
         }
-        if (!bytes && !find_block(search, txn, chunk, &bytes, &info, state)) {
+        if (!bytes && !find_block(search, txn, chunk, found, &bytes, &info, state)) {
             return true;
         }
         if (at >= info.used || !block_next(bytes, &info, &at, &entry, &state->why)) {
@@ -468,7 +381,7 @@ bool search_chunk_done(const struct gallery_search *search, const struct chunk_s
 /* Brings one chunk to where the search now is. A block that has changed since stops short: the next
  * listing notices. false: cancelled. */
 static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
-                       size_t i, struct chunk_state *state)
+                       size_t i, struct found *found, struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[i];
     struct chunk chunk = {0};
@@ -478,7 +391,8 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     }
     while (state->stage < search->stage) {
         enum stage stage = state->stage + 1;
-        if (stage > STAGE_RANK && !concerns_any(search, stage, known->before, known->people)) {
+        if (stage != STAGE_SIFT && stage != STAGE_RANK &&
+            !concerns_any(search, stage, known->before, known->people)) {
             state->stage = (uint8_t)stage;
             continue;
         }
@@ -486,10 +400,14 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         if (chunk.size == 0 && !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &state->why)) {
             return true;
         }
-        if (stage == STAGE_RANK) {
-            rank_chunk(search, &chunk, scratch->ranking, search->ranks + known->before, state);
+        uint16_t *ranks = search->ranks + known->before;
+        if (stage == STAGE_SIFT) {
+            rank_sift(search, &chunk, scratch->ranking, ranks, state);
+            state->stage = STAGE_SIFT;
+        } else if (stage == STAGE_RANK) {
+            rank_sieved(search, &chunk, scratch->ranking, ranks);
             state->stage = STAGE_RANK;
-        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, state)) {
+        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, found, state)) {
             return false;
         }
         if (state->stage != stage) {
@@ -497,6 +415,76 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         }
     }
     return true;
+}
+
+/* --- reading ahead: those whom a stage looks at lie too far apart for the processor to foresee ---
+ */
+
+#define LINE 64u
+
+/* The template of a person's print of that position. */
+BYTES_FETCHING void fetch_template(const struct chunk *chunk, unsigned position, uint32_t person,
+                                   const uint8_t *block)
+{
+    const uint32_t row = first_row(chunk, position, person);
+    if (row < chunk->first[position + 1] && chunk_print_person(chunk, row) == person) {
+        fetch_bytes(block + chunk_print_place(chunk, row), TEMPLATE_USUAL);
+    }
+}
+
+/* One chunk ahead: what of the block is needed of a person. Two ahead (block NULL): what of the
+ * chunk is needed for that; where nobody has more or fewer prints than one of a finger, rows are
+ * numbered like people. */
+BYTES_FETCHING void fetch_person(const struct gallery_search *search, const struct chunk *chunk,
+                                 uint32_t person, const uint8_t *block)
+{
+    const struct score_probe *probe = &search->probe;
+    if (block) {
+        fetch_bytes(block + chunk_entry(chunk, person), (size_t)2 * LINE);
+    } else {
+        fetch_bytes(chunk->entries + (size_t)2 * person, 1);
+    }
+    for (size_t f = 0; f < probe->fingers; f++) {
+        const unsigned position = probe->position[f];
+        const size_t row = chunk->first[position] + (size_t)person;
+        if (block) {
+            fetch_template(chunk, position, person, block);
+        } else if (row < chunk->prints) {
+            fetch_bytes(chunk->print_rows + row * CHUNK_PRINT_ROW, 1);
+            fetch_bytes(chunk->words + row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+        }
+    }
+}
+
+/* Has the memory fetched that glancing will read of chunk i. `near`: it is the next. Comparing
+ * takes too long, and looks at too few, for that to matter. */
+static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_t i, bool near,
+                        struct found *found)
+{
+    const struct view_chunk *known = &search->view->chunks[i];
+    const enum stage stage = search->stage;
+    const uint16_t *ranks = search->ranks + known->before;
+    const uint8_t *block = NULL;
+    struct chunk chunk;
+    const char *why;
+    if (stage != STAGE_GLANCE || search->states[i].stage != stage - 1 || !known->bytes ||
+        !concerns_any(search, stage, known->before, known->people) ||
+        !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
+        return;
+    }
+    if (near) {
+        seek_block(search, txn, chunk.number, found);
+        if (found->rc != 0 || found->value.mv_size < BLOCK_SIZE) {
+            return;
+        }
+        block = found->value.mv_data;
+        fetch_bytes(block, LINE);
+    }
+    for (uint32_t person = 0; person < chunk.people; person++) {
+        if (concerns(search, stage, ranks[person], search->impressions[known->before + person])) {
+            fetch_person(search, &chunk, person, block);
+        }
+    }
 }
 
 /* Takes some chunks that are not done. */
@@ -520,10 +508,13 @@ void search_count(struct gallery_search *search, size_t chunk)
     const struct view_chunk *known = &search->view->chunks[chunk];
     const uint16_t *levels =
         (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
-    bool counts = (search->stage == STAGE_RANK || search->stage == STAGE_GLANCE) &&
+    bool counts = (search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
+                   search->stage == STAGE_GLANCE) &&
                   search->states[chunk].stage == search->stage;
     for (uint32_t i = 0; counts && i < known->people; i++) {
-        search->counts[levels[i]]++;
+        if (levels[i] > RANK_ALL) { /* no cut lies lower */
+            search->counts[levels[i]]++;
+        }
     }
 }
 
@@ -539,18 +530,26 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
 {
     struct scratch scratch = scratch_parts(memory);
     size_t from, to;
+    if (search->joined) {
+        return crowd_read(search, scratch.ranking, until);
+    }
     while (claim(search, &from, &to)) {
+        struct found found[CLAIM_CHUNKS] = {0};
         uint64_t people = 0;
         for (size_t i = from; i < to; i++) {
             struct chunk_state state = search->states[i];
             if (search_chunk_done(search, &state)) {
                 continue;
             }
-            bool was_ranked = state.stage >= STAGE_RANK;
-            if (cancelled(search) || !read_chunk(search, txn, &scratch, i, &state)) {
+            for (size_t k = i + 1; k < to && k <= i + 2; k++) {
+                fetch_chunk(search, txn, k, k == i + 1, &found[k - from]);
+            }
+            bool was_sifted = state.stage >= STAGE_SIFT;
+            if (cancelled(search) ||
+                !read_chunk(search, txn, &scratch, i, &found[i - from], &state)) {
                 return GALLERY_STEP_CANCELLED;
             }
-            people += was_ranked ? 0 : search->view->chunks[i].people;
+            people += was_sifted ? 0 : search->view->chunks[i].people;
             search->states[i] = state; /* claimed: nobody else looks at it */
         }
         pthread_mutex_lock(&search->mutex);

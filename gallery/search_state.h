@@ -10,7 +10,7 @@
 #include "view.h"
 
 #define HITS_MAX 4096u /* candidates remembered; beyond it the lower half is only counted */
-#define RANK_NOBODY 0u /* expired, or without a print to compare */
+#define RANK_NOBODY 0u /* expired, without a print to compare, or compared at first */
 #define RANK_ALL 1u    /* at or above it is everybody else */
 #define RANK_LEVELS 65536u
 #define RANK_NEUTRAL 8192u /* no evidence either way */
@@ -18,7 +18,9 @@
 /* What a chunk goes through; each stage looks at fewer people. */
 enum stage {
     STAGE_NONE,
-    STAGE_RANK,    /* everyone by the sieve */
+    STAGE_SIFT,    /* everyone, by the sift */
+    STAGE_FIRST,   /* the very best of them are compared */
+    STAGE_RANK,    /* more of them are ranked by the sieve */
     STAGE_BEST,    /* the very best ranks are compared */
     STAGE_GLANCE,  /* more of the best ranks are glanced at (afis_glance) */
     STAGE_COMPARE, /* those who made the best impression are compared */
@@ -27,6 +29,7 @@ enum stage {
 /* What the search knows of a chunk. */
 struct chunk_state {
     uint8_t stage;
+    bool taken; /* in the first stage: somebody reads or has read it */
     uint32_t comparable, above_possible, above_match; /* people; the last two of those compared */
     const char *why;                                  /* could not be read */
 };
@@ -42,17 +45,19 @@ struct gallery_search {
     struct gallery *gallery;
     struct gallery_search_params params;
     struct score_probe probe;
-    uint8_t *sieves; /* one of each impression, in secret memory */
+    uint8_t *sieves; /* and sifts, one of each impression, in secret memory */
+    bool sifts;      /* not where the gallery is so small that everyone is compared */
+    bool shareable;  /* other searches' first stage can be done with this one's: rank.h */
     float match_threshold, possible_threshold;
     unsigned round;
     enum stage stage, last; /* where all chunks are brought to now, and at most */
-    /* Who ranks here or higher is compared at once; is glanced at; makes this impression and then
-     * is compared. */
-    uint32_t best_cut, glance_cut, compare_cut;
+    /* Who reaches this level is compared at once; is ranked; who ranks here or higher is compared;
+     * is glanced at; makes this impression and then is compared. */
+    uint32_t first_cut, sift_cut, best_cut, glance_cut, compare_cut;
 
     struct view *view;
     struct chunk_state *states; /* of the view's chunks */
-    uint16_t *ranks;            /* of the view's people */
+    uint16_t *ranks;            /* of the view's people; levels, after the first stage */
     uint16_t *impressions;      /* likewise; RANK_NOBODY: not glanced at */
 
     uint32_t *counts; /* how many people have each level of what the stage finds out */
@@ -65,12 +70,15 @@ struct gallery_search {
     size_t hit_count;
     bool failed;
     struct whorl_fault fault; /* of `failed` */
+
+    /* Guarded by the crowd (crowd.h), as is `next` in the first stage. */
+    bool joined;
+    struct gallery_search *beside; /* the next member */
+    size_t left;                   /* chunks that nobody has taken */
+    unsigned guests;               /* runs of its chunks in other searches' steps */
 };
 
 /* --- search_read.c --- */
-
-bool search_make_sieves(struct gallery_search *search);
-void search_free_sieves(struct gallery_search *search);
 
 /* Whether a chunk is where the search wants it, or cannot be read. */
 bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state);

@@ -6,12 +6,14 @@
 #include "gallery/gallery.h"
 
 struct view_keeper;
+struct crowd;
 
 struct gallery {
     struct whorl_store *store;
     MDB_dbi meta, index, blocks, people;
     char *dir;
     struct view_keeper *keeper; /* what searches read; see view.h */
+    struct crowd *crowd;        /* searches that read together; see crowd.h */
 };
 
 /* The counters under META_KEY: one record of META_SIZE bytes, little-endian. */
@@ -20,6 +22,11 @@ struct meta {
     uint64_t people, prints;
     uint32_t tail; /* the block that new people are added to; 0 = none yet. Numbers only grow */
 };
+
+/* A copy's mark (gallery/copy.h) lies beside them: the stamp of the transaction that wrote it, then
+ * its bytes. */
+#define MARK_KEY "mark"
+#define MARK_HEAD 8u
 
 /* What the index says of a block. */
 struct index_entry {

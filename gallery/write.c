@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
+#include "gallery/copy.h"
 #include "person.h"
 #include "store.h"
 #include "whorl/msg.h"
@@ -25,9 +27,12 @@ struct batch {
     struct open_block *tail, *other; /* two of one allocation */
     msgpack_sbuffer record;
 
-    const struct gallery_person *people; /* what gallery_put was given, or ... */
-    const char *const *ids;              /* ... what gallery_remove was */
-    size_t count, done;                  /* done: added or removed */
+    const struct gallery_person *people; /* to put */
+    size_t count, added;                 /* added: that were new */
+    const char *const *ids;              /* to remove, before any is put */
+    size_t id_count, removed;
+    const struct gallery_change *change; /* NULL, or with its mark */
+    bool late;                           /* its mark is not the gallery's any more */
     char damage[160];                    /* of MDB_CORRUPTED */
 };
 
@@ -188,7 +193,7 @@ static int put_one(struct batch *batch, const struct gallery_person *person)
         return rc;
     }
     if (!number) {
-        batch->done++;
+        batch->added++;
     }
     if (!block || !block_add(block->bytes, person)) {
         if (!batch->tail->number) {
@@ -223,9 +228,38 @@ static int remove_one(struct batch *batch, const char *id)
     if (rc != 0) {
         return rc;
     }
-    batch->done++;
+    batch->removed++;
     MDB_val key = {strlen(id), (void *)(uintptr_t)id};
     return mdb_del(batch->txn, batch->gallery->people, &key, NULL);
+}
+
+/* Whether nobody has changed mark or gallery since `before` was read. */
+static int check_mark(struct batch *batch)
+{
+    const struct gallery_mark *before = batch->change->before;
+    MDB_val key = {sizeof MARK_KEY - 1, MARK_KEY}, value = {0, NULL};
+    int rc = mdb_get(batch->txn, batch->gallery->meta, &key, &value);
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return rc;
+    }
+    size_t len = rc == MDB_NOTFOUND ? 0 : value.mv_size;
+    size_t known = before->len == 0 ? 0 : MARK_HEAD + before->len;
+    batch->late = batch->meta.stamp != before->stamp || len != known ||
+                  (len > 0 && memcmp((const uint8_t *)value.mv_data + MARK_HEAD, before->bytes,
+                                     before->len) != 0);
+    return batch->late ? MDB_KEYEXIST : 0;
+}
+
+static int write_mark(struct batch *batch)
+{
+    const struct gallery_change *change = batch->change;
+    MDB_val key = {sizeof MARK_KEY - 1, MARK_KEY}, value = {MARK_HEAD + change->mark_len, NULL};
+    int rc = mdb_put(batch->txn, batch->gallery->meta, &key, &value, MDB_RESERVE);
+    if (rc == 0) {
+        put64(value.mv_data, batch->meta.stamp);
+        memcpy((uint8_t *)value.mv_data + MARK_HEAD, change->mark, change->mark_len);
+    }
+    return rc;
 }
 
 /* The whole transaction; may be run again from its start. */
@@ -233,14 +267,20 @@ static int run(MDB_txn *txn, void *arg)
 {
     struct batch *batch = arg;
     batch->txn = txn;
-    batch->done = 0;
+    batch->added = batch->removed = 0;
     batch->damage[0] = 0;
     batch->tail->number = batch->other->number = 0;
     batch->tail->changed = batch->other->changed = false;
     int rc = meta_read(batch->gallery, txn, &batch->meta);
-    batch->meta.stamp++;
+    if (rc == 0 && batch->change) {
+        rc = check_mark(batch);
+    }
+    batch->meta.stamp += batch->count + batch->id_count > 0;
+    for (size_t i = 0; rc == 0 && i < batch->id_count; i++) {
+        rc = remove_one(batch, batch->ids[i]);
+    }
     for (size_t i = 0; rc == 0 && i < batch->count; i++) {
-        rc = batch->people ? put_one(batch, &batch->people[i]) : remove_one(batch, batch->ids[i]);
+        rc = put_one(batch, &batch->people[i]);
     }
     if (rc == 0) {
         rc = flush(batch, batch->tail);
@@ -248,15 +288,15 @@ static int run(MDB_txn *txn, void *arg)
     if (rc == 0) {
         rc = flush(batch, batch->other);
     }
-    return rc != 0 ? rc : meta_write(batch->gallery, txn, &batch->meta);
+    if (rc == 0) {
+        rc = meta_write(batch->gallery, txn, &batch->meta);
+    }
+    return rc == 0 && batch->change ? write_mark(batch) : rc;
 }
 
-static bool run_batch(struct batch *batch, size_t *done, struct whorl_fault *fault)
+static bool run_batch(struct batch *batch, struct whorl_fault *fault)
 {
-    if (done) {
-        *done = 0;
-    }
-    if (batch->count == 0) {
+    if (batch->count + batch->id_count == 0 && !batch->change) {
         return true;
     }
     struct open_block *blocks = calloc(2, sizeof *blocks);
@@ -269,17 +309,14 @@ static bool run_batch(struct batch *batch, size_t *done, struct whorl_fault *fau
     bool ok = whorl_store_write(batch->gallery->store, run, batch, fault);
     msgpack_sbuffer_destroy(&batch->record);
     free(blocks);
-    if (ok && done) {
-        *done = batch->done;
-    }
     if (!ok && batch->damage[0]) {
         whorl_fail(fault, "", "the gallery is damaged: %s", batch->damage);
     }
     return ok;
 }
 
-bool gallery_put(struct gallery *gallery, const struct gallery_person *people, size_t count,
-                 size_t *added, struct whorl_fault *fault)
+static bool people_good(const struct gallery_person *people, size_t count,
+                        struct whorl_fault *fault)
 {
     for (size_t i = 0; i < count; i++) {
         struct whorl_fault inner = {{0}, {0}};
@@ -293,18 +330,69 @@ bool gallery_put(struct gallery *gallery, const struct gallery_person *people, s
             }
         }
     }
-    struct batch batch = {.gallery = gallery, .people = people, .count = count};
-    return run_batch(&batch, added, fault);
+    return true;
 }
 
-bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t count, size_t *removed,
-                    struct whorl_fault *fault)
+static bool ids_good(const char *const *ids, size_t count, struct whorl_fault *fault)
 {
     for (size_t i = 0; i < count; i++) {
         if (!ids[i][0] || strlen(ids[i]) > GALLERY_ID_MAX) {
             return whorl_fail(fault, "", "an id must have 1 to %u bytes", GALLERY_ID_MAX);
         }
     }
-    struct batch batch = {.gallery = gallery, .ids = ids, .count = count};
-    return run_batch(&batch, removed, fault);
+    return true;
+}
+
+bool gallery_put(struct gallery *gallery, const struct gallery_person *people, size_t count,
+                 size_t *added, struct whorl_fault *fault)
+{
+    struct batch batch = {.gallery = gallery, .people = people, .count = count};
+    bool ok = people_good(people, count, fault) && run_batch(&batch, fault);
+    if (added) {
+        *added = ok ? batch.added : 0;
+    }
+    return ok;
+}
+
+bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t count, size_t *removed,
+                    struct whorl_fault *fault)
+{
+    struct batch batch = {.gallery = gallery, .ids = ids, .id_count = count};
+    bool ok = ids_good(ids, count, fault) && run_batch(&batch, fault);
+    if (removed) {
+        *removed = ok ? batch.removed : 0;
+    }
+    return ok;
+}
+
+enum gallery_applied gallery_apply(struct gallery *gallery, const struct gallery_change *change,
+                                   struct gallery_mark *after, struct whorl_fault *fault)
+{
+    struct batch batch = {.gallery = gallery,
+                          .people = change->people,
+                          .count = change->count,
+                          .ids = change->ids,
+                          .id_count = change->id_count,
+                          .change = change};
+    *after = (struct gallery_mark){.len = change->mark_len, .untouched = true};
+    if (change->mark_len == 0 || change->mark_len > GALLERY_MARK_MAX) {
+        whorl_fail(fault, "", "a mark has 1 to %u bytes", GALLERY_MARK_MAX);
+        return GALLERY_APPLY_FAILED;
+    }
+    if (!people_good(change->people, change->count, fault) ||
+        !ids_good(change->ids, change->id_count, fault)) {
+        return GALLERY_APPLY_FAILED;
+    }
+    after->bytes = malloc(change->mark_len);
+    if (!after->bytes) {
+        whorl_fail(fault, "", "out of memory");
+        return GALLERY_APPLY_FAILED;
+    }
+    memcpy(after->bytes, change->mark, change->mark_len);
+    if (run_batch(&batch, fault)) {
+        after->stamp = batch.meta.stamp;
+        return GALLERY_APPLIED;
+    }
+    gallery_mark_release(after);
+    return batch.late ? GALLERY_APPLY_LATE : GALLERY_APPLY_FAILED;
 }

@@ -105,8 +105,8 @@ static void write_minutiae(const struct work *work, struct afis_template *out)
         const struct candidate *c = &work->candidates[i];
         float turn = atan2f(-c->dy, c->dx) * (65536 / 6.2831853f);
         out->minutiae[i] = (struct afis_minutia){
-            .x = (int16_t)lrintf(c->x * 16),
-            .y = (int16_t)lrintf(c->y * 16),
+            .x = (int16_t)(16 * work->frame.left + lrintf(c->x * 16)),
+            .y = (int16_t)(16 * work->frame.top + lrintf(c->y * 16)),
             .angle = (uint16_t)(int32_t)lrintf(turn),
             .type = c->type,
             .quality = (uint8_t)(1 + lrintf(c->quality * 99)),
@@ -121,7 +121,7 @@ void afis_grade(struct work *work, struct afis_template *out)
     }
     qsort(work->candidates, (size_t)work->candidate_count, sizeof *work->candidates, by_quality);
     memset(out, 0, sizeof *out);
-    out->width = (uint16_t)work->width;
-    out->height = (uint16_t)work->height;
+    out->width = (uint16_t)work->frame.width;
+    out->height = (uint16_t)work->frame.height;
     write_minutiae(work, out);
 }

@@ -1,5 +1,6 @@
 /* The extractor's rooms, in the order in which a print walks through them (afis/extract.c):
  *
+ *   window      of a frame larger than any finger, the part that shows most
  *   resample    any resolution -> 8-bit grey at 500 dpi
  *   stripes     what a sensor adds to its columns or rows taken away
  *   normalise   local mean and contrast taken away
@@ -97,7 +98,13 @@ struct print {
     float dark_valleys;  /* share of the valleys' pixels that are darker */
 };
 
+/* The whole picture, of which the work may be a part: the part's corner, and the picture's size. */
+struct frame {
+    int left, top, width, height; /* pixels at 500 dpi */
+};
+
 struct work {
+    struct frame frame;
     int width, height; /* pixels at 500 dpi */
     int cols, rows;    /* cells, the last ones perhaps partly outside */
     int cells;
@@ -182,6 +189,15 @@ const struct pixel_ops *afis_pixel_ops_best(void);
 enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afis_image *image,
                                    const struct afis_memory *memory, struct afis_template *out,
                                    struct afis_overlay *overlay);
+
+/* window.c: whether an image is larger than any finger; and which part of it to work on, in its
+ * own pixels, the ends not included. Fails for want of memory only. */
+struct window {
+    uint32_t left, top, right, bottom;
+};
+bool afis_window_needed(const struct afis_image *image);
+enum afis_status afis_window_choose(const struct afis_image *image,
+                                    const struct afis_memory *memory, struct window *window);
 
 /* resample.c: sizes, and the work itself. */
 int afis_resampled(uint32_t pixels, uint32_t dpi);

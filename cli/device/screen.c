@@ -122,6 +122,7 @@ static void print_candidate(const msgpack_object *candidate, bool colour, FILE *
         fprintf(out, "  (score %.1f dB)", score);
     }
     print_field(candidate, "found_by", "  found by ", out);
+    print_field(candidate, "gateway", "  at ", out);
     fputc('\n', out);
     print_details(whorl_map_get(candidate, "details"), colour, out);
 }
@@ -142,7 +143,26 @@ static void print_samples(const msgpack_object *samples, FILE *out)
     }
 }
 
-static void print_answer(const msgpack_object *answer, bool colour, FILE *out)
+/* How old the data is that an answer was made from, where it is a copy; in the largest unit that
+ * leaves it above one. */
+static void print_age(const msgpack_object *answer, FILE *out)
+{
+    static const struct {
+        double seconds;
+        const char *name;
+    } units[] = {{86400, "days"}, {3600, "hours"}, {60, "minutes"}, {1, "seconds"}};
+    double age;
+    if (!number(whorl_map_get(answer, "age"), &age)) {
+        return;
+    }
+    size_t unit = 0;
+    while (unit + 1 < sizeof units / sizeof *units && age < 2 * units[unit].seconds) {
+        unit++;
+    }
+    fprintf(out, "  (data %.0f %s old)", age / units[unit].seconds, units[unit].name);
+}
+
+static void print_class(const msgpack_object *answer, bool colour, FILE *out)
 {
     const msgpack_object *class = whorl_map_get(answer, "class");
     const char *words = "?", *tint = "";
@@ -152,20 +172,52 @@ static void print_answer(const msgpack_object *answer, bool colour, FILE *out)
             tint = class_words[i].colour;
         }
     }
-    const msgpack_object *name = whorl_map_get(answer, "backend");
-    fprintf(out, "  %-12.*s %s%s%s", str_len(name), str_ptr(name), colour ? tint : "", words,
-            colour ? RESET : "");
+    fprintf(out, "%s%s%s", colour ? tint : "", words, colour ? RESET : "");
     print_field(answer, "reason", ": ", out);
+}
+
+static void print_searched(const msgpack_object *answer, FILE *out)
+{
     const msgpack_object *searched = whorl_map_get(answer, "searched");
-    double people, of, ms;
+    double people, of;
     if (number(whorl_map_get(searched, "people"), &people) &&
         number(whorl_map_get(searched, "of"), &of)) {
         fprintf(out, "  [%.0f of %.0f people]", people, of);
     }
+}
+
+/* What each gateway of a cascade said. */
+static void print_levels(const msgpack_object *levels, bool colour, FILE *out)
+{
+    const msgpack_object *level = NULL;
+    uint32_t count = elements(levels, &level);
+    for (uint32_t i = 0; i < count; i++) {
+        double ms;
+        print_field(&level[i], "gateway", "    asked ", out);
+        print_field(&level[i], "backend", " for ", out);
+        fputs(": ", out);
+        print_class(&level[i], colour, out);
+        print_searched(&level[i], out);
+        if (number(whorl_map_get(&level[i], "elapsed_ms"), &ms)) {
+            fprintf(out, "  %.0f ms", ms);
+        }
+        fputc('\n', out);
+    }
+}
+
+static void print_answer(const msgpack_object *answer, bool colour, FILE *out)
+{
+    const msgpack_object *name = whorl_map_get(answer, "backend");
+    double ms;
+    fprintf(out, "  %-12.*s ", str_len(name), str_ptr(name));
+    print_class(answer, colour, out);
+    print_searched(answer, out);
+    print_age(answer, out);
     if (number(whorl_map_get(answer, "elapsed_ms"), &ms)) {
         fprintf(out, "  %.0f ms", ms);
     }
     fputc('\n', out);
+    print_levels(whorl_map_get(answer, "levels"), colour, out);
     const msgpack_object *candidate = NULL;
     uint32_t count = elements(whorl_map_get(answer, "candidates"), &candidate);
     for (uint32_t i = 0; i < count; i++) {

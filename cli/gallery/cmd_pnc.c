@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/device/screen.h"
+#include "cli/gallery/pnc_sql.h"
 #include "cli/plugin_dir.h"
 #include "plugins/pnc/people.h"
 
@@ -35,15 +36,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->conf = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num > 1 ||
-            (state->arg_num == 0 && strcmp(arg, "import") != 0 && strcmp(arg, "show") != 0))
-            argp_error(state, "unexpected argument \"%s\": expected import FILE or show ID", arg);
+        if (state->arg_num > 1 || (state->arg_num == 0 && strcmp(arg, "import") != 0 &&
+                                   strcmp(arg, "show") != 0 && strcmp(arg, "sql") != 0))
+            argp_error(state,
+                       "unexpected argument \"%s\": expected import FILE, show ID or sql FILE",
+                       arg);
         *(state->arg_num == 0 ? &o->action : &o->what) = arg;
         return 0;
     case ARGP_KEY_END:
-        if (o->what == NULL || o->conf == NULL)
-            argp_error(state,
-                       o->what == NULL ? "expected import FILE or show ID" : "-c is missing");
+        if (o->what == NULL)
+            argp_error(state, "expected import FILE, show ID or sql FILE");
+        if (o->conf == NULL && strcmp(o->action, "sql") != 0)
+            argp_error(state, "-c is missing");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -64,6 +68,7 @@ struct import {
     const char *path;
     FILE *file;
     off_t size;
+    FILE *sql; /* where they go to; NULL: to the three below */
     struct pnc_people *people;
     struct audit_writer *log;
     const char *store; /* the plugin's name */
@@ -123,9 +128,27 @@ static bool record_batch(struct import *import, struct whorl_fault *fault)
     return change_record_people(import->log, "importing", import->store, people, count, fault);
 }
 
+/* Writes what was collected as SQL. */
+static bool write_batch(struct import *import)
+{
+    bool ok = true;
+    for (size_t i = 0; i < import->count; i++) {
+        ok = ok && pnc_sql_record(import->sql, &import->records[i]);
+        pnc_record_release(&import->records[i]);
+    }
+    import->added += import->count;
+    import->count = 0;
+    show_progress(import);
+    if (!ok)
+        fprintf(stderr, "whorl pnc: out of memory\n");
+    return ok;
+}
+
 /* Stores what was collected and says what it replaced. */
 static bool store_batch(struct import *import)
 {
+    if (import->sql != NULL)
+        return write_batch(import);
     enum pnc_put done[BATCH];
     struct whorl_fault fault;
     bool ok = import->count == 0 ||
@@ -185,17 +208,24 @@ static bool import_lines(struct import *import)
     return store_batch(import);
 }
 
-static int open_and_import(struct import *import)
+static bool open_file(struct import *import)
 {
     struct stat st;
     import->file = fopen(import->path, "re");
     if (import->file == NULL || fstat(fileno(import->file), &st) != 0 || S_ISDIR(st.st_mode)) {
         fprintf(stderr, "%s: %s\n", import->path,
                 import->file != NULL ? "is a directory" : strerror(errno));
-        return 3;
+        return false;
     }
     import->size = st.st_size;
+    return true;
+}
+
+static int open_and_import(struct import *import)
+{
     struct whorl_fault fault;
+    if (!open_file(import))
+        return 3;
     bool ok = import_lines(import);
     clear_progress();
     if (!change_record_done(import->log, "imported", import->store, import->added, import->replaced,
@@ -209,31 +239,49 @@ static int open_and_import(struct import *import)
     return !ok ? 3 : import->skipped > 0 ? 1 : 0;
 }
 
+/* NULL: out of memory, and said so. */
+static struct import *new_import(const char *path)
+{
+    struct import *import = calloc(1, sizeof(*import));
+    char *line = malloc(PNC_LINE_MAX + 1);
+    if (import == NULL || line == NULL) {
+        fprintf(stderr, "whorl pnc: out of memory\n");
+        free(import);
+        free(line);
+        return NULL;
+    }
+    import->path = path;
+    import->year = this_year();
+    import->line = line;
+    return import;
+}
+
+static void free_import(struct import *import)
+{
+    if (import == NULL)
+        return;
+    if (import->file != NULL)
+        fclose(import->file);
+    free(import->line);
+    free(import);
+}
+
 static int import_with(struct audit_writer *log, const char *dir, const char *path)
 {
     struct whorl_fault fault;
-    struct import *import = calloc(1, sizeof(*import));
-    char *line = malloc(PNC_LINE_MAX + 1);
+    struct import *import = new_import(path);
     struct pnc_people *people = pnc_people_open(dir, WHORL_STORE_WRITE, &fault);
     int exit_code = 3;
     if (people == NULL) {
         fprintf(stderr, "whorl pnc: %s\n", fault.text);
-    } else if (import == NULL || line == NULL) {
-        fprintf(stderr, "whorl pnc: out of memory\n");
-    } else {
-        import->path = path;
+    } else if (import != NULL) {
         import->people = people;
         import->log = log;
         import->store = strrchr(dir, '/') + 1;
-        import->year = this_year();
-        import->line = line;
         exit_code = open_and_import(import);
-        if (import->file != NULL)
-            fclose(import->file);
     }
     pnc_people_close(people);
-    free(line);
-    free(import);
+    free_import(import);
     return exit_code;
 }
 
@@ -247,6 +295,31 @@ static int import_file(const char *conf_dir, const char *dir, const char *path)
     int exit_code = log != NULL ? import_with(log, dir, path) : print_fault(&fault);
     audit_writer_close(log);
     conf_unref(conf);
+    return exit_code;
+}
+
+/* ------------------------------------------------------------------ sql */
+
+static int write_sql(const char *path)
+{
+    struct import *import = new_import(path);
+    int exit_code = 3;
+    if (import != NULL && open_file(import)) {
+        import->sql = stdout;
+        pnc_sql_begin(stdout);
+        bool ok = import_lines(import);
+        clear_progress();
+        if (ok) /* a half of it must not be committed */
+            pnc_sql_end(stdout);
+        fprintf(stderr, "%" PRIu64 " records, %" PRIu64 " lines skipped\n", import->added,
+                import->skipped);
+        if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+            fprintf(stderr, "whorl pnc: cannot write: %s\n", strerror(errno));
+            ok = false;
+        }
+        exit_code = !ok ? 3 : import->skipped > 0 ? 1 : 0;
+    }
+    free_import(import);
     return exit_code;
 }
 
@@ -301,26 +374,45 @@ static int show(const char *dir, const char *text)
     return exit_code;
 }
 
+/* Says so if the records here are not those that the server looks people up in. */
+static void note_source(const char *conf_dir, const char *name)
+{
+    struct conf *conf = read_conf(conf_dir);
+    const struct conf_plugin *plugin = conf != NULL ? conf_find_plugin(conf, name) : NULL;
+    const char *source = plugin != NULL && plugin->settings != NULL
+                             ? plugin->settings->string(plugin->settings, NULL, "source")
+                             : NULL;
+    if (source != NULL && strcmp(source, "lmdb") != 0)
+        fprintf(stderr,
+                "whorl pnc: the source of \"%s\" is %s: the records here count when it is lmdb\n",
+                name, source);
+    conf_unref(conf);
+}
+
 int cmd_pnc(int argc, char **argv)
 {
     static const struct argp argp = {
         .options = options_list,
         .parser = parse,
-        .args_doc = "import FILE\nshow ID",
+        .args_doc = "import FILE\nshow ID\nsql FILE",
         .doc =
             "Loads PNC records from a file of JSON lines (plugins/pnc/README.md describes them), "
             "also beside a running server: a line that is not valid is named and skipped, a "
             "record of a PNCID that is there already replaces it. Who is about to be stored is "
             "recorded in the audit log first; nobody is stored who can't be. Or shows the record "
-            "of a "
-            "PNCID or CRO number.\v"
+            "of a PNCID or CRO number. Or writes such a file as SQL that puts its records into "
+            "Whorl's own table of a PostgreSQL database: whorl pnc sql FILE | psql … "
+            "(docs/data-sources.md).\v"
             "Exit status: 0 done, 1 lines were skipped or no such record, 2 wrong usage, 3 "
             "failure.",
     };
     struct options o = {0};
     char dir[PATH_MAX];
     argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (strcmp(o.action, "sql") == 0)
+        return write_sql(o.what);
     if (!plugin_dir_find(o.conf, "whorl-pnc.so", dir, sizeof(dir)))
         return 3;
+    note_source(o.conf, strrchr(dir, '/') + 1);
     return strcmp(o.action, "import") == 0 ? import_file(o.conf, dir, o.what) : show(dir, o.what);
 }

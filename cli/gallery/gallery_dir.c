@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/common.h"
+#include "plugins/source/postgresql/follow.h"
 #include "whorl/msg.h"
 
 static bool takes_fingers(const struct whorl_plugin *descriptor)
@@ -36,7 +37,34 @@ static char *find(const struct conf *conf, const char *name, struct whorl_fault 
     return dir;
 }
 
-struct gallery *gallery_dir_open(const char *conf_dir, const char *name, enum whorl_store_mode mode)
+/* The folder of the gallery that the plugin searches. */
+static char *find_searched(const struct conf *conf, const char *name, enum whorl_store_mode mode,
+                           struct whorl_fault *fault)
+{
+    char *own = find(conf, name, fault), *dir = NULL;
+    const struct conf_plugin *plugin = own ? conf_find_plugin(conf, name) : NULL;
+    const char *source = plugin && plugin->settings
+                             ? plugin->settings->string(plugin->settings, NULL, "source")
+                             : NULL;
+    if (!source || strcmp(source, "lmdb") == 0) {
+        return own;
+    }
+    if (strcmp(source, PG_COPY_DIR) != 0) {
+        whorl_fail(fault, conf->dir, "the plugin \"%s\" has no gallery: its source is %s", name,
+                   source);
+    } else if (mode == WHORL_STORE_WRITE) {
+        whorl_fail(fault, conf->dir,
+                   "the people of \"%s\" come from a database: they are changed there", name);
+    } else if (asprintf(&dir, "%s/" PG_COPY_DIR, own) < 0) {
+        dir = NULL;
+        whorl_fail(fault, conf->dir, "out of memory");
+    }
+    free(own);
+    return dir;
+}
+
+static struct gallery *open_dir(const char *conf_dir, const char *name, enum whorl_store_mode mode,
+                                bool searched)
 {
     struct whorl_fault fault = {{0}, {0}};
     struct gallery *gallery = NULL;
@@ -44,7 +72,7 @@ struct gallery *gallery_dir_open(const char *conf_dir, const char *name, enum wh
     if (!conf) {
         return NULL;
     }
-    char *dir = find(conf, name, &fault);
+    char *dir = searched ? find_searched(conf, name, mode, &fault) : find(conf, name, &fault);
     conf_unref(conf);
     if (dir) {
         gallery = gallery_open(dir, mode, &fault);
@@ -54,4 +82,15 @@ struct gallery *gallery_dir_open(const char *conf_dir, const char *name, enum wh
         print_fault(&fault);
     }
     return gallery;
+}
+
+struct gallery *gallery_dir_open(const char *conf_dir, const char *name, enum whorl_store_mode mode)
+{
+    return open_dir(conf_dir, name, mode, true);
+}
+
+struct gallery *gallery_dir_open_own(const char *conf_dir, const char *name,
+                                     enum whorl_store_mode mode)
+{
+    return open_dir(conf_dir, name, mode, false);
 }

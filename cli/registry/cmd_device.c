@@ -10,15 +10,15 @@
 #include "cli/commands.h"
 #include "cli/registry/registry_command.h"
 
-enum { OPT_CERT = 0x100, OPT_FORCE, OPT_NOTE, OPT_REPLACE };
+enum { OPT_CERT = 0x100, OPT_FORCE, OPT_NOTE, OPT_GATEWAY, OPT_REPLACE };
 
 static void print_device(void *ctx, const struct registry_device *device)
 {
     (void)ctx;
     char day[16];
     print_day(device->added, day);
-    printf("%-24s %-8s %-10s %-11s ", device->id, device->force, registry_state_name(device->state),
-           day);
+    printf("%-24s %-8s %-8s %-10s %-11s ", device->id, device->gateway ? "gateway" : "device",
+           device->force, registry_state_name(device->state), day);
     for (size_t i = 0; i < 8; i++) {
         printf("%02x", device->certificate[i]);
     }
@@ -27,8 +27,8 @@ static void print_device(void *ctx, const struct registry_device *device)
 
 static bool print_all(struct registry *registry, struct whorl_fault *fault)
 {
-    printf("%-24s %-8s %-10s %-11s %-17s %s\n", "ID", "FORCE", "STATE", "ADDED", "CERTIFICATE",
-           "NOTE");
+    printf("%-24s %-8s %-8s %-10s %-11s %-17s %s\n", "ID", "KIND", "FORCE", "STATE", "ADDED",
+           "CERTIFICATE", "NOTE");
     return registry_each_device(registry, print_device, NULL, fault);
 }
 
@@ -39,7 +39,8 @@ static void pack_device(msgpack_packer *pk, const struct registry_device *device
     for (size_t i = 0; i < sizeof device->certificate; i++) {
         snprintf(certificate + 2 * i, 3, "%02x", device->certificate[i]);
     }
-    msgpack_pack_map(pk, 3);
+    msgpack_pack_map(pk, 4);
+    whorl_put_str(pk, "kind", device->gateway ? "gateway" : "device");
     whorl_put_str(pk, "force", device->force);
     whorl_put_str(pk, "state", registry_state_name(device->state));
     whorl_put_str(pk, "certificate", certificate);
@@ -69,7 +70,7 @@ static const struct registry_kind devices = {
 
 struct options {
     const char *dir, *id, *certificate, *force, *note;
-    bool replace;
+    bool gateway, replace;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -84,6 +85,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_NOTE:
         o->note = arg;
+        return 0;
+    case OPT_GATEWAY:
+        o->gateway = true;
         return 0;
     case OPT_REPLACE:
         o->replace = true;
@@ -150,7 +154,8 @@ static int add_to(const struct registry_use *use, const void *options)
 {
     const struct options *o = options;
     struct whorl_fault fault = {0};
-    struct registry_device device = {.state = REGISTRY_ACTIVE, .added = time(NULL)};
+    struct registry_device device = {
+        .state = REGISTRY_ACTIVE, .gateway = o->gateway, .added = time(NULL)};
     if (conf_find_force(use->conf, o->force) == NULL) {
         whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, use->conf->dir);
         return print_fault(&fault);
@@ -160,6 +165,11 @@ static int add_to(const struct registry_use *use, const void *options)
                    REGISTRY_NOTE_MAX);
         return print_fault(&fault);
     }
+    if (o->gateway && !conf_is_gateway(o->id)) {
+        whorl_fail(&fault, "", "a gateway's ID is its name: at most %d letters, digits and . _ -",
+                   CONF_GATEWAY_MAX);
+        return print_fault(&fault);
+    }
     snprintf(device.id, sizeof device.id, "%s", o->id);
     snprintf(device.force, sizeof device.force, "%s", o->force);
     snprintf(device.note, sizeof device.note, "%s", o->note);
@@ -167,7 +177,7 @@ static int add_to(const struct registry_use *use, const void *options)
         !put(use, &device, o->replace, &fault)) {
         return print_fault(&fault);
     }
-    printf("device %s of force %s is registered\n", o->id, o->force);
+    printf("%s %s of force %s is registered\n", o->gateway ? "gateway" : "device", o->id, o->force);
     return EXIT_DONE;
 }
 
@@ -178,6 +188,8 @@ static int add(int argc, char **argv)
         {"cert", OPT_CERT, "FILE", 0, "Its client certificate (PEM)", 2},
         {"force", OPT_FORCE, "CODE", 0, "The force that owns it", 2},
         {"note", OPT_NOTE, "TEXT", 0, "Whatever helps to find it, up to 200 bytes", 2},
+        {"gateway", OPT_GATEWAY, 0, 0,
+         "It is another Whorl, which passes its devices' calls on; ID is its gateway name", 2},
         {"replace", OPT_REPLACE, 0, 0, "Replace the entry, e.g. for a new certificate", 2},
         {0}};
     static const struct argp argp = {.options = list,

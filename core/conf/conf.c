@@ -371,6 +371,15 @@ const struct conf_plugin *conf_find_plugin(const struct conf *conf, const char *
     return NULL;
 }
 
+bool conf_is_gateway(const char *name)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t len = strlen(name);
+    return len > 0 && len <= CONF_GATEWAY_MAX && strchr("._-", name[0]) == NULL &&
+           strspn(name, allowed) == len;
+}
+
 bool conf_list_has(conf_list list, const char *text)
 {
     for (; *list; list++) {

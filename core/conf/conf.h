@@ -17,7 +17,8 @@
 
 struct isolate_spec; /* core/isolate */
 
-#define CONF_NAME_MAX 32 /* a force, plugin, policy, listener or rule name, without its NUL */
+#define CONF_GATEWAY_MAX 32 /* bytes of a gateway's name */
+#define CONF_NAME_MAX 32    /* a force, plugin, policy, listener or rule name, without its NUL */
 
 /* A NULL-terminated list of strings. */
 typedef const char *const *conf_list;
@@ -28,6 +29,7 @@ struct conf_place {
 };
 
 struct conf_core {
+    const char *gateway;        /* this server's name among gateways; "" = none */
     const char *data_dir;       /* absolute */
     const char *runtime_dir;    /* absolute; of the control socket */
     const char *plugin_dir;     /* absolute; where a module without a slash is looked for */
@@ -105,6 +107,7 @@ struct conf_plugin {
     /* Loaded for its schema and check, or told by a process that has; NULL if disabled. */
     const struct whorl_plugin *descriptor;
     const struct whorl_settings *settings; /* NULL if disabled */
+    bool passes_on; /* its calls go to another gateway, and say who asks (WHORL_SETTING_SOURCE) */
     /* How its process is made; NULL: it runs in the server's own. What only the host knows (its
      * data directory, workers, calls) is left to it. */
     const struct isolate_spec *process;
@@ -157,6 +160,8 @@ void conf_changes(const struct conf *before, const struct conf *after,
 
 const struct conf_force *conf_find_force(const struct conf *conf, const char *code);
 const struct conf_plugin *conf_find_plugin(const struct conf *conf, const char *name);
+/* 1 to CONF_GATEWAY_MAX letters, digits and . _ -, beginning with a letter or digit. */
+bool conf_is_gateway(const char *name);
 bool conf_list_has(conf_list list, const char *text);
 
 /* Prints the effective configuration and who may ask what, for `whorl check`. */

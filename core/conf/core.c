@@ -13,6 +13,7 @@
 #include "core/log/log.h"
 
 enum {
+    CORE_GATEWAY,
     CORE_DATA_DIR,
     CORE_RUNTIME_DIR,
     CORE_PLUGIN_DIR,
@@ -39,6 +40,8 @@ enum {
 };
 
 static const struct whorl_setting core_settings[CORE_COUNT] = {
+    [CORE_GATEWAY] = {"gateway", WHORL_SETTING_STRING, 0, NULL, 0, CONF_GATEWAY_MAX,
+                      "this server's name among the gateways of a cascade"},
     [CORE_DATA_DIR] = {"data_dir", WHORL_SETTING_STRING,
                        WHORL_SETTING_REQUIRED | WHORL_SETTING_PATH, NULL, 1, 1024,
                        "where everything is kept, a folder per plugin"},
@@ -118,6 +121,7 @@ static void core_fill(struct reading *reading, struct conf_core *core, const str
     const char *data_dir = fields[CORE_DATA_DIR].string;
     unsigned workers = (unsigned)fields[CORE_WORKERS].integer;
     *core = (struct conf_core){
+        .gateway = fields[CORE_GATEWAY].string,
         .data_dir = data_dir,
         .runtime_dir =
             runtime_dir[0] != '\0' ? runtime_dir : fields_path(reading->arena, data_dir, "run"),
@@ -164,6 +168,12 @@ void core_read(struct reading *reading, struct conf *conf, const struct sources 
     struct field *fields =
         fields_read(reading, SCHEMA(core_settings), section ? section : &nothing, place, "core");
     core_fill(reading, &conf->core, fields);
+    if (conf->core.gateway[0] != '\0' && !conf_is_gateway(conf->core.gateway)) {
+        mistake_at(reading->mistakes, field_place(&fields[CORE_GATEWAY], place),
+                   "gateway must be letters, digits and . _ -, beginning with a letter or digit, "
+                   "not \"%s\"",
+                   conf->core.gateway);
+    }
     if (!log_level_from_name(fields[CORE_LOG_LEVEL].string, &conf->core.log_level)) {
         mistake_at(reading->mistakes, field_place(&fields[CORE_LOG_LEVEL], place),
                    "log_level must be debug, info, warning or error, not \"%s\"",

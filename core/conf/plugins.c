@@ -12,6 +12,7 @@
 #include "core/isolate/isolate.h"
 #include "core/module/describe.h"
 #include "core/module/identity.h"
+#include "core/module/judge.h"
 #include "core/module/module.h"
 
 /* Users for plugins that have none of their own, when the server is root: a range that no
@@ -221,9 +222,36 @@ static void pack_settings(const struct plugin_reading *of)
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     settings_pack(of->plugin->settings, &packed);
-    of->process->settings = keep(of, &packed);
-    of->process->settings_len = packed.size;
+    if (packed.size > 0) {
+        of->process->settings = keep(of, &packed);
+        of->process->settings_len = packed.size;
+    } else {
+        mistake_at(of->reading->mistakes, of->section->place, "plugin %s: out of memory",
+                   of->plugin->name);
+    }
     msgpack_sbuffer_destroy(&packed);
+}
+
+/* Whether the plugin's source is another gateway, which has to learn this one's name. */
+static bool passes_on(const struct plugin_reading *of)
+{
+    const struct conf_plugin *plugin = of->plugin;
+    const char *source = NULL;
+    for (size_t i = 0; plugin->settings && i < plugin->descriptor->setting_count; i++) {
+        const struct whorl_setting *setting = module_setting(plugin->descriptor, i);
+        if ((setting->flags & WHORL_SETTING_SOURCE) != 0 && plugin->descriptor->abi_minor > 0) {
+            source = plugin->settings->string(plugin->settings, NULL, setting->name);
+        }
+    }
+    bool upstream = source && strcmp(source, WHORL_SOURCE_UPSTREAM) == 0;
+    const char *gateway = of->conf->core.gateway; /* NULL: one plugin alone is judged */
+    if (upstream && gateway && gateway[0] == '\0' && of->reading->whole) {
+        mistake_at(of->reading->mistakes, of->section->place,
+                   "plugin %s passes its calls on to another gateway, which needs this server's "
+                   "name: core { gateway = … }",
+                   plugin->name);
+    }
+    return upstream;
 }
 
 static void load(struct plugin_reading *of)
@@ -252,6 +280,7 @@ static void load(struct plugin_reading *of)
         pack_settings(of);
     }
     plugin->process = of->process;
+    plugin->passes_on = passes_on(of);
 }
 
 static void plugin_read(struct reading *reading, const struct conf *conf,

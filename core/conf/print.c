@@ -40,6 +40,7 @@ void print_core(const struct conf_core *core, FILE *out)
     static const char *const levels[] = {"debug", "info", "warning", "error"};
     const char *in = "    ";
     fputs("core {\n", out);
+    print_string(out, in, "gateway", core->gateway);
     print_string(out, in, "data_dir", core->data_dir);
     print_string(out, in, "runtime_dir", core->runtime_dir);
     print_string(out, in, "plugin_dir", core->plugin_dir);
@@ -238,7 +239,8 @@ static void print_backends(const struct conf *conf, const struct conf_force *for
         const struct conf_plugin *plugin = conf_find_plugin(conf, name);
         const char *entitlement =
             plugin && plugin->descriptor ? plugin->descriptor->entitlement : NULL;
-        fprintf(out, "%s%s", i > 0 ? ", " : "", name);
+        fprintf(out, "%s%s%s", i > 0 ? ", " : "", name,
+                plugin && plugin->passes_on ? " (passed on to another gateway)" : "");
         if (!conf_list_has(force->backends, name)) {
             fputs(" (no: off for this force)", out);
         } else if (!plugin || !plugin->enabled) {

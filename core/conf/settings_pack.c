@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/conf/settings.h"
+#include "core/packed/packed.h"
 
 static void put_text(msgpack_packer *pk, const char *text)
 {
@@ -73,7 +74,7 @@ void settings_pack(const struct whorl_settings *whorl, msgpack_sbuffer *out)
 {
     const struct settings *settings = settings_inside(whorl);
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_array(&pk, 3);
     put_fields(&pk, settings->schema, settings->fields, false);
     msgpack_pack_array(&pk, settings->force_count);

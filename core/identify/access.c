@@ -77,6 +77,48 @@ static struct bucket_limits officer_limits(const struct identify *identify)
     return (struct bucket_limits){core->officer_rate, core->officer_burst};
 }
 
+static bool route_ends_with(const struct decoded_identify *request, const char *gateway)
+{
+    return request->route_count > 0 &&
+           strcmp(request->route[request->route_count - 1], gateway) == 0;
+}
+
+/* Whether a gateway was passed twice, or this one already. */
+static const char *looping(const struct decoded_identify *request, const char *own)
+{
+    for (size_t i = 0; i < request->route_count; i++) {
+        if (strcmp(request->route[i], own) == 0) {
+            return own;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(request->route[i], request->route[j]) == 0) {
+                return request->route[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+bool access_route(struct identify *identify, const struct identity *who,
+                  const struct decoded_identify *request, struct refusal *refusal)
+{
+    if (!who->device.gateway) {
+        const char *field = request->route_count > 0    ? "route"
+                            : request->people.count > 0 ? "people"
+                                                        : NULL;
+        return field == NULL || refuse(refusal, "invalid", field, "only a gateway may send it");
+    }
+    const char *again = looping(request, identify->setup->conf->core.gateway);
+    if (again != NULL) {
+        return refuse(refusal, "loop", "route", "gateway %s has passed this request on already",
+                      again);
+    }
+    return route_ends_with(request, who->device.id) ||
+           refuse(refusal, "invalid", "route",
+                  "must name the gateways that the request has passed, the last one being %s",
+                  who->device.id);
+}
+
 /* The id is a registered one, so that nobody can fill the table with names. */
 static bool officer_in_rate(struct identify *identify, const char *id, struct refusal *refusal)
 {

@@ -7,15 +7,17 @@
 #include <string.h>
 
 #include "core/identify/decode.h"
+#include "core/identify/people.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Bounds of docs/plugins.md. */
-#define TEXT_MAX 250 /* bytes of a name, a label, an identifier, advice */
+#define TEXT_MAX 250 /* bytes of a name, a label, advice */
 #define VALUE_MAX 1000
 #define NAMES_MAX 64
 #define DETAILS_MAX 256
-#define IDENTIFIERS_MAX 16
+#define LEVELS_MAX 16
+#define AGE_MAX 1e10 /* seconds: three hundred years, so from any clock */
 
 static const char *const class_names[] = {
     [ANSWER_NONE] = "none",
@@ -50,34 +52,6 @@ void answer_set(struct answer *answer, enum answer_class class, const char *form
     va_start(args, format);
     vsnprintf(answer->reason, sizeof answer->reason, format, args);
     va_end(args);
-}
-
-/* A map of short keys to short texts. */
-static bool identifiers_good(const msgpack_object *map, const char *path, struct whorl_fault *fault)
-{
-    for (uint32_t i = 0; map != NULL && i < map->via.map.size; i++) {
-        char key[TEXT_MAX + 1];
-        struct whorl_field value = {
-            .name = key, .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = TEXT_MAX};
-        const msgpack_object_kv *pair = &map->via.map.ptr[i];
-        if (!whorl_str_copy(&pair->key, key, sizeof key) || key[0] == '\0') {
-            return whorl_fail(fault, path, "has a key that is no text of 1 to %d bytes", TEXT_MAX);
-        }
-        /* A map of this one pair, so that the SDK's checks of text apply to it as well. */
-        msgpack_object one = {.type = MSGPACK_OBJECT_MAP};
-        msgpack_object_kv copy = *pair;
-        one.via.map.size = 1;
-        one.via.map.ptr = &copy;
-        if (!whorl_fields_read(&one, path, &value, 1, fault)) {
-            return false;
-        }
-        for (uint32_t j = 0; j < i; j++) {
-            if (whorl_str_is(&map->via.map.ptr[j].key, key)) {
-                return whorl_fail(fault, path, "has the key %s twice", key);
-            }
-        }
-    }
-    return true;
 }
 
 static bool names_good(const msgpack_object *list, const char *path, struct whorl_fault *fault)
@@ -171,12 +145,13 @@ static bool candidate_good(const msgpack_object *map, uint32_t index,
     struct whorl_field f[] = {
         {.name = "ref", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = ANSWER_REF_MAX},
         {.name = "score", .type = WHORL_FIELD_REAL, .min = -1e6, .max = 1e6},
-        {.name = "identifiers", .type = WHORL_FIELD_MAP, .min = 0, .max = IDENTIFIERS_MAX},
+        {.name = "identifiers", .type = WHORL_FIELD_MAP, .min = 0, .max = PEOPLE_IDENTIFIERS_MAX},
         {.name = "names", .type = WHORL_FIELD_ARRAY, .min = 0, .max = NAMES_MAX},
         {.name = "born", .type = WHORL_FIELD_STR, .min = 10, .max = 10},
         {.name = "details", .type = WHORL_FIELD_ARRAY, .min = 0, .max = DETAILS_MAX},
         {.name = "found_by", .type = WHORL_FIELD_STR, .min = 1, .max = 64},
         {.name = "found_for", .type = WHORL_FIELD_MAP, .min = 0, .max = 8},
+        {.name = "gateway", .type = WHORL_FIELD_STR, .min = 1, .max = CONF_GATEWAY_MAX},
     };
     char path[32];
     snprintf(path, sizeof path, "candidates[%u]", index);
@@ -191,8 +166,8 @@ static bool candidate_good(const msgpack_object *map, uint32_t index,
     }
     char inner[64];
     snprintf(inner, sizeof inner, "%s.identifiers", path);
-    return identifiers_good(f[2].value, inner, fault) && names_good(f[3].value, path, fault) &&
-           details_good(f[5].value, path, fault) &&
+    return people_identifiers_good(f[2].value, inner, fault) &&
+           names_good(f[3].value, path, fault) && details_good(f[5].value, path, fault) &&
            found_for_good(f[7].value, path, question, fault);
 }
 
@@ -232,8 +207,9 @@ static bool samples_good(const msgpack_object *list, const struct answer_questio
     return true;
 }
 
-/* Reads {people, of}; *whole: everybody was compared. */
-static bool searched_good(const msgpack_object *map, bool *whole, struct whorl_fault *fault)
+/* Reads {people, of}; *whole: everybody was compared. path: the map's name. */
+static bool searched_good(const msgpack_object *map, const char *path, bool *whole,
+                          struct whorl_fault *fault)
 {
     *whole = false;
     if (map == NULL) {
@@ -243,11 +219,13 @@ static bool searched_good(const msgpack_object *map, bool *whole, struct whorl_f
         {.name = "people", .type = WHORL_FIELD_INT, .required = true, .min = 0, .max = 9e15},
         {.name = "of", .type = WHORL_FIELD_INT, .required = true, .min = 0, .max = 9e15},
     };
-    if (!whorl_fields_read(map, "searched", f, COUNT(f), fault)) {
+    if (!whorl_fields_read(map, path, f, COUNT(f), fault)) {
         return false;
     }
     if (f[0].value->via.u64 > f[1].value->via.u64) {
-        return whorl_fail(fault, "searched.people", "is more than searched.of");
+        char inner[96];
+        snprintf(inner, sizeof inner, "%s.people", path);
+        return whorl_fail(fault, inner, "is more than %s.of", path);
     }
     *whole = f[0].value->via.u64 == f[1].value->via.u64;
     return true;
@@ -262,6 +240,53 @@ static bool class_read(const msgpack_object *word, enum answer_class *class)
         }
     }
     return false;
+}
+
+static bool level_good(const msgpack_object *map, uint32_t index, bool *negative,
+                       struct whorl_fault *fault)
+{
+    struct whorl_field f[] = {
+        {.name = "gateway",
+         .type = WHORL_FIELD_STR,
+         .required = true,
+         .min = 1,
+         .max = CONF_GATEWAY_MAX},
+        {.name = "backend",
+         .type = WHORL_FIELD_STR,
+         .required = true,
+         .min = 1,
+         .max = CONF_NAME_MAX},
+        {.name = "class", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
+        {.name = "reason", .type = WHORL_FIELD_STR, .min = 0, .max = ANSWER_REASON_MAX},
+        {.name = "searched", .type = WHORL_FIELD_MAP, .min = 0, .max = 8},
+        {.name = "elapsed_ms", .type = WHORL_FIELD_INT, .min = 0, .max = 1e9},
+    };
+    char path[32], inner[64];
+    enum answer_class class;
+    bool whole;
+    snprintf(path, sizeof path, "levels[%u]", index);
+    snprintf(inner, sizeof inner, "%s.searched", path);
+    if (!whorl_fields_read(map, path, f, COUNT(f), fault) ||
+        !searched_good(f[4].value, inner, &whole, fault)) {
+        return false;
+    }
+    if (!class_read(f[2].value, &class)) {
+        return whorl_fail(fault, path, "has a class that is none of the six");
+    }
+    *negative = *negative && class == ANSWER_NO_MATCH;
+    return true;
+}
+
+/* *negative: each of them says no_match. */
+static bool levels_good(const msgpack_object *list, bool *negative, struct whorl_fault *fault)
+{
+    *negative = true;
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
+        if (!level_good(&list->via.array.ptr[i], i, negative, fault)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* The class against the rest. */
@@ -285,8 +310,14 @@ static bool consistent(const struct answer *answer, uint32_t role, struct whorl_
     return true;
 }
 
-static bool fields_good(struct answer *answer, const struct answer_question *question, bool *whole,
-                        struct whorl_fault *fault)
+/* What keeps a no_match from being one. */
+struct doubts {
+    bool whole;    /* of a search: everybody was compared */
+    bool negative; /* of a cascade: each level says no_match */
+};
+
+static bool fields_good(struct answer *answer, const struct answer_question *question,
+                        struct doubts *doubts, struct whorl_fault *fault)
 {
     struct whorl_field f[] = {
         {.name = "class", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
@@ -294,6 +325,8 @@ static bool fields_good(struct answer *answer, const struct answer_question *que
         {.name = "candidates", .type = WHORL_FIELD_ARRAY, .min = 0, .max = ANSWER_CANDIDATES_MAX},
         {.name = "searched", .type = WHORL_FIELD_MAP, .min = 0, .max = 8},
         {.name = "samples", .type = WHORL_FIELD_ARRAY, .min = 0, .max = DECODE_SAMPLES_MAX},
+        {.name = "levels", .type = WHORL_FIELD_ARRAY, .min = 1, .max = LEVELS_MAX},
+        {.name = "age", .type = WHORL_FIELD_INT, .min = 0, .max = AGE_MAX},
     };
     if (!whorl_fields_read(&answer->msg.root, "", f, COUNT(f), fault)) {
         return false;
@@ -305,12 +338,15 @@ static bool fields_good(struct answer *answer, const struct answer_question *que
     answer->candidates = f[2].value;
     answer->searched = f[3].value;
     answer->samples = f[4].value;
+    answer->levels = f[5].value;
+    answer->age = f[6].value;
     if (question->role == WHORL_ROLE_LOOKUP &&
         (answer->searched != NULL || answer->samples != NULL)) {
         return whorl_fail(fault, answer->searched != NULL ? "searched" : "samples",
                           "comes from searches only");
     }
-    return searched_good(answer->searched, whole, fault) &&
+    return searched_good(answer->searched, "searched", &doubts->whole, fault) &&
+           levels_good(answer->levels, &doubts->negative, fault) &&
            samples_good(answer->samples, question, fault) &&
            candidates_good(answer->candidates, question, fault) &&
            consistent(answer, question->role, fault);
@@ -335,12 +371,17 @@ bool answer_read(const uint8_t *bytes, size_t len, const struct answer_question 
         *answer = (struct answer){0};
         return false;
     }
-    bool whole = false;
-    if (!fields_good(answer, question, &whole, fault)) {
+    struct doubts doubts = {.whole = false};
+    if (!fields_good(answer, question, &doubts, fault)) {
         answer_release(answer);
         return false;
     }
-    if (answer->class == ANSWER_NO_MATCH && question->role == WHORL_ROLE_SEARCH && !whole) {
+    if (answer->class != ANSWER_NO_MATCH) {
+        return true;
+    }
+    if (!doubts.negative) {
+        answer_set(answer, ANSWER_UNAVAILABLE, "not every level of the cascade was searched");
+    } else if (question->role == WHORL_ROLE_SEARCH && !doubts.whole) {
         answer_set(answer, ANSWER_UNAVAILABLE, "the search was not complete");
     }
     return true;

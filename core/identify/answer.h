@@ -49,13 +49,16 @@ struct answer {
     enum answer_class class;
     char reason[ANSWER_REASON_MAX + 1];
     const msgpack_object *candidates, *searched, *samples; /* NULL if absent; live in msg */
+    const msgpack_object *levels;                          /* of a cascade; NULL if absent */
+    const msgpack_object *age;                             /* an int, seconds; NULL if absent */
     struct whorl_msg msg;
     uint8_t *bytes; /* what msg's strings point into */
     size_t len;
 };
 
 /* Checks the bytes (docs/plugins.md) and copies them. false with *fault naming the field; then
- * *answer is empty. A `no_match` of an incomplete search becomes `unavailable` here. */
+ * *answer is empty. A `no_match` of an incomplete search, or of a cascade in which not every level
+ * said so, becomes `unavailable` here. */
 bool answer_read(const uint8_t *bytes, size_t len, const struct answer_question *question,
                  struct answer *answer, struct whorl_fault *fault);
 

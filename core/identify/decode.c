@@ -209,6 +209,21 @@ static bool decode_continues(const struct whorl_field *field, struct decoded_ide
     return true;
 }
 
+static bool decode_route(const msgpack_object *list, struct decoded_identify *out,
+                         struct whorl_fault *fault)
+{
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
+        char where[24];
+        snprintf(where, sizeof where, "route[%u]", i);
+        if (!whorl_str_copy(&list->via.array.ptr[i], out->route[i], sizeof out->route[i]) ||
+            !conf_is_gateway(out->route[i])) {
+            return whorl_fail(fault, where, "must be a gateway's name");
+        }
+        out->route_count = i + 1;
+    }
+    return true;
+}
+
 /* What the audit record of a refusal needs, out of an argument that may be bad in any way. */
 static void peek(const msgpack_object *argument, const char *key, char *out, size_t cap)
 {
@@ -237,6 +252,8 @@ bool decode_identify(const msgpack_object *argument, struct decoded_identify *ou
         {.name = "checks", .type = WHORL_FIELD_ARRAY, .min = 1, .max = DECODE_CHECKS_MAX},
         {.name = "continues", .type = WHORL_FIELD_STR, .min = 1, .max = 64},
         {.name = "deadline_ms", .type = WHORL_FIELD_INT, .min = 1000, .max = 600000},
+        {.name = "route", .type = WHORL_FIELD_ARRAY, .min = 1, .max = DECODE_ROUTE_MAX},
+        {.name = "people", .type = WHORL_FIELD_ARRAY, .min = 1, .max = ANSWER_PEOPLE_MAX},
     };
     if (!whorl_fields_read(argument, "", f, COUNT(f), fault) ||
         !take_text(&f[0], out->request_id, sizeof out->request_id, fault) ||
@@ -252,7 +269,13 @@ bool decode_identify(const msgpack_object *argument, struct decoded_identify *ou
     return take_word(&f[6], "", consents, "not_asked", out->consent, sizeof out->consent, fault) &&
            decode_subject(f[7].value, &out->subject, &out->condition_given, fault) &&
            decode_samples(f[8].value, out, fault) && decode_checks(f[9].value, out, fault) &&
-           decode_continues(&f[10], out, fault);
+           decode_continues(&f[10], out, fault) && decode_route(f[12].value, out, fault) &&
+           people_read(f[13].value, &out->people, fault);
+}
+
+void decode_release(struct decoded_identify *request)
+{
+    people_release(&request->people);
 }
 
 bool decode_outcome(const msgpack_object *argument, struct decoded_outcome *out,
@@ -294,6 +317,15 @@ bool decode_capabilities(const msgpack_object *argument, char officer[REGISTRY_O
     peek(argument, "officer", officer, REGISTRY_OFFICER_MAX + 1);
     return whorl_fields_read(argument, "", f, COUNT(f), fault) &&
            take_text(&f[0], officer, REGISTRY_OFFICER_MAX + 1, fault);
+}
+
+bool decode_cancel(const msgpack_object *argument, char request_id[65], struct whorl_fault *fault)
+{
+    struct whorl_field f[] = {
+        {.name = "request_id", .type = WHORL_FIELD_STR, .required = true, .min = 8, .max = 64},
+    };
+    return whorl_fields_read(argument, "", f, COUNT(f), fault) &&
+           take_text(&f[0], request_id, 65, fault);
 }
 
 bool decode_present(const void *request, const char *field)
@@ -386,6 +418,11 @@ bool decode_digest(const struct decoded_identify *request, const uint8_t key[32]
     for (size_t i = 0; i < request->check_count; i++) {
         digest_text(md, &good, request->checks[i]);
     }
+    digest_int(md, &good, (int64_t)request->route_count);
+    for (size_t i = 0; i < request->route_count; i++) {
+        digest_text(md, &good, request->route[i]);
+    }
+    digest_bytes(md, &good, request->people.bytes, request->people.len);
     good = good && EVP_DigestFinal_ex(md, digest, NULL) == 1;
     EVP_MD_CTX_free(md);
     return good;

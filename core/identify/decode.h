@@ -7,12 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/conf/conf.h"
+#include "core/identify/people.h"
 #include "core/identify/stamp.h"
 #include "core/registry/registry.h"
 #include "whorl/msg.h"
 
 #define DECODE_SAMPLES_MAX 20
 #define DECODE_CHECKS_MAX 16
+#define DECODE_ROUTE_MAX 8 /* gateways that a request may pass */
 #define DECODE_ABSENT (-1) /* an integer that was left out */
 
 /* A sample's bytes stay where the request's are: gone when the request is. */
@@ -43,6 +46,10 @@ struct decoded_identify {
     size_t check_count;                        /* 0: left out */
     char continues[STAMP_UUID_LEN + 1];
     int64_t deadline_ms; /* DECODE_ABSENT if left out */
+    /* From gateways only. */
+    char route[DECODE_ROUTE_MAX][CONF_GATEWAY_MAX + 1];
+    size_t route_count;
+    struct people people; /* whom look-ups are to ask about */
 };
 
 struct decoded_outcome {
@@ -55,13 +62,15 @@ struct decoded_outcome {
 
 /* Each takes the method's argument map. false with *fault; then request_id and officer are set if
  * they were good, for the audit record of the refusal. *out must not be moved: checks points into
- * it. */
+ * it. End a decoded_identify, good or not, with decode_release. */
 bool decode_identify(const msgpack_object *argument, struct decoded_identify *out,
                      struct whorl_fault *fault);
+void decode_release(struct decoded_identify *request);
 bool decode_outcome(const msgpack_object *argument, struct decoded_outcome *out,
                     struct whorl_fault *fault);
 bool decode_capabilities(const msgpack_object *argument, char officer[REGISTRY_OFFICER_MAX + 1],
                          struct whorl_fault *fault);
+bool decode_cancel(const msgpack_object *argument, char request_id[65], struct whorl_fault *fault);
 
 /* Whether the request holds a field of that name ("reason", "subject.family", "samples"); for
  * policy_missing. */

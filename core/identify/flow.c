@@ -7,6 +7,7 @@
 #include "core/identify/internal.h"
 
 #define LEDGER_GRACE_MS 5000u
+#define GIVEN_UP "the gateway that asked gave it up"
 
 static void stage_begin(struct flow *flow, enum flow_stage stage);
 
@@ -49,6 +50,7 @@ void flow_free(struct flow *flow)
         }
     }
     free(flow->receipts);
+    decode_release(&flow->request);
     setup_unref(flow->setup);
     OPENSSL_cleanse(flow, sizeof *flow);
     free(flow);
@@ -190,6 +192,7 @@ static void check_answered(struct check *check, const uint8_t *bytes, size_t len
 static void check_ended(void *ctx, enum backend_end end, const uint8_t *answer, size_t len)
 {
     struct check *check = ctx;
+    check->waiting = false;
     check->elapsed_ms = flow_now() - check->started;
     switch (end) {
     case BACKEND_ANSWERED:
@@ -201,7 +204,8 @@ static void check_ended(void *ctx, enum backend_end end, const uint8_t *answer, 
                    (unsigned long long)check->elapsed_ms);
         break;
     case BACKEND_CANCELLED:
-        answer_set(&check->answer, ANSWER_UNAVAILABLE, "the backend was stopped");
+        answer_set(&check->answer, ANSWER_UNAVAILABLE, "%s",
+                   check->flow->given_up ? GIVEN_UP : "the backend was stopped");
         break;
     case BACKEND_MALFORMED:
         check_malformed(check, "", "it is no msgpack map of bounded size");
@@ -242,8 +246,9 @@ static void check_call(struct check *check,
     uint64_t left = until > check->started ? until - check->started : 0;
     uint64_t deadline_ms =
         left < check->plugin->conf->deadline_ms ? left : check->plugin->conf->deadline_ms;
-    if (deadline_ms == 0) {
-        answer_set(&check->answer, ANSWER_UNAVAILABLE, "no time was left");
+    if (flow->given_up || deadline_ms == 0) {
+        answer_set(&check->answer, ANSWER_UNAVAILABLE, "%s",
+                   flow->given_up ? GIVEN_UP : "no time was left");
         return;
     }
     struct whorl_secret message = backend_buffer(check->plugin->backend);
@@ -252,10 +257,10 @@ static void check_call(struct check *check,
         answer_set(&check->answer, ANSWER_UNAVAILABLE, "the server is short of protected memory");
         return;
     }
-    check->asked = true;
+    check->asked = check->waiting = true;
     flow->pending++;
     const struct backend_listener listener = {check_progress, check_ended, check};
-    backend_call(check->plugin->backend, &message, deadline_ms, &listener);
+    check->call = backend_call(check->plugin->backend, &message, deadline_ms, &listener);
 }
 
 static void search_begin(struct check *check)
@@ -412,6 +417,22 @@ void flow_start(struct flow *flow)
     }
     ledger_add(identify->ledger, &entry, ledger_written, flow);
     stage_begin(flow, FLOW_SEARCH);
+}
+
+bool flow_give_up(struct flow *flow)
+{
+    if (flow->stage == FLOW_RECORD || flow->given_up) {
+        return false;
+    }
+    flow->given_up = true;
+    flow->pending++; /* this function's own: the stage doesn't end before all calls have */
+    for (size_t i = 0; i < flow->check_count; i++) {
+        if (flow->checks[i].waiting) {
+            backend_cancel(flow->checks[i].plugin->backend, flow->checks[i].call);
+        }
+    }
+    stage_step(flow);
+    return true;
 }
 
 void flow_tick(struct flow *flow)

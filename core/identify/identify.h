@@ -61,13 +61,14 @@ enum identify_method {
     IDENTIFY_CAPABILITIES,
     IDENTIFY_IDENTIFY,
     IDENTIFY_RECORD_OUTCOME,
+    IDENTIFY_CANCEL,
     IDENTIFY_UNKNOWN
 };
 enum { IDENTIFY_METHODS = IDENTIFY_UNKNOWN + 1 };
 const char *identify_method_name(enum identify_method method);
 
 /* The codes of docs/protocol.md that this service answers; NULL past the last. */
-#define IDENTIFY_CODES 12
+#define IDENTIFY_CODES 13
 const char *identify_code_name(size_t index);
 
 #define IDENTIFY_CLASSES 7 /* by enum answer_class; the first is never counted */

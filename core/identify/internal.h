@@ -58,7 +58,8 @@ struct check {
     struct flow *flow;
     const struct setup_plugin *plugin;
     struct policy_decision decision;
-    bool asked;
+    bool asked, waiting; /* waiting: for the backend's answer */
+    uint64_t call;       /* the backend's, once asked */
     uint64_t started, elapsed_ms;
     uint32_t samples;      /* bit i: sample i goes to it */
     struct person *people; /* look-ups: ANSWER_PEOPLE_MAX of them */
@@ -87,6 +88,7 @@ struct flow {
     enum flow_stage stage;
     size_t pending; /* what the stage waits for */
     bool ledger_done, ledger_stored, sinks_stored, replied;
+    bool given_up; /* by the gateway that asked */
     struct sink_receipt *receipts;
     size_t receipt_count;
     struct flow *next, **link; /* in identify->flows */
@@ -110,6 +112,9 @@ void service_count_error(struct identify *identify, const char *code);
  * samples are not needed after the return. */
 void flow_start(struct flow *flow);
 void flow_join(struct flow *flow, uint64_t connection, uint64_t call);
+/* Ends what still runs and asks nothing more; the transaction is then recorded and answered as any.
+ * false: there was nothing left to end. */
+bool flow_give_up(struct flow *flow);
 /* Replies that the ledger can't be written, if that has taken far too long. */
 void flow_tick(struct flow *flow);
 struct flow *flow_new(struct identify *identify);
@@ -164,6 +169,11 @@ bool access_device(struct identify *identify, const struct identify_caller *call
 /* Whether the officer may use it; then all of *who is set. */
 bool access_officer(struct identify *identify, const char *officer, struct identity *who,
                     struct refusal *refusal);
+
+/* Whether this device may send a request that came this way: only a gateway has a route, which ends
+ * with its own name and must not hold this server's. */
+bool access_route(struct identify *identify, const struct identity *who,
+                  const struct decoded_identify *request, struct refusal *refusal);
 
 /* Forgets of officers what need not be remembered. */
 void access_forget(struct identify *identify);

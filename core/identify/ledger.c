@@ -1,9 +1,11 @@
 #include "core/identify/ledger.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 #include "whorl/secret.h"
 #include "whorl/store.h"
@@ -80,7 +82,7 @@ static size_t request_key(const char *device, const char *request_id, char key[L
 static void entry_pack(const struct ledger_entry *entry, msgpack_sbuffer *packed)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, packed, packed_write);
     msgpack_pack_map(&pk, 4);
     whorl_put_str(&pk, "request_id", entry->request_id);
     whorl_put_str(&pk, "device", entry->device);
@@ -236,7 +238,7 @@ static int write_group(MDB_txn *txn, void *arg)
         MDB_val value = {.mv_size = packed.size, .mv_data = packed.data};
         MDB_val key = {.mv_size = request_key(p->entry.device, p->entry.request_id, bytes),
                        .mv_data = bytes};
-        code = mdb_put(txn, ledger->transactions, &id, &value, 0);
+        code = packed.size > 0 ? mdb_put(txn, ledger->transactions, &id, &value, 0) : ENOMEM;
         code = code == 0 ? mdb_put(txn, ledger->requests, &key, &id, 0) : code;
         msgpack_sbuffer_destroy(&packed);
     }

@@ -26,13 +26,89 @@ uint32_t message_samples(const struct decoded_identify *request,
     return mask;
 }
 
-static void head(msgpack_packer *pk, const struct check *check, const char *op,
-                 uint64_t deadline_ms)
+/* The texts of a map that are there, under their names. */
+struct text {
+    const char *name, *value;
+};
+
+static size_t count_texts(const struct text *texts, size_t count)
 {
+    size_t there = 0;
+    for (size_t i = 0; i < count; i++) {
+        there += texts[i].value[0] != '\0' ? 1 : 0;
+    }
+    return there;
+}
+
+static void put_texts(msgpack_packer *pk, const struct text *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (texts[i].value[0] != '\0') {
+            whorl_put_str(pk, texts[i].name, texts[i].value);
+        }
+    }
+}
+
+static void put_subject(msgpack_packer *pk, const struct decoded_identify *request)
+{
+    const struct decoded_subject *subject = &request->subject;
+    const struct text texts[] = {
+        {"condition", request->condition_given ? subject->condition : ""},
+        {"family", subject->family},
+        {"given", subject->given},
+        {"born", subject->born},
+        {"gender", subject->gender},
+        {"age_band", subject->age_band},
+        {"ethnicity_officer", subject->ethnicity_officer},
+        {"ethnicity_self", subject->ethnicity_self},
+    };
+    whorl_put_key(pk, "subject");
+    msgpack_pack_map(pk, count_texts(texts, sizeof texts / sizeof *texts));
+    put_texts(pk, texts, sizeof texts / sizeof *texts);
+}
+
+/* Who asks and why, as the device said it: for a backend that asks another gateway. */
+static void put_request(msgpack_packer *pk, const struct check *check)
+{
+    const struct flow *flow = check->flow;
+    const struct decoded_identify *request = &flow->request;
+    const struct text texts[] = {
+        {"gateway", flow->setup->conf->core.gateway},
+        {"backend", check->plugin->conf->name},
+        {"officer", flow->who.officer.id},
+        {"basis", request->basis},
+        {"stop_power", request->stop_power},
+        {"reason", request->reason},
+        {"consent", request->consent_given ? request->consent : ""},
+    };
+    bool code = request->reason_code != DECODE_ABSENT;
+    whorl_put_key(pk, "request");
+    msgpack_pack_map(pk, count_texts(texts, sizeof texts / sizeof *texts) + (code ? 3 : 2));
+    put_texts(pk, texts, sizeof texts / sizeof *texts);
+    if (code) {
+        whorl_put_int(pk, "reason_code", request->reason_code);
+    }
+    put_subject(pk, request);
+    whorl_put_key(pk, "route");
+    msgpack_pack_array(pk, request->route_count);
+    for (size_t i = 0; i < request->route_count; i++) {
+        msgpack_pack_str_with_body(pk, request->route[i], strlen(request->route[i]));
+    }
+}
+
+/* A map of so many fields more than these: four, and where calls are passed on `request`. */
+static void head(msgpack_packer *pk, const struct check *check, const char *op,
+                 uint64_t deadline_ms, size_t more)
+{
+    bool passes_on = check->plugin->conf->passes_on;
+    msgpack_pack_map(pk, 4 + more + (passes_on ? 1u : 0u));
     whorl_put_str(pk, "op", op);
     whorl_put_str(pk, "transaction", check->flow->transaction);
     whorl_put_str(pk, "force", check->flow->who.force->code);
     whorl_put_int(pk, "deadline_ms", (int64_t)deadline_ms);
+    if (passes_on) {
+        put_request(pk, check);
+    }
 }
 
 static void pack_sample(msgpack_packer *pk, const struct decoded_sample *sample, size_t index)
@@ -78,7 +154,7 @@ static int guarded_write(void *data, const char *bytes, size_t len)
 bool message_search(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message)
 {
     const struct decoded_identify *request = &check->flow->request;
-    size_t room = 256;
+    size_t room = check->plugin->conf->passes_on ? 2048 : 256;
     size_t count = 0;
     for (size_t i = 0; i < request->sample_count; i++) {
         if ((check->samples >> i & 1u) != 0) {
@@ -92,8 +168,7 @@ bool message_search(const struct check *check, uint64_t deadline_ms, struct whor
     }
     msgpack_packer pk;
     msgpack_packer_init(&pk, &guarded, guarded_write);
-    msgpack_pack_map(&pk, 5);
-    head(&pk, check, "search", deadline_ms);
+    head(&pk, check, "search", deadline_ms, 1);
     whorl_put_key(&pk, "samples");
     msgpack_pack_array(&pk, count);
     for (size_t i = 0; i < request->sample_count; i++) {
@@ -135,10 +210,27 @@ static void people_of(struct check *check, const struct check *search)
     }
 }
 
+/* Those whom a gateway names; false: it names none. */
+static bool people_named(struct check *check)
+{
+    const struct people *named = &check->flow->request.people;
+    const char *const *keys = check->plugin->descriptor->keys;
+    for (size_t i = 0; i < named->count; i++) {
+        struct person person = people_at(named, i);
+        if (person.identifiers != NULL ? has_key(person.identifiers, keys) : listed(keys, "name")) {
+            check->people[check->people_count++] = person;
+        }
+    }
+    return named->count > 0;
+}
+
 void message_people(struct check *check)
 {
     const struct flow *flow = check->flow;
     check->people_count = 0;
+    if (people_named(check)) {
+        return;
+    }
     for (size_t i = 0; i < flow->check_count; i++) {
         const struct check *other = &flow->checks[i];
         if (other->plugin->descriptor != NULL &&
@@ -206,8 +298,7 @@ bool message_lookup(const struct check *check, uint64_t deadline_ms, struct whor
     msgpack_packer_init(&pk, &guarded, guarded_write);
     bool reason = request->reason[0] != '\0';
     bool code = request->reason_code != DECODE_ABSENT;
-    msgpack_pack_map(&pk, 6 + (reason ? 1u : 0u) + (code ? 1u : 0u));
-    head(&pk, check, "lookup", deadline_ms);
+    head(&pk, check, "lookup", deadline_ms, 2 + (reason ? 1u : 0u) + (code ? 1u : 0u));
     whorl_put_str(&pk, "officer", flow->who.officer.id);
     if (reason) {
         whorl_put_str(&pk, "reason", request->reason);

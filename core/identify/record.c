@@ -80,19 +80,47 @@ static void put_refs(msgpack_packer *pk, const struct answer *answer)
     }
 }
 
+/* Whom a backend passed the call on to, and what each said. */
+static void put_levels(msgpack_packer *pk, const msgpack_object *list)
+{
+    static const char *const kept[] = {"gateway", "backend", "class"};
+    whorl_put_key(pk, "levels");
+    if (list == NULL) {
+        msgpack_pack_nil(pk);
+        return;
+    }
+    msgpack_pack_array(pk, list->via.array.size);
+    for (uint32_t i = 0; i < list->via.array.size; i++) {
+        msgpack_pack_map(pk, 3);
+        for (size_t j = 0; j < 3; j++) {
+            whorl_put_object(pk, kept[j], whorl_map_get(&list->via.array.ptr[i], kept[j]));
+        }
+    }
+}
+
 static void put_answers(msgpack_packer *pk, const struct flow *flow)
 {
     whorl_put_key(pk, "answers");
     msgpack_pack_array(pk, flow->check_count);
     for (size_t i = 0; i < flow->check_count; i++) {
         const struct check *check = &flow->checks[i];
-        msgpack_pack_map(pk, 6);
+        msgpack_pack_map(pk, 7);
         whorl_put_str(pk, "backend", check->plugin->conf->name);
         whorl_put_bool(pk, "permitted", check->decision.allowed);
         whorl_put_str(pk, "class", answer_class_name(check->answer.class));
         whorl_put_str(pk, "reason", or_nil(check->answer.reason));
         put_refs(pk, &check->answer);
+        put_levels(pk, check->answer.levels);
         whorl_put_int(pk, "elapsed_ms", (int64_t)check->elapsed_ms);
+    }
+}
+
+static void put_route(msgpack_packer *pk, const struct decoded_identify *request)
+{
+    whorl_put_key(pk, "route");
+    msgpack_pack_array(pk, request->route_count);
+    for (size_t i = 0; i < request->route_count; i++) {
+        msgpack_pack_str_with_body(pk, request->route[i], strlen(request->route[i]));
     }
 }
 
@@ -112,7 +140,7 @@ void record_identify(const struct flow *flow, msgpack_sbuffer *out)
     const struct decoded_identify *request = &flow->request;
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 21);
+    msgpack_pack_map(&pk, 22);
     put_head(&pk, "identify", flow->transaction);
     whorl_put_str(&pk, "request_id", request->request_id);
     whorl_put_str(&pk, "device", flow->who.device.id);
@@ -128,6 +156,7 @@ void record_identify(const struct flow *flow, msgpack_sbuffer *out)
     whorl_put_str(&pk, "continues", or_nil(request->continues));
     put_hex(&pk, "policy", flow->setup->conf->digest);
     put_rule(&pk, flow->rule);
+    put_route(&pk, request);
     put_samples(&pk, request);
     put_answers(&pk, flow);
     whorl_put_int(&pk, "elapsed_ms", (int64_t)(flow_now() - flow->started));

@@ -25,7 +25,8 @@ static void put_check(msgpack_packer *pk, const struct check *check)
     msgpack_pack_map(pk, plugin_fields(check->plugin) + 2 + (answer->reason[0] != '\0' ? 1u : 0u) +
                              (answer->candidates != NULL ? 1u : 0u) +
                              (answer->searched != NULL ? 1u : 0u) +
-                             (answer->samples != NULL ? 1u : 0u));
+                             (answer->samples != NULL ? 1u : 0u) +
+                             (answer->levels != NULL ? 1u : 0u) + (answer->age != NULL ? 1u : 0u));
     put_plugin(pk, "backend", check->plugin);
     whorl_put_str(pk, "class", answer_class_name(answer->class));
     if (answer->reason[0] != '\0') {
@@ -39,6 +40,12 @@ static void put_check(msgpack_packer *pk, const struct check *check)
     }
     if (answer->samples != NULL) {
         whorl_put_object(pk, "samples", answer->samples);
+    }
+    if (answer->levels != NULL) {
+        whorl_put_object(pk, "levels", answer->levels);
+    }
+    if (answer->age != NULL) {
+        whorl_put_object(pk, "age", answer->age);
     }
     whorl_put_int(pk, "elapsed_ms", (int64_t)check->elapsed_ms);
 }
@@ -116,11 +123,16 @@ void result_identify(const struct flow *flow, msgpack_sbuffer *out)
         subject->family[0] != '\0' || subject->given[0] != '\0' || subject->born[0] != '\0';
     bool claimed = claims && found_count(flow) > 0;
     bool show = flow->rule != NULL && flow->rule->show != NULL && flow->rule->show[0] != '\0';
+    const char *gateway = flow->setup->conf->core.gateway;
     char time[STAMP_TIME_LEN + 1];
     stamp_time(flow->accepted, time);
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 6 + (show ? 1u : 0u) + (claimed ? 1u : 0u));
+    msgpack_pack_map(&pk,
+                     6 + (gateway[0] != '\0' ? 1u : 0u) + (show ? 1u : 0u) + (claimed ? 1u : 0u));
+    if (gateway[0] != '\0') {
+        whorl_put_str(&pk, "gateway", gateway);
+    }
     whorl_put_str(&pk, "transaction", flow->transaction);
     whorl_put_str(&pk, "request_id", flow->request.request_id);
     whorl_put_str(&pk, "time", time);

@@ -120,8 +120,8 @@ bool service_lists(const struct setup *setup, const struct setup_plugin *plugin)
 
 const char *identify_method_name(enum identify_method method)
 {
-    static const char *const names[IDENTIFY_METHODS] = {"ping", "capabilities", "identify",
-                                                        "record_outcome", "unknown"};
+    static const char *const names[IDENTIFY_METHODS] = {
+        "ping", "capabilities", "identify", "record_outcome", "cancel", "unknown"};
     return names[method];
 }
 
@@ -138,6 +138,7 @@ const char *identify_code_name(size_t index)
                                                       "draining",
                                                       "audit_unavailable",
                                                       "conflict",
+                                                      "loop",
                                                       "internal"};
     return index < IDENTIFY_CODES ? names[index] : NULL;
 }
@@ -498,7 +499,8 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     if (!decode_identify(argument, &flow->request, &fault)) {
         return invalid(refusal, &fault);
     }
-    if (!access_officer(identify, flow->request.officer, &flow->who, refusal)) {
+    if (!access_officer(identify, flow->request.officer, &flow->who, refusal) ||
+        !access_route(identify, &flow->who, &flow->request, refusal)) {
         return false;
     }
     repeats_expire(identify->repeats, flow_now());
@@ -531,6 +533,37 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
                                   digest, flow->transaction, flow);
     }
     return flow->repeat != NULL || refuse(refusal, "internal", "", "out of memory");
+}
+
+/* cancel */
+
+static bool cancel(struct identify *identify, const struct identify_caller *caller,
+                   const msgpack_object *params, struct identity *who, struct refusal *refusal)
+{
+    struct whorl_fault fault = {0};
+    char request_id[65] = "";
+    const msgpack_object *argument = argument_of(params, refusal);
+    if (argument == NULL || !access_device(identify, caller, who, refusal)) {
+        return false;
+    }
+    if (!who->device.gateway) {
+        return refuse(refusal, "invalid", "", "only a gateway may give a request up");
+    }
+    if (!decode_cancel(argument, request_id, &fault)) {
+        return invalid(refusal, &fault);
+    }
+    struct repeat *entry = repeat_find(identify->repeats, who->device.id, request_id);
+    bool running = entry != NULL && entry->flow != NULL && flow_give_up(entry->flow);
+    msgpack_sbuffer packed;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&packed);
+    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 1);
+    whorl_put_bool(&pk, "cancelled", running);
+    identify->replies.result(identify->replies.ctx, caller->call, (const uint8_t *)packed.data,
+                             packed.size);
+    msgpack_sbuffer_destroy(&packed);
+    return true;
 }
 
 static void identify_call(struct identify *identify, const struct identify_caller *caller,
@@ -571,6 +604,8 @@ static void serve(struct identify *identify, const struct identify_caller *calle
     }
     bool good = method == IDENTIFY_CAPABILITIES
                     ? capabilities(identify, caller, params, &who, officer, &refusal)
+                : method == IDENTIFY_CANCEL
+                    ? cancel(identify, caller, params, &who, &refusal)
                     : outcome(identify, caller, params, &who, officer, &refusal);
     if (!good) {
         turn_away(identify, caller, &who, "", officer, &refusal);

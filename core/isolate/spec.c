@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 enum {
@@ -29,7 +30,7 @@ static void put_text(msgpack_packer *pk, const char *key, const char *text)
 void isolate_spec_pack(const struct isolate_spec *spec, msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, SPEC_COUNT);
     whorl_put_int(&pk, "task", spec->task);
     put_text(&pk, "name", spec->name);

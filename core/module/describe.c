@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/module/judge.h"
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 enum {
@@ -52,7 +53,7 @@ static void put_setting(msgpack_packer *pk, const struct whorl_setting *setting)
 void module_describe(const struct whorl_plugin *plugin, msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, COUNT);
     whorl_put_str(&pk, "version", plugin->version);
     whorl_put_str(&pk, "title", plugin->title);

@@ -177,10 +177,40 @@ static bool is_setting_name(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
 }
 
+/* The flags that a setting of this plugin may have. */
+static uint32_t setting_flags(const struct whorl_plugin *plugin)
+{
+    const uint32_t first = WHORL_SETTING_REQUIRED | WHORL_SETTING_PER_FORCE | WHORL_SETTING_PATH;
+    if (plugin->abi_minor > WHORL_ABI_MINOR) {
+        return UINT32_MAX; /* what is newer than this host means nothing to it */
+    }
+    return plugin->abi_minor > 0 ? first | WHORL_SETTING_SOURCE : first;
+}
+
+/* A source is one thing for all forces, and there is one. */
+static bool check_source(const struct candidate *candidate, size_t index)
+{
+    const struct whorl_setting *setting = module_setting(candidate->plugin, index);
+    if (candidate->plugin->abi_minor == 0 || (setting->flags & WHORL_SETTING_SOURCE) == 0) {
+        return true;
+    }
+    if (setting->type != WHORL_SETTING_STRING || (setting->flags & WHORL_SETTING_PER_FORCE) != 0) {
+        return refuse(candidate, "settings",
+                      "setting %s is a source and must be of type 1 (string) and not per force",
+                      setting->name);
+    }
+    for (size_t i = 0; i < index; i++) {
+        if ((module_setting(candidate->plugin, i)->flags & WHORL_SETTING_SOURCE) != 0) {
+            return refuse(candidate, "settings", "setting %s is a second source", setting->name);
+        }
+    }
+    return true;
+}
+
 static bool check_setting(const struct candidate *candidate, size_t index)
 {
     const struct whorl_setting *setting = module_setting(candidate->plugin, index);
-    const uint32_t flags = WHORL_SETTING_REQUIRED | WHORL_SETTING_PER_FORCE | WHORL_SETTING_PATH;
+    const uint32_t flags = setting_flags(candidate->plugin);
     if (!is_setting_name(setting->name) || strcmp(setting->name, "force") == 0) {
         return refuse(candidate, "settings",
                       "setting %zu must have a name of small letters, digits and _, other than "
@@ -205,6 +235,9 @@ static bool check_setting(const struct candidate *candidate, size_t index)
                       "setting %s is a path and must be of type 1 (string), "
                       "found %u",
                       setting->name, setting->type);
+    }
+    if (!check_source(candidate, index)) {
+        return false;
     }
     if (!isfinite(setting->min) || !isfinite(setting->max) || setting->min > setting->max) {
         return refuse(candidate, "settings", "setting %s must have min <= max, found %g and %g",

@@ -165,19 +165,18 @@ static enum frame_end feed_rest(struct frame_reader *reader, const uint8_t **byt
     struct frame frame;
     size_t used = 0;
     for (;;) {
-        switch (next_frame(reader, rest->bytes, rest->len, max, &used, &frame, fault)) {
-        case WHORL_MSG_BAD:
+        enum whorl_msg_walk got =
+            next_frame(reader, rest->bytes, rest->len, max, &used, &frame, fault);
+        if (got == WHORL_MSG_BAD) {
             return FRAME_BAD;
-        case WHORL_MSG_WHOLE: {
+        }
+        if (got == WHORL_MSG_WHOLE) {
             bool go_on = take(ctx, &frame);
             whorl_secret_consume(rest, rest->len);
             if (rest->cap > KEEP) {
                 whorl_secret_release(rest);
             }
             return go_on ? FRAME_FED : FRAME_STOPPED;
-        }
-        case WHORL_MSG_MORE:
-            break;
         }
         if (*len == 0) {
             return FRAME_FED;
@@ -204,15 +203,14 @@ enum frame_end frame_feed(struct frame_reader *reader, const uint8_t *bytes, siz
     while (len > 0) {
         struct frame frame;
         size_t used = 0;
-        switch (next_frame(reader, bytes, len, max, &used, &frame, fault)) {
-        case WHORL_MSG_BAD:
+        enum whorl_msg_walk got = next_frame(reader, bytes, len, max, &used, &frame, fault);
+        if (got == WHORL_MSG_BAD) {
             return FRAME_BAD;
-        case WHORL_MSG_MORE:
+        }
+        if (got == WHORL_MSG_MORE) {
             return whorl_secret_write(&reader->rest, (const char *)bytes, len) == 0
                        ? FRAME_FED
                        : FRAME_NO_MEMORY;
-        case WHORL_MSG_WHOLE:
-            break;
         }
         if (!take(ctx, &frame)) {
             return FRAME_STOPPED;

@@ -1,9 +1,11 @@
 #include "core/registry/registry.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 #define REGISTRY_KIND "whorl-registry"
@@ -125,6 +127,7 @@ static bool device_fields(const msgpack_object *map, struct registry_device *out
         {.name = "state", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 16},
         {.name = "added", .type = WHORL_FIELD_INT, .required = true, .min = 0, .max = 1e12},
         {.name = "note", .type = WHORL_FIELD_STR, .min = 0, .max = REGISTRY_NOTE_MAX},
+        {.name = "gateway", .type = WHORL_FIELD_BOOL}, /* entries of old have none */
     };
     if (!whorl_fields_read(map, "", fields, sizeof fields / sizeof *fields, fault)) {
         return false;
@@ -133,6 +136,7 @@ static bool device_fields(const msgpack_object *map, struct registry_device *out
     whorl_str_copy(fields[1].value, out->force, sizeof out->force);
     out->added = int_or_zero(fields[3].value);
     whorl_str_copy(fields[4].value, out->note, sizeof out->note);
+    out->gateway = fields[5].value != NULL && fields[5].value->via.boolean;
     return state_read(fields[2].value, &out->state) || whorl_fail(fault, "state", "is unknown");
 }
 
@@ -391,12 +395,13 @@ bool registry_each_officer(struct registry *registry,
 
 static void device_pack(msgpack_packer *pk, const struct registry_device *device)
 {
-    msgpack_pack_map(pk, 5);
+    msgpack_pack_map(pk, 6);
     whorl_put_bin(pk, "certificate", device->certificate, sizeof device->certificate);
     whorl_put_str(pk, "force", device->force);
     whorl_put_str(pk, "state", registry_state_name(device->state));
     whorl_put_int(pk, "added", device->added);
     whorl_put_str(pk, "note", device->note);
+    whorl_put_bool(pk, "gateway", device->gateway);
 }
 
 static void officer_pack(msgpack_packer *pk, const struct registry_officer *officer)
@@ -429,6 +434,9 @@ static int put_packed(MDB_txn *txn, MDB_dbi dbi, const char *id, const msgpack_s
 {
     MDB_val key = key_of(id);
     MDB_val value = {.mv_size = packed->size, .mv_data = packed->data};
+    if (packed->size == 0) {
+        return ENOMEM;
+    }
     return mdb_put(txn, dbi, &key, &value, replace ? 0 : MDB_NOOVERWRITE);
 }
 
@@ -489,7 +497,7 @@ static int write_device(MDB_txn *txn, void *arg)
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     msgpack_packer pk;
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &packed, packed_write);
     device_pack(&pk, device);
     code = put_packed(txn, change->registry->devices, device->id, &packed, change->replace);
     msgpack_sbuffer_destroy(&packed);
@@ -506,7 +514,7 @@ static int write_officer(MDB_txn *txn, void *arg)
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     msgpack_packer pk;
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &packed, packed_write);
     officer_pack(&pk, change->officer);
     int code =
         put_packed(txn, change->registry->officers, change->officer->id, &packed, change->replace);

@@ -30,6 +30,7 @@ struct registry_device {
     uint8_t certificate[32]; /* SHA-256 of the client certificate (DER) */
     char force[REGISTRY_FORCE_MAX + 1];
     enum registry_state state;
+    bool gateway;  /* another Whorl, which asks for its own devices */
     int64_t added; /* seconds since 1970 */
     char note[REGISTRY_NOTE_MAX + 1];
 };

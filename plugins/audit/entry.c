@@ -145,11 +145,15 @@ int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
         fclose(file);
     }
     text[len < cap ? len : cap - 1] = '\0';
-    if (!failed && len < cap && strlen(text) == len) {
-        return 1;
+    if (failed) {
+        whorl_fail(fault, "", "cannot read %s: %s", path, strerror(error));
+        return -1;
     }
-    whorl_fail(fault, "", "cannot read %s: %s", path, failed ? strerror(error) : "malformed");
-    return -1;
+    if (len == cap || strlen(text) != len) {
+        whorl_fail(fault, "", "cannot read %s: malformed", path);
+        return -2;
+    }
+    return 1;
 }
 
 /* Writes and fsyncs a file of its own; 0 or errno. */

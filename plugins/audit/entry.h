@@ -53,7 +53,7 @@ bool audit_digest_begin(EVP_MD_CTX *ctx);
 #define AUDIT_COSIGNED "checkpoint.cosigned"
 
 /* Reads the small text file `name` of directory dir (NULL: name is its path): 1 read, 0 none there,
- * -1 unreadable or longer than cap - 1 (*fault). */
+ * -1 unreadable, -2 not text or longer than cap - 1 (*fault). */
 int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
                     struct whorl_fault *fault);
 /* Replaces it: a temporary file is fsynced, renamed over it, and the directory fsynced. The caller

@@ -15,7 +15,6 @@
 #include "whorl/msg.h"
 
 #define SIGNATURE 64u
-#define KEY_ID 4u
 #define TIME_MAX 253402300799u /* the last second of the year 9999 */
 #define TIME 8u                /* big-endian seconds, before a cosignature */
 #define DASH "\xe2\x80\x94 "   /* an em dash and a space begin a signature's line */
@@ -33,8 +32,7 @@ bool audit_origin_valid(const char *text)
 
 /* ------------------------------------------------------------------ keys */
 
-/* The first bytes of SHA-256(name | newline | type | public key). */
-static void key_id(const struct audit_signer *signer, uint8_t id[KEY_ID])
+static bool make_id(struct audit_signer *signer)
 {
     uint8_t bytes[AUDIT_ORIGIN_MAX + 2 + 32], hash[AUDIT_HASH];
     size_t len = strlen(signer->origin);
@@ -42,8 +40,11 @@ static void key_id(const struct audit_signer *signer, uint8_t id[KEY_ID])
     bytes[len] = '\n';
     bytes[len + 1] = (uint8_t)signer->type;
     memcpy(bytes + len + 2, signer->public_key, 32);
-    EVP_Digest(bytes, len + 2 + 32, hash, NULL, EVP_sha256(), NULL);
-    memcpy(id, hash, KEY_ID);
+    if (EVP_Digest(bytes, len + 2 + 32, hash, NULL, EVP_sha256(), NULL) != 1) {
+        return false;
+    }
+    memcpy(signer->id, hash, AUDIT_KEY_ID);
+    return true;
 }
 
 /* Makes a key and writes it to a file that did not exist. */
@@ -75,21 +76,27 @@ static bool open_signer(const char *path, enum audit_key type, const char *origi
     size_t len = sizeof(signer->public_key);
     *signer = (struct audit_signer){.type = type};
     snprintf(signer->origin, sizeof(signer->origin), "%s", origin);
+    bool ours = false;
     FILE *file = fopen(path, "re");
     if (file != NULL) {
         signer->key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
         fclose(file);
-        if (signer->key == NULL || !EVP_PKEY_is_a(signer->key, "ED25519")) {
+        ours = signer->key != NULL && EVP_PKEY_is_a(signer->key, "ED25519");
+        if (!ours) {
             whorl_fail(fault, "", "%s: expected an Ed25519 private key in PEM form", path);
         }
     } else if (errno == ENOENT && make) {
         signer->key = make_key(path, fault);
+        ours = signer->key != NULL;
     } else {
         whorl_fail(fault, "", "cannot read the signing key %s: %s", path, strerror(errno));
     }
-    if (signer->key != NULL && EVP_PKEY_is_a(signer->key, "ED25519") &&
-        EVP_PKEY_get_raw_public_key(signer->key, signer->public_key, &len) == 1) {
+    if (ours && EVP_PKEY_get_raw_public_key(signer->key, signer->public_key, &len) == 1 &&
+        make_id(signer)) {
         return true;
+    }
+    if (ours) {
+        whorl_fail(fault, "", "%s: its public key can't be made", path);
     }
     EVP_PKEY_free(signer->key);
     signer->key = NULL;
@@ -110,8 +117,8 @@ bool audit_witness_open(const char *path, const char *name, bool make, struct au
 
 void audit_vkey_write(const struct audit_signer *signer, char text[AUDIT_VKEY_CAP])
 {
-    uint8_t id[KEY_ID], key[1 + 32] = {(uint8_t)signer->type}, coded[48];
-    key_id(signer, id);
+    uint8_t key[1 + 32] = {(uint8_t)signer->type}, coded[48];
+    const uint8_t *id = signer->id;
     memcpy(key + 1, signer->public_key, 32);
     EVP_EncodeBlock(coded, key, sizeof(key));
     snprintf(text, AUDIT_VKEY_CAP, "%s+%02x%02x%02x%02x+%s", signer->origin, id[0], id[1], id[2],
@@ -150,6 +157,9 @@ static bool read_vkey(const char *text, enum audit_key type, struct audit_signer
     }
     memcpy(signer->origin, text, name);
     memcpy(signer->public_key, key + 1, 32);
+    if (!make_id(signer)) {
+        return whorl_fail(fault, "", "out of memory for a verifier key");
+    }
     audit_vkey_write(signer, canonical);
     return (audit_origin_valid(signer->origin) && strcmp(canonical, text) == 0) ||
            whorl_fail(fault, "", "%s", form);
@@ -193,12 +203,13 @@ static bool verify(const struct audit_signer *signer, const uint8_t signature[SI
     return ok;
 }
 
-/* Writes "— NAME BASE64" and a newline; bytes has KEY_ID bytes of room before what follows it. */
+/* Writes "— NAME BASE64" and a newline; bytes has AUDIT_KEY_ID bytes of room before what follows
+ * it. */
 static void write_line(const struct audit_signer *signer, uint8_t *bytes, size_t len, char *line,
                        size_t cap)
 {
     uint8_t coded[128];
-    key_id(signer, bytes);
+    memcpy(bytes, signer->id, AUDIT_KEY_ID);
     EVP_EncodeBlock(coded, bytes, (int)len);
     snprintf(line, cap, DASH "%s %s\n", signer->origin, (const char *)coded);
 }
@@ -207,15 +218,13 @@ static void write_line(const struct audit_signer *signer, uint8_t *bytes, size_t
 static bool read_line(const struct audit_signer *signer, const char *line, size_t line_len,
                       uint8_t *bytes, size_t len)
 {
-    uint8_t id[KEY_ID];
     size_t name = strlen(signer->origin), head = strlen(DASH) + name + 1;
     if (line_len <= head || memcmp(line, DASH, strlen(DASH)) != 0 ||
         memcmp(line + strlen(DASH), signer->origin, name) != 0 || line[head - 1] != ' ' ||
         !audit_base64_read(line + head, line_len - head, bytes, len)) {
         return false;
     }
-    key_id(signer, id);
-    return memcmp(id, bytes, KEY_ID) == 0;
+    return memcmp(signer->id, bytes, AUDIT_KEY_ID) == 0;
 }
 
 /* The length of a note's text, with its last newline; 0: it is no note. Its last line ends too, so
@@ -241,13 +250,13 @@ static size_t cosigned_bytes(const char *note, size_t text_len, uint64_t time,
 bool audit_note_cosign(const struct audit_signer *witness, const char *note, uint64_t time,
                        char line[AUDIT_LINE_CAP], struct whorl_fault *fault)
 {
-    uint8_t message[AUDIT_NOTE_CAP + 64], bytes[KEY_ID + TIME + SIGNATURE];
+    uint8_t message[AUDIT_NOTE_CAP + 64], bytes[AUDIT_KEY_ID + TIME + SIGNATURE];
     size_t text_len = text_of(note);
     uint64_t big = htobe64(time);
-    memcpy(bytes + KEY_ID, &big, TIME);
+    memcpy(bytes + AUDIT_KEY_ID, &big, TIME);
     if (text_len == 0 || witness->type != AUDIT_KEY_WITNESS ||
         !sign(witness, message, cosigned_bytes(note, text_len, time, message),
-              bytes + KEY_ID + TIME)) {
+              bytes + AUDIT_KEY_ID + TIME)) {
         return whorl_fail(fault, "", "the checkpoint could not be cosigned");
     }
     write_line(witness, bytes, sizeof(bytes), line, AUDIT_LINE_CAP);
@@ -257,7 +266,7 @@ bool audit_note_cosign(const struct audit_signer *witness, const char *note, uin
 bool audit_note_cosigned(const struct audit_signer *witness, const char *note, uint64_t *time,
                          struct whorl_fault *fault)
 {
-    uint8_t message[AUDIT_NOTE_CAP + 64], bytes[KEY_ID + TIME + SIGNATURE];
+    uint8_t message[AUDIT_NOTE_CAP + 64], bytes[AUDIT_KEY_ID + TIME + SIGNATURE];
     size_t text_len = text_of(note);
     if (text_len == 0 || witness->type != AUDIT_KEY_WITNESS) {
         return whorl_fail(fault, "", "the cosigned checkpoint is malformed");
@@ -265,9 +274,9 @@ bool audit_note_cosigned(const struct audit_signer *witness, const char *note, u
     for (const char *line = note + text_len + 1; *line != '\0';) {
         size_t len = strcspn(line, "\n");
         if (read_line(witness, line, len, bytes, sizeof(bytes))) {
-            memcpy(time, bytes + KEY_ID, TIME);
+            memcpy(time, bytes + AUDIT_KEY_ID, TIME);
             *time = be64toh(*time);
-            if (*time <= TIME_MAX && verify(witness, bytes + KEY_ID + TIME, message,
+            if (*time <= TIME_MAX && verify(witness, bytes + AUDIT_KEY_ID + TIME, message,
                                             cosigned_bytes(note, text_len, *time, message))) {
                 return true;
             }
@@ -283,11 +292,11 @@ bool audit_note_sign(const struct audit_signer *signer, uint64_t count,
                      const uint8_t root[AUDIT_HASH], char note[AUDIT_NOTE_CAP],
                      struct whorl_fault *fault)
 {
-    uint8_t coded[48], bytes[KEY_ID + SIGNATURE];
+    uint8_t coded[48], bytes[AUDIT_KEY_ID + SIGNATURE];
     EVP_EncodeBlock(coded, root, AUDIT_HASH);
     int text = snprintf(note, AUDIT_NOTE_CAP, "%s\n%" PRIu64 "\n%s\n", signer->origin, count,
                         (const char *)coded);
-    if (!sign(signer, (const uint8_t *)note, (size_t)text, bytes + KEY_ID)) {
+    if (!sign(signer, (const uint8_t *)note, (size_t)text, bytes + AUDIT_KEY_ID)) {
         return whorl_fail(fault, "", "the checkpoint could not be signed");
     }
     note[text] = '\n';
@@ -320,7 +329,7 @@ static bool read_text(const char *origin, const char *text, size_t len, uint64_t
 bool audit_note_verify(const struct audit_signer *signer, const char *note, uint64_t *count,
                        uint8_t root[AUDIT_HASH], struct whorl_fault *fault)
 {
-    uint8_t bytes[KEY_ID + SIGNATURE];
+    uint8_t bytes[AUDIT_KEY_ID + SIGNATURE];
     size_t text_len = text_of(note);
     if (text_len == 0) {
         return whorl_fail(fault, "", "the checkpoint is malformed");
@@ -331,7 +340,7 @@ bool audit_note_verify(const struct audit_signer *signer, const char *note, uint
     for (const char *line = note + text_len + 1; *line != '\0';) {
         size_t len = strcspn(line, "\n");
         if (read_line(signer, line, len, bytes, sizeof(bytes)) &&
-            verify(signer, bytes + KEY_ID, (const uint8_t *)note, text_len)) {
+            verify(signer, bytes + AUDIT_KEY_ID, (const uint8_t *)note, text_len)) {
             return true;
         }
         line += len + (line[len] == '\n');

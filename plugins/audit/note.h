@@ -14,6 +14,7 @@
 
 #define AUDIT_ORIGIN_MAX 128u /* bytes of an origin, which is the signing key's name too */
 #define AUDIT_VKEY_CAP 256u
+#define AUDIT_KEY_ID 4u
 #define AUDIT_LINE_CAP 320u /* a signature's line, with newline and NUL */
 
 /* What a key signs: the byte that its id and verifier key begin with. */
@@ -24,7 +25,8 @@ struct audit_signer {
     enum audit_key type;
     char origin[AUDIT_ORIGIN_MAX + 1];
     uint8_t public_key[32];
-    EVP_PKEY *key; /* private; NULL: can only verify */
+    uint8_t id[AUDIT_KEY_ID]; /* the first bytes of SHA-256(name | newline | type | public key) */
+    EVP_PKEY *key;            /* private; NULL: can only verify */
 };
 
 /* Whether text may be an origin: 1 to AUDIT_ORIGIN_MAX printable ASCII characters without space and

@@ -12,6 +12,7 @@
 #include "plugins/audit/reader.h"
 #include "whorl/msg.h"
 
+#define PATH_BELOW 128 /* room for a tile's path below the directory that it is exported to */
 #define ENTRY_BYTES (2u + AUDIT_HASH) /* in an entry bundle: big-endian length, data */
 
 bool audit_vkey_of(const char *dir, char vkey[AUDIT_VKEY_CAP], struct whorl_fault *fault)
@@ -50,10 +51,10 @@ bool audit_checkpoint_read(const char *dir, const char *vkey, struct audit_check
 
 /* ------------------------------------------------------------------ proofs */
 
-static bool failed(const char *dir, int rc, struct whorl_fault *fault)
+static bool proved(const char *dir, int rc, struct whorl_fault *fault)
 {
-    return whorl_fail(fault, "", "cannot prove from the audit log in %s: %s", dir,
-                      mdb_strerror(rc));
+    return rc == 0 || whorl_fail(fault, "", "cannot prove from the audit log in %s: %s", dir,
+                                 mdb_strerror(rc));
 }
 
 static int read_commitment(const struct audit_tree *tree, uint64_t position,
@@ -93,7 +94,7 @@ bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *check
             rc = read_commitment(&tree, position, commitment);
         }
         whorl_store_done(reader.store, txn);
-        ok = rc == 0 || failed(dir, rc, fault);
+        ok = proved(dir, rc, fault);
     }
     audit_reader_close(&reader);
     return ok;
@@ -125,7 +126,7 @@ bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *che
             rc = audit_tree_root(&tree, second, second_root);
         }
         whorl_store_done(reader.store, txn);
-        ok = rc == 0 || failed(dir, rc, fault);
+        ok = proved(dir, rc, fault);
     }
     audit_reader_close(&reader);
     return ok;
@@ -151,9 +152,10 @@ static void tile_path(char *path, size_t cap, const char *out, const char *kind,
         snprintf(longer, sizeof(longer), "%.6s/%.40s", group, number);
         memcpy(number, longer, sizeof(number));
     }
-    int len = snprintf(path, cap, "%s/tile/%s/%s", out, kind, number);
-    if (width < AUDIT_TILE && len > 0 && (size_t)len < cap) {
-        snprintf(path + len, cap - (size_t)len, ".p/%u", width);
+    if (width < AUDIT_TILE) {
+        snprintf(path, cap, "%s/tile/%s/%s.p/%u", out, kind, number, width);
+    } else {
+        snprintf(path, cap, "%s/tile/%s/%s", out, kind, number);
     }
 }
 
@@ -171,18 +173,16 @@ static bool write_whole(char *path, const void *bytes, size_t len, struct whorl_
     }
     snprintf(fresh, sizeof(fresh), "%s.new", path);
     int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    errno = fd < 0 ? errno : ENOSPC; /* what a short write means */
-    bool ok = fd >= 0 && write(fd, bytes, len) == (ssize_t)len;
-    int error = errno;
-    if (fd >= 0 && close(fd) != 0 && ok) {
-        ok = false;
+    if (fd < 0) {
+        return whorl_fail(fault, "", "cannot make %s: %s", fresh, strerror(errno));
+    }
+    ssize_t written = write(fd, bytes, len);
+    int error = written < 0 ? errno : (size_t)written < len ? ENOSPC : 0;
+    bool closed = close(fd) == 0;
+    if (error == 0 && (!closed || rename(fresh, path) != 0)) {
         error = errno;
     }
-    if (ok && rename(fresh, path) != 0) {
-        ok = false;
-        error = errno;
-    }
-    return ok || whorl_fail(fault, "", "cannot write %s: %s", path, strerror(error));
+    return error == 0 || whorl_fail(fault, "", "cannot write %s: %s", path, strerror(error));
 }
 
 /* One tile of hashes, or with level -1 one bundle of entries. */
@@ -215,8 +215,7 @@ static bool export_tile(const struct exporting *to, int level, uint64_t index, u
         }
     }
     whorl_store_done(to->reader->store, txn);
-    return rc == 0 ? write_whole(path, bytes, width * step, fault)
-                   : failed(to->reader->dir, rc, fault);
+    return proved(to->reader->dir, rc, fault) && write_whole(path, bytes, width * step, fault);
 }
 
 /* All tiles of a level that has `count` hashes. */
@@ -258,6 +257,9 @@ bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, co
 {
     struct audit_reader reader;
     char path[PATH_MAX], vkey[AUDIT_VKEY_CAP + 1];
+    if (strlen(out) > PATH_MAX - PATH_BELOW) {
+        return whorl_fail(fault, "", "the path to export to is too long");
+    }
     if (!audit_reader_open(&reader, dir, fault)) {
         return false;
     }

@@ -1,5 +1,6 @@
 /* Reading the audit log from its first entry to its head, and saying what is wrong with it. */
 #include <inttypes.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct verifying {
     uint64_t next;              /* the position that comes next */
     uint8_t before[AUDIT_HASH]; /* the chain hash before it */
     bool bad;                   /* report->what is set */
+    bool unread;                /* perhaps only because something could not be read */
     bool link;                  /* the entry is whole but does not follow: explain() finds why */
     void (*progress)(void *ctx, uint64_t done, uint64_t of);
     void *progress_ctx;
@@ -50,6 +52,12 @@ static bool follows(EVP_MD_CTX *ctx, const uint8_t *before, const uint8_t *commi
            memcmp(expected, chain, AUDIT_HASH) == 0;
 }
 
+/* Whether an LMDB code says nothing of what is stored. */
+static bool is_unread(int rc)
+{
+    return rc != 0 && rc != MDB_NOTFOUND && rc != MDB_CORRUPTED;
+}
+
 /* Adds a leaf to the tree so far (those levels are full whose bit in `next` is set), and compares
  * what becomes complete with what is stored. */
 static bool grow_tree(struct verifying *v, const struct audit_tree *tree, const uint8_t *commitment)
@@ -64,10 +72,12 @@ static bool grow_tree(struct verifying *v, const struct audit_tree *tree, const 
             return false;
         }
         unsigned above = level + 1;
-        if (above % AUDIT_STORED_LEVELS == 0 &&
-            (audit_tree_stored(tree, above / AUDIT_STORED_LEVELS, v->next >> above, stored) != 0 ||
-             memcmp(stored, hash, AUDIT_HASH) != 0)) {
-            return false;
+        if (above % AUDIT_STORED_LEVELS == 0) {
+            int rc = audit_tree_stored(tree, above / AUDIT_STORED_LEVELS, v->next >> above, stored);
+            v->unread = v->unread || is_unread(rc);
+            if (rc != 0 || memcmp(stored, hash, AUDIT_HASH) != 0) {
+                return false;
+            }
         }
     }
     memcpy(v->peaks[level], hash, AUDIT_HASH);
@@ -245,8 +255,12 @@ static bool read_head(const struct audit_reader *reader, struct verifying *v,
     }
     int rc = audit_head_get(txn, reader->state, &v->head);
     bool none = rc == MDB_NOTFOUND || rc == MDB_CORRUPTED;
-    if (rc == 0 && audit_note_get(txn, reader->state, v->note) != 0) {
-        v->note[0] = '\0';
+    if (rc == 0) {
+        rc = audit_note_get(txn, reader->state, v->note);
+        if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED) {
+            v->note[0] = '\0';
+            rc = 0;
+        }
     }
     if (rc == 0) {
         rc = mdb_cursor_open(txn, reader->entries, &cursor);
@@ -316,6 +330,10 @@ static bool read_checkpoint(const char *dir, const char *vkey, struct verifying 
     char note[AUDIT_NOTE_CAP], own[AUDIT_VKEY_CAP], what[sizeof(v->report->what)];
     struct whorl_fault bad = {{0}, {0}};
     int there = audit_file_read(dir, "checkpoint", note, sizeof(note), &bad);
+    if (there == -1) {
+        *fault = bad;
+        return false;
+    }
     if (vkey == NULL && !audit_vkey_of(dir, own, fault)) {
         return false;
     }
@@ -344,6 +362,10 @@ static bool read_cosigned(const char *dir, const struct audit_trust *trust, stru
     int there = trust->cosigned != NULL
                     ? audit_file_read(NULL, trust->cosigned, note, sizeof(note), &bad)
                     : audit_file_read(dir, AUDIT_COSIGNED, note, sizeof(note), &bad);
+    if (there == -1) {
+        *fault = bad;
+        return false;
+    }
     if (there == 0) {
         whorl_fail(&bad, "", "no checkpoint that a witness cosigned is there");
     }
@@ -399,8 +421,14 @@ enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust
         return AUDIT_FAILED;
     }
     v.ctx = reader.ctx;
+    ERR_clear_error();
     bool ok = verify_with(&reader, trust != NULL ? trust : &nobody, &v, fault);
     audit_reader_close(&reader);
+    /* A wrong hash or signature leaves no error; one that could not be computed does. */
+    if (ok && v.bad && (v.unread || ERR_peek_error() != 0)) {
+        ok = whorl_fail(fault, "", "the audit log in %s can't be verified: %s", dir,
+                        v.unread ? "a stored hash can't be read" : "a hash can't be computed");
+    }
     return !ok ? AUDIT_FAILED : v.bad ? AUDIT_BROKEN : AUDIT_INTACT;
 }
 

@@ -1,6 +1,7 @@
 /* IDENT1: criminal fingerprints. A candidate shows who it is and what leads to further records. */
 #include "gallery/decode.h"
 #include "gallery/finger_search.h"
+#include "plugins/source/search.h"
 #include "whorl/msg.h"
 
 static void pack_details(msgpack_packer *pk, const struct gallery_person *person)
@@ -38,10 +39,10 @@ static const struct finger_search_kind kind = {.candidate = pack_candidate};
 
 static int start(const struct whorl_host *host, void **instance, struct whorl_fault *fault)
 {
-    return finger_search_start(host, &kind, instance, fault);
+    return source_search_start(host, &kind, instance, fault);
 }
 
-static const struct whorl_setting settings[] = {FINGER_SEARCH_SETTINGS};
+static const struct whorl_setting settings[] = {SOURCE_SEARCH_SETTINGS};
 
 WHORL_EXPORT extern const struct whorl_plugin whorl_plugin;
 const struct whorl_plugin whorl_plugin = {
@@ -57,8 +58,9 @@ const struct whorl_plugin whorl_plugin = {
     .formats = finger_search_formats,
     .settings = settings,
     .setting_count = sizeof settings / sizeof settings[0],
-    .check = finger_search_check,
+    .check = source_search_check,
     .start = start,
-    .call = finger_search_call,
-    .stop = finger_search_stop,
+    .call = source_search_call,
+    .cancel = source_search_cancel,
+    .stop = source_search_stop,
 };

@@ -4,6 +4,7 @@
 
 #include "gallery/decode.h"
 #include "gallery/finger_search.h"
+#include "plugins/source/search.h"
 #include "whorl/msg.h"
 
 /* The reference under which the Home Office finds the person; the gallery's own id where the
@@ -37,11 +38,11 @@ static const struct finger_search_kind kind = {.candidate = pack_candidate};
 
 static int start(const struct whorl_host *host, void **instance, struct whorl_fault *fault)
 {
-    return finger_search_start(host, &kind, instance, fault);
+    return source_search_start(host, &kind, instance, fault);
 }
 
 static const struct whorl_setting settings[] = {
-    FINGER_SEARCH_SETTINGS,
+    SOURCE_SEARCH_SETTINGS,
     {"contact", WHORL_SETTING_STRING, WHORL_SETTING_REQUIRED | WHORL_SETTING_PER_FORCE, NULL, 1,
      200, "whom an officer contacts about a candidate, quoting the reference"},
 };
@@ -61,8 +62,9 @@ const struct whorl_plugin whorl_plugin = {
     .entitlement = "immigration",
     .settings = settings,
     .setting_count = sizeof settings / sizeof settings[0],
-    .check = finger_search_check,
+    .check = source_search_check,
     .start = start,
-    .call = finger_search_call,
-    .stop = finger_search_stop,
+    .call = source_search_call,
+    .cancel = source_search_cancel,
+    .stop = source_search_stop,
 };

@@ -10,8 +10,8 @@
 
 /* ------------------------------------------------------------------ who was found */
 
-void pnc_found_add(struct pnc_found *found, const char *pncid, const char *by,
-                   const msgpack_object *found_for)
+struct pnc_candidate *pnc_found_add(struct pnc_found *found, const char *pncid, const char *by,
+                                    const msgpack_object *found_for)
 {
     for (size_t i = 0; i < found->count; i++) {
         struct pnc_candidate *known = &found->people[i];
@@ -21,15 +21,24 @@ void pnc_found_add(struct pnc_found *found, const char *pncid, const char *by,
             known->by = by;
             known->found_for = found_for;
         }
-        return;
+        return NULL;
     }
     if (found->count == PNC_CANDIDATES_MAX) {
         found->more = true;
-        return;
+        return NULL;
     }
     struct pnc_candidate *person = &found->people[found->count++];
     *person = (struct pnc_candidate){.by = by, .found_for = found_for};
     memcpy(person->pncid, pncid, strlen(pncid) + 1);
+    return person;
+}
+
+void pnc_found_release(struct pnc_found *found)
+{
+    for (size_t i = 0; i < found->count; i++)
+        pnc_record_release(&found->people[i].record);
+    found->count = 0;
+    found->more = false;
 }
 
 /* ------------------------------------------------------------------ warning signals */
@@ -221,8 +230,9 @@ static void put_names(msgpack_packer *pk, const msgpack_object *record)
 }
 
 static void put_candidate(struct whorl_answer *answer, const struct pnc_candidate *candidate,
-                          const struct pnc_record *record, struct details *details)
+                          struct details *details)
 {
+    const struct pnc_record *record = &candidate->record;
     const msgpack_object *root = &record->msg.root, *born = whorl_map_get(root, "born");
     msgpack_packer *pk = &answer->pk;
     put_details(details, root);
@@ -244,54 +254,51 @@ static void put_candidate(struct whorl_answer *answer, const struct pnc_candidat
         whorl_put_object(pk, "found_for", candidate->found_for);
 }
 
-static bool read_and_put(struct whorl_answer *answer, struct pnc_people *people, MDB_txn *txn,
-                         const struct whorl_settings *settings,
-                         const struct pnc_candidate *candidate, struct whorl_fault *fault)
+static void begin_and_put(struct whorl_answer *answer, const struct whorl_settings *settings,
+                          const struct pnc_candidate *candidate)
 {
-    struct pnc_record record;
     struct details details = {.settings = settings};
     time_t now = time(NULL);
     struct tm today;
-    if (!pnc_people_get(people, txn, candidate->pncid, &record, fault))
-        return false;
     gmtime_r(&now, &today);
     strftime(details.today, sizeof(details.today), "%Y-%m-%d", &today);
     whorl_answer_begin(&details.part);
-    put_candidate(answer, candidate, &record, &details);
-    pnc_record_release(&record);
-    return true;
+    put_candidate(answer, candidate, &details);
 }
 
-bool pnc_answer_found(struct whorl_answer *answer, struct pnc_people *people, MDB_txn *txn,
-                      const struct whorl_settings *settings, struct pnc_found *found,
-                      const char *reason, struct whorl_fault *fault)
+/* The fields that every answer has. */
+static void put_head(msgpack_packer *pk, uint32_t others, const char *class, const char *reason,
+                     int64_t age)
 {
-    msgpack_packer *pk = &answer->pk;
+    bool has_reason = reason != NULL && reason[0] != '\0';
+    msgpack_pack_map(pk, 1u + others + has_reason + (age != PNC_NO_AGE));
+    whorl_put_str(pk, "class", class);
+    if (has_reason)
+        whorl_put_str(pk, "reason", reason);
+    if (age != PNC_NO_AGE)
+        whorl_put_int(pk, "age", age);
+}
+
+void pnc_answer_found(struct whorl_answer *answer, const struct whorl_settings *settings,
+                      const struct pnc_found *found, const char *reason, int64_t age)
+{
     const char *more = found->more ? "more records were found than can be shown" : "";
     if (reason[0] == '\0')
         reason = more;
     bool sure = found->count == 1 && strcmp(found->people[0].by, "name") != 0;
-    msgpack_pack_map(pk, reason[0] != '\0' ? 3 : 2);
-    whorl_put_str(pk, "class", sure && reason[0] == '\0' ? "match" : "possible");
-    if (reason[0] != '\0')
-        whorl_put_str(pk, "reason", reason);
-    whorl_put_key(pk, "candidates");
-    msgpack_pack_array(pk, found->count);
+    put_head(&answer->pk, 1, sure && reason[0] == '\0' ? "match" : "possible", reason, age);
+    whorl_put_key(&answer->pk, "candidates");
+    msgpack_pack_array(&answer->pk, found->count);
     for (int by_name = 0; by_name < 2; by_name++) {
         for (size_t i = 0; i < found->count; i++) {
             const struct pnc_candidate *candidate = &found->people[i];
-            if ((strcmp(candidate->by, "name") == 0) == (by_name == 1) &&
-                !read_and_put(answer, people, txn, settings, candidate, fault))
-                return false;
+            if ((strcmp(candidate->by, "name") == 0) == (by_name == 1))
+                begin_and_put(answer, settings, candidate);
         }
     }
-    return true;
 }
 
-void pnc_answer_without(msgpack_packer *pk, const char *class, const char *reason)
+void pnc_answer_without(msgpack_packer *pk, const char *class, const char *reason, int64_t age)
 {
-    msgpack_pack_map(pk, reason != NULL ? 2 : 1);
-    whorl_put_str(pk, "class", class);
-    if (reason != NULL)
-        whorl_put_str(pk, "reason", reason);
+    put_head(pk, 0, class, reason, age);
 }

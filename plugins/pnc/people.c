@@ -55,38 +55,23 @@ struct indexing {
 static int index_one(const struct indexing *to, MDB_dbi dbi, const char *key_text)
 {
     MDB_val key = text_val(key_text), value = text_val(to->pncid);
-    if (key_text[0] == '\0')
-        return 0;
     int rc = to->adding ? mdb_put(to->txn, dbi, &key, &value, MDB_NODUPDATA)
                         : mdb_del(to->txn, dbi, &key, &value);
     /* Two names of one person may have the same key. */
     return rc == MDB_KEYEXIST || (rc == MDB_NOTFOUND && !to->adding) ? 0 : rc;
 }
 
-static int index_name(const struct indexing *to, const msgpack_object *name, const char *born)
+static int index_key(void *arg, enum pnc_key by, const char *key)
 {
-    char family[101], given[101], own[16], key[PNC_KEY_CAP];
-    whorl_str_copy(whorl_map_get(name, "family"), family, sizeof(family));
-    whorl_str_copy(whorl_map_get(name, "given"), given, sizeof(given));
-    if (whorl_str_copy(whorl_map_get(name, "born"), own, sizeof(own)))
-        born = own;
-    if (born[0] == '\0')
-        return 0;
-    pnc_name_key(family, given, born, key);
-    return index_one(to, to->people->names, key);
+    const struct indexing *to = arg;
+    return by == PNC_BY_PNCID
+               ? 0
+               : index_one(to, by == PNC_BY_CRO ? to->people->cro : to->people->names, key);
 }
 
-static int index_record(const struct indexing *to, const struct pnc_record *record)
+static int index_record(struct indexing *to, const struct pnc_record *record)
 {
-    char born[16];
-    const msgpack_object *root = &record->msg.root, *aliases = whorl_map_get(root, "aliases");
-    whorl_str_copy(whorl_map_get(root, "born"), born, sizeof(born));
-    int rc = index_one(to, to->people->cro, record->cro);
-    if (rc == 0)
-        rc = index_name(to, whorl_map_get(root, "name"), born);
-    for (uint32_t i = 0; rc == 0 && aliases != NULL && i < aliases->via.array.size; i++)
-        rc = index_name(to, &aliases->via.array.ptr[i], born);
-    return rc;
+    return pnc_record_keys(record, index_key, to);
 }
 
 /* ------------------------------------------------------------------ writing */

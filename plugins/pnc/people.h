@@ -32,8 +32,6 @@ void pnc_people_done(struct pnc_people *people, MDB_txn *txn);
 bool pnc_people_count(struct pnc_people *people, MDB_txn *txn, uint64_t *count,
                       struct whorl_fault *fault);
 
-enum pnc_key { PNC_BY_PNCID, PNC_BY_CRO, PNC_BY_NAME };
-
 /* The PNCIDs of the people that have key (canonical): up to max of them, in order. *count may be
  * 0; false with *fault when the store could not be searched. */
 bool pnc_people_find(struct pnc_people *people, MDB_txn *txn, enum pnc_key by, const char *key,

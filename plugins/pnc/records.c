@@ -89,13 +89,12 @@ bool pnc_date_valid(const char *text)
     return month != 2 || day < 29 || leap;
 }
 
-static bool check_code(const char *text, const struct rule *rule, const char *where,
-                       struct whorl_fault *fault)
+static bool check_code(const char *text, const struct rule *rule, struct whorl_fault *fault)
 {
     if (rule->values == NULL) {
         if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(text))
             return true;
-        return whorl_fail(fault, where, "must be of capital letters, digits, - and _");
+        return whorl_fail(fault, "", "must be of capital letters, digits, - and _");
     }
     char all[96] = "";
     for (size_t i = 0; rule->values[i] != NULL; i++) {
@@ -104,32 +103,31 @@ static bool check_code(const char *text, const struct rule *rule, const char *wh
         size_t used = strlen(all);
         snprintf(all + used, sizeof(all) - used, "%s\"%s\"", i > 0 ? ", " : "", rule->values[i]);
     }
-    return whorl_fail(fault, where, "must be one of %s", all);
+    return whorl_fail(fault, "", "must be one of %s", all);
 }
 
-static bool check_text(const msgpack_object *value, const struct rule *rule, const char *where,
+static bool check_text(const msgpack_object *value, const struct rule *rule,
                        struct whorl_fault *fault)
 {
     char text[512], canonical[PNC_ID_CAP];
-    struct whorl_fault bad = {{0}, {0}};
+    struct whorl_fault bad;
     unsigned max = rule->max > 0 ? rule->max : 20;
     if (value->type != MSGPACK_OBJECT_STR)
-        return whorl_fail(fault, where, "must be a string");
+        return whorl_fail(fault, "", "must be a string");
     if (value->via.str.size < 1 || value->via.str.size > max ||
         !whorl_str_copy(value, text, sizeof(text)))
-        return whorl_fail(fault, where, "must have 1 to %u bytes", max);
+        return whorl_fail(fault, "", "must have 1 to %u bytes", max);
     if (!whorl_text_is_clean(text, value->via.str.size))
-        return whorl_fail(fault, where, "must be UTF-8 without control characters");
+        return whorl_fail(fault, "", "must be UTF-8 without control characters");
     switch (rule->kind) {
     case CODE:
-        return check_code(text, rule, where, fault);
+        return check_code(text, rule, fault);
     case DATE:
-        return pnc_date_valid(text) || whorl_fail(fault, where, "must be a date YYYY-MM-DD");
+        return pnc_date_valid(text) || whorl_fail(fault, "", "must be a date YYYY-MM-DD");
     case PNCID: /* any year: that it is not in the future was checked when it was canonicalised */
-        return pnc_pncid_read(text, 9999, canonical, &bad) ||
-               whorl_fail(fault, where, "%s", bad.text);
+        return pnc_pncid_read(text, 9999, canonical, &bad) || whorl_fail(fault, "", "%s", bad.text);
     case CRO:
-        return pnc_cro_read(text, canonical, &bad) || whorl_fail(fault, where, "%s", bad.text);
+        return pnc_cro_read(text, canonical, &bad) || whorl_fail(fault, "", "%s", bad.text);
     default:
         return true;
     }
@@ -137,43 +135,49 @@ static bool check_text(const msgpack_object *value, const struct rule *rule, con
 
 /* ------------------------------------------------------------------ objects */
 
-static bool check_object(const msgpack_object *object, const struct rule *rules, size_t count,
-                         const char *path, struct whorl_fault *fault);
+/* Puts what is around a fault before its place: "circulations", then "[0]", then "date". Only what
+ * is wrong pays for a name. Returns false. */
+static bool fails_in(struct whorl_fault *fault, const char *around)
+{
+    char inner[sizeof(fault->where)];
+    memcpy(inner, fault->where, sizeof(inner));
+    snprintf(fault->where, sizeof(fault->where), "%.40s%s%.50s", around,
+             inner[0] == '\0' || inner[0] == '[' ? "" : ".", inner);
+    return false;
+}
 
-static bool check_value(const msgpack_object *value, const struct rule *rule, const char *where,
+static bool check_object(const msgpack_object *object, const struct rule *rules, size_t count,
+                         struct whorl_fault *fault);
+
+static bool check_value(const msgpack_object *value, const struct rule *rule,
                         struct whorl_fault *fault)
 {
     if (rule->kind != OBJECT)
-        return check_text(value, rule, where, fault);
+        return check_text(value, rule, fault);
     if (value->type != MSGPACK_OBJECT_MAP)
-        return whorl_fail(fault, where, "must be an object");
-    return check_object(value, rule->parts, rule->part_count, where, fault);
+        return whorl_fail(fault, "", "must be an object");
+    return check_object(value, rule->parts, rule->part_count, fault);
 }
 
-static bool check_list(const msgpack_object *list, const struct rule *rule, const char *where,
+static bool check_list(const msgpack_object *list, const struct rule *rule,
                        struct whorl_fault *fault)
 {
-    char item[96];
+    char item[24];
     if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > rule->list)
-        return whorl_fail(fault, where, "must be a list of at most %u", rule->list);
+        return whorl_fail(fault, "", "must be a list of at most %u", rule->list);
     for (uint32_t i = 0; i < list->via.array.size; i++) {
-        snprintf(item, sizeof(item), "%.60s[%u]", where, i);
-        if (!check_value(&list->via.array.ptr[i], rule, item, fault))
-            return false;
+        if (check_value(&list->via.array.ptr[i], rule, fault))
+            continue;
+        snprintf(item, sizeof(item), "[%u]", i);
+        return fails_in(fault, item);
     }
     return true;
 }
 
 /* Finds the rule of a pair's key; a key that has none, or has come before, is named. */
 static const struct rule *rule_of(const msgpack_object *key, const struct rule *rules, size_t count,
-                                  bool *seen, const char *path, struct whorl_fault *fault)
+                                  bool *seen, struct whorl_fault *fault)
 {
-    char name[40] = "?";
-    whorl_str_copy(key, name, sizeof(name));
-    if (!whorl_text_is_clean(name, strlen(name)))
-        snprintf(name, sizeof(name), "?");
-    char where[96];
-    snprintf(where, sizeof(where), "%.50s%s%s", path, path[0] != '\0' ? "." : "", name);
     for (size_t i = 0; i < count; i++) {
         if (!whorl_str_is(key, rules[i].name))
             continue;
@@ -181,34 +185,33 @@ static const struct rule *rule_of(const msgpack_object *key, const struct rule *
             seen[i] = true;
             return &rules[i];
         }
-        whorl_fail(fault, where, "stands there twice");
+        whorl_fail(fault, rules[i].name, "stands there twice");
         return NULL;
     }
-    whorl_fail(fault, where, "unknown field");
+    char name[40] = "?";
+    whorl_str_copy(key, name, sizeof(name));
+    if (name[0] == '\0' || !whorl_text_is_clean(name, strlen(name)))
+        snprintf(name, sizeof(name), "?");
+    whorl_fail(fault, name, "unknown field");
     return NULL;
 }
 
 static bool check_object(const msgpack_object *object, const struct rule *rules, size_t count,
-                         const char *path, struct whorl_fault *fault)
+                         struct whorl_fault *fault)
 {
     bool seen[MOST_RULES] = {false};
-    char where[96];
     for (uint32_t i = 0; i < object->via.map.size; i++) {
         const msgpack_object_kv *pair = &object->via.map.ptr[i];
-        const struct rule *rule = rule_of(&pair->key, rules, count, seen, path, fault);
+        const struct rule *rule = rule_of(&pair->key, rules, count, seen, fault);
         if (rule == NULL)
             return false;
-        snprintf(where, sizeof(where), "%.50s%s%s", path, path[0] != '\0' ? "." : "", rule->name);
-        if (!(rule->list > 0 ? check_list(&pair->val, rule, where, fault)
-                             : check_value(&pair->val, rule, where, fault)))
-            return false;
+        if (!(rule->list > 0 ? check_list(&pair->val, rule, fault)
+                             : check_value(&pair->val, rule, fault)))
+            return fails_in(fault, rule->name);
     }
     for (size_t i = 0; i < count; i++) {
-        if (rules[i].required && !seen[i]) {
-            snprintf(where, sizeof(where), "%.50s%s%s", path, path[0] != '\0' ? "." : "",
-                     rules[i].name);
-            return whorl_fail(fault, where, "is missing");
-        }
+        if (rules[i].required && !seen[i])
+            return whorl_fail(fault, rules[i].name, "is missing");
     }
     return true;
 }
@@ -300,6 +303,143 @@ bool pnc_record_from_json(const char *line, size_t len, int this_year, struct pn
     return ok;
 }
 
+/* ------------------------------------------------------------------ records in parts */
+
+static const char *const class_names[PNC_CLASSES] = {"details",      "circulations", "bail",
+                                                     "disqualified", "warnings",     "markers"};
+
+const char *pnc_class_name(enum pnc_class part)
+{
+    return class_names[part];
+}
+
+static enum pnc_class class_of(const char *field, size_t len)
+{
+    for (enum pnc_class part = PNC_DETAILS + 1; part < PNC_CLASSES; part++) {
+        if (strlen(class_names[part]) == len && memcmp(class_names[part], field, len) == 0)
+            return part;
+    }
+    return PNC_DETAILS;
+}
+
+/* The pairs of a record that is being put together. */
+struct assembly {
+    msgpack_sbuffer buffer;
+    msgpack_packer pk;
+    uint32_t pairs;
+};
+
+static void keep_base(struct assembly *to, const struct pnc_record *base, unsigned classes)
+{
+    const msgpack_object_map *map = &base->msg.root.via.map;
+    for (uint32_t i = 0; i < map->size; i++) {
+        const msgpack_object_str *name = &map->ptr[i].key.via.str;
+        if ((classes & 1u << class_of(name->ptr, name->size)) != 0)
+            continue;
+        msgpack_pack_object(&to->pk, map->ptr[i].key);
+        msgpack_pack_object(&to->pk, map->ptr[i].val);
+        to->pairs++;
+    }
+}
+
+/* The details' fields stand in the record itself. */
+static bool take_details(struct assembly *to, json_t *details, struct whorl_fault *fault)
+{
+    const char *name;
+    json_t *value;
+    if (!json_is_object(details))
+        return whorl_fail(fault, "details", "must be an object");
+    json_object_foreach(details, name, value)
+    {
+        if (class_of(name, strlen(name)) != PNC_DETAILS || strcmp(name, "pncid") == 0 ||
+            strcmp(name, "cro") == 0)
+            return whorl_fail(fault, "details", "must hold no field that has a column of its own");
+        msgpack_pack_str_with_body(&to->pk, name, strlen(name));
+        if (!pack_json(&to->pk, value, 2))
+            return whorl_fail(fault, "details", "lists and objects nest too deep");
+        to->pairs++;
+    }
+    return true;
+}
+
+static bool take_class(struct assembly *to, enum pnc_class part, const char *text,
+                       struct whorl_fault *fault)
+{
+    const char *name = class_names[part];
+    size_t len = strlen(text);
+    json_error_t error;
+    if (len > PNC_LINE_MAX)
+        return whorl_fail(fault, name, "is longer than %zu bytes", PNC_LINE_MAX);
+    json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (json == NULL)
+        return whorl_fail(fault, name, "not valid JSON at column %d", error.column);
+    bool ok;
+    if (part == PNC_DETAILS) {
+        ok = take_details(to, json, fault);
+    } else {
+        msgpack_pack_str_with_body(&to->pk, name, strlen(name));
+        ok = pack_json(&to->pk, json, 2) ||
+             whorl_fail(fault, name, "lists and objects nest too deep");
+        to->pairs++;
+    }
+    json_decref(json);
+    return ok;
+}
+
+static bool take_identifiers(struct assembly *to, const struct pnc_row *row, int this_year,
+                             struct whorl_fault *fault)
+{
+    char canonical[PNC_ID_CAP];
+    struct whorl_fault bad = {{0}, {0}};
+    if (!pnc_pncid_read(row->pncid, this_year, canonical, &bad))
+        return whorl_fail(fault, "pncid", "%s", bad.text);
+    whorl_put_str(&to->pk, "pncid", canonical);
+    to->pairs++;
+    if (row->cro == NULL)
+        return true;
+    if (!pnc_cro_read(row->cro, canonical, &bad))
+        return whorl_fail(fault, "cro", "%s", bad.text);
+    whorl_put_str(&to->pk, "cro", canonical);
+    to->pairs++;
+    return true;
+}
+
+static bool assemble(struct assembly *to, const struct pnc_row *row, unsigned classes,
+                     const struct pnc_record *base, int this_year, struct whorl_fault *fault)
+{
+    if (base != NULL)
+        keep_base(to, base, classes);
+    if ((classes & 1u << PNC_DETAILS) != 0 && !take_identifiers(to, row, this_year, fault))
+        return false;
+    for (enum pnc_class part = PNC_DETAILS; part < PNC_CLASSES; part++) {
+        if ((classes & 1u << part) != 0 && row->json[part] != NULL &&
+            !take_class(to, part, row->json[part], fault))
+            return false;
+    }
+    return true;
+}
+
+bool pnc_record_from_row(const struct pnc_row *row, unsigned classes, const struct pnc_record *base,
+                         int this_year, struct pnc_record *out, struct whorl_fault *fault)
+{
+    struct assembly pairs = {.pairs = 0}, whole = {.pairs = 0};
+    msgpack_sbuffer_init(&pairs.buffer);
+    msgpack_packer_init(&pairs.pk, &pairs.buffer, msgpack_sbuffer_write);
+    msgpack_sbuffer_init(&whole.buffer);
+    msgpack_packer_init(&whole.pk, &whole.buffer, msgpack_sbuffer_write);
+    bool ok = assemble(&pairs, row, classes, base, this_year, fault);
+    if (ok) {
+        msgpack_pack_map(&whole.pk, pairs.pairs);
+        if (msgpack_sbuffer_write(&whole.buffer, pairs.buffer.data, pairs.buffer.size) != 0)
+            ok = whorl_fail(fault, "", "out of memory");
+    }
+    ok = ok &&
+         pnc_record_from_bytes((const uint8_t *)whole.buffer.data, whole.buffer.size, out, fault);
+    msgpack_sbuffer_destroy(&pairs.buffer);
+    msgpack_sbuffer_destroy(&whole.buffer);
+    return ok;
+}
+
 /* ------------------------------------------------------------------ stored records */
 
 bool pnc_record_from_bytes(const uint8_t *bytes, size_t len, struct pnc_record *out,
@@ -316,7 +456,7 @@ bool pnc_record_from_bytes(const uint8_t *bytes, size_t len, struct pnc_record *
     if (ok && out->msg.root.type != MSGPACK_OBJECT_MAP)
         ok = whorl_fail(fault, "", "must be an object");
     if (ok)
-        ok = check_object(&out->msg.root, record_rules, COUNT_OF(record_rules), "", fault);
+        ok = check_object(&out->msg.root, record_rules, COUNT_OF(record_rules), fault);
     if (!ok) {
         pnc_record_release(out);
         return false;
@@ -411,4 +551,37 @@ void pnc_name_key(const char *family, const char *given, const char *born, char 
     snprintf(key + at, PNC_KEY_CAP - at, "|%.10s", born);
     if (!some)
         key[0] = '\0';
+}
+
+/* ------------------------------------------------------------------ what a record is found by */
+
+static void name_key_of(const msgpack_object *name, const char *born, char key[PNC_KEY_CAP])
+{
+    char family[101], given[101], own[16];
+    whorl_str_copy(whorl_map_get(name, "family"), family, sizeof(family));
+    whorl_str_copy(whorl_map_get(name, "given"), given, sizeof(given));
+    if (whorl_str_copy(whorl_map_get(name, "born"), own, sizeof(own)))
+        born = own;
+    key[0] = '\0';
+    if (born[0] != '\0')
+        pnc_name_key(family, given, born, key);
+}
+
+int pnc_record_keys(const struct pnc_record *record,
+                    int (*each)(void *arg, enum pnc_key by, const char *key), void *arg)
+{
+    char born[16], key[PNC_KEY_CAP];
+    const msgpack_object *root = &record->msg.root, *aliases = whorl_map_get(root, "aliases");
+    uint32_t others = aliases != NULL ? aliases->via.array.size : 0;
+    whorl_str_copy(whorl_map_get(root, "born"), born, sizeof(born));
+    int rc = each(arg, PNC_BY_PNCID, record->pncid);
+    if (rc == 0 && record->cro[0] != '\0')
+        rc = each(arg, PNC_BY_CRO, record->cro);
+    for (uint32_t i = 0; rc == 0 && i <= others; i++) {
+        name_key_of(i == 0 ? whorl_map_get(root, "name") : &aliases->via.array.ptr[i - 1], born,
+                    key);
+        if (key[0] != '\0')
+            rc = each(arg, PNC_BY_NAME, key);
+    }
+    return rc;
 }

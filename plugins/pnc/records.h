@@ -29,6 +29,41 @@ bool pnc_record_from_bytes(const uint8_t *bytes, size_t len, struct pnc_record *
 
 void pnc_record_release(struct pnc_record *record);
 
+/* What of a record is looked after, and so ages, apart from the rest. Each class but the first is
+ * the field of the same name; the first is all other fields. */
+enum pnc_class {
+    PNC_DETAILS,
+    PNC_CIRCULATIONS,
+    PNC_BAIL,
+    PNC_DISQUALIFIED,
+    PNC_WARNINGS,
+    PNC_MARKERS,
+    PNC_CLASSES
+};
+#define PNC_ALL_CLASSES ((1u << PNC_CLASSES) - 1u)
+
+/* "details", "circulations", … */
+const char *pnc_class_name(enum pnc_class part);
+
+/* A record as it comes from elsewhere: a text of JSON for each class. */
+struct pnc_row {
+    const char *pncid, *cro;       /* any form that pnc_pncid_read takes; cro may be NULL */
+    const char *json[PNC_CLASSES]; /* NULL: it has nothing of that class */
+};
+
+/* Makes a record of those classes of row that are in the set `classes` (bit 1 << class), and of all
+ * others of base, which is of the same PNCID (NULL if there are no others). It is validated like
+ * any record; failures as pnc_record_from_json. Pure function. */
+bool pnc_record_from_row(const struct pnc_row *row, unsigned classes, const struct pnc_record *base,
+                         int this_year, struct pnc_record *out, struct whorl_fault *fault);
+
+enum pnc_key { PNC_BY_PNCID, PNC_BY_CRO, PNC_BY_NAME };
+
+/* Calls each(arg, by, key) for everything that the record is found by, names perhaps more than
+ * once, until it returns other than 0, and returns that. Pure function. */
+int pnc_record_keys(const struct pnc_record *record,
+                    int (*each)(void *arg, enum pnc_key by, const char *key), void *arg);
+
 /* Whether text is a date YYYY-MM-DD of the years 1850 to 2199. Pure function. */
 bool pnc_date_valid(const char *text);
 

@@ -75,6 +75,39 @@ static void pack_record(msgpack_packer *pk)
     msgpack_sbuffer_destroy(&record);
 }
 
+/* Whether it is set to pass its calls on. */
+static bool passes_on(const struct kit_subject *subject)
+{
+    const struct whorl_plugin *plugin = subject->plugin;
+    const struct whorl_settings *settings = subject->settings;
+    for (size_t i = 0; plugin->abi_minor > 0 && i < plugin->setting_count; i++) {
+        const struct whorl_setting *setting =
+            (const void *)((const char *)plugin->settings + i * plugin->setting_size);
+        const char *value = setting->type == WHORL_SETTING_STRING
+                                ? settings->string(settings, NULL, setting->name)
+                                : NULL;
+        if ((setting->flags & WHORL_SETTING_SOURCE) != 0 && value) {
+            return strcmp(value, WHORL_SOURCE_UPSTREAM) == 0;
+        }
+    }
+    return false;
+}
+
+static void pack_request(msgpack_packer *pk)
+{
+    whorl_put_key(pk, "request");
+    msgpack_pack_map(pk, 7);
+    whorl_put_str(pk, "gateway", "kit");
+    whorl_put_str(pk, "backend", "kit");
+    whorl_put_str(pk, "officer", "KIT-1");
+    whorl_put_str(pk, "basis", "consent");
+    whorl_put_str(pk, "reason", "conformance");
+    whorl_put_key(pk, "subject");
+    msgpack_pack_map(pk, 0);
+    whorl_put_key(pk, "route");
+    msgpack_pack_array(pk, 0);
+}
+
 bool kit_message_good(const struct kit_subject *subject, unsigned deadline_ms,
                       struct whorl_secret *message, struct kit_asked *asked)
 {
@@ -86,11 +119,15 @@ bool kit_message_good(const struct kit_subject *subject, unsigned deadline_ms,
     msgpack_packer pk;
     message->len = 0;
     msgpack_packer_init(&pk, message, whorl_secret_write);
-    msgpack_pack_map(&pk, role == WHORL_ROLE_LOOKUP ? 7 : 5);
+    bool request = passes_on(subject);
+    msgpack_pack_map(&pk, (role == WHORL_ROLE_LOOKUP ? 7u : 5u) + (request ? 1 : 0));
     whorl_put_str(&pk, "op", ops[role]);
     whorl_put_str(&pk, "transaction", "0190b6a0-0000-7000-8000-000000000001");
     whorl_put_str(&pk, "force", "KIT");
     whorl_put_int(&pk, "deadline_ms", deadline_ms);
+    if (request) {
+        pack_request(&pk);
+    }
     *asked = (struct kit_asked){.role = role, .intelligible = true};
     bool good = true;
     if (role == WHORL_ROLE_SEARCH) {

@@ -24,7 +24,7 @@ static void trim_text(char *text)
     }
 }
 
-bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format, ...)
+bool(whorl_fail)(struct whorl_fault *fault, const char *where, const char *format, ...)
 {
     if (fault == NULL) {
         return false;
@@ -201,7 +201,8 @@ bool whorl_msg_build(const uint8_t *bytes, size_t len, msgpack_zone *zone, msgpa
 {
     size_t off = 0;
     msgpack_unpack_return got = msgpack_unpack((const char *)bytes, len, &off, zone, root);
-    if (got == MSGPACK_UNPACK_SUCCESS && off == len) {
+    if (got ==
+        MSGPACK_UNPACK_SUCCESS) { /* nothing is left over: that is MSGPACK_UNPACK_EXTRA_BYTES */
         return true;
     }
     if (got == MSGPACK_UNPACK_NOMEM_ERROR) {
@@ -215,12 +216,9 @@ bool whorl_msg_parse(const uint8_t *bytes, size_t len, struct whorl_msg *out,
 {
     *out = (struct whorl_msg){0};
     size_t used = 0;
-    switch (whorl_msg_walk(bytes, len, len, &used, fault)) {
-    case WHORL_MSG_BAD:
-    case WHORL_MSG_MORE: /* can't be: what needs more than len bytes is longer than its bound */
+    /* Never WHORL_MSG_MORE: what needs more than len bytes is longer than its bound. */
+    if (whorl_msg_walk(bytes, len, len, &used, fault) != WHORL_MSG_WHOLE) {
         return false;
-    case WHORL_MSG_WHOLE:
-        break;
     }
     if (used != len) {
         return whorl_fail(fault, "", "byte %zu: bytes are left over after the message", used);

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import test_identify
-from whorl import BINARY, PATIENCE, Server, World, answers, edit, unittest, whorl
+from whorl import BINARY, COVERAGE, PATIENCE, Server, World, answers, edit, unittest, whorl
 
 MODULE = os.path.join(os.path.dirname(BINARY), "tests", "plugins", "test-rogue.so")
 OURS = ("ident1", "immigration", "pnc", "audit")
@@ -352,7 +352,8 @@ class Rogue(unittest.TestCase):
         if os.geteuid() == 0:
             self.assertNotEqual(status["Uid"].split()[0], "0")
         self.assertEqual(sorted(os.listdir(f"/proc/{pid}/fd"), key=int)[:4], ["0", "1", "2", "3"])
-        self.assertEqual(len(os.listdir(f"/proc/{pid}/fd")), 5)  # control socket, bell
+        # control socket, bell; and what keeps the coverage
+        self.assertEqual(len(os.listdir(f"/proc/{pid}/fd")), 6 if COVERAGE else 5)
         self.assertEqual(self.server.stop(), 0)
 
     def test_network_if_its_file_says_so(self):

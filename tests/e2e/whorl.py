@@ -20,6 +20,7 @@ import msgpack
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("WHORL_BINARY", os.path.join(ROOT, "build", "whorl"))
 DATA = os.environ.get("WHORL_DATA", os.path.join(ROOT, "..", "shared", "data"))
+COVERAGE = "WHORL_COVERAGE" in os.environ
 PATIENCE = 120  # seconds; a bound for hangs, far above what anything takes
 
 OFFICER = "WMP1234"
@@ -127,7 +128,7 @@ class Server:
                                         stdin=subprocess.DEVNULL, stdout=self.log_file,
                                         stderr=self.log_file, env=env, preexec_fn=preexec_fn,
                                         pass_fds=pass_fds)
-        atexit.register(self.kill)
+        atexit.register(self.end)
         self.ports = {}
         self.wait_for_log(lambda line: line.get("text") == "ready")
         for line in self.log():
@@ -173,6 +174,16 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def end(self):
+        """Of what a test has left running; the order is kill's, unless coverage is to be written."""
+        if COVERAGE and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
 
     def client(self, **kwargs):
         return Client(self, **kwargs)
@@ -268,6 +279,6 @@ def rpc_frame(method, *params, message_id=1):
     return msgpack.packb([0, message_id, method, list(params)], use_bin_type=True)
 
 
-__all__ = ["BINARY", "CLASSES", "Client", "DATA", "OFFICER", "PATIENCE", "ROOT", "RpcError",
+__all__ = ["BINARY", "CLASSES", "COVERAGE", "Client", "DATA", "OFFICER", "PATIENCE", "ROOT", "RpcError",
            "Server", "World", "answers", "edit", "is_sanitized", "readelf", "rpc_frame", "struct", "tls_context", "unittest",
            "whorl"]

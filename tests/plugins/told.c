@@ -1,9 +1,10 @@
 /* A backend that answers what it is told, for the tests of the flow. Built once for each role.
  *
- * Search: the first sample's bytes are a word, see search(). Look-up: a match on the first person,
- * whose ref becomes the value of the first identifier, or the claimed family name; the name
- * "Garbage" gets an answer that is none. Sink: appends the records to a file; with `fail = yes` it
- * stores nothing. All answers come from a worker thread. */
+ * Search: the first sample's bytes are a word, see search(); with a `request` in the message, that
+ * is written to DATA_DIR/request. Look-up: a match on the first person, whose ref becomes the value
+ * of the first identifier, or the claimed family name; the name "Garbage" gets an answer that is
+ * none. Sink: appends the records to a file; with `fail = yes` it stores nothing. All answers come
+ * from a worker thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,23 @@ static void put_word(msgpack_packer *pk, const char *word)
     }
 }
 
+static void write_request(const struct whorl_host *host, const msgpack_object *request)
+{
+    char path[4096];
+    msgpack_sbuffer packed;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&packed);
+    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_pack_object(&pk, *request);
+    snprintf(path, sizeof path, "%s/request", host->data_dir);
+    FILE *file = fopen(path, "we");
+    if (file == NULL || fwrite(packed.data, 1, packed.size, file) != packed.size ||
+        fclose(file) != 0) {
+        abort();
+    }
+    msgpack_sbuffer_destroy(&packed);
+}
+
 /* match, none, partial, poor, odd (a match of nobody), garbage; hang: until the host gives up;
  * slow: none after a while. */
 static void search(struct job *job, const msgpack_object *message)
@@ -97,7 +115,11 @@ static void search(struct job *job, const msgpack_object *message)
     const struct whorl_host *host = job->instance->host;
     const msgpack_object *samples = whorl_map_get(message, "samples");
     const msgpack_object *data = whorl_map_get(&samples->via.array.ptr[0], "data");
+    const msgpack_object *request = whorl_map_get(message, "request");
     char word[16];
+    if (request != NULL) {
+        write_request(host, request);
+    }
     snprintf(word, sizeof word, "%.*s", (int)data->via.bin.size, data->via.bin.ptr);
     host->progress(host, job->call, "searching", 0.5);
     while (strcmp(word, "hang") == 0 && !host->cancelled(host, job->call)) {
@@ -236,6 +258,7 @@ static void stop(void *arg)
 
 static const struct whorl_setting settings[] = {
     {"fail", WHORL_SETTING_BOOLEAN, 0, "no", 0, 0, "store nothing"},
+    {"source", WHORL_SETTING_STRING, WHORL_SETTING_SOURCE, "own", 1, 16, "told of who asks"},
 };
 static const char *const modalities[] = {"finger", NULL};
 static const char *const formats[] = {TOLD_FORMAT, NULL};
@@ -256,7 +279,7 @@ const struct whorl_plugin whorl_plugin = {
     .keys = TOLD_ROLE == WHORL_ROLE_LOOKUP ? keys : NULL,
     .entitlement = TOLD_ROLE == WHORL_ROLE_LOOKUP ? "records" : NULL,
     .settings = settings,
-    .setting_count = 1,
+    .setting_count = 2,
     .start = start,
     .call = call,
     .stop = stop,

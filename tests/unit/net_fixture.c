@@ -18,6 +18,14 @@
 
 /* --- The server ----------------------------------------------------------------------------- */
 
+/* On the server's thread: no assertion of Check's, which allocates, as memory may be what fails. */
+static void must(bool held)
+{
+    if (!held) {
+        abort();
+    }
+}
+
 static void answer_big(struct server *server, uint64_t call, const struct rpc_params *params)
 {
     struct whorl_msg msg;
@@ -67,7 +75,7 @@ static void on_request(void *ctx, const struct rpc_call *call, const char *metho
 static void on_begin(void *ctx)
 {
     struct server *server = ctx;
-    ck_assert_uint_eq(server->late_count, 0); /* each beginning has its end */
+    must(server->late_count == 0); /* each beginning has its end */
     server->reads++;
 }
 
@@ -83,7 +91,7 @@ static void on_done(void *ctx)
 static void on_gone(void *ctx, uint64_t connection)
 {
     struct server *server = ctx;
-    ck_assert_uint_gt(connection, 0);
+    must(connection > 0);
     server->gone++;
 }
 
@@ -408,6 +416,9 @@ static struct identity make_identity(const char *name, const struct identity *is
     if (issuer == NULL) {
         add_extension(made.certificate, by->certificate, NID_basic_constraints, "critical,CA:TRUE");
         add_extension(made.certificate, by->certificate, NID_key_usage, "keyCertSign,cRLSign");
+    }
+    if (strcmp(name, "server") == 0) {
+        add_extension(made.certificate, by->certificate, NID_subject_alt_name, "IP:127.0.0.1");
     }
     ck_assert_int_gt(X509_sign(made.certificate, by->key, EVP_sha256()), 0);
     return made;

@@ -48,9 +48,12 @@ static void host_progress(const struct whorl_host *host, uint64_t call, const ch
 
 static bool host_cancelled(const struct whorl_host *host, uint64_t call)
 {
-    (void)host;
+    struct plugin_host *self = of(host);
     (void)call;
-    return false;
+    pthread_mutex_lock(&self->mutex);
+    bool given_up = self->given_up;
+    pthread_mutex_unlock(&self->mutex);
+    return given_up;
 }
 
 struct job {
@@ -84,13 +87,35 @@ static bool host_submit(const struct whorl_host *host, void (*run)(void *arg), v
     return true;
 }
 
+static const char *pair(const struct plugin_host *self, const char *name, size_t index)
+{
+    for (size_t i = 0; self->pairs != NULL && self->pairs[i] != NULL; i += 2) {
+        if (strcmp(self->pairs[i], name) == 0 && index-- == 0)
+            return self->pairs[i + 1];
+    }
+    return NULL;
+}
+
 static const char *setting_string(const struct whorl_settings *settings, const char *force,
                                   const char *name)
 {
     const struct plugin_host *self = settings->ctx;
+    const char *value = pair(self, name, 0);
     (void)force;
-    return self->text != NULL && strcmp(name, self->plugin->settings[0].name) == 0 ? self->text
-                                                                                   : "";
+    for (size_t i = 0; value == NULL && i < self->plugin->setting_count; i++) {
+        const struct whorl_setting *setting = &self->plugin->settings[i];
+        if (i == 0 && self->text != NULL && strcmp(setting->name, name) == 0)
+            value = self->text;
+        else if (strcmp(setting->name, name) == 0)
+            value = setting->fallback;
+    }
+    return value != NULL ? value : "";
+}
+
+static int64_t setting_integer(const struct whorl_settings *settings, const char *force,
+                               const char *name)
+{
+    return atoll(setting_string(settings, force, name));
 }
 
 static const char *setting_item(const struct whorl_settings *settings, const char *force,
@@ -98,7 +123,8 @@ static const char *setting_item(const struct whorl_settings *settings, const cha
 {
     const struct plugin_host *self = settings->ctx;
     (void)force;
-    (void)name;
+    if (strcmp(name, self->plugin->settings[0].name) != 0)
+        return pair(self, name, index);
     for (size_t i = 0; self->list != NULL && self->list[i] != NULL; i++) {
         if (i == index)
             return self->list[i];
@@ -115,6 +141,7 @@ bool plugin_host_start(struct plugin_host *host, const struct whorl_plugin *plug
     host->settings = (struct whorl_settings){.size = sizeof(host->settings),
                                              .ctx = host,
                                              .string = setting_string,
+                                             .integer = setting_integer,
                                              .item = setting_item};
     host->host = (struct whorl_host){.size = sizeof(host->host),
                                      .abi_major = WHORL_ABI_MAJOR,

@@ -7,7 +7,7 @@
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
-#define HOST_CALLS 1024u
+#define HOST_CALLS 4096u
 
 struct host_answer {
     uint8_t *bytes;
@@ -20,12 +20,15 @@ struct plugin_host {
     struct whorl_settings settings;
     const struct whorl_plugin *plugin;
     void *instance;
-    const char *text;        /* what settings.string gives for the first setting; "" for others */
-    const char *const *list; /* what settings.item gives for any name; NULL-terminated; or NULL */
+    /* The settings are the schema's defaults, but for these; each may be NULL. */
+    const char *text;         /* of the first setting */
+    const char *const *list;  /* of the first setting; NULL-terminated */
+    const char *const *pairs; /* NAME, VALUE, …, NULL; a list is a name that comes again */
     pthread_mutex_t mutex;
     pthread_cond_t moved;
     struct host_answer answers[HOST_CALLS]; /* by call id */
     unsigned answered, jobs;
+    bool given_up;  /* what host->cancelled says */
     char log[4096]; /* all lines */
 };
 

@@ -29,6 +29,7 @@ static bool read_as(const struct answer_question *question, const char *text)
 }
 
 #define ONE "'candidates':[{'ref':'K1','score':50.5}]"
+#define LEVEL(class) "{'gateway':'a','backend':'b','class':'" class "'}"
 #define FOUND "'candidates':[{'ref':'K1','found_by':'pncid'}]"
 
 static const struct {
@@ -46,6 +47,9 @@ static const struct {
      ANSWER_NO_MATCH},
     {&search, "{'class':'no_match','searched':{'people':8,'of':9}}", ANSWER_UNAVAILABLE},
     {&search, "{'class':'no_match'}", ANSWER_UNAVAILABLE},
+    {&search, "{'class':'no_match','searched':{'people':9,'of':9},'age':0}", ANSWER_NO_MATCH},
+    {&search, "{'class':'match','age':86400," ONE "}", ANSWER_MATCH},
+    {&lookup, "{'class':'no_match','age':4}", ANSWER_NO_MATCH},
     {&search,
      "{'class':'poor_quality','reason':'r','samples':[{'sample':2,'quality':100,"
      "'advice':'again'},{'sample':0,'quality':0}]}",
@@ -58,6 +62,22 @@ static const struct {
      "'details':[{'label':'l','value':'','level':'alert'}]}]}",
      ANSWER_MATCH},
     {&lookup, "{'class':'no_match'}", ANSWER_NO_MATCH},
+    {&search,
+     "{'class':'no_match','searched':{'people':9,'of':9},'levels':[{'gateway':'a','backend':'b',"
+     "'class':'no_match','searched':{'people':1,'of':1},'elapsed_ms':5}]}",
+     ANSWER_NO_MATCH},
+    {&search,
+     "{'class':'no_match','searched':{'people':9,'of':9},'levels':[" LEVEL("no_match") "," LEVEL(
+         "unavailable") "]}",
+     ANSWER_UNAVAILABLE},
+    {&search,
+     "{'class':'no_match','searched':{'people':9,'of':9},'levels':[" LEVEL("not_searched") "]}",
+     ANSWER_UNAVAILABLE},
+    {&lookup, "{'class':'no_match','levels':[" LEVEL("match") "]}", ANSWER_UNAVAILABLE},
+    {&lookup, "{'class':'no_match','levels':[" LEVEL("no_match") "]}", ANSWER_NO_MATCH},
+    {&search, "{'class':'match','levels':[" LEVEL("unavailable") "]," ONE "}", ANSWER_MATCH},
+    {&search, "{'class':'match','candidates':[{'ref':'K1','score':1,'gateway':'nation'}]}",
+     ANSWER_MATCH},
     {&lookup, "{'class':'match'," FOUND "}", ANSWER_MATCH},
     {&lookup, "{'class':'match','candidates':[{'ref':'a'},{'ref':'b'}]}", ANSWER_MATCH},
     {&lookup,
@@ -125,6 +145,18 @@ static const struct {
     {&search, "{'class':'match'," ONE ",'searched':{'people':2,'of':1}}", "searched.people"},
     {&search, "{'class':'match'," ONE ",'searched':{'people':-1,'of':1}}", "searched.people"},
     {&search, "{'class':'match'," ONE ",'searched':{'people':1}}", "searched.of"},
+    {&search, "{'class':'match'," ONE ",'levels':[]}", "levels"},
+    {&search, "{'class':'match'," ONE ",'levels':[7]}", "levels[0]"},
+    {&search, "{'class':'match'," ONE ",'levels':[{'backend':'b','class':'match'}]}",
+     "levels[0].gateway"},
+    {&search, "{'class':'match'," ONE ",'levels':[" LEVEL("match") "," LEVEL("red") "]}",
+     "levels[1]"},
+    {&search,
+     "{'class':'match'," ONE ",'levels':[{'gateway':'a','backend':'b','class':'no_match',"
+     "'searched':{'people':2,'of':1}}]}",
+     "levels[0].searched.people"},
+    {&search, "{'class':'match','candidates':[{'ref':'a','score':1,'gateway':''}]}",
+     "candidates[0].gateway"},
     {&search, "{'class':'poor_quality','reason':'r','samples':[{'sample':1}]}", "samples[0]"},
     {&search, "{'class':'poor_quality','reason':'r','samples':[{'sample':20}]}",
      "samples[0].sample"},
@@ -133,6 +165,10 @@ static const struct {
     {&lookup, "{'class':'match'," ONE "}", "candidates[0]"},
     {&lookup, "{'class':'no_match','searched':{'people':1,'of':1}}", "searched"},
     {&lookup, "{'class':'no_match','samples':[]}", "samples"},
+    {&lookup, "{'class':'no_match','age':-1}", "age"},
+    {&lookup, "{'class':'no_match','age':1.5}", "age"},
+    {&search, "{'class':'no_match','age':'new'}", "age"},
+    {&search, "{'class':'match','age':10000000001," ONE "}", "age"},
     {&lookup,
      "{'class':'match','candidates':[{'ref':'a','found_for':{'backend':'ident1',"
      "'ref':'K2'}}]}",

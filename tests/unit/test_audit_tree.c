@@ -1,8 +1,11 @@
 /* The Merkle tree, its proofs and its checkpoints: against RFC 6962 computed naively, and against
  * the verifying algorithms of RFC 9162. */
 #include <check.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +20,7 @@ typedef uint8_t hash[AUDIT_HASH];
 static char dir[64];
 static struct whorl_fault fault;
 static EVP_MD_CTX *ctx;
-static hash commitments[LEAVES];
+static hash commitments[1000u * AUDIT_TILE + 1];
 
 static void make_folder(void)
 {
@@ -47,13 +50,14 @@ static bool take_commitment(void *arg, uint64_t position, const struct audit_rec
 static void fill(size_t count)
 {
     static const uint8_t empty_map[] = {0x80};
-    struct audit_record records[97];
-    struct audit_head heads[97];
+    enum { MOST = 4000 };
+    static struct audit_record records[MOST];
+    static struct audit_head heads[MOST];
     struct audit_log *log = audit_log_open(dir, ORIGIN, NULL, &fault);
     ck_assert_msg(log != NULL, "%s", fault.text);
-    for (size_t i = 0; i < 97; i++)
+    for (size_t i = 0; i < MOST; i++)
         records[i] = (struct audit_record){.bytes = empty_map, .len = 1};
-    for (size_t done = 0, n = 1; done < count; done += n, n = n % 97 + 1) {
+    for (size_t done = 0, n = 1; done<count; done += n, n = count> LEAVES ? MOST : n % 97 + 1) {
         n = n < count - done ? n : count - done;
         ck_assert_msg(audit_log_append(log, records, n, heads, &fault), "%s", fault.text);
     }
@@ -275,6 +279,99 @@ START_TEST(signatures_of_others_beside_ours_are_passed_over)
 }
 END_TEST
 
+/* --- Damage ---------------------------------------------------------------------------------- */
+
+/* Overwrites a value of one of the log's databases. */
+struct damage {
+    MDB_dbi dbi;
+    uint64_t key;
+    const void *value;
+    size_t len;
+};
+
+static int put_damage(MDB_txn *txn, void *arg)
+{
+    struct damage *damage = arg;
+    MDB_val key = {.mv_size = sizeof(damage->key), .mv_data = &damage->key};
+    MDB_val value = {.mv_size = damage->len, .mv_data = (void *)damage->value};
+    return mdb_put(txn, damage->dbi, &key, &value, 0);
+}
+
+static void damage(const char *db, uint64_t key, const void *value, size_t len)
+{
+    struct damage damage = {.key = key, .value = value, .len = len};
+    struct whorl_store *store =
+        whorl_store_open(dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, &fault);
+    ck_assert_ptr_nonnull(store);
+    ck_assert(whorl_store_db(store, db, MDB_INTEGERKEY, &damage.dbi, &fault));
+    ck_assert_msg(whorl_store_write(store, put_damage, &damage, &fault), "%s", fault.text);
+    whorl_store_close(store);
+}
+
+static void refuses_to_prove(uint64_t position)
+{
+    struct audit_proof proof;
+    hash commitment;
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    memset(&fault, 0, sizeof(fault));
+    ck_assert(!audit_prove_inclusion(dir, &checkpoint, position, commitment, &proof, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "cannot prove from the audit log"));
+}
+
+START_TEST(nothing_is_proved_from_a_damaged_entry)
+{
+    fill(40);
+    damage(AUDIT_ENTRIES, 7, "garbage", 7);
+    refuses_to_prove(7); /* the entry itself */
+    refuses_to_prove(6); /* its neighbour, whose proof has its hash */
+}
+END_TEST
+
+START_TEST(nothing_is_proved_from_a_stored_hash_of_another_length)
+{
+    fill(40);
+    damage(AUDIT_TREE, (uint64_t)1 << 56 | 0, "short", 5); /* of the first 16 leaves */
+    refuses_to_prove(20);
+}
+END_TEST
+
+START_TEST(proofs_of_what_a_tree_does_not_hold_are_not_found)
+{
+    struct audit_tree tree = {.ctx = ctx}; /* is not looked at */
+    struct audit_proof proof;
+    ck_assert_int_eq(audit_tree_inclusion(&tree, 5, 5, &proof), MDB_NOTFOUND);
+    ck_assert_int_eq(audit_tree_consistency(&tree, 0, 5, &proof), MDB_NOTFOUND);
+    ck_assert_int_eq(audit_tree_consistency(&tree, 6, 5, &proof), MDB_NOTFOUND);
+    ck_assert_uint_eq(proof.count, 0);
+}
+END_TEST
+
+static void remove_file(const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    ck_assert_int_eq(unlink(path), 0);
+}
+
+START_TEST(a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted)
+{
+    struct audit_checkpoint checkpoint, again;
+    char other[AUDIT_VKEY_CAP + 1];
+    fill(3);
+    checkpoint = checkpoint_of();
+    remove_file("checkpoint.vkey");
+    ck_assert(!audit_checkpoint_read(dir, NULL, &again, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "holds no checkpoint.vkey"));
+    ck_assert_msg(audit_checkpoint_read(dir, checkpoint.vkey, &again, &fault), "%s", fault.text);
+    ck_assert_uint_eq(again.count, 3);
+    snprintf(other, sizeof(other), "x%s", checkpoint.vkey);
+    ck_assert(!audit_checkpoint_read(dir, other, &again, &fault));
+    remove_file("checkpoint");
+    ck_assert(!audit_checkpoint_read(dir, checkpoint.vkey, &again, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "holds no checkpoint"));
+}
+END_TEST
+
 static off_t size_of(const char *name)
 {
     char path[160];
@@ -300,6 +397,56 @@ START_TEST(an_export_has_the_tiles_of_the_layout_and_no_record)
     ck_assert_int_gt(size_of("checkpoint"), 0);
     ck_assert_int_gt(size_of("checkpoint.vkey"), 0);
     ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+}
+END_TEST
+
+/* Three digits and an x are a level of folders (C2SP tlog-tiles). */
+START_TEST(the_thousandth_tile_has_a_folder_above_it)
+{
+    char out[96];
+    snprintf(out, sizeof(out), "%s/out", dir);
+    fill(1000u * AUDIT_TILE + 1);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+    ck_assert_int_eq(size_of("tile/0/999"), AUDIT_TILE * 32);
+    ck_assert_int_eq(size_of("tile/0/x001/000.p/1"), 32);
+    ck_assert_int_eq(size_of("tile/entries/x001/000.p/1"), 34);
+}
+END_TEST
+
+/* A file may not grow past its limit: what could be written of it does not count as a tile. */
+START_TEST(a_tile_that_is_cut_short_is_no_tile)
+{
+    char out[96];
+    const struct rlimit little = {100, RLIM_INFINITY}, most = {RLIM_INFINITY, RLIM_INFINITY};
+    snprintf(out, sizeof(out), "%s/out", dir);
+    fill(10);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    (void)signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+    bool done = audit_export(dir, &checkpoint, out, &fault);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &most), 0);
+    ck_assert(!done);
+    ck_assert_ptr_nonnull(strstr(fault.text, "No space left"));
+    ck_assert_int_eq(size_of("tile/entries/000.p/10"), -1);
+    ck_assert_int_eq(size_of("checkpoint"), -1);
+}
+END_TEST
+
+START_TEST(an_export_goes_where_it_is_told_or_nowhere)
+{
+    static char far[PATH_MAX + 1];
+    char file[96];
+    fill(3);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    memset(far, 'x', sizeof(far) - 1);
+    ck_assert(!audit_export(dir, &checkpoint, far, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "too long"));
+    snprintf(file, sizeof(file), "%s/checkpoint", dir); /* no folder */
+    ck_assert(!audit_export(dir, &checkpoint, file, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "Not a directory"));
+    ck_assert(!audit_export("/nowhere", &checkpoint, dir, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "/nowhere"));
 }
 END_TEST
 
@@ -331,6 +478,13 @@ int main(void)
     tcase_add_test(tests, altered_verifier_keys_are_refused);
     tcase_add_test(tests, signatures_of_others_beside_ours_are_passed_over);
     tcase_add_test(tests, an_export_has_the_tiles_of_the_layout_and_no_record);
+    tcase_add_test(tests, the_thousandth_tile_has_a_folder_above_it);
+    tcase_add_test(tests, a_tile_that_is_cut_short_is_no_tile);
+    tcase_add_test(tests, an_export_goes_where_it_is_told_or_nowhere);
+    tcase_add_test(tests, nothing_is_proved_from_a_damaged_entry);
+    tcase_add_test(tests, nothing_is_proved_from_a_stored_hash_of_another_length);
+    tcase_add_test(tests, proofs_of_what_a_tree_does_not_hold_are_not_found);
+    tcase_add_test(tests, a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted);
     tcase_add_test(tests, a_log_keeps_its_name_and_key);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

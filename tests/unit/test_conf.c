@@ -133,6 +133,25 @@ START_TEST(other_files_are_ignored)
 }
 END_TEST
 
+START_TEST(passing_calls_on_needs_a_gateway_s_name)
+{
+    conf_folder_write(&folder, "zz.conf",
+                      "plugin \"told\" { module = \"" TEST_PLUGINS "/test-told-search.so\"\n"
+                      " settings { source = upstream } }\n");
+    expect("zz.conf:1: plugin told passes its calls on to another gateway, which needs this "
+           "server's name: core { gateway = … }\n");
+    conf_folder_write(&folder, "core.conf", "core { data_dir = \"data\" gateway = \"wm p\" }\n");
+    expect("core.conf:1: gateway must be letters, digits and . _ -, beginning with a letter or "
+           "digit, not \"wm p\"\n");
+    conf_folder_write(&folder, "core.conf", "core { data_dir = \"data\" gateway = wmp }\n");
+    struct conf *conf = read_good();
+    ck_assert(conf_find_plugin(conf, "told")->passes_on);
+    ck_assert(!conf_find_plugin(conf, "finder")->passes_on);
+    ck_assert_str_eq(conf->core.gateway, "wmp");
+    conf_unref(conf);
+}
+END_TEST
+
 START_TEST(every_mistake_of_a_file_is_reported_with_its_line)
 {
     conf_folder_write(&folder, "core.conf",
@@ -767,6 +786,7 @@ int main(void)
     tcase_add_test(tests, settings_are_typed_and_overridden_per_force);
     tcase_add_test(tests, a_disabled_plugin_is_known_but_its_module_is_not_even_looked_for);
     tcase_add_test(tests, other_files_are_ignored);
+    tcase_add_test(tests, passing_calls_on_needs_a_gateway_s_name);
     tcase_add_test(tests, every_mistake_of_a_file_is_reported_with_its_line);
     tcase_add_test(tests, syntax_errors_do_not_hide_what_comes_after);
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);

@@ -274,6 +274,7 @@ static void digest_of(const char *text, uint8_t first_of_key, uint8_t digest[32]
     packed_make(&packed, "%s", text);
     ck_assert_msg(decode_identify(&packed.msg.root, &request, &fault), "%s", fault.text);
     ck_assert(decode_digest(&request, key, digest));
+    decode_release(&request);
     packed_free(&packed);
 }
 
@@ -311,6 +312,10 @@ START_TEST(the_digest_is_of_the_content_whatever_its_order_and_of_every_field)
         "'subject':{'family':'x'}",
         "'officer':'A','basis':'c','reason':'abc','samples':[{" SAMPLE "}],"
         "'subject':{'given':'x'}",
+        "'officer':'A','basis':'c','reason':'abc','samples':[{" SAMPLE "}],'route':['x']",
+        "'officer':'A','basis':'c','reason':'abc','samples':[{" SAMPLE "}],'route':['y']",
+        "'officer':'A','basis':'c','reason':'abc','samples':[{" SAMPLE "}],"
+        "'people':[{'family':'x'}]",
     };
     uint8_t seen[sizeof others / sizeof *others][32];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
@@ -322,6 +327,68 @@ START_TEST(the_digest_is_of_the_content_whatever_its_order_and_of_every_field)
             ck_assert_mem_ne(seen[j], seen[i], 32);
         }
     }
+}
+END_TEST
+
+#define FOUND(ref) "{'found_for':{'backend':'ident1','ref':'" ref "'},'identifiers':{'pncid':'P'}}"
+
+START_TEST(what_a_gateway_adds_arrives_and_outlives_the_request)
+{
+    ck_assert(decode("'route':['wmp','region.1'],'people':[" FOUND(
+        "K1") ",{'family':'a','given':'b','born':'2000-02-29'},{'family':'c'}]"));
+    ck_assert_uint_eq(request.route_count, 2);
+    ck_assert_str_eq(request.route[1], "region.1");
+    ck_assert_uint_eq(request.people.count, 3);
+    struct person first = people_at(&request.people, 0), second = people_at(&request.people, 1),
+                  third = people_at(&request.people, 2);
+    ck_assert_str_eq(first.backend, "ident1");
+    ck_assert_uint_eq(first.ref_len, 2);
+    ck_assert_mem_eq(first.ref, "K1", 2);
+    ck_assert(whorl_str_is(whorl_map_get(first.identifiers, "pncid"), "P"));
+    ck_assert_ptr_null(second.identifiers);
+    ck_assert_str_eq(second.born, "2000-02-29");
+    ck_assert_str_eq(third.family, "c");
+    ck_assert_ptr_null(third.given);
+    decode_release(&request);
+}
+END_TEST
+
+static const struct {
+    const char *field, *where;
+} bad_ways[] = {
+    {"'route':[]", "route"},
+    {"'route':'wmp'", "route"},
+    {"'route':['']", "route[0]"},
+    {"'route':['a','b c']", "route[1]"},
+    {"'route':['a',7]", "route[1]"},
+    {"'route':['.a']", "route[0]"},
+    {"'route':['abcdefghijklmnopqrstuvwxyz0123456']", "route[0]"},
+    {"'route':['1','2','3','4','5','6','7','8','9']", "route"},
+    {"'people':[]", "people"},
+    {"'people':{}", "people"},
+    {"'people':[7]", "people[0]"},
+    {"'people':[{}]", "people[0]"},
+    {"'people':[{'family':'a'},{'given':'b'}]", "people[1]"},
+    {"'people':[{'family':'a','shoe':'44'}]", "people[0].shoe"},
+    {"'people':[{'family':'a','born':'2001-02-29'}]", "people[0]"},
+    {"'people':[{'identifiers':{'pncid':'P'}}]", "people[0]"},
+    {"'people':[{'found_for':{'backend':'a','ref':'b'}}]", "people[0]"},
+    {"'people':[{'found_for':{'backend':'a','ref':'b'},'identifiers':{}}]",
+     "people[0].identifiers"},
+    {"'people':[{'found_for':{'backend':'a','ref':'b'},'identifiers':{'pncid':7}}]",
+     "people[0].identifiers.pncid"},
+    {"'people':[{'found_for':{'backend':'a'},'identifiers':{'pncid':'P'}}]", "people[0].found_for"},
+    {"'people':[{'found_for':{'backend':'a','ref':'b'},'identifiers':{'pncid':'P'},"
+     "'family':'x'}]",
+     "people[0]"},
+};
+
+START_TEST(what_a_gateway_adds_is_refused_by_its_name)
+{
+    ck_assert_msg(!decode(bad_ways[_i].field), "%s", bad_ways[_i].field);
+    ck_assert_msg(strncmp(fault.where, bad_ways[_i].where, strlen(bad_ways[_i].where)) == 0,
+                  "%s: %s", bad_ways[_i].field, fault.where);
+    decode_release(&request);
 }
 END_TEST
 
@@ -397,6 +464,9 @@ int main(void)
     tcase_add_test(cases, every_field_arrives);
     tcase_add_test(cases, presence_is_what_the_device_said);
     tcase_add_test(cases, the_digest_is_of_the_content_whatever_its_order_and_of_every_field);
+    tcase_add_test(cases, what_a_gateway_adds_arrives_and_outlives_the_request);
+    tcase_add_loop_test(cases, what_a_gateway_adds_is_refused_by_its_name, 0,
+                        sizeof bad_ways / sizeof *bad_ways);
     tcase_add_test(cases, a_refused_request_still_says_who_asked_if_that_is_readable);
     tcase_add_test(cases, outcomes_are_checked_field_by_field);
     suite_add_tcase(suite, cases);

@@ -324,9 +324,66 @@ START_TEST(sizes_and_resolutions_out_of_bounds_are_refused)
 }
 END_TEST
 
-START_TEST(an_allocator_that_runs_dry_is_reported_at_every_call)
+/* The print in the corner of a frame that is larger than any finger, on a table with some dirt. */
+static struct afis_image surround(uint32_t dpi, uint32_t left, uint32_t top)
 {
-    struct afis_image image = draw(569, heap);
+    struct afis_image print = draw(dpi, heap);
+    struct afis_image frame = {1200 * dpi / 500, 1000 * dpi / 500, dpi, NULL};
+    frame.pixels = heap->alloc(heap->ctx, (size_t)frame.width * frame.height);
+    for (uint32_t y = 0; y < frame.height; y++) {
+        for (uint32_t x = 0; x < frame.width; x++) {
+            bool inside = x >= left && x - left < print.width && y >= top && y - top < print.height;
+            frame.pixels[(size_t)y * frame.width + x] =
+                inside ? print.pixels[(size_t)(y - top) * print.width + (x - left)]
+                       : (uint8_t)(250 + (x * 7 + y * 13) % 5);
+        }
+    }
+    afis_image_release(&print, heap);
+    return frame;
+}
+
+START_TEST(a_finger_anywhere_in_a_large_frame_is_found_there)
+{
+    static const uint32_t dpi[] = {250, 500};
+    static const uint32_t corner[][2] = {{0, 0}, {700, 0}, {0, 560}, {320, 300}, {750, 600}};
+    for (size_t d = 0; d < 2; d++) {
+        for (size_t i = 0; i < sizeof corner / sizeof *corner; i++) {
+            uint32_t left = corner[i][0] * dpi[d] / 500, top = corner[i][1] * dpi[d] / 500;
+            struct afis_image frame = surround(dpi[d], left, top);
+            struct afis_template tmpl = extract(&frame);
+            ck_assert_uint_eq(tmpl.width, 1200);
+            ck_assert_uint_eq(tmpl.height, 1000);
+            for (size_t m = 0; m < tmpl.count; m++) {
+                tmpl.minutiae[m].x = (int16_t)(tmpl.minutiae[m].x - (int)corner[i][0] * 16);
+                tmpl.minutiae[m].y = (int16_t)(tmpl.minutiae[m].y - (int)corner[i][1] * 16);
+            }
+            ck_assert_uint_eq(found(&tmpl, 9), PLANTED);
+            afis_image_release(&frame, heap);
+        }
+    }
+}
+END_TEST
+
+/* However large the frame, the work is bounded: by memory here, which goes with time. */
+START_TEST(the_work_on_a_frame_full_of_ridges_is_bounded)
+{
+    struct counting_memory state = {.fail_at = 0};
+    struct afis_memory memory = counting_memory(&state);
+    struct afis_image frame = {1600, 1600, 500, NULL};
+    frame.pixels = heap->alloc(heap->ctx, (size_t)frame.width * frame.height);
+    for (uint32_t i = 0; i < frame.width * frame.height; i++) {
+        double r = hypot((double)(i % frame.width), (double)(i / frame.width) - 4000);
+        frame.pixels[i] = (uint8_t)(128 + 100 * cos(r * 2 * M_PI / PERIOD));
+    }
+    struct afis_template tmpl;
+    ck_assert_int_eq(afis_extract(&frame, &memory, &tmpl, NULL), AFIS_OK);
+    ck_assert_uint_lt(state.peak, (size_t)12 << 20);
+    afis_image_release(&frame, heap);
+}
+END_TEST
+
+static void run_dry(struct afis_image image)
+{
     enum afis_status status = AFIS_NO_MEMORY;
     for (size_t call = 1; status != AFIS_OK; call++) {
         struct counting_memory state = {.fail_at = call};
@@ -348,6 +405,27 @@ START_TEST(an_allocator_that_runs_dry_is_reported_at_every_call)
         ck_assert_uint_eq(state.wrong, 0);
     }
     afis_image_release(&image, heap);
+}
+
+START_TEST(an_allocator_that_runs_dry_is_reported_at_every_call)
+{
+    run_dry(draw(569, heap));
+    run_dry(surround(250, 100, 100));
+}
+END_TEST
+
+START_TEST(the_overlay_of_a_large_frame_lies_over_the_print)
+{
+    struct afis_image frame = surround(500, 600, 500);
+    struct afis_template tmpl;
+    struct afis_overlay overlay;
+    ck_assert_int_eq(afis_extract(&frame, heap, &tmpl, &overlay), AFIS_OK);
+    ck_assert_uint_eq(overlay.width, 1200);
+    ck_assert_uint_eq(overlay.height, 1000);
+    ck_assert_uint_eq(overlay.quality[0], 0);
+    ck_assert_uint_gt(overlay.quality[(size_t)(500 + 172) * 1200 + 600 + 160], 50);
+    afis_overlay_release(&overlay, heap);
+    afis_image_release(&frame, heap);
 }
 END_TEST
 
@@ -390,6 +468,9 @@ int main(void)
     tcase_add_test(tests, a_corner_of_a_finger_is_too_little);
     tcase_add_test(tests, sizes_and_resolutions_out_of_bounds_are_refused);
     tcase_add_test(tests, an_allocator_that_runs_dry_is_reported_at_every_call);
+    tcase_add_test(tests, a_finger_anywhere_in_a_large_frame_is_found_there);
+    tcase_add_test(tests, the_work_on_a_frame_full_of_ridges_is_bounded);
+    tcase_add_test(tests, the_overlay_of_a_large_frame_lies_over_the_print);
     tcase_add_test(tests, the_overlay_shows_ridges_inside_the_print_only);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -539,7 +539,7 @@ static const struct {
     {"formats", "formats must hold words of small letters, digits and . _ - (1 to 32), entry 2 is "
                 "none"},
     {"settings", "setting bad must have a type from 1 to 5, found 77"},
-    {"settings", "setting bad must have flags within 0x7, found 0x100000"},
+    {"settings", "setting bad must have flags within 0xf, found 0x100000"},
     {"settings", "setting bad must have min <= max, found 5 and 4"},
     {"settings", "setting good is there twice"},
     {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},

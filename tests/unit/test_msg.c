@@ -660,6 +660,94 @@ START_TEST(a_fault_cut_short_stays_utf8)
 }
 END_TEST
 
+START_TEST(a_fault_that_is_no_text_stays_in_its_bounds)
+{
+    struct whorl_fault fault;
+    whorl_fail(&fault, "", "%s", "\x80");
+    ck_assert_str_eq(fault.text, "\x80"); /* nothing to cut it off from */
+    whorl_fail(&fault, "", "%s", "ab\xf0\x9f\x98");
+    ck_assert_str_eq(fault.text, "ab");
+    whorl_fail(&fault, "", "%s", "ab\xf0\x9f\x98\x80");
+    ck_assert_str_eq(fault.text, "ab\xf0\x9f\x98\x80");
+    whorl_fail(&fault, "", "%s", "\x80\x80\x80\x80\x80");
+    ck_assert_str_eq(fault.text, "\x80\x80\x80\x80\x80");
+    ck_assert(!whorl_fail(NULL, "", "to nobody"));
+}
+END_TEST
+
+/* Whoever builds without having walked is told, too. */
+START_TEST(bytes_that_are_not_one_message_are_not_built)
+{
+    static const uint8_t two[] = {0xc0, 0xc0}, none[] = {0xc1}, half[] = {0x92, 0xc0};
+    struct whorl_fault fault;
+    msgpack_object root;
+    msgpack_zone *zone = msgpack_zone_new(2048);
+    ck_assert(!whorl_msg_build(two, sizeof two, zone, &root, &fault));
+    ck_assert_str_eq(fault.text, "the message of 2 bytes can't be parsed");
+    ck_assert(!whorl_msg_build(none, sizeof none, zone, &root, &fault));
+    ck_assert(!whorl_msg_build(half, sizeof half, zone, &root, &fault));
+    msgpack_zone_free(zone);
+}
+END_TEST
+
+START_TEST(a_table_that_asks_for_no_known_type_is_told_so)
+{
+    static const uint8_t map[] = {0x81, 0xa1, 'a', 0xc0 + 3};
+    struct whorl_field fields[] = {{.name = "a", .type = (enum whorl_field_type)99}};
+    struct whorl_fault fault;
+    struct whorl_msg msg;
+    ck_assert(whorl_msg_parse(map, sizeof map, &msg, &fault));
+    ck_assert(!whorl_fields_read(&msg.root, "", fields, 1, &fault));
+    ck_assert_str_eq(fault.text, "has no known type");
+    whorl_msg_release(&msg);
+}
+END_TEST
+
+/* Of maps that others write, only what is known is looked at; names are told without what a
+ * terminal would act upon. */
+START_TEST(a_field_whose_name_is_no_string_is_passed_over_or_refused)
+{
+    static const uint8_t map[] = {0x82, 0x05, 0xc0, 0xa2, 0x1b, 0xff, 0xc0};
+    struct whorl_field fields[] = {{.name = "a", .type = WHORL_FIELD_BOOL}};
+    struct whorl_fault fault;
+    struct whorl_msg msg;
+    ck_assert(whorl_msg_parse(map, sizeof map, &msg, &fault));
+    ck_assert(whorl_fields_read_lenient(&msg.root, "", fields, 1, &fault));
+    ck_assert(!whorl_fields_read(&msg.root, "", fields, 1, &fault));
+    ck_assert_str_eq(fault.text, "has a field whose name is no string");
+    whorl_msg_release(&msg);
+    static const uint8_t odd[] = {0x81, 0xa3, 0x1b, 0xff, 0x7f, 0xc0};
+    ck_assert(whorl_msg_parse(odd, sizeof odd, &msg, &fault));
+    ck_assert(!whorl_fields_read(&msg.root, "", fields, 1, &fault));
+    ck_assert_str_eq(fault.where, "???");
+    whorl_msg_release(&msg);
+}
+END_TEST
+
+START_TEST(numbers_come_in_either_precision_and_truths_are_no_numbers)
+{
+    static const uint8_t single[] = {0x81, 0xa1, 'a', 0xca, 0x3f, 0x00, 0, 0};
+    static const uint8_t no[] = {0x81, 0xa1, 'a', 0xc2}, one[] = {0x81, 0xa1, 'a', 0x01};
+    struct whorl_field real[] = {{.name = "a", .type = WHORL_FIELD_REAL, .min = 0, .max = 1}};
+    struct whorl_field truth[] = {{.name = "a", .type = WHORL_FIELD_BOOL}};
+    struct whorl_fault fault;
+    struct whorl_msg msg;
+    ck_assert(whorl_msg_parse(single, sizeof single, &msg, &fault));
+    ck_assert_msg(whorl_fields_read(&msg.root, "", real, 1, &fault), "%s", fault.text);
+    ck_assert_double_eq(real[0].value->via.f64, 0.5);
+    ck_assert(!whorl_fields_read(&msg.root, "", truth, 1, &fault));
+    whorl_msg_release(&msg);
+    ck_assert(whorl_msg_parse(no, sizeof no, &msg, &fault));
+    ck_assert(whorl_fields_read(&msg.root, "", truth, 1, &fault));
+    ck_assert(!truth[0].value->via.boolean);
+    ck_assert(!whorl_fields_read(&msg.root, "", real, 1, &fault));
+    whorl_msg_release(&msg);
+    ck_assert(whorl_msg_parse(one, sizeof one, &msg, &fault));
+    ck_assert(!whorl_fields_read(&msg.root, "", truth, 1, &fault));
+    whorl_msg_release(&msg);
+}
+END_TEST
+
 START_TEST(writers_write_what_readers_read)
 {
     msgpack_packer pk;
@@ -718,6 +806,11 @@ int main(void)
     tcase_add_test(fields, text_is_utf8_without_control_characters);
     tcase_add_test(fields, strings_are_compared_and_copied_whole);
     tcase_add_test(fields, a_fault_cut_short_stays_utf8);
+    tcase_add_test(fields, a_fault_that_is_no_text_stays_in_its_bounds);
+    tcase_add_test(fields, bytes_that_are_not_one_message_are_not_built);
+    tcase_add_test(fields, a_table_that_asks_for_no_known_type_is_told_so);
+    tcase_add_test(fields, a_field_whose_name_is_no_string_is_passed_over_or_refused);
+    tcase_add_test(fields, numbers_come_in_either_precision_and_truths_are_no_numbers);
     tcase_add_test(fields, writers_write_what_readers_read);
     suite_add_tcase(suite, fields);
     SRunner *runner = srunner_create(suite);

@@ -19,6 +19,8 @@ static const struct conf_plugin immigration = {.name = "immigration", .enabled =
 static const struct conf_plugin faces = {
     .name = "faces", .enabled = true, .descriptor = &open_backend};
 
+static const struct conf_plugin unloaded = {.name = "ident1", .enabled = true};
+
 static const struct conf_rule rules[] = {
     {.name = "adults who consent",
      .basis = "consent",
@@ -119,6 +121,42 @@ START_TEST(the_first_rule_that_fits_decides)
 }
 END_TEST
 
+static bool has(const void *ctx, const char *field)
+{
+    return strstr(ctx, field) != NULL;
+}
+
+/* What a rule doesn't list at all is as an empty list: any subject, any consent, nothing required;
+ * but no backend. */
+START_TEST(a_rule_without_lists_fits_anything_and_permits_nothing)
+{
+    static const struct conf_rule bare = {.name = "bare", .basis = "deceased", .backends = nothing};
+    const struct conf_policy one = {.name = "p", .rules = &bare, .rule_count = 1};
+    const struct policy_case asked = {
+        .force = &force, .basis = "deceased", .condition = "deceased", .consent = "unable"};
+    struct policy_decision decision;
+    ck_assert_ptr_eq(policy_rule(&one, "deceased", "deceased", "unable"), &bare);
+    ck_assert_ptr_null(policy_missing(&bare, has, ""));
+    policy_decide(&asked, &bare, &ident1, &decision);
+    ck_assert(!decision.allowed);
+    ck_assert_str_eq(decision.reason, NOT_ON("deceased", "deceased", "unable"));
+}
+END_TEST
+
+START_TEST(a_backend_whose_module_is_not_loaded_is_disabled)
+{
+    const struct policy_case asked = {.force = &force,
+                                      .basis = "consent",
+                                      .condition = "adult",
+                                      .consent = "given",
+                                      .entitlements = nothing};
+    struct policy_decision decision;
+    policy_decide(&asked, &rules[0], &unloaded, &decision);
+    ck_assert(!decision.allowed);
+    ck_assert_str_eq(decision.reason, "disabled by configuration");
+}
+END_TEST
+
 START_TEST(a_basis_that_no_rule_names_is_unknown)
 {
     ck_assert(policy_knows_basis(&policy, "consent"));
@@ -127,11 +165,6 @@ START_TEST(a_basis_that_no_rule_names_is_unknown)
     ck_assert(!policy_knows_basis(&policy, ""));
 }
 END_TEST
-
-static bool has(const void *ctx, const char *field)
-{
-    return strstr(ctx, field) != NULL;
-}
 
 START_TEST(the_first_required_field_that_is_missing_is_named)
 {
@@ -167,6 +200,8 @@ int main(void)
     tcase_add_loop_test(decisions, every_row_of_the_table_is_decided_as_written, 0,
                         sizeof table / sizeof *table);
     tcase_add_test(decisions, the_first_rule_that_fits_decides);
+    tcase_add_test(decisions, a_rule_without_lists_fits_anything_and_permits_nothing);
+    tcase_add_test(decisions, a_backend_whose_module_is_not_loaded_is_disabled);
     tcase_add_test(decisions, a_basis_that_no_rule_names_is_unknown);
     tcase_add_test(decisions, the_first_required_field_that_is_missing_is_named);
     tcase_add_test(decisions, standing_says_what_could_be_asked_on_some_basis);

@@ -26,6 +26,24 @@ struct finger_search_kind {
                       const struct whorl_settings *settings, const char *force);
 };
 
+/* How a gallery stands that is a copy of somebody else's data. */
+struct finger_search_standing {
+    bool usable;      /* false: nothing can be searched now, and `reason` says why */
+    char reason[250]; /* one sentence for an officer, without a trailing full stop */
+    int64_t age;      /* seconds since the copy is known to have agreed with its source */
+    uint64_t missing; /* people whom the source has and the copy could not take in: a search that
+                         finds nobody is `unavailable` as long as there are any ... */
+    bool tolerated;   /* ... unless the operator has said that such a one is still `no_match` */
+};
+
+/* Such a gallery, for finger_search_start. */
+struct finger_search_copy {
+    const char *dir; /* where it is kept; its parent exists */
+    /* Asked at a search's beginning and before its end. Any thread; never blocks. */
+    void (*standing)(void *ctx, struct finger_search_standing *standing);
+    void *ctx;
+};
+
 /* For the plugin's descriptor. */
 extern const char *const finger_search_modalities[];
 #define finger_search_formats decode_formats
@@ -61,10 +79,13 @@ extern const char *const finger_search_modalities[];
 /* The plugin's check. */
 int finger_search_check(const struct whorl_settings *settings, struct whorl_fault *fault);
 
-/* Opens the gallery in host->data_dir. kind: constant. As start in whorl/plugin.h (*out is the
- * instance), with the call and stop that go with it (arg is the instance). */
+/* Opens the gallery in host->data_dir. kind: constant. copy: NULL where the gallery is itself what
+ * people are enrolled into; otherwise it is that copy, in which every answer says how old its data
+ * is (*copy is copied; standing is called until stop returns). As start in whorl/plugin.h (*out is
+ * the instance), with the call and stop that go with it (arg is the instance). */
 int finger_search_start(const struct whorl_host *host, const struct finger_search_kind *kind,
-                        void **out, struct whorl_fault *fault);
+                        const struct finger_search_copy *copy, void **out,
+                        struct whorl_fault *fault);
 void finger_search_call(void *arg, uint64_t call, const uint8_t *message, size_t len);
 void finger_search_stop(void *arg);
 

@@ -4,13 +4,15 @@
  *
  *     begin -> { step, step, ... on many threads } -> finish [-> again: steps, finish] -> result
  *
- * Stages. First everyone in the gallery is ranked by the sieve (afis/sieve.h), which reads 192
- * bytes a print, of all fingers together. Then those who rank highest are compared with the whole
+ * Stages. First everyone in the gallery is given a level by the sift (afis/sift.h), which reads 192
+ * bytes a print, of all fingers together; searches of one gallery that wait for this are sifted
+ * together, whichever of them is stepped. Then those who rank highest are compared with the whole
  * matcher (afis/match.h): a few at first, more as long as none of them is a match, a fixed share of
  * the gallery in the end. In a small gallery everyone is compared. Only who was compared can be a
  * candidate: the share is chosen so that hardly anyone is lost whom the matcher would have found
  * (docs/search.md has the figures). Nothing of the gallery is left out of the ranking, and the
- * same gallery and probe always end in the same result, however many threads step.
+ * same gallery and probe always end in the same result, however many threads step and whatever
+ * other searches there are.
  *
  * Consistency. Steps read in short transactions of their own, so people may be added, replaced or
  * moved between them. finish therefore compares, in one last transaction, the version of every

@@ -135,7 +135,9 @@ static enum channel_end tls_failure(SSL *ssl, int error, const char *where,
                      errno != 0 && error == SSL_ERROR_SYSCALL ? strerror(errno)
                                                               : "the server closed the connection");
     }
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
+    const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+                         : code                 ? ERR_reason_error_string(code)
+                                                : NULL;
     whorl_fail(fault, where, "TLS: %s", reason ? reason : "failed");
     return CHANNEL_NEVER;
 }
@@ -172,18 +174,14 @@ void channel_tls_free(struct channel_tls *tls)
     BIO_meth_free(tls->method);
 }
 
-/* After a step of OpenSSL's that didn't succeed: waits if that is all it wants. */
-static enum channel_end tls_wait(struct channel *channel, int rc, const char *where, uint64_t until,
+/* How a step of OpenSSL's that didn't succeed ended, or what it waits for. */
+static enum channel_end tls_step(struct channel *channel, int rc, const char *where,
                                  struct whorl_fault *fault)
 {
     int error = SSL_get_error(channel->ssl, rc);
-    if (error == SSL_ERROR_WANT_READ) {
-        return ready(channel->fd, POLLIN, until, fault);
-    }
-    if (error == SSL_ERROR_WANT_WRITE) {
-        return ready(channel->fd, POLLOUT, until, fault);
-    }
-    return tls_failure(channel->ssl, error, where, fault);
+    return error == SSL_ERROR_WANT_READ    ? CHANNEL_READ
+           : error == SSL_ERROR_WANT_WRITE ? CHANNEL_WRITE
+                                           : tls_failure(channel->ssl, error, where, fault);
 }
 
 /* An address is checked against the certificate's addresses, a name against its names. */
@@ -196,58 +194,88 @@ static bool tls_expect(SSL *ssl, const char *host)
     return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1;
 }
 
-static enum channel_end tls_shake(struct channel *channel, const char *host,
-                                  const struct channel_tls *tls, uint64_t until,
-                                  struct whorl_fault *fault)
+static enum channel_end shake_begin(struct channel *channel, const char *name,
+                                    const struct channel_tls *tls, struct whorl_fault *fault)
 {
-    ERR_clear_error();
     BIO *bio = bio_new(channel, tls->method);
     channel->ssl = SSL_new(tls->context);
-    if (!bio || !channel->ssl || !tls_expect(channel->ssl, host)) {
+    if (!bio || !channel->ssl || !tls_expect(channel->ssl, name)) {
         BIO_free(bio);
-        return tls_failure(channel->ssl, SSL_ERROR_SSL, host, fault);
+        return tls_failure(channel->ssl, SSL_ERROR_SSL, name, fault);
     }
     SSL_set_bio(channel->ssl, bio, bio);
-    enum channel_end end = CHANNEL_DONE;
-    while (end == CHANNEL_DONE) {
-        errno = 0;
-        int rc = SSL_connect(channel->ssl);
-        if (rc == 1) {
-            break;
-        }
-        end = tls_wait(channel, rc, host, until, fault);
+    return CHANNEL_DONE;
+}
+
+enum channel_end channel_shake(struct channel *channel, const char *name,
+                               const struct channel_tls *tls, struct whorl_fault *fault)
+{
+    ERR_clear_error();
+    enum channel_end end = channel->ssl ? CHANNEL_DONE : shake_begin(channel, name, tls, fault);
+    if (end != CHANNEL_DONE) {
+        return end;
     }
-    return end;
+    errno = 0;
+    int rc = SSL_connect(channel->ssl);
+    return rc == 1 ? CHANNEL_DONE : tls_step(channel, rc, name, fault);
+}
+
+/* Waits for what a step waits for; DONE: the step may be repeated. */
+static enum channel_end step_wait(const struct channel *channel, enum channel_end end,
+                                  uint64_t until, struct whorl_fault *fault)
+{
+    return end == CHANNEL_READ    ? ready(channel->fd, POLLIN, until, fault)
+           : end == CHANNEL_WRITE ? ready(channel->fd, POLLOUT, until, fault)
+                                  : end;
 }
 
 /* --- connecting --- */
 
-/* One address; *fd is -1 unless it is done. */
-static enum channel_end dial(const struct addrinfo *to, int *fd, uint64_t until,
-                             struct whorl_fault *fault)
+enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to,
+                              struct whorl_fault *fault)
 {
-    int on = 1, code = 0;
-    socklen_t size = sizeof code;
-    enum channel_end end = CHANNEL_DONE;
-    *fd = socket(to->ai_family, to->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, to->ai_protocol);
-    if (*fd < 0) {
+    int on = 1;
+    *channel =
+        (struct channel){.fd = socket(to->ai_family, to->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                                      to->ai_protocol)};
+    if (channel->fd < 0) {
         return ended(CHANNEL_LOST, fault, "", strerror(errno));
     }
-    (void)setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(*fd, to->ai_addr, to->ai_addrlen) != 0) {
-        code = errno;
-        if (code == EINPROGRESS || code == EINTR) {
-            end = ready(*fd, POLLOUT, until, fault);
-            code = 0;
-            (void)getsockopt(*fd, SOL_SOCKET, SO_ERROR, &code, &size);
-        }
+    (void)setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(channel->fd, to->ai_addr, to->ai_addrlen) == 0) {
+        return CHANNEL_DONE;
     }
-    if (end == CHANNEL_DONE && code != 0) {
-        end = ended(CHANNEL_LOST, fault, "", strerror(code));
+    if (errno == EINPROGRESS || errno == EINTR) {
+        return CHANNEL_WRITE;
+    }
+    int code = errno;
+    channel_close(channel);
+    return ended(CHANNEL_LOST, fault, "", strerror(code));
+}
+
+enum channel_end channel_dialled(struct channel *channel, struct whorl_fault *fault)
+{
+    int code = 0;
+    socklen_t size = sizeof code;
+    (void)getsockopt(channel->fd, SOL_SOCKET, SO_ERROR, &code, &size);
+    if (code == 0) {
+        return CHANNEL_DONE;
+    }
+    channel_close(channel);
+    return ended(CHANNEL_LOST, fault, "", strerror(code));
+}
+
+/* One address; closed unless it is done. */
+static enum channel_end dial_until(struct channel *channel, const struct addrinfo *to,
+                                   uint64_t until, struct whorl_fault *fault)
+{
+    enum channel_end end = channel_dial(channel, to, fault);
+    if (end == CHANNEL_WRITE) {
+        end = step_wait(channel, end, until, fault);
+        end = end == CHANNEL_DONE ? channel_dialled(channel, fault) : end;
     }
     if (end != CHANNEL_DONE) {
-        (void)close(*fd);
-        *fd = -1;
+        channel_close(channel);
     }
     return end;
 }
@@ -265,14 +293,19 @@ enum channel_end channel_open(struct channel *channel, const char *host, const c
         return ended(rc == EAI_AGAIN ? CHANNEL_LOST : CHANNEL_NEVER, fault, host, gai_strerror(rc));
     }
     for (const struct addrinfo *a = list; a && end == CHANNEL_LOST; a = a->ai_next) {
-        end = dial(a, &channel->fd, until, &why);
+        end = dial_until(channel, a, until, &why);
     }
     freeaddrinfo(list);
     if (end != CHANNEL_DONE) {
         whorl_fail(fault, host, "cannot connect to port %s: %s", port, why.text);
         return end;
     }
-    end = tls->context ? tls_shake(channel, host, tls, until, fault) : CHANNEL_DONE;
+    while (tls->context && (end = channel_shake(channel, host, tls, fault)) != CHANNEL_DONE) {
+        end = step_wait(channel, end, until, fault);
+        if (end != CHANNEL_DONE) {
+            break;
+        }
+    }
     if (end != CHANNEL_DONE) {
         channel_close(channel);
     }
@@ -310,26 +343,59 @@ bool channel_alive(struct channel *channel)
 
 /* --- bytes --- */
 
+enum channel_end channel_write(struct channel *channel, const uint8_t *bytes, size_t len,
+                               size_t *done, struct whorl_fault *fault)
+{
+    *done = 0;
+    errno = 0;
+    if (channel->ssl) {
+        ERR_clear_error();
+        int rc = SSL_write_ex(channel->ssl, bytes, len, done);
+        return rc == 1 ? CHANNEL_DONE : tls_step(channel, rc, "", fault);
+    }
+    ssize_t n = send(channel->fd, bytes, len, MSG_NOSIGNAL);
+    if (n >= 0) {
+        *done = (size_t)n;
+        return CHANNEL_DONE;
+    }
+    return errno == EAGAIN || errno == EINTR ? CHANNEL_WRITE
+                                             : ended(CHANNEL_LOST, fault, "", strerror(errno));
+}
+
+enum channel_end channel_read(struct channel *channel, struct whorl_secret *in,
+                              struct whorl_fault *fault)
+{
+    if (in->cap - in->len < READ_SIZE && !whorl_secret_reserve(in, in->len * 2 + READ_SIZE)) {
+        return ended(CHANNEL_NEVER, fault, "", "out of memory, or of memory that may be locked");
+    }
+    errno = 0;
+    if (channel->ssl) {
+        size_t got = 0;
+        ERR_clear_error();
+        int rc = SSL_read_ex(channel->ssl, in->bytes + in->len, in->cap - in->len, &got);
+        in->len += got;
+        return rc == 1 ? CHANNEL_DONE : tls_step(channel, rc, "", fault);
+    }
+    ssize_t n = recv(channel->fd, in->bytes + in->len, in->cap - in->len, 0);
+    if (n > 0) {
+        in->len += (size_t)n;
+        return CHANNEL_DONE;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return CHANNEL_READ;
+    }
+    return ended(CHANNEL_LOST, fault, "",
+                 n == 0 ? "the server closed the connection" : strerror(errno));
+}
+
 enum channel_end channel_send(struct channel *channel, const uint8_t *bytes, size_t len,
                               uint64_t until, bool *sent, struct whorl_fault *fault)
 {
     enum channel_end end = CHANNEL_DONE;
     while (len > 0 && end == CHANNEL_DONE) {
         size_t done = 0;
-        errno = 0;
         *sent = true; /* OpenSSL may have passed some on even where it says that it wants to wait */
-        if (channel->ssl) {
-            int rc = SSL_write_ex(channel->ssl, bytes, len, &done);
-            end = rc == 1 ? CHANNEL_DONE : tls_wait(channel, rc, "", until, fault);
-        } else {
-            ssize_t n = send(channel->fd, bytes, len, MSG_NOSIGNAL);
-            done = n > 0 ? (size_t)n : 0;
-            if (n < 0 && errno == EAGAIN) {
-                end = ready(channel->fd, POLLOUT, until, fault);
-            } else if (n < 0 && errno != EINTR) {
-                end = ended(CHANNEL_LOST, fault, "", strerror(errno));
-            }
-        }
+        end = step_wait(channel, channel_write(channel, bytes, len, &done, fault), until, fault);
         bytes += done;
         len -= done;
     }
@@ -339,28 +405,13 @@ enum channel_end channel_send(struct channel *channel, const uint8_t *bytes, siz
 enum channel_end channel_receive(struct channel *channel, struct whorl_secret *in, uint64_t until,
                                  struct whorl_fault *fault)
 {
-    if (in->cap - in->len < READ_SIZE && !whorl_secret_reserve(in, in->len * 2 + READ_SIZE)) {
-        return ended(CHANNEL_NEVER, fault, "", "out of memory, or of memory that may be locked");
-    }
     for (;;) {
-        size_t got = 0;
-        enum channel_end end = CHANNEL_DONE;
-        errno = 0;
-        if (channel->ssl) {
-            int rc = SSL_read_ex(channel->ssl, in->bytes + in->len, in->cap - in->len, &got);
-            end = rc == 1 ? CHANNEL_DONE : tls_wait(channel, rc, "", until, fault);
-        } else {
-            ssize_t n = recv(channel->fd, in->bytes + in->len, in->cap - in->len, 0);
-            got = n > 0 ? (size_t)n : 0;
-            if (n < 0 && errno == EAGAIN) {
-                end = ready(channel->fd, POLLIN, until, fault);
-            } else if (n == 0 || (n < 0 && errno != EINTR)) {
-                end = ended(CHANNEL_LOST, fault, "",
-                            n == 0 ? "the server closed the connection" : strerror(errno));
-            }
+        enum channel_end end = channel_read(channel, in, fault);
+        if (end != CHANNEL_READ && end != CHANNEL_WRITE) {
+            return end;
         }
-        in->len += got;
-        if (got > 0 || end != CHANNEL_DONE) {
+        end = step_wait(channel, end, until, fault);
+        if (end != CHANNEL_DONE) {
             return end;
         }
     }

@@ -1,5 +1,5 @@
-/* One connection to a server: TCP, or TLS 1.3 over it. Never blocks beyond a time that the caller
- * gives. */
+/* One connection to a server: TCP, or TLS 1.3 over it. A step never blocks; it is done, has failed,
+ * or says what it waits for. The functions that take a time repeat a step until then. */
 #ifndef CLIENT_CHANNEL_H
 #define CLIENT_CHANNEL_H
 
@@ -17,6 +17,8 @@ enum channel_end {
     CHANNEL_LOST,  /* the connection is gone, or could not be made: another may do better */
     CHANNEL_LATE,  /* the time has passed */
     CHANNEL_NEVER, /* trying again leads nowhere: a certificate, memory, a protocol broken */
+    CHANNEL_READ,  /* of a step: to be repeated when the socket can be read */
+    CHANNEL_WRITE, /* ... or written */
 };
 
 struct channel {
@@ -37,6 +39,25 @@ struct channel_tls {
 bool channel_tls_load(struct channel_tls *tls, const char *certificate, const char *key,
                       const char *ca, struct whorl_fault *fault);
 void channel_tls_free(struct channel_tls *tls);
+
+/* Begins to connect to one address: DONE, WRITE (then channel_dialled says how it went), or the
+ * end; the channel is open unless it is LOST. */
+struct addrinfo;
+enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to,
+                              struct whorl_fault *fault);
+/* Once the socket can be written: DONE or LOST, and then closed. */
+enum channel_end channel_dialled(struct channel *channel, struct whorl_fault *fault);
+
+/* One step of the TLS handshake, with a server whose certificate must be for that name. tls must
+ * live until the channel is closed. */
+enum channel_end channel_shake(struct channel *channel, const char *name,
+                               const struct channel_tls *tls, struct whorl_fault *fault);
+
+/* Sends some of the bytes (*done of them), or takes some more in; repeat with the same bytes. */
+enum channel_end channel_write(struct channel *channel, const uint8_t *bytes, size_t len,
+                               size_t *done, struct whorl_fault *fault);
+enum channel_end channel_read(struct channel *channel, struct whorl_secret *in,
+                              struct whorl_fault *fault);
 
 /* Connects and shakes hands until a time of backoff_now. A channel that is not CHANNEL_DONE is
  * closed. It must stay where it is, and tls live, until it is closed. */

@@ -127,6 +127,8 @@ WHORL_API bool whorl_str_copy(const msgpack_object *object, char *text, size_t c
  * `return whorl_fail(...)`. fault may be NULL. */
 WHORL_API bool whorl_fail(struct whorl_fault *fault, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* What compilers then know, too: no branch is made for a failure that succeeds. */
+#define whorl_fail(...) __extension__({ (void)(whorl_fail)(__VA_ARGS__), false; })
 
 /* Writers: pack the key, then the value. text NULL packs nil. */
 WHORL_API void whorl_put_str(msgpack_packer *pk, const char *key, const char *text);

@@ -31,7 +31,7 @@ extern "C" {
 
 #define WHORL_PLUGIN_MAGIC 0x57484f52u /* "WHOR" */
 #define WHORL_ABI_MAJOR 1u
-#define WHORL_ABI_MINOR 0u
+#define WHORL_ABI_MINOR 1u /* 1.1: WHORL_SETTING_SOURCE */
 
 /* Put before the definition of `whorl_plugin`. */
 #define WHORL_EXPORT __attribute__((visibility("default")))
@@ -62,8 +62,15 @@ enum whorl_setting_type {
 enum whorl_setting_flags {
     WHORL_SETTING_REQUIRED = 1u << 0,  /* the operator must give it */
     WHORL_SETTING_PER_FORCE = 1u << 1, /* may be overridden inside a `force "CODE" { }` section */
-    WHORL_SETTING_PATH = 1u << 2       /* a string; relative paths count from the conf directory */
+    WHORL_SETTING_PATH = 1u << 2,      /* a string; relative paths count from the conf directory */
+    /* Since ABI 1.1. A string, the same for every force: where the plugin's data is. With the value
+     * WHORL_SOURCE_UPSTREAM the plugin passes its calls on to another gateway, and each of them
+     * holds `request`: who asks, why, and past which gateways (docs/plugins.md). With any other
+     * value they don't. One setting at most may have it. */
+    WHORL_SETTING_SOURCE = 1u << 3
 };
+
+#define WHORL_SOURCE_UPSTREAM "upstream"
 
 /* One entry of a plugin's settings schema. */
 struct whorl_setting {

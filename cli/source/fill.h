@@ -1,0 +1,15 @@
+/* From a gallery into the tables of a database. */
+#ifndef CLI_SOURCE_FILL_H
+#define CLI_SOURCE_FILL_H
+
+#include "gallery/gallery.h"
+#include "plugins/source/postgresql/ask.h"
+
+/* Adds everybody of a gallery to whorl.people and whorl.prints, in one transaction: all or nobody,
+ * also if one of them is there already. shown: may be NULL; told how many people are written. ask:
+ * of a role that may. false with *fault. Blocks. */
+bool source_fill(const struct pg_ask *ask, struct gallery *gallery,
+                 void (*shown)(void *ctx, uint64_t people), void *ctx, uint64_t *people,
+                 struct whorl_fault *fault);
+
+#endif

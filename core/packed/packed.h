@@ -1,0 +1,23 @@
+/* Packing whole or not at all: a buffer that could not grow would else lose a piece out of the
+ * middle of a message, since msgpack-c's packers pass no failure on. */
+#ifndef CORE_PACKED_H
+#define CORE_PACKED_H
+
+#include <msgpack.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+/* For msgpack_packer_init, with a msgpack_sbuffer. After a failure the buffer stays empty, and any
+ * further write fails, until msgpack_sbuffer_init: so size == 0 says that there was no memory. */
+static inline int packed_write(void *buffer, const char *bytes, size_t len)
+{
+    msgpack_sbuffer *to = buffer;
+    if (to->alloc != SIZE_MAX && msgpack_sbuffer_write(to, bytes, len) == 0) {
+        return 0;
+    }
+    free(to->data);
+    *to = (msgpack_sbuffer){.alloc = SIZE_MAX};
+    return -1;
+}
+
+#endif

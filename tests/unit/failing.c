@@ -1,0 +1,422 @@
+#include "failing.h"
+
+#include <check.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <msgpack.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+enum { SITES = 2048, OFTEN = 4 }; /* how often a place is made to fail, each time a call later */
+
+/* A place in the code that calls. */
+struct site {
+    const void *at;
+    unsigned failed, seen; /* rounds in which it failed; its calls in this round */
+};
+
+static atomic_bool counting, one_thread;
+static pthread_t only;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct site sites[SITES];
+static const char *last;
+static const char *every; /* the function all of whose calls fail; NULL: one call in turn does */
+
+bool failing_again(bool first)
+{
+    bool more = first || last != NULL;
+    if (first) {
+        memset(sites, 0, sizeof sites);
+    }
+    return more;
+}
+
+void failing_every(const char *name)
+{
+    every = name;
+    failing_on();
+}
+
+void failing_on_in(pthread_t thread)
+{
+    only = thread;
+    one_thread = true;
+    failing_on();
+}
+
+void failing_on(void)
+{
+    for (size_t i = 0; i < SITES; i++) {
+        sites[i].seen = 0;
+    }
+    last = NULL;
+    counting = true;
+}
+
+const char *failing_off(void)
+{
+    counting = one_thread = false;
+    every = NULL;
+    return last;
+}
+
+void failing_try(const struct failing_deed *deed, struct whorl_fault *fault)
+{
+    unsigned rounds = 0;
+    for (; failing_again(rounds == 0); rounds++) {
+        deed->before();
+        *fault = (struct whorl_fault){"", ""};
+        failing_on();
+        bool done = deed->act();
+        const char *failed = failing_off();
+        ck_assert_msg(done || fault->text[0] != '\0', "%s: %s (%u) failed in silence", deed->name,
+                      failed, rounds);
+        ck_assert_msg(failed != NULL || done, "%s: nothing failed: %s", deed->name, fault->text);
+        /* Of a file that was only read, nothing is lost. */
+        ck_assert_msg(failed == NULL || !done || strcmp(failed, "close") == 0 ||
+                          (deed->shrugged != NULL && strstr(deed->shrugged, failed) != NULL),
+                      "%s: %s (%u) was passed over", deed->name, failed, rounds);
+        deed->after(done);
+    }
+    ck_assert_uint_gt(rounds, 1);
+}
+
+const char *failing_folder(void)
+{
+    return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+/* Whether the call that returns there comes from Whorl's own code. */
+static bool is_ours(const void *from)
+{
+    Dl_info caller, self;
+    return dladdr(from, &caller) != 0 && dladdr(&counting, &self) != 0 &&
+           (caller.dli_fbase == self.dli_fbase || strstr(caller.dli_fname, "libwhorl-") != NULL);
+}
+
+static struct site *site_of(const void *from)
+{
+    size_t i = ((uintptr_t)from >> 2) % SITES;
+    while (sites[i].at != NULL && sites[i].at != from) {
+        i = (i + 1) % SITES;
+    }
+    sites[i].at = from;
+    return &sites[i];
+}
+
+static bool fails(const char *name, const void *from)
+{
+    if (!counting || (one_thread && !pthread_equal(only, pthread_self())) || !is_ours(from)) {
+        return false;
+    }
+    if (every != NULL) {
+        bool now = strcmp(name, every) == 0;
+        last = now ? name : last;
+        errno = now ? ENOMEM : errno;
+        return now;
+    }
+    pthread_mutex_lock(&lock);
+    struct site *site = site_of(from);
+    bool now = last == NULL && site->failed < OFTEN && site->seen++ == site->failed;
+    if (now) {
+        site->failed++;
+        last = name;
+    }
+    pthread_mutex_unlock(&lock);
+    if (now) {
+        errno = ENOMEM;
+    }
+    return now;
+}
+
+#define FROM __builtin_return_address(0)
+
+/* A function that gives `failure` where it fails, and else what the real one gives. */
+#define FAILS(type, name, params, args, failure)                                                   \
+    EXPORT type name params;                                                                       \
+    type name params                                                                               \
+    {                                                                                              \
+        if (fails(#name, FROM)) {                                                                  \
+            return failure;                                                                        \
+        }                                                                                          \
+        type(*real) params = (type(*) params)dlsym(RTLD_NEXT, #name);                              \
+        return real args;                                                                          \
+    }
+
+/* --- Memory --------------------------------------------------------------------------------- */
+
+#if !SANITIZED
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *p, size_t size);
+EXPORT void *malloc(size_t size);
+EXPORT void *calloc(size_t count, size_t size);
+EXPORT void *realloc(void *p, size_t size);
+
+void *malloc(size_t size)
+{
+    return fails("malloc", FROM) ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return fails("calloc", FROM) ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *p, size_t size)
+{
+    return fails("realloc", FROM) ? NULL : __libc_realloc(p, size);
+}
+#endif
+
+FAILS(void *, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t off),
+      (at, len, prot, flags, fd, off), MAP_FAILED)
+EXPORT void *mremap(void *at, size_t old_len, size_t len, int flags, ...);
+void *mremap(void *at, size_t old_len, size_t len, int flags, ...)
+{
+    if (fails("mremap", FROM)) {
+        return MAP_FAILED;
+    }
+    void *(*real)(void *, size_t, size_t, int, ...) =
+        (void *(*)(void *, size_t, size_t, int, ...))dlsym(RTLD_NEXT, "mremap");
+    return real(at, old_len, len, flags); /* none of ours says where to */
+}
+
+FAILS(int, mlock2, (const void *at, size_t len, unsigned flags), (at, len, flags), -1)
+
+/* --- Files and sockets ---------------------------------------------------------------------- */
+
+EXPORT int open(const char *path, int flags, ...);
+EXPORT int openat(int dir, const char *path, int flags, ...);
+
+#define MODE(flags)                                                                                \
+    va_list more;                                                                                  \
+    va_start(more, flags);                                                                         \
+    mode_t mode = ((flags) & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(more, mode_t) : 0;               \
+    va_end(more)
+
+int open(const char *path, int flags, ...)
+{
+    MODE(flags);
+    if (fails("open", FROM)) {
+        return -1;
+    }
+    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
+    return real(path, flags, mode);
+}
+
+int openat(int dir, const char *path, int flags, ...)
+{
+    MODE(flags);
+    if (fails("openat", FROM)) {
+        return -1;
+    }
+    int (*real)(int, const char *, int, ...) =
+        (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat");
+    return real(dir, path, flags, mode);
+}
+
+FAILS(FILE *, fopen, (const char *path, const char *mode), (path, mode), NULL)
+FAILS(FILE *, fdopen, (int fd, const char *mode), (fd, mode), NULL)
+FAILS(FILE *, open_memstream, (char **text, size_t *len), (text, len), NULL)
+FAILS(ssize_t, write, (int fd, const void *bytes, size_t len), (fd, bytes, len), -1)
+FAILS(ssize_t, read, (int fd, void *bytes, size_t len), (fd, bytes, len), -1)
+FAILS(ssize_t, pread, (int fd, void *bytes, size_t len, off_t at), (fd, bytes, len, at), -1)
+FAILS(ssize_t, pwrite, (int fd, const void *bytes, size_t len, off_t at), (fd, bytes, len, at), -1)
+FAILS(ssize_t, getrandom, (void *bytes, size_t len, unsigned flags), (bytes, len, flags), -1)
+FAILS(int, fsync, (int fd), (fd), -1)
+
+/* It is closed all the same, as with close(2) itself. */
+EXPORT int close(int fd);
+int close(int fd)
+{
+    bool failed = fails("close", FROM);
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
+    int rc = real(fd);
+    errno = failed ? EIO : errno;
+    return failed ? -1 : rc;
+}
+
+FAILS(int, fdatasync, (int fd), (fd), -1)
+FAILS(int, ftruncate, (int fd, off_t len), (fd, len), -1)
+FAILS(int, posix_fallocate, (int fd, off_t at, off_t len), (fd, at, len), ENOSPC)
+FAILS(int, fstat, (int fd, struct stat *st), (fd, st), -1)
+FAILS(int, stat, (const char *path, struct stat *st), (path, st), -1)
+FAILS(int, rename, (const char *from, const char *to), (from, to), -1)
+FAILS(int, renameat, (int dir, const char *from, int other, const char *to), (dir, from, other, to),
+      -1)
+FAILS(int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
+FAILS(int, flock, (int fd, int what), (fd, what), -1)
+FAILS(char *, realpath, (const char *path, char *real_path), (path, real_path), NULL)
+FAILS(int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1)
+FAILS(int, socketpair, (int domain, int type, int protocol, int ends[2]),
+      (domain, type, protocol, ends), -1)
+FAILS(int, bind, (int fd, const struct sockaddr *at, socklen_t len), (fd, at, len), -1)
+FAILS(int, listen, (int fd, int backlog), (fd, backlog), -1)
+FAILS(int, pipe2, (int ends[2], int flags), (ends, flags), -1)
+FAILS(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1)
+FAILS(int, pthread_create,
+      (pthread_t * thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg),
+      (thread, attr, start, arg), EAGAIN)
+
+/* --- LMDB and msgpack-c --------------------------------------------------------------------- */
+
+/* Not those that fail only for arguments that can't be: mdb_env_info, mdb_env_stat, … */
+#define STORE(name, params, args) FAILS(int, name, params, args, EIO)
+
+STORE(mdb_env_create, (MDB_env * *env), (env))
+STORE(mdb_env_open, (MDB_env * env, const char *path, unsigned flags, mdb_mode_t mode),
+      (env, path, flags, mode))
+STORE(mdb_env_set_mapsize, (MDB_env * env, size_t size), (env, size))
+STORE(mdb_reader_check, (MDB_env * env, int *dead), (env, dead))
+STORE(mdb_txn_begin, (MDB_env * env, MDB_txn *parent, unsigned flags, MDB_txn **txn),
+      (env, parent, flags, txn))
+STORE(mdb_dbi_open, (MDB_txn * txn, const char *name, unsigned flags, MDB_dbi *dbi),
+      (txn, name, flags, dbi))
+STORE(mdb_stat, (MDB_txn * txn, MDB_dbi dbi, MDB_stat *stat), (txn, dbi, stat))
+STORE(mdb_get, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data), (txn, dbi, key, data))
+STORE(mdb_put, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data, unsigned flags),
+      (txn, dbi, key, data, flags))
+STORE(mdb_del, (MDB_txn * txn, MDB_dbi dbi, MDB_val *key, MDB_val *data), (txn, dbi, key, data))
+STORE(mdb_cursor_open, (MDB_txn * txn, MDB_dbi dbi, MDB_cursor **cursor), (txn, dbi, cursor))
+STORE(mdb_cursor_get, (MDB_cursor * cursor, MDB_val *key, MDB_val *data, MDB_cursor_op op),
+      (cursor, key, data, op))
+STORE(mdb_cursor_put, (MDB_cursor * cursor, MDB_val *key, MDB_val *data, unsigned flags),
+      (cursor, key, data, flags))
+STORE(mdb_cursor_del, (MDB_cursor * cursor, unsigned flags), (cursor, flags))
+
+/* A transaction that does not commit is freed all the same. */
+EXPORT int mdb_txn_commit(MDB_txn *txn);
+int mdb_txn_commit(MDB_txn *txn)
+{
+    if (fails("mdb_txn_commit", FROM)) {
+        mdb_txn_abort(txn);
+        return EIO;
+    }
+    int (*real)(MDB_txn *) = (int (*)(MDB_txn *))dlsym(RTLD_NEXT, "mdb_txn_commit");
+    return real(txn);
+}
+
+FAILS(msgpack_zone *, msgpack_zone_new, (size_t chunk), (chunk), NULL)
+FAILS(bool, msgpack_zone_init, (msgpack_zone * zone, size_t chunk), (zone, chunk), false)
+FAILS(msgpack_unpack_return, msgpack_unpack,
+      (const char *bytes, size_t len, size_t *off, msgpack_zone *zone, msgpack_object *object),
+      (bytes, len, off, zone, object), MSGPACK_UNPACK_NOMEM_ERROR)
+
+/* --- OpenSSL -------------------------------------------------------------------------------- */
+
+/* Which leaves a word about what has failed. */
+#define CRYPTO(type, name, params, args, failure)                                                  \
+    EXPORT type name params;                                                                       \
+    type name params                                                                               \
+    {                                                                                              \
+        if (fails(#name, FROM)) {                                                                  \
+            ERR_raise(ERR_LIB_EVP, ERR_R_MALLOC_FAILURE);                                          \
+            return failure;                                                                        \
+        }                                                                                          \
+        type(*real) params = (type(*) params)dlsym(RTLD_NEXT, #name);                              \
+        return real args;                                                                          \
+    }
+
+CRYPTO(EVP_MD_CTX *, EVP_MD_CTX_new, (void), (), NULL)
+CRYPTO(int, EVP_DigestInit_ex, (EVP_MD_CTX * ctx, const EVP_MD *type, ENGINE *engine),
+       (ctx, type, engine), 0)
+CRYPTO(int, EVP_DigestUpdate, (EVP_MD_CTX * ctx, const void *bytes, size_t len), (ctx, bytes, len),
+       0)
+CRYPTO(int, EVP_DigestFinal_ex, (EVP_MD_CTX * ctx, unsigned char *hash, unsigned *len),
+       (ctx, hash, len), 0)
+CRYPTO(int, EVP_Digest,
+       (const void *bytes, size_t count, unsigned char *hash, unsigned *len, const EVP_MD *type,
+        ENGINE *engine),
+       (bytes, count, hash, len, type, engine), 0)
+CRYPTO(int, EVP_DigestSignInit,
+       (EVP_MD_CTX * ctx, EVP_PKEY_CTX **key_ctx, const EVP_MD *type, ENGINE *engine,
+        EVP_PKEY *key),
+       (ctx, key_ctx, type, engine, key), 0)
+CRYPTO(int, EVP_DigestSign,
+       (EVP_MD_CTX * ctx, unsigned char *to, size_t *to_len, const unsigned char *bytes,
+        size_t len),
+       (ctx, to, to_len, bytes, len), 0)
+CRYPTO(int, EVP_DigestVerifyInit,
+       (EVP_MD_CTX * ctx, EVP_PKEY_CTX **key_ctx, const EVP_MD *type, ENGINE *engine,
+        EVP_PKEY *key),
+       (ctx, key_ctx, type, engine, key), 0)
+CRYPTO(int, EVP_DigestVerify,
+       (EVP_MD_CTX * ctx, const unsigned char *signature, size_t signature_len,
+        const unsigned char *bytes, size_t len),
+       (ctx, signature, signature_len, bytes, len), -1)
+CRYPTO(EVP_PKEY *, EVP_PKEY_new_raw_public_key,
+       (int type, ENGINE *engine, const unsigned char *key, size_t len), (type, engine, key, len),
+       NULL)
+CRYPTO(int, EVP_PKEY_get_raw_public_key, (const EVP_PKEY *key, unsigned char *to, size_t *len),
+       (key, to, len), 0)
+CRYPTO(EVP_PKEY *, PEM_read_PrivateKey,
+       (FILE * in, EVP_PKEY **key, pem_password_cb *password, void *arg), (in, key, password, arg),
+       NULL)
+CRYPTO(int, PEM_write_PrivateKey,
+       (FILE * out, const EVP_PKEY *key, const EVP_CIPHER *cipher, const unsigned char *word,
+        int word_len, pem_password_cb *password, void *arg),
+       (out, key, cipher, word, word_len, password, arg), 0)
+CRYPTO(int, RAND_bytes, (unsigned char *to, int len), (to, len), 0)
+CRYPTO(int, RAND_priv_bytes, (unsigned char *to, int len), (to, len), 0)
+CRYPTO(SSL_CTX *, SSL_CTX_new, (const SSL_METHOD *method), (method), NULL)
+CRYPTO(SSL *, SSL_new, (SSL_CTX * ctx), (ctx), NULL)
+CRYPTO(BIO *, BIO_new, (const BIO_METHOD *method), (method), NULL)
+CRYPTO(BIO_METHOD *, BIO_meth_new, (int type, const char *name), (type, name), NULL)
+CRYPTO(int, X509_digest,
+       (const X509 *certificate, const EVP_MD *type, unsigned char *hash, unsigned *len),
+       (certificate, type, hash, len), 0)
+
+/* --- libuv ---------------------------------------------------------------------------------- */
+
+/* Not uv_pipe_init, which can't fail, nor uv_poll_*, which fail only for descriptors that can't be
+ * watched, nor uv_accept: where it fails, libuv has closed the connection, which can't be done from
+ * here. */
+#define LOOP(name, params, args) FAILS(int, name, params, args, UV_ENOMEM)
+
+LOOP(uv_loop_init, (uv_loop_t * loop), (loop))
+LOOP(uv_async_init, (uv_loop_t * loop, uv_async_t *async, uv_async_cb cb), (loop, async, cb))
+LOOP(uv_signal_init, (uv_loop_t * loop, uv_signal_t *signal), (loop, signal))
+LOOP(uv_signal_start, (uv_signal_t * signal, uv_signal_cb cb, int what), (signal, cb, what))
+LOOP(uv_pipe_open, (uv_pipe_t * pipe, uv_file fd), (pipe, fd))
+LOOP(uv_tcp_init, (uv_loop_t * loop, uv_tcp_t *tcp), (loop, tcp))
+LOOP(uv_tcp_init_ex, (uv_loop_t * loop, uv_tcp_t *tcp, unsigned flags), (loop, tcp, flags))
+LOOP(uv_tcp_bind, (uv_tcp_t * tcp, const struct sockaddr *at, unsigned flags), (tcp, at, flags))
+LOOP(uv_tcp_getsockname, (const uv_tcp_t *tcp, struct sockaddr *name, int *len), (tcp, name, len))
+LOOP(uv_tcp_getpeername, (const uv_tcp_t *tcp, struct sockaddr *name, int *len), (tcp, name, len))
+LOOP(uv_listen, (uv_stream_t * stream, int backlog, uv_connection_cb cb), (stream, backlog, cb))
+LOOP(uv_read_start, (uv_stream_t * stream, uv_alloc_cb alloc, uv_read_cb cb), (stream, alloc, cb))
+LOOP(uv_write,
+     (uv_write_t * write, uv_stream_t *stream, const uv_buf_t *bufs, unsigned count,
+      uv_write_cb cb),
+     (write, stream, bufs, count, cb))
+LOOP(uv_shutdown, (uv_shutdown_t * shutdown, uv_stream_t *stream, uv_shutdown_cb cb),
+     (shutdown, stream, cb))
+LOOP(uv_queue_work, (uv_loop_t * loop, uv_work_t *work, uv_work_cb cb, uv_after_work_cb after),
+     (loop, work, cb, after))

@@ -1,0 +1,245 @@
+/* The server of connections and the device's client with each call failing once: a connection may
+ * be lost, but it is answered or closed, never left to wait; and the next one is served. */
+#include <arpa/inet.h>
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/net/frame.h"
+#include "failing.h"
+#include "net_fixture.h"
+#include "whorl/client.h"
+
+static struct server server;
+static struct pki pki;
+static struct whorl_fault fault;
+
+static void setup(void)
+{
+    pki_make(&pki);
+    server_prepare(&server);
+    server.listeners[1] = pki_listener(&pki);
+    server.conf.listener_count = 2;
+    server_start(&server);
+}
+
+static void teardown(void)
+{
+    server_stop(&server);
+    pki_remove(&pki);
+}
+
+/* What a connection that may be lost has ended with. */
+enum ending { ANSWERED, CLOSED, WAITING };
+
+/* A notification, which has no effect, and a ping, cut in two so that its beginning is kept. */
+static enum ending try_plain(void)
+{
+    static const char bytes[] = "\x93\x02\xa1n\x90\x94\x00\x05\xa4ping\x90";
+    struct client client = client_connect(server_port(&server, "plain"));
+    struct timeval patience = {5, 0};
+    char reply[9];
+    setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    failing_on_in(server.thread);
+    bool sent = send(client.fd, bytes, 8, MSG_NOSIGNAL) == 8;
+    usleep(2000);
+    sent = sent && send(client.fd, bytes + 8, sizeof bytes - 9, MSG_NOSIGNAL) > 0;
+    ssize_t n = recv(client.fd, reply, sizeof reply, MSG_WAITALL);
+    client_close(&client);
+    return n == (ssize_t)sizeof reply               ? ANSWERED
+           : n >= 0 || !sent || errno == ECONNRESET ? CLOSED
+                                                    : WAITING;
+}
+
+static enum ending try_tls(void)
+{
+    struct client client = client_connect(server_port(&server, "tls"));
+    failing_on_in(server.thread);
+    bool done = client_secure(&client, pki.device);
+    bool waited = !done && errno == EAGAIN;
+    client_close(&client);
+    return done ? ANSWERED : waited ? WAITING : CLOSED;
+}
+
+static void serves_on(void)
+{
+    struct client client = client_connect(server_port(&server, "plain"));
+    client_ping(&client);
+    client_close(&client);
+    client = client_connect(server_port(&server, "tls"));
+    ck_assert(client_secure(&client, pki.device));
+    client_close(&client);
+}
+
+static void each_of(enum ending (*attempt)(void))
+{
+    unsigned rounds = 0;
+    for (; failing_again(rounds == 0); rounds++) {
+        enum ending end = attempt();
+        const char *failed = failing_off();
+        ck_assert_msg(end != WAITING, "%s: neither answered nor closed", failed);
+        ck_assert_msg(end == ANSWERED || failed != NULL, "closed for nothing");
+        serves_on();
+    }
+    ck_assert_uint_gt(rounds, 5);
+}
+
+START_TEST(a_plain_connection_is_answered_or_closed)
+{
+    each_of(try_plain);
+}
+END_TEST
+
+START_TEST(a_secured_connection_is_answered_or_closed)
+{
+    each_of(try_tls);
+}
+END_TEST
+
+struct listening {
+    bool done;
+    struct whorl_fault fault;
+};
+
+static void listen_again(struct server *serving, void *arg)
+{
+    struct listening *listening = arg;
+    failing_on_in(serving->thread);
+    listening->done = rpc_listen(serving->rpc, &serving->conf, &listening->fault);
+}
+
+/* Doors that could not all be opened leave those open that were. */
+START_TEST(listeners_are_all_replaced_or_none)
+{
+    unsigned rounds = 0;
+    server.listeners[2] = server.listeners[1];
+    server.listeners[2].name = "second";
+    for (; failing_again(rounds == 0); rounds++) {
+        struct listening listening = {.fault = {"", ""}};
+        server.conf.listener_count = 3;
+        server_do(&server, listen_again, &listening);
+        const char *failed = failing_off();
+        ck_assert_msg(listening.done || listening.fault.text[0] != '\0', "%s in silence", failed);
+        ck_assert_msg(listening.done || failed != NULL, "%s", listening.fault.text);
+        serves_on();
+        server.conf.listener_count = 2;
+        ck_assert_msg(server_listen(&server, &fault), "%s", fault.text);
+        serves_on();
+    }
+    ck_assert_uint_gt(rounds, 5);
+}
+END_TEST
+
+/* --- Frames --------------------------------------------------------------------------------- */
+
+static bool count_frame(void *ctx, const struct frame *frame)
+{
+    (void)frame;
+    ++*(unsigned *)ctx;
+    return true;
+}
+
+/* A message's beginning, and what is missing of it, need memory that is locked. */
+START_TEST(a_message_in_pieces_without_memory_for_it_is_refused)
+{
+    static const uint8_t bytes[] = "\x94\x00\x05\xa4ping\x91\xdb\x00\x02\x00\x00";
+    static uint8_t rest[0x20000];
+    struct frame_reader reader = {0};
+    unsigned count = 0;
+    failing_every("mlock2");
+    enum frame_end end =
+        frame_feed(&reader, bytes, sizeof bytes - 1, 1 << 20, count_frame, &count, &fault);
+    (void)failing_off();
+    ck_assert_int_eq(end, FRAME_NO_MEMORY);
+    frame_reader_release(&reader);
+    end = frame_feed(&reader, bytes, sizeof bytes - 1, 1 << 20, count_frame, &count, &fault);
+    ck_assert_int_eq(end, FRAME_FED);
+    failing_every("mremap");
+    end = frame_feed(&reader, rest, sizeof rest, 1 << 20, count_frame, &count, &fault);
+    (void)failing_off();
+    ck_assert_int_eq(end, FRAME_NO_MEMORY);
+    ck_assert_uint_eq(count, 0);
+    frame_reader_release(&reader);
+}
+END_TEST
+
+/* --- The device's client -------------------------------------------------------------------- */
+
+static char device_pem[160], device_key[160], address[32];
+
+/* The files of the device's certificate, as its client reads them. */
+static void write_device(void)
+{
+    snprintf(device_pem, sizeof device_pem, "%s/device.pem", pki.dir);
+    snprintf(device_key, sizeof device_key, "%s/device.key", pki.dir);
+    FILE *file = fopen(device_pem, "w");
+    ck_assert_int_eq(PEM_write_X509(file, SSL_CTX_get0_certificate(pki.device)), 1);
+    fclose(file);
+    file = fopen(device_key, "w");
+    ck_assert_int_eq(
+        PEM_write_PrivateKey(file, SSL_CTX_get0_privatekey(pki.device), NULL, NULL, 0, NULL, NULL),
+        1);
+    fclose(file);
+    snprintf(address, sizeof address, "127.0.0.1:%u", server_port(&server, "tls"));
+}
+
+static bool ask(void)
+{
+    const struct whorl_client_options options = {.size = sizeof options,
+                                                 .server = address,
+                                                 .certificate = device_pem,
+                                                 .key = device_key,
+                                                 .ca = pki.ca,
+                                                 .backoff_ms = 1,
+                                                 .backoff_max_ms = 2};
+    const struct whorl_client_request request = {.size = sizeof request,
+                                                 .method = "ping",
+                                                 .argument = (const uint8_t *)"\xc0",
+                                                 .argument_len = 1,
+                                                 .deadline_ms = 10000};
+    struct whorl_client_reply reply = {0};
+    struct whorl_client *client = whorl_client_new(&options, &fault);
+    bool done = client != NULL && whorl_client_connect(client, &fault) &&
+                whorl_client_call(client, &request, &reply, &fault);
+    done = done && whorl_str_is(reply.result, "pong");
+    whorl_client_free(client);
+    return done;
+}
+
+START_TEST(a_client_gets_its_answer_or_is_told_why_not)
+{
+    unsigned rounds = 0;
+    write_device();
+    for (; failing_again(rounds == 0); rounds++) {
+        fault = (struct whorl_fault){"", ""};
+        failing_on_in(pthread_self());
+        bool done = ask();
+        const char *failed = failing_off();
+        ck_assert_msg(done || fault.text[0] != '\0', "%s in silence", failed);
+        ck_assert_msg(done || failed != NULL, "%s: %s", fault.where, fault.text);
+    }
+    ck_assert_uint_gt(rounds, 5);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("serving_failures");
+    TCase *tests = tcase_create("failures");
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 200);
+    tcase_add_test(tests, a_plain_connection_is_answered_or_closed);
+    tcase_add_test(tests, a_secured_connection_is_answered_or_closed);
+    tcase_add_test(tests, listeners_are_all_replaced_or_none);
+    tcase_add_test(tests, a_message_in_pieces_without_memory_for_it_is_refused);
+    tcase_add_test(tests, a_client_gets_its_answer_or_is_told_why_not);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
