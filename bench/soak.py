@@ -99,7 +99,7 @@ class Soak:
         calls += self.load("identify", "plain", 8, 2) + self.load("identify+", "devices", 8, 2)
         calls += misbehave(self.server, self.world)
         assert self.server.reload()["text"].startswith("reloaded"), "a reload failed"
-        time.sleep(0.5)  # what was closed is closed
+        time.sleep(2.5)  # what was closed is closed, what was kept has been given back
         return calls
 
     def run(self, wanted):
