@@ -21,7 +21,7 @@
 #define CONNECTIONS 64u
 
 static SSL_CTX *tls;
-static double pace; /* load_target.rate, of load */
+static double pace;         /* load_target.rate, of load */
 static SSL_SESSION *newest; /* that the server has given */
 
 static int by_value(const void *a, const void *b)

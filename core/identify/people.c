@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/identify/decode.h"
+#include "core/packed/packed.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -94,7 +95,7 @@ static bool keep(const msgpack_object *list, struct people *out, struct whorl_fa
     msgpack_sbuffer packed;
     msgpack_packer pk;
     msgpack_sbuffer_init(&packed);
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &packed, packed_write);
     bool good = msgpack_pack_object(&pk, *list) == 0;
     out->len = packed.size;
     out->bytes = (uint8_t *)msgpack_sbuffer_release(&packed);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/identify/internal.h"
+#include "core/packed/packed.h"
 
 static const char *or_nil(const char *text)
 {
@@ -139,7 +140,7 @@ void record_identify(const struct flow *flow, msgpack_sbuffer *out)
 {
     const struct decoded_identify *request = &flow->request;
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 22);
     put_head(&pk, "identify", flow->transaction);
     whorl_put_str(&pk, "request_id", request->request_id);
@@ -167,7 +168,7 @@ void record_lookup(const struct check *check, msgpack_sbuffer *out)
     const struct flow *flow = check->flow;
     const struct decoded_identify *request = &flow->request;
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 15);
     put_head(&pk, "lookup", flow->transaction);
     whorl_put_str(&pk, "device", flow->who.device.id);
@@ -191,7 +192,7 @@ void record_refused(const struct identity *who, const char *request_id,
                     const struct refusal *refusal, const struct conf *conf, msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 11);
     put_head(&pk, "refused", NULL);
     whorl_put_str(&pk, "device", or_nil(who->device.id));
@@ -207,7 +208,7 @@ void record_outcome(const struct identity *who, const struct decoded_outcome *ou
                     const struct conf *conf, msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 11);
     put_head(&pk, "outcome", outcome->transaction);
     whorl_put_str(&pk, "device", who->device.id);
@@ -227,7 +228,7 @@ void record_disclosure(const struct identity *who, const char *request_id, const
                        const struct conf *conf, msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 9);
     put_head(&pk, "disclosure", transaction);
     whorl_put_str(&pk, "request_id", request_id);
@@ -241,7 +242,7 @@ void record_server(const char *event, const struct conf *conf, const uint8_t *be
                    msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     const struct passwd *account = getpwuid(getuid());
     msgpack_pack_map(&pk, 9);
     put_head(&pk, "server", NULL);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/identify/internal.h"
+#include "core/packed/packed.h"
 
 /* Two or three fields: a disabled plugin's role isn't known. */
 static size_t plugin_fields(const struct setup_plugin *plugin)
@@ -127,7 +128,7 @@ void result_identify(const struct flow *flow, msgpack_sbuffer *out)
     char time[STAMP_TIME_LEN + 1];
     stamp_time(flow->accepted, time);
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk,
                      6 + (gateway[0] != '\0' ? 1u : 0u) + (show ? 1u : 0u) + (claimed ? 1u : 0u));
     if (gateway[0] != '\0') {
@@ -155,7 +156,7 @@ void result_outcome(const char *transaction, const struct sink_receipt *receipts
                     msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 2);
     whorl_put_str(&pk, "transaction", transaction);
     put_audit(&pk, receipts, count);
@@ -165,7 +166,7 @@ void result_progress(const struct check *check, const char *stage, double fracti
                      msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 5);
     whorl_put_str(&pk, "request_id", check->flow->request.request_id);
     whorl_put_str(&pk, "transaction", check->flow->transaction);
@@ -264,7 +265,7 @@ void result_capabilities(const struct setup *setup, const struct identity *who,
                          msgpack_sbuffer *out)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, 9);
     whorl_put_str(&pk, "server", "Whorl " WHORL_VERSION);
     whorl_put_str(&pk, "device", who->device.id);

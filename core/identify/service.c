@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/identify/internal.h"
+#include "core/packed/packed.h"
 
 #define TICK_MS 1000u
 #define ZONE_CHUNK 8192u /* bytes; the tree of any usual request fits */
@@ -557,7 +558,7 @@ static bool cancel(struct identify *identify, const struct identify_caller *call
     msgpack_sbuffer packed;
     msgpack_packer pk;
     msgpack_sbuffer_init(&packed);
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &packed, packed_write);
     msgpack_pack_map(&pk, 1);
     whorl_put_bool(&pk, "cancelled", running);
     identify->replies.result(identify->replies.ctx, caller->call, (const uint8_t *)packed.data,

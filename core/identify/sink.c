@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 #define SINK_WAITING_MAX 16384u /* messages that may wait for one busy sink */
@@ -236,7 +237,9 @@ static bool errand_send(struct errand *errand)
     struct whorl_secret message = backend_buffer(errand->plugin->backend);
     uint64_t now = now_ms();
     bool late = now >= recording->deadline;
-    if (late || whorl_secret_write(&message, recording->message.data, recording->message.size)) {
+    bool whole = recording->message.size > 0;
+    if (late || !whole ||
+        whorl_secret_write(&message, recording->message.data, recording->message.size)) {
         whorl_secret_release(&message);
         errand_failed(errand, late ? "timed out while the sink was busy" : "out of memory");
         return false;
@@ -247,11 +250,13 @@ static bool errand_send(struct errand *errand)
     return true;
 }
 
+/* Leaves the message empty if it, or a record, could not be packed whole. */
 static void message_pack(struct recording *recording, const char *force,
                          const struct sink_record *records, size_t count, uint64_t deadline_ms)
 {
     msgpack_packer pk;
-    msgpack_packer_init(&pk, &recording->message, msgpack_sbuffer_write);
+    bool whole = true;
+    msgpack_packer_init(&pk, &recording->message, packed_write);
     msgpack_pack_map(&pk, 5);
     whorl_put_str(&pk, "op", "record");
     whorl_put_str(&pk, "transaction",
@@ -262,6 +267,10 @@ static void message_pack(struct recording *recording, const char *force,
     msgpack_pack_array(&pk, count);
     for (size_t i = 0; i < count; i++) {
         msgpack_pack_bin_with_body(&pk, records[i].bytes, records[i].len);
+        whole = whole && records[i].len > 0;
+    }
+    if (!whole) {
+        recording->message.size = 0;
     }
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/isolate/process.h"
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 enum {
@@ -123,7 +124,7 @@ static void complete_without(struct isolate *isolate, uint64_t call, const char 
     msgpack_sbuffer answer;
     msgpack_packer pk;
     msgpack_sbuffer_init(&answer);
-    msgpack_packer_init(&pk, &answer, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &answer, packed_write);
     msgpack_pack_map(&pk, 2);
     if (isolate->role == WHORL_ROLE_SINK) {
         whorl_put_bool(&pk, "stored", false);

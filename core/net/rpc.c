@@ -9,6 +9,7 @@
 #include "core/net/idmap.h"
 #include "core/net/listener.h"
 #include "core/net/stream.h"
+#include "core/packed/packed.h"
 
 #define SWEEP_MS 250u       /* how often connections are looked at for what takes too long */
 #define RETRY_MS 250u       /* what a refused caller is told to wait if nobody knows better */
@@ -148,13 +149,22 @@ static void write_error(struct connection *connection, const uint8_t *head, size
                         const char *code, const char *where, const char *message, unsigned retry_ms,
                         const char *after)
 {
+    static const char unpacked[] = "\x82\xa4"
+                                   "code\xa8"
+                                   "internal\xa7"
+                                   "message\xad"
+                                   "out of memory";
     msgpack_sbuffer map;
     msgpack_packer pk;
     msgpack_sbuffer_init(&map);
-    msgpack_packer_init(&pk, &map, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &map, packed_write);
     pack_error(&pk, code, where, message, retry_ms);
     stream_write(connection->stream, head, head_len);
-    stream_write(connection->stream, map.data, map.size);
+    if (map.size > 0) {
+        stream_write(connection->stream, map.data, map.size);
+    } else {
+        stream_write(connection->stream, unpacked, sizeof unpacked - 1);
+    }
     stream_write(connection->stream, after, strlen(after));
     msgpack_sbuffer_destroy(&map);
 }
@@ -172,7 +182,11 @@ static void refuse_request(struct connection *connection, const uint8_t *id, siz
 void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len)
 {
     struct call *open = idmap_take(&rpc->calls, call);
-    if (open != NULL) {
+    if (open != NULL && len == 0) {
+        refuse_request(open->connection, open->wire_id, open->wire_id_len, "internal", "",
+                       "the answer could not be packed: out of memory", 0);
+        end_call(rpc, open);
+    } else if (open != NULL) {
         write_result(open->connection, open, result, len);
         end_call(rpc, open);
     }
@@ -194,7 +208,7 @@ void rpc_notify(struct rpc *rpc, uint64_t connection, const char *method, const 
 {
     struct connection *to = idmap_get(&rpc->ids, connection);
     size_t method_len = strlen(method);
-    if (to == NULL || method_len > FRAME_METHOD_MAX ||
+    if (to == NULL || len == 0 || method_len > FRAME_METHOD_MAX ||
         stream_queued(to->stream) + FRAME_NOTIFICATION_HEAD + len > rpc->limits.max_write_queue ||
         rpc->streams.queued + rpc->begun + len > rpc->limits.max_buffered) {
         return;

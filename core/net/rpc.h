@@ -82,7 +82,8 @@ bool rpc_listen(struct rpc *rpc, struct conf *conf, struct whorl_fault *fault);
 /* The port that the named listener is bound to; 0 if there is none. */
 uint16_t rpc_port(const struct rpc *rpc, const char *listener);
 
-/* result: one packed msgpack object. The bytes are copied. */
+/* result: one packed msgpack object. The bytes are copied. None at all (len 0: there was no memory
+ * to pack it) is answered as `internal`. */
 void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len);
 /* An error map {code, message, where}; where "" = none. With code "busy" retry_ms is added, a usual
  * time if it is 0. */
