@@ -1,6 +1,7 @@
 /* From one configuration to the next, without dropping a call. Reading it may take seconds, since
  * an isolated plugin is asked by starting it: a thread of libuv's pool does that while the loop
  * serves. One reload follows the other, each with what it finds then. */
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,6 +163,7 @@ static void read_conf(uv_work_t *work)
 {
     struct reload *reload = work->data;
     reload->conf = conf_read(reload->server->conf_dir, gather_mistake, reload->mistakes);
+    OPENSSL_thread_stop(); /* certificates were read: what it keeps for this thread goes with it */
     whorl_secret_forget();
 }
 
