@@ -41,7 +41,7 @@ def open_up(world):
 
 def widen(world, max_calls):
     for name in ("example", "audit"):
-        edit(os.path.join(world.conf, name + ".conf"),
+        edit(os.path.join(world.conf, name + ".conf"), (r"(\n *max_calls = .*)?", ""),
              (f'^plugin "{name}" \\{{', f'plugin "{name}" {{\n    max_calls = {max_calls}'))
 
 
@@ -146,20 +146,27 @@ class Overload:
              f"overload,identify,{self.server.ports['plain']},{self.server.process.pid}"],
             stdout=subprocess.PIPE, text=True)
 
+    @staticmethod
+    def figures_of(text):
+        """(served a second, the server's microseconds of processor time for each)"""
+        rate, each = map(float, re.search(r"([\d.]+) calls/s, ([\d.]+) us", text).groups())
+        refused, answered = map(int, re.search(r"(\d+) refused of (\d+)", text).groups())
+        return rate * (answered - refused) / answered, each * answered / (answered - refused)
+
     def peak(self):
-        """The most that is served a second when no more is asked than is answered."""
-        best = 0.0
-        for depth in (1, 2, 4, 16):
+        """The most that is served a second when no more is asked than is answered, and what each
+        call then costs."""
+        most, least = 0.0, float("inf")
+        for depth in (4, 16, 4, 16):
             text, _ = (load := self.start(self.CONNECTIONS, depth, 4)).communicate()
             assert load.returncode == 0, text
-            rate = float(re.search(r"([\d.]+) calls/s", text)[1])
-            refused, answered = map(int, re.search(r"(\d+) refused of (\d+)", text).groups())
-            best = max(best, rate * (answered - refused) / answered)
-        return best
+            served, each = self.figures_of(text)
+            most, least = max(most, served), min(least, each)
+        return most, least
 
     def run(self, seconds):
         before = self.peak()
-        load = self.start(4 * self.CONNECTIONS, 64, seconds, "-r", str(4 * before))
+        load = self.start(4 * self.CONNECTIONS, 64, seconds, "-r", str(4 * before[0]))
         memory = []
         while load.poll() is None:
             memory.append(figures(self.server.process.pid)[0])
@@ -167,15 +174,21 @@ class Overload:
         text = load.stdout.read()
         assert load.returncode == 0, "not every call was answered or refused"
         after = self.peak()
-        asked, served = map(float, re.search(r"(\d+) asked/s, (\d+) served/s", text).groups())
-        calls = re.search(r"p50.*", text)[0]
+        asked = float(re.search(r"(\d+) asked/s", text)[1])
+        served, each = self.figures_of(text)
+        best = min(before[1], after[1])
         early, late = max(memory[:len(memory) // 4]), max(memory[len(memory) // 4:])
-        peak = (before + after) / 2
-        print(f"peak before {before:.0f}/s, after {after:.0f}/s; for {seconds} s {asked:.0f}/s asked, "
-              f"{served:.0f}/s served: {100 * served / peak:.0f} % of the peak; of those served "
-              f"{calls}; memory {early} kB in the first quarter, then at most {late} kB")
+        print(f"peak: {before[0]:.0f} served/s before, {after[0]:.0f} after, {best:.1f} us of processor "
+              f"time each\n{seconds} s of overload: {asked:.0f} asked/s, {served:.0f} served/s, "
+              f"{each:.1f} us each, refusals included; {re.search(r'p50.*', text)[0]}; memory {early} "
+              f"kB in the first quarter, then at most {late} kB")
+        # Of the clock the rates are, and so of whatever else the machine does meanwhile; processor
+        # time is not, but knows nothing of the disk.
+        by_clock = 2 * served / (before[0] + after[0])
+        print(f"throughput {100 * best / each:.0f} % of the peak's by processor time, "
+              f"{100 * by_clock:.0f} % by the clock")
         code = self.server.stop()
-        held = served >= 0.9 * peak and asked >= 3 * peak and late <= max(early * FLAT, early + SLACK)
+        held = by_clock >= 0.9 and asked >= 3 * before[0] and late <= max(early * FLAT, early + SLACK)
         print("held" if held else "NOT HELD")
         return 0 if held and code == 0 else 1
 

@@ -380,8 +380,9 @@ struct rank_group *rank_group_new(struct gallery_search *const *searches, size_t
     if (!group) {
         return NULL;
     }
-    group->count = count;
-    memcpy(group->searches, searches, count * sizeof *searches);
+    for (; group->count < count; group->count++) {
+        group->searches[group->count] = searches[group->count];
+    }
     for (unsigned position = 1; position < CHUNK_POSITIONS; position++) {
         if (!make_table(group, position)) {
             rank_group_free(group);

@@ -20,7 +20,7 @@ struct quota {
     double share;
     uint64_t least;
 };
-static const struct quota sift_quota = {0.15, 5000}, best_quota = {0.00002, 100},
+static const struct quota sift_quota = {0.1, 5000}, best_quota = {0.00002, 50},
                           glance_quota = {0.015, 2000}, compare_quota = {0.001, 500};
 
 /* ------------------------------------------------------------------ following the gallery */

@@ -440,7 +440,7 @@ BYTES_FETCHING void fetch_person(const struct gallery_search *search, const stru
 {
     const struct score_probe *probe = &search->probe;
     if (block) {
-        fetch_bytes(block + chunk_entry(chunk, person), 2 * LINE);
+        fetch_bytes(block + chunk_entry(chunk, person), (size_t)2 * LINE);
     } else {
         fetch_bytes(chunk->entries + (size_t)2 * person, 1);
     }
@@ -456,7 +456,8 @@ BYTES_FETCHING void fetch_person(const struct gallery_search *search, const stru
     }
 }
 
-/* Has the memory fetched that the search's stage will read of chunk i. `near`: it is the next. */
+/* Has the memory fetched that glancing will read of chunk i. `near`: it is the next. Comparing
+ * takes too long, and looks at too few, for that to matter. */
 static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_t i, bool near,
                         struct found *found)
 {
@@ -466,7 +467,7 @@ static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_
     const uint8_t *block = NULL;
     struct chunk chunk;
     const char *why;
-    if (stage == STAGE_RANK || search->states[i].stage != stage - 1 || !known->bytes ||
+    if (stage != STAGE_GLANCE || search->states[i].stage != stage - 1 || !known->bytes ||
         !concerns_any(search, stage, known->before, known->people) ||
         !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
         return;

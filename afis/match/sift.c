@@ -87,10 +87,12 @@ static void add(struct making *m, uint32_t cell, uint64_t lane, uint16_t id)
 
 static void make_table(struct afis_sift *sift, unsigned piece, const bool used[])
 {
-    struct making m = {.high = (uint32_t *)(uintptr_t)sift_high(sift, piece),
-                       .low =
-                           sift->probes == 1 ? NULL : (uint32_t *)(uintptr_t)sift_low(sift, piece),
-                       .ids = (uint16_t *)(uintptr_t)sift_ids(sift, piece),
+    const size_t places = (size_t)sift->slots * sift->width;
+    uint16_t *ids = (uint16_t *)(sift->tables + SIFT_PIECES * places);
+    uint32_t *low = sift->tables + SIFT_PIECES * 3 / 2 * places;
+    struct making m = {.high = sift->tables + piece * places,
+                       .low = sift->probes == 1 ? NULL : low + piece * places,
+                       .ids = ids + piece * places,
                        .width = sift->width,
                        .used = SIFT_CELLS,
                        .piece = piece};

@@ -374,6 +374,21 @@ static int show(const char *dir, const char *text)
     return exit_code;
 }
 
+/* Says so if the records here are not those that the server looks people up in. */
+static void note_source(const char *conf_dir, const char *name)
+{
+    struct conf *conf = read_conf(conf_dir);
+    const struct conf_plugin *plugin = conf != NULL ? conf_find_plugin(conf, name) : NULL;
+    const char *source = plugin != NULL && plugin->settings != NULL
+                             ? plugin->settings->string(plugin->settings, NULL, "source")
+                             : NULL;
+    if (source != NULL && strcmp(source, "lmdb") != 0)
+        fprintf(stderr,
+                "whorl pnc: the source of \"%s\" is %s: the records here count when it is lmdb\n",
+                name, source);
+    conf_unref(conf);
+}
+
 int cmd_pnc(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -398,5 +413,6 @@ int cmd_pnc(int argc, char **argv)
         return write_sql(o.what);
     if (!plugin_dir_find(o.conf, "whorl-pnc.so", dir, sizeof(dir)))
         return 3;
+    note_source(o.conf, strrchr(dir, '/') + 1);
     return strcmp(o.action, "import") == 0 ? import_file(o.conf, dir, o.what) : show(dir, o.what);
 }

@@ -60,7 +60,7 @@ static const struct whorl_setting core_settings[CORE_COUNT] = {
                               "devices connected at once"},
     [CORE_MAX_CONNECTIONS_PER_DEVICE] = {"max_connections_per_device", WHORL_SETTING_INTEGER, 0,
                                          "64", 1, 1000000, "connections of one device at once"},
-    [CORE_MAX_CALLS] = {"max_calls", WHORL_SETTING_INTEGER, 0, "4096", 1, 65536,
+    [CORE_MAX_CALLS] = {"max_calls", WHORL_SETTING_INTEGER, 0, "1024", 1, 65536,
                         "calls in flight at once, of all connections"},
     [CORE_MAX_CALLS_PER_CONNECTION] = {"max_calls_per_connection", WHORL_SETTING_INTEGER, 0, "64",
                                        1, 65536, "calls of one connection in flight at once"},

@@ -40,6 +40,8 @@ struct control {
     struct control_call *calls;
     unsigned call_count;
     unsigned references; /* open handles and calls */
+    uv_pipe_t door;      /* takes callers that there is no memory for, and closes */
+    bool door_shuts, another_waits;
 };
 
 static void let_go(struct control *control)
@@ -170,11 +172,40 @@ static bool is_allowed(uv_pipe_t *pipe)
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
+static void turn_away(struct control *control);
+
+static void on_turned_away(uv_handle_t *door)
+{
+    struct control *control = door->data;
+    control->door_shuts = false;
+    if (control->another_waits) {
+        control->another_waits = false;
+        turn_away(control);
+    }
+    let_go(control);
+}
+
+/* libuv listens no more until whoever has come was let in. */
+static void turn_away(struct control *control)
+{
+    if (control->door_shuts) {
+        control->another_waits = true;
+        return;
+    }
+    uv_pipe_init(control->pipe.loop, &control->door, 0);
+    (void)uv_accept((uv_stream_t *)&control->pipe, (uv_stream_t *)&control->door);
+    control->door.data = control;
+    control->door_shuts = true;
+    control->references++;
+    uv_close((uv_handle_t *)&control->door, on_turned_away);
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
     struct control *control = server->data;
     struct control_call *call = status == 0 ? calloc(1, sizeof *call) : NULL;
     if (call == NULL) {
+        turn_away(control);
         return;
     }
     call->control = control;

@@ -11,6 +11,8 @@
 
 struct repeats {
     uint8_t key[32];
+    EVP_MD *sha256; /* found once: OpenSSL takes longer to find it than to run it */
+    EVP_MD_CTX *md;
     struct repeat *buckets[BUCKETS];
     struct repeat *oldest, *newest; /* kept answers, in the order in which they were kept */
     size_t kept, bytes;
@@ -20,8 +22,15 @@ struct repeats {
 struct repeats *repeats_new(const uint8_t key[32])
 {
     struct repeats *repeats = calloc(1, sizeof *repeats);
-    if (repeats != NULL) {
-        memcpy(repeats->key, key, 32);
+    if (repeats == NULL) {
+        return NULL;
+    }
+    memcpy(repeats->key, key, 32);
+    repeats->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    repeats->md = EVP_MD_CTX_new();
+    if (repeats->sha256 == NULL || repeats->md == NULL) {
+        repeats_free(repeats);
+        return NULL;
     }
     return repeats;
 }
@@ -29,14 +38,12 @@ struct repeats *repeats_new(const uint8_t key[32])
 static bool name_of(const struct repeats *repeats, const char *device, const char *request_id,
                     uint8_t name[32])
 {
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-                EVP_DigestUpdate(md, repeats->key, sizeof repeats->key) == 1 &&
-                EVP_DigestUpdate(md, device, strlen(device) + 1) == 1 &&
-                EVP_DigestUpdate(md, request_id, strlen(request_id)) == 1 &&
-                EVP_DigestFinal_ex(md, name, NULL) == 1;
-    EVP_MD_CTX_free(md);
-    return good;
+    EVP_MD_CTX *md = repeats->md;
+    return EVP_DigestInit_ex(md, repeats->sha256, NULL) == 1 &&
+           EVP_DigestUpdate(md, repeats->key, sizeof repeats->key) == 1 &&
+           EVP_DigestUpdate(md, device, strlen(device) + 1) == 1 &&
+           EVP_DigestUpdate(md, request_id, strlen(request_id)) == 1 &&
+           EVP_DigestFinal_ex(md, name, NULL) == 1;
 }
 
 static struct repeat **bucket_of(struct repeats *repeats, const uint8_t name[32])
@@ -157,6 +164,8 @@ void repeats_free(struct repeats *repeats)
             entry = next;
         }
     }
+    EVP_MD_CTX_free(repeats->md);
+    EVP_MD_free(repeats->sha256);
     OPENSSL_cleanse(repeats, sizeof *repeats);
     free(repeats);
 }

@@ -13,10 +13,11 @@
 #include "plugins/pnc/table.h"
 #include "whorl/msg.h"
 
-#define STATEMENT_MS 2500u  /* the server itself ends one that takes longer */
-#define SILENCE_MS 3000     /* nothing heard while something is in flight: the connection is lost */
-#define GRACE_MS 1000       /* questions wait so long for a connection that was lost */
-#define TICK_MS 50          /* how often it is looked whether questions are still wanted */
+#define STATEMENT_MS 2500u /* the server itself ends one that takes longer */
+#define SILENCE_MS 3000    /* nothing heard while something is in flight: the connection is lost */
+#define GRACE_MS 1000      /* questions wait so long for a connection that was lost */
+#define JOIN_S 1           /* how long an ending instance waits for a host's name to be looked up */
+#define TICK_MS 50         /* how often it is looked whether questions are still wanted */
 #define SAME_AGAIN_MS 60000 /* until a line of the log is repeated */
 #define OTHER_AGAIN_MS 1000
 #define IN_FLIGHT_MAX 512u
@@ -417,21 +418,19 @@ static bool take_queue(struct pnc_database *database)
     return going;
 }
 
-/* Goes on with connecting. false: it took long, and the instance has ended meanwhile. */
+/* Goes on with connecting. false: the thread is to end, and must touch nothing of the host's. */
 static bool connect_on(struct pnc_database *database, enum pg_news *news, struct whorl_fault *fault)
 {
     *news = PG_NOTHING;
     if (pg_link_conn(database->link) != NULL)
         return true;
     pthread_mutex_lock(&database->mutex);
-    database->resolving = !database->stopping;
+    database->resolving = true;
     pthread_mutex_unlock(&database->mutex);
-    if (!database->resolving)
-        return false;
     *news = pg_link_step(database->link, fault);
     pthread_mutex_lock(&database->mutex);
     database->resolving = false;
-    bool going = !database->left;
+    bool going = !database->stopping;
     pthread_mutex_unlock(&database->mutex);
     return going;
 }
@@ -560,18 +559,25 @@ void pnc_database_close(struct pnc_database *database)
 {
     if (database == NULL)
         return;
-    pthread_t thread = database->thread;
+    struct timespec limit;
     pthread_mutex_lock(&database->mutex);
     database->stopping = true;
-    bool leave = database->left = database->resolving;
-    if (!leave)
-        ring(database);
     pthread_mutex_unlock(&database->mutex);
-    if (leave) {
-        pthread_detach(thread);
-        return;
+    ring(database);
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += JOIN_S;
+    bool joined = pthread_timedjoin_np(database->thread, NULL, &limit) == 0;
+    pthread_t thread = database->thread;
+    if (!joined) {
+        pthread_mutex_lock(&database->mutex);
+        bool leave = database->left = database->resolving;
+        pthread_mutex_unlock(&database->mutex);
+        if (leave) {
+            pthread_detach(thread);
+            return;
+        }
+        pthread_join(thread, NULL);
     }
-    pthread_join(thread, NULL);
     free_database(database);
 }
 

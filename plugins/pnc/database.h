@@ -66,8 +66,10 @@ bool pnc_database_check(const struct whorl_settings *settings, struct whorl_faul
 struct pnc_database *pnc_database_open(const struct whorl_host *host,
                                        const struct pnc_cache *now_of, struct whorl_fault *fault);
 
-/* Ends the thread. No question may be open. Does not wait for a host's name that is being looked
- * up: the thread then ends by itself, later, and touches nothing of the host's or the cache's. */
+/* Ends the thread. No question may be open. Waits a second at most for a host's name that is being
+ * looked up: the thread then ends by itself, later, and touches nothing of the host's or the
+ * cache's.
+ */
 void pnc_database_close(struct pnc_database *database);
 
 /* Asks a list of questions (by next). Any thread; never blocks. */

@@ -201,7 +201,8 @@ bool whorl_msg_build(const uint8_t *bytes, size_t len, msgpack_zone *zone, msgpa
 {
     size_t off = 0;
     msgpack_unpack_return got = msgpack_unpack((const char *)bytes, len, &off, zone, root);
-    if (got == MSGPACK_UNPACK_SUCCESS && off == len) {
+    if (got ==
+        MSGPACK_UNPACK_SUCCESS) { /* nothing is left over: that is MSGPACK_UNPACK_EXTRA_BYTES */
         return true;
     }
     if (got == MSGPACK_UNPACK_NOMEM_ERROR) {
@@ -398,6 +399,15 @@ static size_t find_field(const msgpack_object_str *key, const struct whorl_field
     return count;
 }
 
+/* Says what is wrong with a field. Its full name is made here alone: nearly all are right. */
+static bool check_again(const msgpack_object *value, const struct whorl_field *field,
+                        const char *path, const msgpack_object_str *key, struct whorl_fault *fault)
+{
+    char where[sizeof fault->where];
+    join_path(where, sizeof where, path, key->ptr, key->size);
+    return check_value(value, field, where, fault);
+}
+
 /* Sorts one pair in. seen: a bit per field. */
 static bool read_pair(const msgpack_object_kv *pair, const char *path, struct whorl_field *fields,
                       size_t count, bool strict, uint64_t *seen, struct whorl_fault *fault)
@@ -410,20 +420,20 @@ static bool read_pair(const msgpack_object_kv *pair, const char *path, struct wh
     if (i == count && !strict) {
         return true;
     }
+    if (i < count && !(*seen & UINT64_C(1) << i)) {
+        *seen |= UINT64_C(1) << i;
+        if (pair->val.type == MSGPACK_OBJECT_NIL) {
+            return true;
+        }
+        fields[i].value = &pair->val;
+        if (check_value(&pair->val, &fields[i], "", NULL)) {
+            return true;
+        }
+        return check_again(&pair->val, &fields[i], path, key, fault);
+    }
     char where[sizeof fault->where];
     join_path(where, sizeof where, path, key->ptr, key->size);
-    if (i == count) {
-        return whorl_fail(fault, where, "is not a known field");
-    }
-    if (*seen & UINT64_C(1) << i) {
-        return whorl_fail(fault, where, "is there twice");
-    }
-    *seen |= UINT64_C(1) << i;
-    if (pair->val.type == MSGPACK_OBJECT_NIL) {
-        return true;
-    }
-    fields[i].value = &pair->val;
-    return check_value(&pair->val, &fields[i], where, fault);
+    return whorl_fail(fault, where, i == count ? "is not a known field" : "is there twice");
 }
 
 static bool read_fields(const msgpack_object *map, const char *path, struct whorl_field *fields,

@@ -68,7 +68,7 @@ class Reload(unittest.TestCase):
         edit(os.path.join(self.world.conf, "ident1.conf"),
              (r"^plugin \"ident1\" \{", 'plugin "ident1" {\n    max_calls = 5'))
         said = self.reload().stdout
-        self.assertIn("core: max_calls = 77, was 4096", said)
+        self.assertIn("core: max_calls = 77, was 1024", said)
         self.assertIn("plugin ident1: max_calls = 5, was 64", said)
         status = json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
         self.assertEqual(status["reloads"], 2)

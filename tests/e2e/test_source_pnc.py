@@ -93,6 +93,8 @@ class PncSource(unittest.TestCase):
         done = whorl("source", "check", "pnc", "-c", self.world.conf)
         self.assertIn("TLSv1.3", done.stdout)
         self.assertIn("of 8 that were read, 0 can't be used", done.stdout)
+        done = whorl("pnc", "show", "-c", self.world.conf, WANTED)
+        self.assertIn('the source of "pnc" is postgresql', done.stderr)
         edit(self.conf, (r'database = "[^"]*"', 'database = "host=db.example dbname=x password=y"'))
         done = whorl("check", "-c", self.world.conf, code=1)
         self.assertIn("must hold no password", done.stderr + done.stdout)

@@ -46,6 +46,7 @@ static pthread_t only;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct site sites[SITES];
 static const char *last;
+static const char *every; /* the function all of whose calls fail; NULL: one call in turn does */
 
 bool failing_again(bool first)
 {
@@ -54,6 +55,12 @@ bool failing_again(bool first)
         memset(sites, 0, sizeof sites);
     }
     return more;
+}
+
+void failing_every(const char *name)
+{
+    every = name;
+    failing_on();
 }
 
 void failing_on_in(pthread_t thread)
@@ -75,6 +82,7 @@ void failing_on(void)
 const char *failing_off(void)
 {
     counting = one_thread = false;
+    every = NULL;
     return last;
 }
 
@@ -126,6 +134,12 @@ static bool fails(const char *name, const void *from)
 {
     if (!counting || (one_thread && !pthread_equal(only, pthread_self())) || !is_ours(from)) {
         return false;
+    }
+    if (every != NULL) {
+        bool now = strcmp(name, every) == 0;
+        last = now ? name : last;
+        errno = now ? ENOMEM : errno;
+        return now;
     }
     pthread_mutex_lock(&lock);
     struct site *site = site_of(from);
@@ -183,6 +197,17 @@ void *realloc(void *p, size_t size)
 
 FAILS(void *, mmap, (void *at, size_t len, int prot, int flags, int fd, off_t off),
       (at, len, prot, flags, fd, off), MAP_FAILED)
+EXPORT void *mremap(void *at, size_t old_len, size_t len, int flags, ...);
+void *mremap(void *at, size_t old_len, size_t len, int flags, ...)
+{
+    if (fails("mremap", FROM)) {
+        return MAP_FAILED;
+    }
+    void *(*real)(void *, size_t, size_t, int, ...) =
+        (void *(*)(void *, size_t, size_t, int, ...))dlsym(RTLD_NEXT, "mremap");
+    return real(at, old_len, len, flags); /* none of ours says where to */
+}
+
 FAILS(int, mlock2, (const void *at, size_t len, unsigned flags), (at, len, flags), -1)
 
 /* --- Files and sockets ---------------------------------------------------------------------- */
@@ -370,15 +395,15 @@ CRYPTO(int, X509_digest,
 
 /* --- libuv ---------------------------------------------------------------------------------- */
 
-/* Not uv_poll_*, which fail only for descriptors that can't be watched, nor uv_accept: where it
- * fails, libuv has closed the connection, which can't be done from here. */
+/* Not uv_pipe_init, which can't fail, nor uv_poll_*, which fail only for descriptors that can't be
+ * watched, nor uv_accept: where it fails, libuv has closed the connection, which can't be done from
+ * here. */
 #define LOOP(name, params, args) FAILS(int, name, params, args, UV_ENOMEM)
 
 LOOP(uv_loop_init, (uv_loop_t * loop), (loop))
 LOOP(uv_async_init, (uv_loop_t * loop, uv_async_t *async, uv_async_cb cb), (loop, async, cb))
 LOOP(uv_signal_init, (uv_loop_t * loop, uv_signal_t *signal), (loop, signal))
 LOOP(uv_signal_start, (uv_signal_t * signal, uv_signal_cb cb, int what), (signal, cb, what))
-LOOP(uv_pipe_init, (uv_loop_t * loop, uv_pipe_t *pipe, int ipc), (loop, pipe, ipc))
 LOOP(uv_pipe_open, (uv_pipe_t * pipe, uv_file fd), (pipe, fd))
 LOOP(uv_tcp_init, (uv_loop_t * loop, uv_tcp_t *tcp), (loop, tcp))
 LOOP(uv_tcp_init_ex, (uv_loop_t * loop, uv_tcp_t *tcp, unsigned flags), (loop, tcp, flags))

@@ -33,6 +33,8 @@ bool failing_again(bool first);
 void failing_on(void);
 /* The same, where only that thread's calls count. */
 void failing_on_in(pthread_t thread);
+/* Every call of that function fails, until failing_off. */
+void failing_every(const char *name);
 /* The name of the function that failed; NULL: none was left. */
 const char *failing_off(void);
 

@@ -117,6 +117,37 @@ static void expect_verdict(enum audit_verdict expected, const char *what)
     ck_assert_msg(strstr(report.what, what) != NULL, "%s", report.what);
 }
 
+/* Others are shown what the exported tiles reach, and no more. */
+START_TEST(a_cosigned_checkpoint_goes_with_an_export_that_reaches_it)
+{
+    char out[160], path[192];
+    struct audit_checkpoint early = checkpoint_of("log");
+    fill("log", 3);
+    witness_log("log", 8);
+    snprintf(out, sizeof(out), "%s/out", dir);
+    snprintf(path, sizeof(path), "%s/checkpoint.cosigned", out);
+    ck_assert_msg(audit_export(log_dir("log"), &early, out, &fault), "%s", fault.text);
+    ck_assert_int_ne(access(path, F_OK), 0);
+    struct audit_checkpoint now = checkpoint_of("log");
+    ck_assert_msg(audit_export(log_dir("log"), &now, out, &fault), "%s", fault.text);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    ck_assert(!audit_prove_inclusion(log_dir("log"), &early, 5, now.root, &(struct audit_proof){0},
+                                     &fault));
+}
+END_TEST
+
+START_TEST(a_cosigned_checkpoint_that_was_altered_is_not_exported)
+{
+    char out[160];
+    witness_log("log", 5);
+    snprintf(out, sizeof(out), "%s/out", dir);
+    shell("sed -i 's/^5$/6/' '%s/log/checkpoint.cosigned'");
+    struct audit_checkpoint now = checkpoint_of("log");
+    ck_assert(!audit_export(log_dir("log"), &now, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not signed"));
+}
+END_TEST
+
 START_TEST(a_log_that_grows_is_cosigned_again_and_again)
 {
     static const unsigned more[] = {0, 1, 2, 11, 13, 224, 1, 300};
@@ -327,6 +358,8 @@ int main(void)
     TCase *tests = tcase_create("witness");
     tcase_add_checked_fixture(tests, make_log_and_witness, remove_folder);
     tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, a_cosigned_checkpoint_goes_with_an_export_that_reaches_it);
+    tcase_add_test(tests, a_cosigned_checkpoint_that_was_altered_is_not_exported);
     tcase_add_test(tests, a_log_that_grows_is_cosigned_again_and_again);
     tcase_add_test(tests, a_log_without_records_is_cosigned_too);
     tcase_add_test(tests, a_rollback_is_refused_and_kept_as_evidence);

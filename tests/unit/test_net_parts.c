@@ -77,6 +77,25 @@ START_TEST(a_kept_beginning_is_wiped_when_its_message_is_done)
 }
 END_TEST
 
+/* Integers begin with 00 to 7f, cc to d3 and e0 to ff; the others are other things, or nothing. */
+START_TEST(an_id_is_an_integer_whatever_byte_it_begins_with)
+{
+    for (unsigned first = 0; first <= 0xff; first++) {
+        static const uint8_t width[8] = {1, 2, 4, 8, 1, 2, 4, 8};
+        uint8_t bytes[32] = {0x94, 0x00, (uint8_t)first};
+        struct frame frame;
+        struct whorl_fault fault = {"", ""};
+        bool small = first < 0x80 || first >= 0xe0, wide = first >= 0xcc && first <= 0xd3;
+        size_t len = 3u + (wide ? width[first - 0xcc] : 0);
+        memcpy(bytes + len, "\xa1p\x90", 3);
+        bool good = frame_read(bytes, len + 3, &frame, &fault);
+        ck_assert_msg(good == (small || wide), "%02x", first);
+        ck_assert_str_eq(fault.where, good ? "" : "id");
+        ck_assert(!good || frame.id_len == len - 2);
+    }
+}
+END_TEST
+
 START_TEST(a_listener_that_stops_hears_no_more)
 {
     struct frame_reader reader = {0};
@@ -220,6 +239,7 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, frames_are_heard_alike_however_they_are_cut);
     tcase_add_test(tc, a_kept_beginning_is_wiped_when_its_message_is_done);
+    tcase_add_test(tc, an_id_is_an_integer_whatever_byte_it_begins_with);
     tcase_add_test(tc, a_listener_that_stops_hears_no_more);
     tcase_add_test(tc, without_lockable_memory_a_message_in_pieces_is_refused);
     tcase_add_test(tc, the_map_of_ids_agrees_with_a_list);

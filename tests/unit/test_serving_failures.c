@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/net/frame.h"
 #include "failing.h"
 #include "net_fixture.h"
 #include "whorl/client.h"
@@ -132,6 +133,39 @@ START_TEST(listeners_are_all_replaced_or_none)
 }
 END_TEST
 
+/* --- Frames --------------------------------------------------------------------------------- */
+
+static bool count_frame(void *ctx, const struct frame *frame)
+{
+    (void)frame;
+    ++*(unsigned *)ctx;
+    return true;
+}
+
+/* A message's beginning, and what is missing of it, need memory that is locked. */
+START_TEST(a_message_in_pieces_without_memory_for_it_is_refused)
+{
+    static const uint8_t bytes[] = "\x94\x00\x05\xa4ping\x91\xdb\x00\x02\x00\x00";
+    static uint8_t rest[0x20000];
+    struct frame_reader reader = {0};
+    unsigned count = 0;
+    failing_every("mlock2");
+    enum frame_end end =
+        frame_feed(&reader, bytes, sizeof bytes - 1, 1 << 20, count_frame, &count, &fault);
+    (void)failing_off();
+    ck_assert_int_eq(end, FRAME_NO_MEMORY);
+    frame_reader_release(&reader);
+    end = frame_feed(&reader, bytes, sizeof bytes - 1, 1 << 20, count_frame, &count, &fault);
+    ck_assert_int_eq(end, FRAME_FED);
+    failing_every("mremap");
+    end = frame_feed(&reader, rest, sizeof rest, 1 << 20, count_frame, &count, &fault);
+    (void)failing_off();
+    ck_assert_int_eq(end, FRAME_NO_MEMORY);
+    ck_assert_uint_eq(count, 0);
+    frame_reader_release(&reader);
+}
+END_TEST
+
 /* --- The device's client -------------------------------------------------------------------- */
 
 static char device_pem[160], device_key[160], address[32];
@@ -200,6 +234,7 @@ int main(void)
     tcase_add_test(tests, a_plain_connection_is_answered_or_closed);
     tcase_add_test(tests, a_secured_connection_is_answered_or_closed);
     tcase_add_test(tests, listeners_are_all_replaced_or_none);
+    tcase_add_test(tests, a_message_in_pieces_without_memory_for_it_is_refused);
     tcase_add_test(tests, a_client_gets_its_answer_or_is_told_why_not);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

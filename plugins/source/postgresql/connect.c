@@ -15,6 +15,7 @@
 #define PAUSE_MIN_MS 100u
 #define PAUSE_MAX_MS 5000u
 #define PARAMETERS_MAX 32
+#define WHY_CAP 141
 
 enum state { PAUSED, CONNECTING, CHECKING, UP };
 
@@ -105,40 +106,45 @@ static const struct {
     {"too many clients", "it takes no more connections: raise max_connections"},
 };
 
-/* The server's or libpq's words on a connection that failed, as one line; nothing if they are not
- * clean. */
-static void say_why(const PGconn *conn, char *text, size_t cap)
+/* The first line, at most max bytes, of what the server or libpq says of a connection that failed,
+ * without its repeating where that is; nothing of it if it is not clean. */
+static void say_why(const char *message, size_t max, char text[WHY_CAP])
 {
-    snprintf(text, cap, "%.200s", PQerrorMessage(conn));
-    size_t len = strlen(text);
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
-        text[--len] = '\0';
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '\n' || text[i] == '\t')
-            text[i] = ' ';
+    static const char where_ends[] = " failed: ";
+    const char *where = strstr(message, where_ends);
+    const char *from = where != NULL ? where + strlen(where_ends) : message;
+    size_t len = strcspn(from, "\n");
+    if (len > max) {
+        len = max;
+        while (len > 0 && ((unsigned char)from[len] & 0xc0) == 0x80) /* no half of a letter */
+            len--;
     }
-    while (len > 0 && ((unsigned char)text[len - 1] & 0xc0) == 0x80) /* a letter cut by %.200s */
-        text[--len] = '\0';
+    snprintf(text, WHY_CAP, "%.*s", (int)len, from);
     if (!whorl_text_is_clean(text, len))
-        snprintf(text, cap, "it answered with what is no clean text");
+        snprintf(text, WHY_CAP, "it answered with what is no clean text");
 }
 
-/* Ends an attempt: *fault tells why, unless it does already. */
+static const char *advice_on(const char *message)
+{
+    for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
+        if (strstr(message, advices[i].says) != NULL)
+            return advices[i].advice;
+    }
+    return NULL;
+}
+
+/* Ends an attempt. why: NULL if libpq knows. */
 static enum pg_news attempt_failed(struct pg_link *link, const char *why, struct whorl_fault *fault)
 {
-    char text[208] = "";
-    const char *advice = "";
+    char text[WHY_CAP];
+    const char *message = PQerrorMessage(link->conn);
+    const char *advice = why == NULL ? advice_on(message) : NULL;
     if (why == NULL) {
-        say_why(link->conn, text, sizeof(text));
-        for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]) && advice[0] == '\0'; i++) {
-            if (strstr(text, advices[i].says) != NULL)
-                advice = advices[i].advice;
-        }
+        say_why(message, advice != NULL ? 75 : WHY_CAP - 1, text);
         why = text;
     }
-    /* What to do comes first where there is no room for both. */
-    whorl_fail(fault, "", "cannot use the database %.80s: %s%s%.*s", link->target->name, advice,
-               advice[0] != '\0' ? ": " : "", advice[0] != '\0' ? 80 : 140, why);
+    whorl_fail(fault, "", "cannot use the database %.80s: %.140s%s%s", link->target->name, why,
+               advice != NULL ? ": " : "", advice != NULL ? advice : "");
     pause_link(link);
     return PG_FAILED;
 }

@@ -158,9 +158,11 @@ static bool take_database(struct pg_target *target, const char *text, struct who
                           : target->dbname == NULL ? "dbname"
                                                    : "user");
     target->local = is_local(target->host);
-    snprintf(target->name, sizeof(target->name), "%.60s at %.60s%s%.20s", target->dbname,
+    snprintf(target->name, sizeof(target->name), "%.36s at %.30s%s%.8s", target->dbname,
              target->host, target->port != NULL ? ":" : "",
              target->port != NULL ? target->port : "");
+    if (!whorl_text_is_clean(target->name, strlen(target->name))) /* a letter was cut in two */
+        snprintf(target->name, sizeof(target->name), "of a name that is too long to show");
     return true;
 }
 

@@ -10,7 +10,7 @@ struct pg_target {
     char *host, *port, *dbname, *user, *session_attrs; /* port and session_attrs may be NULL */
     char *ca, *certificate, *key, *password_file;      /* or NULL */
     bool local;                                        /* every host is this machine */
-    char name[160];
+    char name[81];
 };
 
 /* Reads the password file's first line into password (PG_PASSWORD_MAX + 1 bytes; wipe it). "" when
