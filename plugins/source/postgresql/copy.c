@@ -235,7 +235,7 @@ bool pg_copy_keep(struct pg_copy *copy, struct whorl_fault *fault)
 static bool begin_batch(struct batch *batch, struct whorl_fault *fault)
 {
     *batch = (struct batch){.people = malloc(PG_PAGE * sizeof *batch->people),
-                            .ids = malloc(2 * PG_PAGE * sizeof *batch->ids)};
+                            .ids = malloc(2 * (size_t)PG_PAGE * sizeof *batch->ids)};
     return (batch->people && batch->ids) || whorl_fail(fault, "", "out of memory");
 }
 
