@@ -87,6 +87,13 @@ def timed(*command, **kwargs):
             - before.children_user - before.children_system, done.stdout)
 
 
+def processor_of(server):
+    """Seconds of processor that a database's processes have used, of ended ones too."""
+    with open(f"/proc/{server.process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
 def fill_people(arguments, whorl, world, owner, server):
     """N people with two fingers each: 2000 of the statistical model's, and copies under other ids,
     beside the world's eight, whom the searches are for."""
@@ -116,7 +123,10 @@ def load(arguments, whorl, world, server, environment):
     rounds = []
     for _ in range(arguments.rounds):
         shutil.rmtree(world.path("var", "ident1", "postgresql"), True)
+        before = processor_of(server)
         wall, cpu, _ = timed(whorl, "source", "resync", "ident1", "-c", world.conf)
+        time.sleep(0.2)  # until its connection's process has ended and counts
+        theirs = processor_of(server) - before
         again, _, said = timed(whorl, "source", "resync", "ident1", "-c", world.conf)
         assert " 0 put, 0 removed, 0 unreadable" in said, said
         copied = 0
@@ -126,9 +136,9 @@ def load(arguments, whorl, world, server, environment):
                 "whorl_reader", "people", "-c", f"\\copy (SELECT * FROM whorl.{table} ORDER BY 1) to "
                 f"'{world.path('copied')}' (FORMAT binary)", env=environment)
             copied += seconds
-        rounds.append((wall, cpu, again, copied))
-        print(f"round {len(rounds)}: first copy {wall:.2f} s ({cpu:.2f} s of Whorl's processor), "
-              f"compared again {again:.2f} s, psql {copied:.2f} s", file=sys.stderr)
+        rounds.append((wall, cpu, theirs, again, copied))
+        print(f"round {len(rounds)}: first copy {wall:.2f} s (processor: {cpu:.2f} s of Whorl's, "
+              f"{theirs:.2f} s of PostgreSQL's), compared again {again:.2f} s, psql {copied:.2f} s", file=sys.stderr)
     return [statistics.median(column) for column in zip(*rounds)]
 
 
@@ -196,7 +206,7 @@ def people(arguments, server):
     with open(server.reader_password, encoding="ascii") as file:
         environment = dict(os.environ, PGPASSWORD=file.read().strip(), PGSSLMODE="verify-full",
                            PGSSLROOTCERT=server.ca)
-    wall, cpu, again, copied = load(arguments, whorl, world, server, environment)
+    wall, cpu, theirs, again, copied = load(arguments, whorl, world, server, environment)
     running = Server(world)
     with running.client() as client:
         while ask(client, world, 1)[0]["class"] != "match":
@@ -206,7 +216,8 @@ def people(arguments, server):
     running.kill()
     print(f"A gallery of {count} people, two fingers each, TLS, medians of {arguments.rounds} rounds:")
     print(f"  first copy                              {count / wall:8.0f} people/s "
-          f"({wall:.2f} s; {cpu:.2f} s of Whorl's processor)")
+          f"({wall:.2f} s; processor: Whorl {1e6 * cpu / count:.1f}, PostgreSQL "
+          f"{1e6 * theirs / count:.1f} us a person)")
     print(f"  everything compared, nothing differs    {count / again:8.0f} people/s")
     print(f"  psql: \\copy of the same rows to a file {count / copied:8.0f} people/s")
     print(f"  a change is searched after              {middle:8.0f} ms (worst of "

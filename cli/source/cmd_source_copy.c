@@ -80,7 +80,7 @@ static bool enter_gallery(struct subject *s)
     if (s->plugin && !s->dir) {
         print_fault(&fault);
     }
-    if (!s->dir) {
+    if (!s->mapping || !s->dir) {
         leave(s);
         return false;
     }

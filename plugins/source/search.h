@@ -27,12 +27,12 @@
          "upstream (another gateway is asked)"},                                                   \
         PG_FOLLOW_SETTINGS, UPSTREAM_SETTINGS
 
-/* As in whorl/plugin.h. kind: constant. */
+/* As in whorl/plugin.h; arg is the instance. kind: constant. */
 int source_search_check(const struct whorl_settings *settings, struct whorl_fault *fault);
 int source_search_start(const struct whorl_host *host, const struct finger_search_kind *kind,
-                        void **instance, struct whorl_fault *fault);
-void source_search_call(void *instance, uint64_t call, const uint8_t *message, size_t len);
-void source_search_cancel(void *instance, uint64_t call);
-void source_search_stop(void *instance);
+                        void **out, struct whorl_fault *fault);
+void source_search_call(void *arg, uint64_t call, const uint8_t *message, size_t len);
+void source_search_cancel(void *arg, uint64_t call);
+void source_search_stop(void *arg);
 
 #endif

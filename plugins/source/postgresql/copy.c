@@ -27,7 +27,9 @@ struct pg_copy {
     const struct pg_target *target;
     const struct pg_mapping *mapping;
     char identity[64]; /* of the database that it is connected to; "": it has not been yet */
-    bool taken;        /* the gallery is to be somebody else's copy */
+    int64_t timeline;  /* its */
+    bool owned;        /* the gallery has been this database's copy, as far as this copy knows */
+    bool taken;        /* ... and now is to be somebody else's */
     struct pg_ask quick, slow;
     struct pg_copy_log log;
     struct gallery *gallery;
@@ -150,6 +152,18 @@ struct gallery *pg_copy_gallery(struct pg_copy *copy)
 
 /* ------------------------------------------------------------------ the mark */
 
+/* Begins a copy of the database that it is connected to. */
+static void claim(struct pg_copy *copy)
+{
+    struct pg_mark *mark = copy->mark;
+    memset(mark, 0, sizeof *mark);
+    memcpy(mark->database, copy->identity, sizeof mark->database);
+    snprintf(mark->mapping, sizeof mark->mapping, "%s", copy->mapping->digest);
+    snprintf(mark->place, sizeof mark->place, "%s", pg_target_name(copy->target));
+    mark->timeline = copy->timeline;
+    copy->owned = false;
+}
+
 bool pg_copy_refresh(struct pg_copy *copy, struct whorl_fault *fault)
 {
     struct gallery_mark now;
@@ -179,10 +193,14 @@ bool pg_copy_refresh(struct pg_copy *copy, struct whorl_fault *fault)
     if (copy->identity[0] && mark->database[0] &&
         (strcmp(mark->database, copy->identity) != 0 ||
          strcmp(mark->mapping, copy->mapping->digest) != 0)) {
-        copy->taken = true;
-        return whorl_fail(fault, "",
-                          "somebody else makes the copy one of another database, or by another "
-                          "mapping: it is left to them");
+        copy->taken = copy->owned;
+        if (copy->taken) {
+            return whorl_fail(fault, "",
+                              "somebody else makes the copy one of another database, or by "
+                              "another mapping: it is left to them");
+        }
+        claim(copy); /* once more: whoever had it wrote in the same moment */
+        return true;
     }
     if (!now.untouched && now.len > 0) {
         say(copy, WHORL_LOG_WARNING,
@@ -218,6 +236,7 @@ static enum outcome apply(struct pg_copy *copy, const struct batch *batch,
     if (applied == GALLERY_APPLIED) {
         gallery_mark_release(&copy->before);
         copy->before = after;
+        copy->owned = true;
         copy->kept = seconds_of(CLOCK_MONOTONIC);
         return DONE;
     }
@@ -235,7 +254,7 @@ bool pg_copy_keep(struct pg_copy *copy, struct whorl_fault *fault)
 static bool begin_batch(struct batch *batch, struct whorl_fault *fault)
 {
     *batch = (struct batch){.people = malloc(PG_PAGE * sizeof *batch->people),
-                            .ids = malloc(2 * PG_PAGE * sizeof *batch->ids)};
+                            .ids = malloc(2 * (size_t)PG_PAGE * sizeof *batch->ids)};
     return (batch->people && batch->ids) || whorl_fail(fault, "", "out of memory");
 }
 
@@ -374,6 +393,7 @@ static bool recognise(struct pg_copy *copy, const char *database, int64_t timeli
 {
     struct pg_mark *mark = copy->mark;
     snprintf(copy->identity, sizeof copy->identity, "%s", database);
+    copy->timeline = timeline;
     if (strcmp(mark->database, database) != 0 ||
         strcmp(mark->mapping, copy->mapping->digest) != 0) {
         if (mark->database[0]) {
@@ -381,13 +401,10 @@ static bool recognise(struct pg_copy *copy, const char *database, int64_t timeli
                 "this is another database, or another mapping, than the copy was made from: it is "
                 "made anew");
         }
-        memset(mark, 0, sizeof *mark);
-        snprintf(mark->database, sizeof mark->database, "%s", database);
-        snprintf(mark->mapping, sizeof mark->mapping, "%s", copy->mapping->digest);
-        snprintf(mark->place, sizeof mark->place, "%s", pg_target_name(copy->target));
-        mark->timeline = timeline;
+        claim(copy);
         return false;
     }
+    copy->owned = true;
     snprintf(mark->place, sizeof mark->place, "%s", pg_target_name(copy->target));
     if (mark->timeline != timeline) {
         say(copy, WHORL_LOG_WARNING,

@@ -175,7 +175,7 @@ static bool read_json(struct reader *r, enum pg_column column, const char *name,
     if (len == 0 || (len == 2 && memcmp(r->row->value[column], object ? "{}" : "[]", 2) == 0)) {
         return true;
     }
-    if (len > 4u * PG_JSON_MAX) {
+    if (len > (size_t)4 * PG_JSON_MAX) {
         return whorl_fail(r->fault, name, "is too long");
     }
     json_error_t error;
@@ -214,7 +214,7 @@ static bool read_identifiers(struct reader *r)
     r->person->identifiers = list;
     json_object_foreach(json, key, value)
     {
-        if (ok) {
+        if (list && ok) {
             struct gallery_pair *pair = &list[r->person->identifier_count++];
             pair->key = text_of(r, key, strlen(key));
             pair->value = json_text(r, value, "identifiers");
@@ -328,7 +328,7 @@ static bool small(const char *text, unsigned max, unsigned *out)
     if (len == 0 || len > 3 || strspn(text, "0123456789") != len) {
         return false;
     }
-    *out = (unsigned)atoi(text);
+    *out = (unsigned)strtoul(text, NULL, 10);
     return *out <= max;
 }
 
