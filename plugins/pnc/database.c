@@ -21,8 +21,8 @@
 #define SAME_AGAIN_MS 60000 /* until a line of the log is repeated */
 #define OTHER_AGAIN_MS 1000
 #define IN_FLIGHT_MAX 512u
-#define SLOTS (4u * IN_FLIGHT_MAX) /* a question may bring a statement and a sync */
-#define SENDS_MAX 2u               /* of one question */
+#define SLOTS ((size_t)4 * IN_FLIGHT_MAX) /* a question may bring a statement and a sync */
+#define SENDS_MAX 2u                      /* of one question */
 #define STATEMENTS (PNC_ALL_CLASSES + 2u)
 
 /* What was sent and is to be answered, in that order. */

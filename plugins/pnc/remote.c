@@ -39,7 +39,8 @@ static bool read_lifetime(const char *entry, size_t number, int64_t *lifetime_ms
         if (seen[part])
             return whorl_fail(fault, "cache", "entry %zu names %s again", number, name);
         size_t digits = strspn(text, "0123456789");
-        long seconds = digits >= 1 && digits <= 7 && text[digits] == '\0' ? atol(text) : -1;
+        long seconds =
+            digits >= 1 && digits <= 7 && text[digits] == '\0' ? strtol(text, NULL, 10) : -1;
         if (seconds < 0 || seconds > LIFETIME_MAX)
             return whorl_fail(fault, "cache", "entry %zu must be \"%s=SECONDS\", 0 to %d", number,
                               name, LIFETIME_MAX);
