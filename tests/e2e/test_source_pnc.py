@@ -186,7 +186,7 @@ class PncSource(unittest.TestCase):
     def test_killed_in_the_middle_of_everything(self):
         """kill -9 of the postmaster, and connections ended, while calls go on: each is answered,
         none is no_match, and it comes back by itself."""
-        self.use_database('cache = {"circulations=0"}\n        stale_limit = 2')
+        self.use_database('cache = {"circulations=0"}\n        stale_limit = 8')
         server = Server(self.world)
         with server.client() as client:
             self.ask_until(client, lambda answer: answer["class"] == "possible")
