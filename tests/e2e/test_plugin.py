@@ -123,7 +123,7 @@ class Abi(Scratch):
     @unittest.skipUnless(shutil.which("abidiff"), "libabigail's abidiff is not installed")
     def test_the_recorded_abi_is_todays(self):
         subprocess.run([os.path.join(ROOT, "tests", "abi", "record"), self.dir], check=True)
-        for name in "libwhorl-sdk.abi", "plugin.abi":
+        for name in "libwhorl-sdk.abi", "libwhorl-client.abi", "plugin.abi":
             done = subprocess.run(["abidiff", "--no-added-syms",
                                    os.path.join(ROOT, "tests", "abi", name), self.path(name)],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
