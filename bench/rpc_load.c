@@ -280,6 +280,19 @@ static unsigned read_id(const uint8_t *frame, size_t len, size_t *error)
     return frame[6];
 }
 
+/* Why an answer [1, id, ERROR, nil] refuses. */
+static void say_refused(const uint8_t *frame, size_t len)
+{
+    struct whorl_msg msg;
+    struct whorl_fault fault;
+    char why[256] = "no reason";
+    if (!whorl_msg_parse(frame, len, &msg, &fault))
+        load_die(fault.text);
+    whorl_str_copy(whorl_map_get(&msg.root.via.array.ptr[2], "message"), why, sizeof why);
+    fprintf(stderr, "refused: %s\n", why);
+    whorl_msg_release(&msg);
+}
+
 static size_t take_frames(struct run *run, struct connection *c)
 {
     size_t used = 0, len = 0, error = 0;
@@ -295,7 +308,7 @@ static size_t take_frames(struct run *run, struct connection *c)
             unsigned slot = read_id(frame, len, &error);
             bool refused = frame[error] != 0xc0;
             if (run->counting && refused && run->refused == 0)
-                fprintf(stderr, "bench/rpc: refused: %.*s\n", (int)(len - error), frame + error);
+                say_refused(frame, len);
             answered(run, c, slot, refused);
         }
         used += len;

@@ -308,8 +308,11 @@ struct control *control_open(uv_loop_t *loop, const char *runtime_dir, control_h
     control->references = 1;
     control->pipe.data = control;
     uv_pipe_init(loop, &control->pipe, 0);
-    bool listening = uv_pipe_open(&control->pipe, fd) == 0 &&
-                     uv_listen((uv_stream_t *)&control->pipe, BACKLOG, on_connection) == 0;
+    bool taken = uv_pipe_open(&control->pipe, fd) == 0;
+    if (!taken) {
+        (void)close(fd);
+    }
+    bool listening = taken && uv_listen((uv_stream_t *)&control->pipe, BACKLOG, on_connection) == 0;
     if (!listening) {
         whorl_fail(fault, "runtime_dir", "the control socket can't be listened at");
         uv_close((uv_handle_t *)&control->pipe, on_closed);

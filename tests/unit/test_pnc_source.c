@@ -787,52 +787,56 @@ START_TEST(a_cache_of_the_future_is_emptied)
 }
 END_TEST
 
+static TCase *group(Suite *suite, const char *name)
+{
+    TCase *tests = tcase_create(name);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 120);
+    suite_add_tcase(suite, tests);
+    return tests;
+}
+
 int main(void)
 {
     Suite *suite = suite_create("pnc_source");
-    const struct {
-        const char *name;
-        const TTest *tests[10];
-    } cases[] = {
-        {"finding",
-         {a_person_is_found_by_each_key, nobody_is_no_match_once_the_database_has_said_so,
-          a_table_without_rows_is_unavailable, more_people_than_can_be_shown_are_said_to_be_more}},
-        {"freshness",
-         {what_is_young_enough_is_answered_without_asking,
-          each_class_is_asked_for_again_after_its_own_lifetime,
-          who_is_gone_from_the_database_is_gone_after_the_shortest_lifetime,
-          who_is_new_in_the_database_is_found_after_the_shortest_lifetime}},
-        {"without",
-         {without_the_database_the_cache_answers_with_its_age_and_nothing_is_no_match,
-          what_is_older_than_the_limit_is_unavailable, a_call_that_is_given_up_is_unavailable,
-          connections_that_are_lost_lose_no_call_and_make_nobody_no_match,
-          a_question_in_flight_is_asked_again_on_the_next_connection,
-          a_statement_that_takes_too_long_is_answered_from_the_cache}},
-        {"rows",
-         {a_row_that_is_not_valid_is_unavailable_and_no_value_of_it_is_told,
-          a_log_line_names_key_and_field_and_never_the_value,
-          two_rows_of_one_person_are_unavailable,
-          a_statement_that_fails_spoils_no_other_in_flight}},
-        {"rights",
-         {a_role_that_may_write_is_refused, a_superuser_is_refused,
-          a_role_that_may_not_read_is_told_what_it_lacks, rows_that_a_policy_hides_are_not_nobody,
-          a_wrong_password_or_authority_is_told_without_the_password}},
-        {"mapping",
-         {a_mapping_fits_another_schema, every_mistake_in_the_settings_is_named,
-          the_databases_name_keys_are_ours}},
-        {"cache",
-         {no_clock_that_is_set_makes_anything_younger,
-          the_cache_stays_within_its_size_and_the_oldest_goes,
-          news_of_an_older_question_replace_no_newer, a_cache_of_the_future_is_emptied}},
-    };
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        TCase *tests = tcase_create(cases[i].name);
-        tcase_add_checked_fixture(tests, setup, teardown);
-        tcase_set_timeout(tests, 120);
-        for (size_t k = 0; k < 10 && cases[i].tests[k] != NULL; k++)
-            tcase_add_test(tests, cases[i].tests[k]);
-        suite_add_tcase(suite, tests);
-    }
+    TCase *tests = group(suite, "finding");
+    tcase_add_test(tests, a_person_is_found_by_each_key);
+    tcase_add_test(tests, nobody_is_no_match_once_the_database_has_said_so);
+    tcase_add_test(tests, a_table_without_rows_is_unavailable);
+    tcase_add_test(tests, more_people_than_can_be_shown_are_said_to_be_more);
+    tests = group(suite, "freshness");
+    tcase_add_test(tests, what_is_young_enough_is_answered_without_asking);
+    tcase_add_test(tests, each_class_is_asked_for_again_after_its_own_lifetime);
+    tcase_add_test(tests, who_is_gone_from_the_database_is_gone_after_the_shortest_lifetime);
+    tcase_add_test(tests, who_is_new_in_the_database_is_found_after_the_shortest_lifetime);
+    tests = group(suite, "without");
+    tcase_add_test(tests,
+                   without_the_database_the_cache_answers_with_its_age_and_nothing_is_no_match);
+    tcase_add_test(tests, what_is_older_than_the_limit_is_unavailable);
+    tcase_add_test(tests, a_call_that_is_given_up_is_unavailable);
+    tcase_add_test(tests, connections_that_are_lost_lose_no_call_and_make_nobody_no_match);
+    tcase_add_test(tests, a_question_in_flight_is_asked_again_on_the_next_connection);
+    tcase_add_test(tests, a_statement_that_takes_too_long_is_answered_from_the_cache);
+    tests = group(suite, "rows");
+    tcase_add_test(tests, a_row_that_is_not_valid_is_unavailable_and_no_value_of_it_is_told);
+    tcase_add_test(tests, a_log_line_names_key_and_field_and_never_the_value);
+    tcase_add_test(tests, two_rows_of_one_person_are_unavailable);
+    tcase_add_test(tests, a_statement_that_fails_spoils_no_other_in_flight);
+    tests = group(suite, "rights");
+    tcase_add_test(tests, a_role_that_may_write_is_refused);
+    tcase_add_test(tests, a_superuser_is_refused);
+    tcase_add_test(tests, a_role_that_may_not_read_is_told_what_it_lacks);
+    tcase_add_test(tests, rows_that_a_policy_hides_are_not_nobody);
+    tcase_add_test(tests, a_wrong_password_or_authority_is_told_without_the_password);
+    tests = group(suite, "mapping");
+    tcase_add_test(tests, a_mapping_fits_another_schema);
+    tcase_add_test(tests, every_mistake_in_the_settings_is_named);
+    tcase_add_test(tests, the_databases_name_keys_are_ours);
+    tests = group(suite, "cache");
+    tcase_add_test(tests, no_clock_that_is_set_makes_anything_younger);
+    tcase_add_test(tests, the_cache_stays_within_its_size_and_the_oldest_goes);
+    tcase_add_test(tests, news_of_an_older_question_replace_no_newer);
+    tcase_add_test(tests, a_cache_of_the_future_is_emptied);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -122,8 +122,9 @@ bool gallery_each(struct gallery *gallery,
                   struct whorl_fault *fault);
 
 /* Verifies everything: checksums, the form of each record and template, and that blocks, index,
- * people, counters and the search index's file agree. Calls problem for each fault found (one line) and adds to *problems.
- * false with *fault only when it could not go through to the end. Holds one read transaction. */
+ * people, counters and the search index's file agree. Calls problem for each fault found (one line)
+ * and adds to *problems. false with *fault only when it could not go through to the end. Holds one
+ * read transaction. */
 bool gallery_check(struct gallery *gallery, void (*problem)(void *ctx, const char *text), void *ctx,
                    size_t *problems, struct whorl_fault *fault);
 
