@@ -105,8 +105,8 @@ static void write_minutiae(const struct work *work, struct afis_template *out)
         const struct candidate *c = &work->candidates[i];
         float turn = atan2f(-c->dy, c->dx) * (65536 / 6.2831853f);
         out->minutiae[i] = (struct afis_minutia){
-            .x = (int16_t)(16 * work->frame.left + lrintf(c->x * 16)),
-            .y = (int16_t)(16 * work->frame.top + lrintf(c->y * 16)),
+            .x = (int16_t)(16 * work->frame.left + lrintf(c->x / work->finer * 16)),
+            .y = (int16_t)(16 * work->frame.top + lrintf(c->y / work->finer * 16)),
             .angle = (uint16_t)(int32_t)lrintf(turn),
             .type = c->type,
             .quality = (uint8_t)(1 + lrintf(c->quality * 99)),
