@@ -102,8 +102,9 @@ static int read_checkpoint(const struct report_source *source, char *text, size_
     return EXIT_DONE;
 }
 
-static int make(const struct report_source *source, struct options *o)
+static int make(const struct report_source *source, void *options)
 {
+    struct options *o = options;
     struct activity activity;
     struct others others = {0};
     struct unusual unusual = {0};
@@ -164,12 +165,6 @@ int report_unusual(int argc, char **argv)
                "question, no finding.\v" MONTH_ARGS_STATUS,
     };
     struct options o = {.args = {.needs_force = true}, .report = {.budget = 10, .percent = 1}};
-    struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.args.dir, o.args.force, &source);
-    if (code == EXIT_DONE) {
-        code = make(&source, &o);
-    }
-    report_close_source(&source);
-    return code;
+    return report_with_source(o.args.dir, o.args.force, make, &o);
 }
