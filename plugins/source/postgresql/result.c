@@ -26,9 +26,10 @@ bool pg_result_fail(const PGresult *result, const char *doing, struct whorl_faul
 {
     const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *words = "it failed";
-    if (state == NULL || strlen(state) != 5 || !whorl_text_is_clean(state, 5))
+    if (state == NULL || strlen(state) != 5 || !whorl_text_is_clean(state, 5)) {
         return whorl_fail(fault, "", "cannot %s in the database: %s", doing,
                           result == NULL ? "the connection was lost" : "its answer makes no sense");
+    }
     for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
         if (strncmp(state, meanings[i].state, strlen(meanings[i].state)) == 0) {
             words = meanings[i].words;
