@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Galleries that are copies of a PostgreSQL database: a real one, changed, killed, cut off and
 tampered with while a real server follows it. No test asserts a time; deadlines only bound hangs."""
+import json
 import os
 import re
 import shutil
@@ -354,6 +355,10 @@ class Trouble(SourceTest):
             self.assertGreaterEqual(answer["age"], 0)
         finally:
             PG.start()
+        listed = whorl("audit", "list", "-c", self.world.conf, "--json").stdout
+        record = [json.loads(line)["record"] for line in listed.splitlines()][-1]
+        recorded = {told["backend"]: told["age"] for told in record["answers"]}
+        self.assertEqual(recorded, {"ident1": answer["age"], "immigration": None, "pnc": None})
 
     def test_another_database_makes_another_copy(self):
         self.fill("ident1")
