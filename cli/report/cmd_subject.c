@@ -143,8 +143,8 @@ int report_subject_access(int argc, char **argv)
         .parser = parse,
         .doc = "Prints what is recorded of a person, with all transactions that continue one "
                "another: when, why, on which basis, which databases were searched, what they "
-               "answered, and what happened next; by a reference, also when the data held under "
-               "it was collected, altered or erased. Officers, devices and candidates who may be "
+               "answered, and what happened next; also when data that databases hold of them was "
+               "collected, altered or erased. Officers, devices and candidates who may be "
                "other people are left out. Two people may have claimed the same name: whoever "
                "answers the request must make sure of the person.\v"
                "Exit status: 0 something is recorded, 1 nothing is, or some records of the log are "
