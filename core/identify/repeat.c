@@ -1,7 +1,6 @@
 #include "core/identify/repeat.h"
 
 #include <malloc.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,10 +117,10 @@ struct repeat *repeat_add(struct repeats *repeats, const char *device, const cha
 static void entry_free(struct repeat *entry)
 {
     if (entry->reply.result != NULL) {
-        OPENSSL_cleanse(entry->reply.result, entry->reply.len);
+        explicit_bzero(entry->reply.result, entry->reply.len);
         free(entry->reply.result);
     }
-    OPENSSL_cleanse(entry, sizeof *entry);
+    explicit_bzero(entry, sizeof *entry);
     free(entry);
 }
 
@@ -200,6 +199,6 @@ void repeats_free(struct repeats *repeats)
     free(repeats->cells);
     EVP_MD_CTX_free(repeats->md);
     EVP_MD_free(repeats->sha256);
-    OPENSSL_cleanse(repeats, sizeof *repeats);
+    explicit_bzero(repeats, sizeof *repeats);
     free(repeats);
 }

@@ -59,7 +59,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
         repeats_free(identify->repeats);
         ledger_close(identify->ledger);
         msgpack_zone_destroy(&identify->zone);
-        OPENSSL_cleanse(identify, sizeof *identify);
+        explicit_bzero(identify, sizeof *identify);
         free(identify);
         return NULL;
     }
@@ -91,7 +91,7 @@ static void closed(uv_handle_t *handle)
 {
     struct identify *identify = handle->data;
     msgpack_zone_destroy(&identify->zone);
-    OPENSSL_cleanse(identify, sizeof *identify);
+    explicit_bzero(identify, sizeof *identify);
     free(identify);
 }
 
