@@ -19,7 +19,7 @@
 #include "core/net/tls_sessions.h"
 #include "whorl/msg.h"
 
-#define SESSIONS 20480 /* kept for resumption, some 12 KB each; of a device: tls_sessions.h */
+#define SESSIONS 20480        /* kept for resumption; of a device: tls_sessions.h */
 #define SESSION_SECONDS 3600L /* after which a device proves itself anew */
 #define CERTIFICATES_MAX (32L << 10)
 #define DIGESTED_MAX (64u << 20) /* bytes of a file; a longer one counts as changed */
