@@ -19,6 +19,7 @@ struct repeats {
     struct repeat *oldest, *newest; /* kept answers, in the order in which they were kept */
     size_t kept, bytes;
     size_t most; /* that were kept since the last trim */
+    bool rest;   /* some were kept when it was trimmed, which hold pages of others */
 };
 
 struct repeats *repeats_new(const uint8_t key[32])
@@ -177,8 +178,10 @@ void repeats_count(const struct repeats *repeats, size_t *answers, size_t *bytes
 
 void repeats_trim(struct repeats *repeats)
 {
-    if (repeats->most >= TRIM_FROM && repeats->kept <= repeats->most / 4) {
+    bool most_gone = repeats->most >= TRIM_FROM && repeats->kept <= repeats->most / 4;
+    if (most_gone || (repeats->rest && repeats->kept == 0)) {
         repeats->most = repeats->kept;
+        repeats->rest = repeats->kept > 0;
         malloc_trim(0);
     }
 }

@@ -39,8 +39,7 @@ struct setup_ahead *setup_ahead(unsigned workers, struct log *log, const struct 
                                 struct whorl_fault *fault)
 {
     *culprit = NULL;
-    struct setup_ahead *ahead =
-        calloc(1, sizeof *ahead + conf->plugin_count * sizeof ahead->started[0]);
+    struct setup_ahead *ahead = calloc(1, sizeof *ahead + conf->plugin_count * sizeof(void *));
     if (ahead == NULL) {
         whorl_fail(fault, "", "out of memory");
         return NULL;

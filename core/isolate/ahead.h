@@ -8,9 +8,9 @@
 
 enum { ISOLATE_LINE_MAX = 1000 };
 
-/* Waits at most ISOLATE_WAIT_MS for the instance to start. The spec needs to live until the return.
+/* Waits at most ISOLATE_WAIT_MS for the instance to start. given needs to live until the return.
  * NULL with *fault. Any thread; so long as the process lasts, the calling thread should. */
-struct process *isolate_ahead(const struct isolate_spec *spec, struct log *log,
+struct process *isolate_ahead(const struct isolate_spec *given, struct log *log,
                               struct whorl_fault *fault);
 /* Ends one that is not wanted after all; NULL is fine. Any thread. */
 void isolate_forgo(struct process *process);

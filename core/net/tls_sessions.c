@@ -46,7 +46,7 @@ static bool keep(struct tls_sessions *sessions, SSL_SESSION *session)
     struct owner *owner = *link;
     memcpy(owner->certificate, digest, sizeof owner->certificate);
     SSL_SESSION *last = owner->kept[TLS_SESSIONS_OF_DEVICE - 1];
-    memmove(owner->kept + 1, owner->kept, sizeof owner->kept - sizeof owner->kept[0]);
+    memmove(owner->kept + 1, owner->kept, (TLS_SESSIONS_OF_DEVICE - 1) * sizeof(void *));
     owner->kept[0] = session;
     if (last != NULL) {
         SSL_CTX_remove_session(sessions->ssl, last);
