@@ -10,8 +10,9 @@ import time
 from endurance import KillRounds
 from whorl import OFFICER, RpcError, Server, World, edit, rpc_frame, whorl
 
-FLAT = 1.10  # the most that memory may be above what it was after the first fifth
+FLAT = 1.10  # the most that memory may be above what it was before
 SLACK = 8192  # kB; whatever the share: what the allocator keeps moves by a few megabytes
+LEVEL = 2048  # kB; by which the last half of a long run may end higher than its middle
 
 
 def kill(rounds):
@@ -103,20 +104,24 @@ class Soak:
         return calls
 
     def run(self, wanted):
-        calls, turns, base, first = 0, 0, None, time.monotonic()
-        while calls < wanted or turns < 5:
+        calls, turns, base, first, seen = 0, 0, None, time.monotonic(), []
+        while calls < wanted or turns < 8:
             calls += self.turn()
             turns += 1
             memory, files, descriptors = figures(self.server.process.pid)
             kept = json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
             if base is None and calls >= wanted / 5:
                 base = (memory, descriptors)
+            seen.append(memory)
             print(f"{calls} calls in {time.monotonic() - first:.0f} s: {memory} kB of its own, "
                   f"{kept['service']['kept_answers']} answers kept, {files} kB of files, "
                   f"{descriptors} descriptors", flush=True)
-        held = memory <= max(base[0] * FLAT, base[0] + SLACK) and descriptors <= base[1] + 2
+        quarters = [max(seen[len(seen) * q // 4:len(seen) * (q + 1) // 4]) for q in range(4)]
+        print("most in each quarter, kB:", *quarters)
+        held = (memory <= max(base[0] * FLAT, base[0] + SLACK) and descriptors <= base[1] + 2 and
+                quarters[3] <= quarters[1] + LEVEL)
         code = self.server.stop()
-        print("flat" if held else f"NOT FLAT: {base[0]} kB, {base[1]} descriptors at first")
+        print("level" if held else f"NOT LEVEL: {base[0]} kB, {base[1]} descriptors at first")
         return 0 if held and code == 0 else 1
 
 

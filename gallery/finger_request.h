@@ -2,6 +2,7 @@
 #ifndef GALLERY_FINGER_REQUEST_H
 #define GALLERY_FINGER_REQUEST_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "afis/match.h"
@@ -20,6 +21,10 @@ struct finger_instance {
     size_t max_candidates;
     struct finger_search_copy copy; /* standing NULL: it is none; dir is not kept */
     atomic_bool preparing;          /* a chain of jobs makes the gallery ready */
+
+    pthread_mutex_t mutex;         /* guards what follows */
+    unsigned active;               /* calls that are not parked */
+    struct finger_request *parked; /* for want of locked memory; who waits longest is first */
 };
 
 /* Makes the gallery ready to be searched, in jobs of its own, unless that is going on already. Any
@@ -72,7 +77,21 @@ struct finger_request {
     atomic_uint lanes_left;                 /* stepping, and one for who submits them */
     atomic_bool given_up;                   /* cancelled, or the host is stopping */
     struct finger_search_standing standing; /* of a copy, before the search's end */
+    atomic_bool starved;                    /* there was too little locked memory for a sample */
+    bool waited;                            /* was parked before */
+    struct finger_request *next;            /* that is parked */
 };
+
+/* finger_wait.c. Any thread. */
+
+/* A call comes. */
+void finger_wait_enter(struct finger_instance *instance);
+/* Leaves a call, which holds no locked memory, to whoever ends; from then on it may be under way
+ * again. false: no other is active, and it stays with the caller. */
+bool finger_wait_park(struct finger_request *request);
+/* The calls that are to be begun again, linked by `next`: the first that waits, and those that have
+ * been given up. leave: a call has ended; else there may be memory left. */
+struct finger_request *finger_wait_next(struct finger_instance *instance, bool leave);
 
 /* Each packs a whole answer. */
 void finger_answer_plain(msgpack_packer *pk, const char *class, const char *reason);

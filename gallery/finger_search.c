@@ -4,7 +4,8 @@
  *     workers       read_job -> sample_job for each sample -> begin_search -> lane_job ... ->
  * finish
  *
- * Whoever is last to leave a stage starts the next one. */
+ * Whoever is last to leave a stage starts the next one. A call that finds too little locked memory
+ * lets go of what it has and begins again when another has ended (finger_wait.c). */
 #include "gallery/finger_search.h"
 
 #include <stdlib.h>
@@ -27,6 +28,19 @@ int finger_search_check(const struct whorl_settings *settings, struct whorl_faul
     }
     whorl_fail(fault, "possible_fpir", "must not be below match_fpir (%g)", match);
     return -1;
+}
+
+/* What an operator compares with the limit on locked memory, which the server tells at its start.
+ */
+static void say_needs(const struct whorl_host *host)
+{
+    char text[160];
+    (void)snprintf(text, sizeof text,
+                   "a search locks %zu kB of memory and %zu kB for each impression; one for which "
+                   "there is no room waits for others to end",
+                   host->workers * gallery_search_scratch_size() / 1000,
+                   (gallery_search_locked_size() + afis_finger_size()) / 1000);
+    host->log(host, WHORL_LOG_INFO, text);
 }
 
 int finger_search_start(const struct whorl_host *host, const struct finger_search_kind *kind,
@@ -55,6 +69,8 @@ int finger_search_start(const struct whorl_host *host, const struct finger_searc
         free(instance);
         return -1;
     }
+    pthread_mutex_init(&instance->mutex, NULL);
+    say_needs(host);
     finger_prepare_start(instance);
     *out = instance;
     return 0;
@@ -64,12 +80,14 @@ void finger_search_stop(void *arg)
 {
     struct finger_instance *instance = arg;
     gallery_close(instance->gallery);
+    pthread_mutex_destroy(&instance->mutex);
     free(instance);
 }
 
 /* ------------------------------------------------------------------ the end of a call */
 
-static void release_request(struct finger_request *request)
+/* All that was made of the message. */
+static void let_go(struct finger_request *request)
 {
     const struct whorl_host *host = request->instance->host;
     for (size_t i = 0; i < request->sample_count; i++) {
@@ -81,15 +99,34 @@ static void release_request(struct finger_request *request)
     free(request->lanes);
     gallery_search_free(request->search);
     whorl_msg_release(&request->msg);
-    free(request);
+}
+
+static void read_job(void *arg);
+static void complete_unavailable(struct finger_request *request, const char *reason);
+
+/* Begins again with calls that waited, now that there may be memory for them. */
+static void wake(struct finger_instance *instance, bool leave)
+{
+    const struct whorl_host *host = instance->host;
+    struct finger_request *request = finger_wait_next(instance, leave);
+    while (request) {
+        struct finger_request *next = request->next;
+        if (!host->submit(host, read_job, request)) {
+            complete_unavailable(request, "the server is stopping");
+        }
+        request = next;
+    }
 }
 
 /* Frees the request, then completes its call: nothing of a probe is left by then. */
 static void complete(struct finger_request *request, struct whorl_answer *answer)
 {
-    const struct whorl_host *host = request->instance->host;
+    struct finger_instance *instance = request->instance;
+    const struct whorl_host *host = instance->host;
     uint64_t call = request->call;
-    release_request(request);
+    let_go(request);
+    free(request);
+    wake(instance, true);
     whorl_answer_give(answer, host, call, WHORL_ROLE_SEARCH);
     whorl_answer_drop(answer);
 }
@@ -105,6 +142,21 @@ static void complete_plain(struct finger_request *request, const char *class, co
 static void complete_unavailable(struct finger_request *request, const char *reason)
 {
     complete_plain(request, "unavailable", reason);
+}
+
+/* There is too little locked memory for it beside the others. */
+static void starve(struct finger_request *request)
+{
+    let_go(request);
+    memset(request->samples, 0, sizeof request->samples);
+    request->sample_count = request->probe_count = 0;
+    request->lanes = NULL;
+    request->lane_count = 0;
+    request->search = NULL;
+    atomic_store(&request->starved, false);
+    if (!finger_wait_park(request)) {
+        complete_unavailable(request, "not enough locked memory for a search (LimitMEMLOCK)");
+    }
 }
 
 static void complete_unusable(struct finger_request *request)
@@ -245,12 +297,14 @@ static void begin_search(struct finger_request *request)
 {
     struct finger_instance *instance = request->instance;
     struct whorl_fault fault = {{0}, {0}};
+    bool short_of_memory = false;
     struct gallery_search_params params = {.probes = request->probes,
                                            .probe_count = request->probe_count,
                                            .match_fpir = instance->match_fpir,
                                            .possible_fpir = instance->possible_fpir,
                                            .max_candidates = instance->max_candidates,
                                            .now = time(NULL),
+                                           .short_of_memory = &short_of_memory,
                                            .cancelled = cancelled,
                                            .ctx = request};
     if (cancelled(request)) {
@@ -261,15 +315,21 @@ static void begin_search(struct finger_request *request)
         complete_unavailable(request, request->standing.reason);
         return;
     }
-    if (!make_lanes(request)) {
-        complete_unavailable(request, "not enough locked memory for another search");
+    short_of_memory = !make_lanes(request);
+    if (!short_of_memory) {
+        request->search = gallery_search_begin(instance->gallery, &params, &fault);
+    }
+    if (short_of_memory) {
+        starve(request);
         return;
     }
-    request->search = gallery_search_begin(instance->gallery, &params, &fault);
     if (!request->search) {
         finger_prepare(instance);
         complete_unavailable(request, fault.text);
         return;
+    }
+    if (request->waited) {
+        wake(instance, false); /* there may be enough for the next, too */
     }
     instance->host->progress(instance->host, request->call, "searching", 0.0);
     start_lanes(request);
@@ -289,6 +349,12 @@ static void secret_release(void *ctx, void *p, size_t size)
     host->secret_free(host, p, size);
 }
 
+static enum sample_state lack_memory(struct finger_sample *sample)
+{
+    atomic_store(&sample->request->starved, true);
+    return SAMPLE_FAILED;
+}
+
 /* Judges a decoded sample and prepares it for comparing. */
 static enum sample_state prepare(struct finger_sample *sample, const struct afis_template *tmpl)
 {
@@ -302,8 +368,7 @@ static enum sample_state prepare(struct finger_sample *sample, const struct afis
     }
     sample->finger = instance->host->secret_alloc(instance->host, afis_finger_size());
     if (!sample->finger) {
-        whorl_fail(&sample->fault, "", "not enough locked memory");
-        return SAMPLE_FAILED;
+        return lack_memory(sample);
     }
     enum afis_status status = afis_finger_prepare(tmpl, sample->finger);
     if (status == AFIS_OK) {
@@ -323,12 +388,11 @@ static enum sample_state decode(struct finger_sample *sample)
     }
     struct afis_template *tmpl = host->secret_alloc(host, sizeof *tmpl);
     if (!tmpl) {
-        whorl_fail(&sample->fault, "", "not enough locked memory");
-        return SAMPLE_FAILED;
+        return lack_memory(sample);
     }
     enum afis_status status = decode_finger(&sample->source, &memory, tmpl, &sample->fault);
     enum sample_state state = status == AFIS_OK          ? prepare(sample, tmpl)
-                              : status == AFIS_NO_MEMORY ? SAMPLE_FAILED
+                              : status == AFIS_NO_MEMORY ? lack_memory(sample)
                                                          : SAMPLE_POOR;
     host->secret_free(host, tmpl, sizeof *tmpl);
     return state;
@@ -346,7 +410,9 @@ static void leave_samples(struct finger_request *request)
                 (struct gallery_probe){request->samples[i].finger, request->samples[i].position};
         }
     }
-    if (request->probe_count == 0) {
+    if (atomic_load(&request->starved)) {
+        starve(request);
+    } else if (request->probe_count == 0) {
         complete_unusable(request);
     } else {
         begin_search(request);
@@ -446,6 +512,10 @@ static void read_job(void *arg)
     struct finger_request *request = arg;
     const struct whorl_host *host = request->instance->host;
     struct whorl_fault fault = {{0}, {0}};
+    if (request->waited && cancelled(request)) {
+        complete_unavailable(request, "the search was given up");
+        return;
+    }
     if (!read_message(request, &fault)) {
         char reason[400];
         snprintf(reason, sizeof reason, "the call could not be read: %s %s", fault.where,
@@ -480,6 +550,7 @@ void finger_search_call(void *arg, uint64_t call, const uint8_t *message, size_t
     request->call = call;
     request->message = message;
     request->len = len;
+    finger_wait_enter(instance);
     if (!host->submit(host, read_job, request)) {
         complete_unavailable(request, "the server is stopping");
     }

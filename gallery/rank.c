@@ -49,6 +49,11 @@ static size_t prepared_size(const struct gallery_search *search)
     return search->probe.impressions * (sieve_step() + (search->sifts ? sift_step() : 0));
 }
 
+size_t rank_prepared_size(void)
+{
+    return sieve_step() + sift_step();
+}
+
 const struct afis_sieve *rank_sieve(const struct gallery_search *search, size_t impression)
 {
     return (const struct afis_sieve *)(const void *)(search->sieves + impression * sieve_step());

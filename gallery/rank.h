@@ -13,6 +13,8 @@ size_t rank_scratch_size(void);
 /* Makes what both need of the probe, in secret memory. Without search->sifts the sift finds
  * everybody alike. */
 bool rank_prepare(struct gallery_search *search);
+/* Bytes of locked memory that it takes for each impression, in a gallery that is sifted. */
+size_t rank_prepared_size(void);
 void rank_release(struct gallery_search *search);
 
 const struct afis_sieve *rank_sieve(const struct gallery_search *search, size_t impression);

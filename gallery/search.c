@@ -193,6 +193,9 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
     search->sifts = !few;
     search->shareable = search->sifts && rank_shareable(search);
     if (!rank_prepare(search)) {
+        if (search->params.short_of_memory) {
+            *search->params.short_of_memory = true;
+        }
         return whorl_fail(fault, "", "not enough locked memory for another search");
     }
     search->first_cut = RANK_ALL;
@@ -201,6 +204,11 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
     rewind_chunks(search);
     enter_stage(search);
     return true;
+}
+
+size_t gallery_search_locked_size(void)
+{
+    return rank_prepared_size();
 }
 
 struct gallery_search *gallery_search_begin(struct gallery *gallery,
@@ -229,6 +237,7 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
     search->params = *params;
     score_probe_init(&search->probe, params->probes, params->probe_count);
     if (begin(search, fault)) {
+        search->params.short_of_memory = NULL;
         return search;
     }
     gallery_search_free(search);

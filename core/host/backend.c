@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/host/internal.h"
+#include "core/isolate/ahead.h"
 
 enum { LOG_TEXT_MAX = 1000 };
 
@@ -239,8 +240,20 @@ static void dismiss(struct backend *backend)
 
 static void process_lost(const struct whorl_host *abi);
 
+static struct isolate_spec spec_of(const struct conf_plugin *plugin, const char *data_dir,
+                                   uint32_t workers)
+{
+    struct isolate_spec spec = *plugin->process;
+    spec.task = ISOLATE_RUN;
+    spec.data_dir = data_dir;
+    spec.workers = workers;
+    spec.calls = plugin->max_calls;
+    return spec;
+}
+
 /* Here, or in a process of its own. */
-static int start_instance(struct backend *backend, struct whorl_fault *fault)
+static int start_instance(struct backend *backend, struct process *started,
+                          struct whorl_fault *fault)
 {
     const struct conf_plugin *plugin = backend->plugin;
     /* Threads that the plugin starts begin with a copy of this one's vector registers. */
@@ -248,19 +261,56 @@ static int start_instance(struct backend *backend, struct whorl_fault *fault)
     if (!plugin->process) {
         return plugin->descriptor->start(&backend->abi, &backend->instance, fault);
     }
-    struct isolate_spec spec = *plugin->process;
-    spec.task = ISOLATE_RUN;
-    spec.data_dir = backend->abi.data_dir;
-    spec.workers = backend->abi.workers;
-    spec.calls = plugin->max_calls;
-    const struct isolate_given given = {
-        backend->host->loop,      backend->host->log, &backend->abi, &spec,
-        plugin->descriptor->role, call_failed,        process_lost};
+    struct isolate_spec spec = spec_of(plugin, backend->abi.data_dir, backend->abi.workers);
+    const struct isolate_given given = {backend->host->loop,
+                                        backend->host->log,
+                                        &backend->abi,
+                                        &spec,
+                                        plugin->descriptor->role,
+                                        started,
+                                        call_failed,
+                                        process_lost};
     return isolate_start(&given, &backend->instance, fault);
 }
 
-struct backend *backend_start(struct host *host, struct conf *conf,
-                              const struct conf_plugin *plugin, struct whorl_fault *fault)
+static void tell_not_started(const char *name, struct whorl_fault *own, struct whorl_fault *fault)
+{
+    own->where[sizeof own->where - 1] = own->text[sizeof own->text - 1] = '\0';
+    whorl_fail(fault, own->where, "plugin %s did not start: %s%s%s", name, own->where,
+               own->where[0] != '\0' ? ": " : "",
+               own->text[0] != '\0' ? own->text : "it gave no reason");
+}
+
+bool backend_ahead(unsigned workers, struct log *log, const struct conf *conf,
+                   const struct conf_plugin *plugin, struct process **started,
+                   struct whorl_fault *fault)
+{
+    struct whorl_fault own = {"", ""};
+    *started = NULL;
+    if (!plugin->process) {
+        return true;
+    }
+    const char *data_dir = make_data_dir(conf, plugin->name, fault);
+    if (!data_dir) {
+        return false;
+    }
+    struct isolate_spec spec = spec_of(plugin, data_dir, workers);
+    *started = isolate_ahead(&spec, log, &own);
+    free((void *)data_dir);
+    if (!*started) {
+        tell_not_started(plugin->name, &own, fault);
+    }
+    return *started != NULL;
+}
+
+void backend_forgo(struct process *started)
+{
+    isolate_forgo(started);
+}
+
+struct backend *backend_take_over(struct host *host, struct conf *conf,
+                                  const struct conf_plugin *plugin, struct process *started,
+                                  struct whorl_fault *fault)
 {
     struct whorl_fault own = {"", ""};
     LOOP_ONLY(host);
@@ -270,18 +320,22 @@ struct backend *backend_start(struct host *host, struct conf *conf,
     }
     struct backend *backend = make_backend(host, conf, plugin, fault);
     if (!backend) {
+        isolate_forgo(started);
         return NULL;
     }
-    if (start_instance(backend, &own) != 0) {
-        own.where[sizeof own.where - 1] = own.text[sizeof own.text - 1] = '\0';
-        whorl_fail(fault, own.where, "plugin %s did not start: %s%s%s", plugin->name, own.where,
-                   own.where[0] != '\0' ? ": " : "",
-                   own.text[0] != '\0' ? own.text : "it gave no reason");
+    if (start_instance(backend, started, &own) != 0) {
+        tell_not_started(plugin->name, &own, fault);
         dismiss(backend);
         return NULL;
     }
     host_count_running(host, 1);
     return backend;
+}
+
+struct backend *backend_start(struct host *host, struct conf *conf,
+                              const struct conf_plugin *plugin, struct whorl_fault *fault)
+{
+    return backend_take_over(host, conf, plugin, NULL, fault);
 }
 
 struct backend *backend_ref(struct backend *backend)

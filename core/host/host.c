@@ -217,6 +217,11 @@ void host_count_running(struct host *host, int change)
     }
 }
 
+unsigned host_workers(const struct host *host)
+{
+    return host->pool.thread_count;
+}
+
 size_t host_running(const struct host *host)
 {
     return host->running;

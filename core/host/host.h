@@ -1,7 +1,7 @@
 /* The host of the plugins: loads them, gives them threads, timers and memory, and carries calls to
  * them and answers back. Knows nothing of devices or policy.
  *
- * All functions here belong to the loop thread. */
+ * All functions here belong to the loop thread, but for those that say otherwise. */
 #ifndef CORE_HOST_H
 #define CORE_HOST_H
 
@@ -30,6 +30,8 @@ struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log,
  * never ends its calls leaves the host in memory, because its threads may still use it. */
 void host_close(struct host *host);
 
+/* How many threads do plugins' jobs. */
+unsigned host_workers(const struct host *host);
 /* How many backends are not stopped yet. */
 size_t host_running(const struct host *host);
 
@@ -37,6 +39,20 @@ size_t host_running(const struct host *host);
  */
 struct backend *backend_start(struct host *host, struct conf *conf,
                               const struct conf_plugin *plugin, struct whorl_fault *fault);
+
+/* The part of it that may take seconds, where the plugin has a process of its own: makes that
+ * process and waits until it has started (core/isolate/ahead.h). *started: it, for
+ * backend_take_over or backend_forgo; NULL where the plugin has none. workers: host_workers. false
+ * with *fault. Any thread that lasts as long as the server, while nobody changes conf. */
+bool backend_ahead(unsigned workers, struct log *log, const struct conf *conf,
+                   const struct conf_plugin *plugin, struct process **started,
+                   struct whorl_fault *fault);
+/* As backend_start, with what backend_ahead has started (NULL: nothing), which it takes. */
+struct backend *backend_take_over(struct host *host, struct conf *conf,
+                                  const struct conf_plugin *plugin, struct process *started,
+                                  struct whorl_fault *fault);
+void backend_forgo(struct process *started); /* NULL is fine; any thread */
+
 struct backend *backend_ref(struct backend *backend);
 /* The last reference gone: no new call comes; when its calls and jobs have ended, it is stopped. */
 void backend_unref(struct backend *backend);

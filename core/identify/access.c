@@ -1,5 +1,4 @@
 /* Who calls: the device by its certificate, the officer by the register. */
-#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +19,7 @@ bool refuse(struct refusal *refusal, const char *code, const char *where, const 
 void wipe_buffer(msgpack_sbuffer *buffer)
 {
     if (buffer->data != NULL) {
-        OPENSSL_cleanse(buffer->data, buffer->alloc);
+        explicit_bzero(buffer->data, buffer->alloc);
     }
     msgpack_sbuffer_destroy(buffer);
     msgpack_sbuffer_init(buffer);

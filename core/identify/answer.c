@@ -1,6 +1,5 @@
 #include "core/identify/answer.h"
 
-#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +37,7 @@ void answer_release(struct answer *answer)
 {
     if (answer->bytes != NULL) {
         whorl_msg_release(&answer->msg);
-        OPENSSL_cleanse(answer->bytes, answer->len);
+        explicit_bzero(answer->bytes, answer->len);
         free(answer->bytes);
     }
     *answer = (struct answer){0};
@@ -366,7 +365,7 @@ bool answer_read(const uint8_t *bytes, size_t len, const struct answer_question 
     memcpy(answer->bytes, bytes, len);
     answer->len = len;
     if (!whorl_msg_parse(answer->bytes, len, &answer->msg, fault)) {
-        OPENSSL_cleanse(answer->bytes, len);
+        explicit_bzero(answer->bytes, len);
         free(answer->bytes);
         *answer = (struct answer){0};
         return false;

@@ -240,7 +240,11 @@ bool decode_identify(const msgpack_object *argument, struct decoded_identify *ou
     peek(argument, "request_id", out->request_id, sizeof out->request_id);
     peek(argument, "officer", out->officer, sizeof out->officer);
     struct whorl_field f[] = {
-        {.name = "request_id", .type = WHORL_FIELD_STR, .required = true, .min = 8, .max = 64},
+        {.name = "request_id",
+         .type = WHORL_FIELD_STR,
+         .required = true,
+         .min = 8,
+         .max = DECODE_REQUEST_MAX},
         {.name = "officer", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
         {.name = "basis", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 64},
         {.name = "stop_power", .type = WHORL_FIELD_STR, .min = 1, .max = 64},
@@ -319,13 +323,18 @@ bool decode_capabilities(const msgpack_object *argument, char officer[REGISTRY_O
            take_text(&f[0], officer, REGISTRY_OFFICER_MAX + 1, fault);
 }
 
-bool decode_cancel(const msgpack_object *argument, char request_id[65], struct whorl_fault *fault)
+bool decode_cancel(const msgpack_object *argument, char request_id[DECODE_REQUEST_MAX + 1],
+                   struct whorl_fault *fault)
 {
     struct whorl_field f[] = {
-        {.name = "request_id", .type = WHORL_FIELD_STR, .required = true, .min = 8, .max = 64},
+        {.name = "request_id",
+         .type = WHORL_FIELD_STR,
+         .required = true,
+         .min = 8,
+         .max = DECODE_REQUEST_MAX},
     };
     return whorl_fields_read(argument, "", f, COUNT(f), fault) &&
-           take_text(&f[0], request_id, 65, fault);
+           take_text(&f[0], request_id, DECODE_REQUEST_MAX + 1, fault);
 }
 
 bool decode_present(const void *request, const char *field)

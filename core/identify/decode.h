@@ -15,8 +15,9 @@
 
 #define DECODE_SAMPLES_MAX 20
 #define DECODE_CHECKS_MAX 16
-#define DECODE_ROUTE_MAX 8 /* gateways that a request may pass */
-#define DECODE_ABSENT (-1) /* an integer that was left out */
+#define DECODE_ROUTE_MAX 8    /* gateways that a request may pass */
+#define DECODE_REQUEST_MAX 64 /* bytes of a request id */
+#define DECODE_ABSENT (-1)    /* an integer that was left out */
 
 /* A sample's bytes stay where the request's are: gone when the request is. */
 struct decoded_sample {
@@ -33,7 +34,7 @@ struct decoded_subject {
 };
 
 struct decoded_identify {
-    char request_id[65];
+    char request_id[DECODE_REQUEST_MAX + 1];
     char officer[REGISTRY_OFFICER_MAX + 1];
     char basis[65], stop_power[65], reason[251], consent[20];
     int64_t reason_code;                 /* DECODE_ABSENT if left out */
@@ -70,7 +71,8 @@ bool decode_outcome(const msgpack_object *argument, struct decoded_outcome *out,
                     struct whorl_fault *fault);
 bool decode_capabilities(const msgpack_object *argument, char officer[REGISTRY_OFFICER_MAX + 1],
                          struct whorl_fault *fault);
-bool decode_cancel(const msgpack_object *argument, char request_id[65], struct whorl_fault *fault);
+bool decode_cancel(const msgpack_object *argument, char request_id[DECODE_REQUEST_MAX + 1],
+                   struct whorl_fault *fault);
 
 /* Whether the request holds a field of that name ("reason", "subject.family", "samples"); for
  * policy_missing. */

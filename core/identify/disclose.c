@@ -1,7 +1,6 @@
 /* An answer that goes out once more. The transaction's record covers its first disclosure; each
  * later one, to a repeat of the request, has a record of its own (DPA 2018, s.62), and doesn't
  * happen without it. */
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +38,7 @@ static void written(void *ctx, bool stored, const struct sink_receipt *receipts,
              "the record of the repeated answer could not be made durable");
     }
     identify->open--;
-    OPENSSL_cleanse(disclosure, sizeof *disclosure + disclosure->len);
+    explicit_bzero(disclosure, sizeof *disclosure + disclosure->len);
     free(disclosure);
 }
 

@@ -1,5 +1,4 @@
 /* A transaction's way: searches side by side, then look-ups, then the audit, then the answer. */
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +51,7 @@ void flow_free(struct flow *flow)
     free(flow->receipts);
     decode_release(&flow->request);
     setup_unref(flow->setup);
-    OPENSSL_cleanse(flow, sizeof *flow);
+    explicit_bzero(flow, sizeof *flow);
     free(flow);
 }
 

@@ -128,6 +128,19 @@ void disclose(struct identify *identify, struct setup *setup, const struct ident
               const char *request_id, const char *transaction, uint64_t call, const uint8_t *result,
               size_t len);
 
+/* room.c */
+
+/* Of the searches that this request needs, one at least must have room; those that are cut off
+ * answer at once and count neither way. Where none has, it is better to come again than to be told
+ * of each that it was not available. */
+bool room_for(const struct flow *flow, struct refusal *refusal);
+/* Whether that is sure before anything of the request is decoded: it has samples, every search that
+ * takes one of them is full, and it repeats nothing. false: not sure. params: the method's, an
+ * array. */
+bool room_is_out(const struct identify *identify, const msgpack_object *params);
+/* Says so; returns false. */
+bool room_refuse(struct refusal *refusal);
+
 /* message.c: what goes to a backend. false: out of (locked) memory. */
 bool message_search(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message);
 bool message_lookup(const struct check *check, uint64_t deadline_ms, struct whorl_secret *message);

@@ -1,6 +1,5 @@
 #include "core/identify/people.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,8 +147,8 @@ void people_release(struct people *people)
 {
     if (people->bytes != NULL) {
         whorl_msg_release(&people->msg);
-        OPENSSL_cleanse(people->bytes, people->len);
+        explicit_bzero(people->bytes, people->len);
         free(people->bytes);
     }
-    OPENSSL_cleanse(people, sizeof *people);
+    explicit_bzero(people, sizeof *people);
 }

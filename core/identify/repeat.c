@@ -1,12 +1,12 @@
 #include "core/identify/repeat.h"
 
 #include <malloc.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BUCKETS 16384u  /* a power of two */
+#define CELL_BITS 20u   /* 16 cells for each answer that is kept at most: 6 % are taken */
 #define TRIM_FROM 4096u /* answers: it takes a millisecond, and must be worth it */
 
 struct repeats {
@@ -14,9 +14,12 @@ struct repeats {
     EVP_MD *sha256; /* found once: OpenSSL takes longer to find it than to run it */
     EVP_MD_CTX *md;
     struct repeat *buckets[BUCKETS];
+    uint64_t multiplier; /* odd */
+    uint8_t *cells; /* how many entries' request ids fall there; 255: as many or more, for good */
     struct repeat *oldest, *newest; /* kept answers, in the order in which they were kept */
     size_t kept, bytes;
     size_t most; /* that were kept since the last trim */
+    bool rest;   /* some were kept when it was trimmed, which hold pages of others */
 };
 
 struct repeats *repeats_new(const uint8_t key[32])
@@ -28,7 +31,10 @@ struct repeats *repeats_new(const uint8_t key[32])
     memcpy(repeats->key, key, 32);
     repeats->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     repeats->md = EVP_MD_CTX_new();
-    if (repeats->sha256 == NULL || repeats->md == NULL) {
+    memcpy(&repeats->multiplier, key, sizeof repeats->multiplier);
+    repeats->multiplier |= 1;
+    repeats->cells = calloc(1u << CELL_BITS, sizeof *repeats->cells);
+    if (repeats->sha256 == NULL || repeats->md == NULL || repeats->cells == NULL) {
         repeats_free(repeats);
         return NULL;
     }
@@ -51,6 +57,30 @@ static struct repeat **bucket_of(struct repeats *repeats, const uint8_t name[32]
     uint32_t hash;
     memcpy(&hash, name, sizeof hash);
     return &repeats->buckets[hash & (BUCKETS - 1)];
+}
+
+/* A polynomial over the bytes at a secret point. No more than a filter: whoever found ids that
+ * fall together would make looking for them no cheaper than it was without. */
+static uint32_t cell_of(const struct repeats *repeats, const char *request_id, size_t len)
+{
+    uint64_t sum = len;
+    for (size_t i = 0; i < len; i++) {
+        sum = sum * repeats->multiplier + (uint8_t)request_id[i];
+    }
+    return (uint32_t)(sum * repeats->multiplier >> (64 - CELL_BITS));
+}
+
+static void count_cell(struct repeats *repeats, const struct repeat *entry, int by)
+{
+    uint8_t *cell = &repeats->cells[entry->cell];
+    if (*cell < UINT8_MAX) {
+        *cell = (uint8_t)(*cell + by);
+    }
+}
+
+bool repeats_may_hold(const struct repeats *repeats, const char *request_id, size_t len)
+{
+    return repeats->cells[cell_of(repeats, request_id, len)] > 0;
 }
 
 struct repeat *repeat_find(struct repeats *repeats, const char *device, const char *request_id)
@@ -77,6 +107,8 @@ struct repeat *repeat_add(struct repeats *repeats, const char *device, const cha
     memcpy(entry->digest, digest, sizeof entry->digest);
     memcpy(entry->transaction, transaction, sizeof entry->transaction);
     entry->flow = flow;
+    entry->cell = cell_of(repeats, request_id, strlen(request_id));
+    count_cell(repeats, entry, 1);
     struct repeat **bucket = bucket_of(repeats, entry->name);
     entry->chain = *bucket;
     *bucket = entry;
@@ -86,10 +118,10 @@ struct repeat *repeat_add(struct repeats *repeats, const char *device, const cha
 static void entry_free(struct repeat *entry)
 {
     if (entry->reply.result != NULL) {
-        OPENSSL_cleanse(entry->reply.result, entry->reply.len);
+        explicit_bzero(entry->reply.result, entry->reply.len);
         free(entry->reply.result);
     }
-    OPENSSL_cleanse(entry, sizeof *entry);
+    explicit_bzero(entry, sizeof *entry);
     free(entry);
 }
 
@@ -107,6 +139,7 @@ static void evict_oldest(struct repeats *repeats)
     }
     repeats->kept--;
     repeats->bytes -= entry->reply.len;
+    count_cell(repeats, entry, -1);
     entry_free(entry);
 }
 
@@ -145,8 +178,10 @@ void repeats_count(const struct repeats *repeats, size_t *answers, size_t *bytes
 
 void repeats_trim(struct repeats *repeats)
 {
-    if (repeats->most >= TRIM_FROM && repeats->kept <= repeats->most / 4) {
+    bool most_gone = repeats->most >= TRIM_FROM && repeats->kept <= repeats->most / 4;
+    if (most_gone || (repeats->rest && repeats->kept == 0)) {
         repeats->most = repeats->kept;
+        repeats->rest = repeats->kept > 0;
         malloc_trim(0);
     }
 }
@@ -164,8 +199,9 @@ void repeats_free(struct repeats *repeats)
             entry = next;
         }
     }
+    free(repeats->cells);
     EVP_MD_CTX_free(repeats->md);
     EVP_MD_free(repeats->sha256);
-    OPENSSL_cleanse(repeats, sizeof *repeats);
+    explicit_bzero(repeats, sizeof *repeats);
     free(repeats);
 }

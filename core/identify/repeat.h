@@ -29,6 +29,7 @@ struct repeat {
     struct repeat_reply reply;
     uint64_t kept_until; /* ms, uv_now's clock */
     struct repeat *chain, *newer;
+    uint32_t cell; /* that its request id falls into */
 };
 
 /* key: 32 random bytes of this process, so that nobody outside can choose where entries fall. */
@@ -37,6 +38,10 @@ void repeats_free(struct repeats *repeats); /* wipes */
 
 /* The entry of this device's request; NULL if there is none. */
 struct repeat *repeat_find(struct repeats *repeats, const char *device, const char *request_id);
+
+/* Whether some device's entry may have this request id; false: none has. Costs a few nanoseconds
+ * where finding an entry costs a digest. */
+bool repeats_may_hold(const struct repeats *repeats, const char *request_id, size_t len);
 
 /* A new entry, in flight. NULL: out of memory. */
 struct repeat *repeat_add(struct repeats *repeats, const char *device, const char *request_id,

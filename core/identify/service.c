@@ -59,7 +59,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
         repeats_free(identify->repeats);
         ledger_close(identify->ledger);
         msgpack_zone_destroy(&identify->zone);
-        OPENSSL_cleanse(identify, sizeof *identify);
+        explicit_bzero(identify, sizeof *identify);
         free(identify);
         return NULL;
     }
@@ -91,7 +91,7 @@ static void closed(uv_handle_t *handle)
 {
     struct identify *identify = handle->data;
     msgpack_zone_destroy(&identify->zone);
-    OPENSSL_cleanse(identify, sizeof *identify);
+    explicit_bzero(identify, sizeof *identify);
     free(identify);
 }
 
@@ -463,29 +463,6 @@ static bool decide(struct flow *flow, struct refusal *refusal)
     return true;
 }
 
-/* Of the searches that this request needs, one at least must have room; those that are cut off
- * answer at once and count neither way. Where none has, it is better to come again than to be
- * told of each that it was not available. */
-static bool room_for(const struct flow *flow, struct refusal *refusal)
-{
-    bool full = false;
-    for (size_t i = 0; i < flow->check_count; i++) {
-        const struct check *check = &flow->checks[i];
-        const struct whorl_plugin *descriptor = check->plugin->descriptor;
-        uint64_t wait_ms;
-        if (!check->decision.allowed || descriptor->role != WHORL_ROLE_SEARCH ||
-            message_samples(&flow->request, descriptor) == 0 ||
-            backend_is_cut_off(check->plugin->backend, &wait_ms)) {
-            continue;
-        }
-        if (backend_has_room(check->plugin->backend)) {
-            return true;
-        }
-        full = true;
-    }
-    return !full || refuse(refusal, "busy", "", "every backend has as many calls as it takes");
-}
-
 /* Everything up to the first search. *answered: it was a repeat. */
 static bool prepare(struct flow *flow, const struct identify_caller *caller,
                     const msgpack_object *params, bool *answered, struct refusal *refusal)
@@ -542,7 +519,7 @@ static bool cancel(struct identify *identify, const struct identify_caller *call
                    const msgpack_object *params, struct identity *who, struct refusal *refusal)
 {
     struct whorl_fault fault = {0};
-    char request_id[65] = "";
+    char request_id[DECODE_REQUEST_MAX + 1] = "";
     const msgpack_object *argument = argument_of(params, refusal);
     if (argument == NULL || !access_device(identify, caller, who, refusal)) {
         return false;
@@ -570,9 +547,15 @@ static bool cancel(struct identify *identify, const struct identify_caller *call
 static void identify_call(struct identify *identify, const struct identify_caller *caller,
                           const msgpack_object *params)
 {
-    struct refusal refusal = {0};
-    struct flow *flow = flow_new(identify);
+    struct refusal refusal;
     bool answered;
+    refusal.retry_ms = 0;
+    if (room_is_out(identify, params)) {
+        room_refuse(&refusal);
+        reply_error(identify, caller->call, &refusal);
+        return;
+    }
+    struct flow *flow = flow_new(identify);
     if (flow == NULL) {
         refuse(&refusal, "internal", "", "out of memory");
         reply_error(identify, caller->call, &refusal);

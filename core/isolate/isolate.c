@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/isolate/process.h"
+#include "core/isolate/ahead.h"
 #include "core/packed/packed.h"
 #include "whorl/msg.h"
 
@@ -22,7 +22,6 @@ enum {
     IDLE_WORK_MS = 6000,  /* so long, in all */
     LOGS_MAX = 200,       /* lines between two looks */
     NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls */
-    LOG_TEXT_MAX = 1000,
 };
 
 /* A call that the process has. */
@@ -310,13 +309,12 @@ static void lose(struct isolate *isolate, enum isolate_loss loss, const char *wh
 
 static void log_of(struct isolate *isolate, const struct process_report *report)
 {
-    char line[LOG_TEXT_MAX];
+    char line[ISOLATE_LINE_MAX];
     if (++isolate->logs > LOGS_MAX) {
         return;
     }
-    (void)snprintf(line, sizeof line, "%s", report->text);
-    line[strcspn(line, "\r\n")] = '\0';
-    log_line(isolate->log, report->level, line, "plugin", isolate->name, NULL);
+    log_line(isolate->log, report->level, isolate_line(line, report->text), "plugin", isolate->name,
+             NULL);
 }
 
 static void take_answer(struct isolate *isolate, const struct process_report *report)
@@ -530,24 +528,55 @@ static void on_watch(uv_timer_t *timer)
 
 /* Its beginning */
 
-/* Watches a process from now on. Takes it over. */
-static bool watch(struct isolate *isolate, struct process *process)
+/* Begins to watch its descriptors. libuv asks the kernel whether they can be watched, and the
+ * kernel may have no room for it. Those that were begun are counted in `open`. */
+static int begin_watching(struct isolate *isolate, struct watched *watched)
 {
-    char words[96];
+    uv_poll_t *const polls[] = {&watched->ended, &watched->bell, &watched->control};
+    const struct process *process = watched->process;
+    const int descriptors[] = {process->child.pidfd, process->bell, process->child.control};
+    for (; watched->open < 3; watched->open++) {
+        uv_poll_t *poll = polls[watched->open];
+        int error = uv_poll_init(isolate->loop, poll, descriptors[watched->open]);
+        if (error != 0) {
+            return error;
+        }
+        poll->data = watched;
+        uv_unref((uv_handle_t *)poll);
+    }
+    return 0;
+}
+
+/* Ends a process of which not all can be watched. */
+static void abandon_watch(struct isolate *isolate, struct watched *watched)
+{
+    uv_poll_t *const polls[] = {&watched->ended, &watched->bell, &watched->control};
+    if (watched->open == 0) {
+        isolate_forgo(watched->process);
+        free(watched);
+        return;
+    }
+    watched->lost = true;
+    isolate->open++;
+    for (unsigned i = watched->open; i > 0; i--) {
+        uv_close((uv_handle_t *)polls[i - 1], on_watched_closed);
+    }
+}
+
+/* Watches a process from now on. Takes it over, also where that fails. */
+static bool watch(struct isolate *isolate, struct process *process, struct whorl_fault *fault)
+{
     struct watched *watched = calloc(1, sizeof *watched);
     if (!watched) {
-        process_free(process, words, sizeof words);
-        return false;
+        isolate_forgo(process);
+        return whorl_fail(fault, "", "out of memory");
     }
-    *watched = (struct watched){.process = process, .isolate = isolate, .open = 3};
-    watched->ended.data = watched->bell.data = watched->control.data = watched;
-    /* These fail only for descriptors that epoll can't watch, which ours are not. */
-    uv_poll_init(isolate->loop, &watched->ended, process->child.pidfd);
-    uv_poll_init(isolate->loop, &watched->bell, process->bell);
-    uv_poll_init(isolate->loop, &watched->control, process->child.control);
-    uv_unref((uv_handle_t *)&watched->ended);
-    uv_unref((uv_handle_t *)&watched->bell);
-    uv_unref((uv_handle_t *)&watched->control);
+    *watched = (struct watched){.process = process, .isolate = isolate};
+    int error = begin_watching(isolate, watched);
+    if (error != 0) {
+        abandon_watch(isolate, watched);
+        return whorl_fail(fault, "", "its process can't be watched: %s", uv_strerror(error));
+    }
     uv_poll_start(&watched->ended, UV_READABLE, on_ended);
     uv_poll_start(&watched->bell, UV_READABLE, on_bell);
     isolate->watched = watched;
@@ -561,7 +590,7 @@ static void restart(struct isolate *isolate)
 {
     struct whorl_fault fault = {"", ""};
     struct process *process = process_new(&isolate->spec, &fault);
-    if (!process || !watch(isolate, process)) {
+    if (!process || !watch(isolate, process, &fault)) {
         say(isolate, WHORL_LOG_ERROR, "its process did not start", fault.text);
         count_loss(isolate, ISOLATE_NOT_STARTED, "its process did not start", fault.text);
         restart_later(isolate);
@@ -584,26 +613,6 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-/* The first start is waited for: a configuration that can't be started is refused. */
-static bool start_now(struct isolate *isolate, struct process *process, struct whorl_fault *fault)
-{
-    int64_t until = isolate_until(ISOLATE_WAIT_MS);
-    for (;;) {
-        switch (process_hear(process, &isolate->spec, until, fault)) {
-        case PROCESS_NOTE:
-            say(isolate, WHORL_LOG_WARNING, fault->text, NULL);
-            break;
-        case PROCESS_STARTED:
-            return true;
-        case PROCESS_FAILED:
-            return false;
-        default:
-            return whorl_fail(fault, "", "its process did not start within %d s",
-                              ISOLATE_WAIT_MS / 1000);
-        }
-    }
-}
-
 static void open_handles(struct isolate *isolate)
 {
     uv_prepare_init(isolate->loop, &isolate->prepare);
@@ -622,22 +631,7 @@ static void open_handles(struct isolate *isolate)
     uv_unref((uv_handle_t *)&isolate->idle);
     uv_unref((uv_handle_t *)&isolate->timer);
     uv_unref((uv_handle_t *)&isolate->watch);
-    isolate->open = HANDLES;
-}
-
-/* Logs what a process said that then did not start. */
-static void drain_logs(struct isolate *isolate, struct process *process)
-{
-    struct process_report report;
-    const char *why = NULL;
-    for (unsigned i = 0; i < LOGS_MAX; i++) {
-        if (process_take(process, &report, &why) != CHANNEL_TAKEN) {
-            return;
-        }
-        if (report.kind == REPORT_LOG) {
-            log_of(isolate, &report);
-        }
-    }
+    isolate->open += HANDLES;
 }
 
 int isolate_start(const struct isolate_given *given, void **instance, struct whorl_fault *fault)
@@ -646,6 +640,7 @@ int isolate_start(const struct isolate_given *given, void **instance, struct who
         given->spec->calls < CHANNEL_CALLS_MAX ? given->spec->calls : CHANNEL_CALLS_MAX;
     struct isolate *isolate = calloc(1, sizeof *isolate + calls * sizeof isolate->held[0]);
     if (!isolate) {
+        isolate_forgo(given->started);
         whorl_fail(fault, "", "out of memory");
         return -1;
     }
@@ -659,19 +654,15 @@ int isolate_start(const struct isolate_given *given, void **instance, struct who
     isolate->role = given->role;
     (void)snprintf(isolate->name, sizeof isolate->name, "%s", given->spec->name);
     free_slots(isolate);
-    struct process *process = process_new(&isolate->spec, fault);
-    bool started = process && start_now(isolate, process, fault);
-    if (process && !started) {
-        char words[96];
-        drain_logs(isolate, process);
-        process_free(process, words, sizeof words);
-    }
-    if (!started || !watch(isolate, process)) {
-        free(isolate);
+    struct process *process =
+        given->started ? given->started : isolate_ahead(&isolate->spec, isolate->log, fault);
+    isolate->open = 1; /* until there is an instance */
+    if (!process || !watch(isolate, process, fault)) {
+        free_isolate(isolate);
         return -1;
     }
     open_handles(isolate);
-    isolate->open++; /* watch() counted before */
+    isolate->open--;
     isolate->state = UP;
     isolate->up_since = uv_now(isolate->loop);
     *instance = isolate;

@@ -16,12 +16,15 @@
 #include "core/log/log.h"
 #include "whorl/plugin.h"
 
+struct process;
+
 struct isolate_given {
     uv_loop_t *loop;
     struct log *log;
     const struct whorl_host *abi;    /* until stop has returned; settings are not read from it */
     const struct isolate_spec *spec; /* complete; what it points to lives as long */
     uint32_t role;                   /* enum whorl_role */
+    struct process *started;         /* by isolate_ahead, with this spec; taken over. NULL: none */
     /* The completion of this call that follows stands for an answer that the process did not give.
      */
     void (*failed)(const struct whorl_host *abi, uint64_t call);
@@ -29,7 +32,8 @@ struct isolate_given {
     void (*lost)(const struct whorl_host *abi);
 };
 
-/* As struct whorl_plugin's start; waits at most ISOLATE_WAIT_MS for the instance to start. */
+/* As struct whorl_plugin's start; waits at most ISOLATE_WAIT_MS for the instance to start, unless
+ * that has been done (ahead.h). */
 int isolate_start(const struct isolate_given *given, void **instance, struct whorl_fault *fault);
 
 /* Whether the process is there and has started its instance. */

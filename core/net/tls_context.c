@@ -16,9 +16,10 @@
 
 #include "core/conf/certificates.h"
 #include "core/net/tls.h"
+#include "core/net/tls_sessions.h"
 #include "whorl/msg.h"
 
-#define SESSIONS 20480        /* kept for resumption */
+#define SESSIONS 20480        /* kept for resumption; of a device: tls_sessions.h */
 #define SESSION_SECONDS 3600L /* after which a device proves itself anew */
 #define CERTIFICATES_MAX (32L << 10)
 #define DIGESTED_MAX (64u << 20) /* bytes of a file; a longer one counts as changed */
@@ -245,7 +246,8 @@ struct tls_context *tls_context_new(const struct tls_files *files, struct whorl_
     context->digested = digest_files(files, context->digest);
     context->pipe = tls_pipe_method();
     context->ssl = SSL_CTX_new(TLS_server_method());
-    if (context->pipe == NULL || context->ssl == NULL || !set_rules(context->ssl)) {
+    context->sessions = context->ssl != NULL ? tls_sessions_new(context->ssl) : NULL;
+    if (context->pipe == NULL || context->sessions == NULL || !set_rules(context->ssl)) {
         whorl_fail(fault, "", "OpenSSL can't be set up for TLS 1.3");
         ERR_clear_error();
         tls_context_unref(context);
@@ -274,6 +276,7 @@ void tls_context_unref(struct tls_context *context)
         return;
     }
     SSL_CTX_free(context->ssl);
+    tls_sessions_free(context->sessions);
     if (context->pipe != NULL) {
         BIO_meth_free(context->pipe);
     }

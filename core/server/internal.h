@@ -42,12 +42,17 @@ struct server {
 /* Writes a mistake to the log, and keeps it for whoever asked for a reload. place may be NULL. */
 void server_complain_of(struct server *server, const struct conf_place *place,
                         const struct whorl_fault *fault);
+/* "WHERE: TEXT" */
+#define SERVER_FAULT_TEXT (sizeof(struct whorl_fault) + 2)
+void server_fault_text(const struct whorl_fault *fault, char text[SERVER_FAULT_TEXT]);
 /* "FILE:LINE: TEXT" */
 void server_mistake(char *whole, size_t cap, const char *file, int line, const char *text);
 /* The form in which conf_read complains; ctx is the server. */
 void server_complain(void *ctx, const char *file, int line, const char *text);
-/* The backends of a configuration, sharing what runs unchanged. NULL: said why. */
-struct setup *server_start_backends(struct server *server, struct conf *conf);
+/* The backends of a configuration, sharing what runs unchanged and taking over what was started
+ * ahead (NULL: nothing). NULL: said why. */
+struct setup *server_start_backends(struct server *server, struct conf *conf,
+                                    struct setup_ahead *ahead);
 bool server_has_sink(const struct setup *setup);
 void server_hex(const uint8_t digest[32], char text[65]);
 /* "starting", "serving", "draining", "stopping" */

@@ -14,6 +14,17 @@ static void not_had(struct log *log, const char *what)
     log_line(log, WHORL_LOG_WARNING, what, "why", strerror(errno), NULL);
 }
 
+static void tell_lockable(struct log *log)
+{
+    struct rlimit limit;
+    char kilobytes[24] = "unlimited";
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        (void)snprintf(kilobytes, sizeof kilobytes, "%llu",
+                       (unsigned long long)limit.rlim_cur / 1000);
+    }
+    log_line(log, WHORL_LOG_INFO, "memory that may be locked", "kilobytes", kilobytes, NULL);
+}
+
 void process_protect(struct log *log)
 {
     struct rlimit limit = {0, 0};
@@ -29,6 +40,7 @@ void process_protect(struct log *log)
             not_had(log, "the limit on locked memory stays low");
         }
     }
+    tell_lockable(log);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     if (sigaction(SIGPIPE, &ignore, NULL) != 0) {
         not_had(log, "a closed pipe may end the process");

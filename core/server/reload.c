@@ -1,6 +1,7 @@
 /* From one configuration to the next, without dropping a call. Reading it may take seconds, since
- * an isolated plugin is asked by starting it: a thread of libuv's pool does that while the loop
- * serves. One reload follows the other, each with what it finds then. */
+ * an isolated plugin is asked by starting it, and so may starting those that are new: a thread of
+ * libuv's pool does both while the loop serves. One reload follows the other, each with what it
+ * finds then. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,12 @@ struct reload {
     struct server *server;
     struct control_call *call; /* NULL: it was a signal, or the caller has been told */
     uv_work_t work;
+    struct conf *now;  /* in force when this one's turn came */
     struct conf *conf; /* that was read; NULL: it has mistakes */
+    unsigned workers;  /* host_workers, and log: the server's may be gone when they are needed */
+    struct log *log;
+    bool startable;            /* so far as was tried */
+    struct setup_ahead *ahead; /* what it needs that does not run; NULL: nothing was tried */
     json_t *mistakes, *changes, *warnings;
     struct reload *next; /* that waits */
 };
@@ -29,6 +35,9 @@ static void warn(struct reload *reload, const char *text)
 
 static void reload_free(struct reload *reload)
 {
+    setup_forgo(reload->ahead);
+    conf_unref(reload->now);
+    conf_unref(reload->conf);
     json_decref(reload->mistakes);
     json_decref(reload->changes);
     json_decref(reload->warnings);
@@ -105,13 +114,13 @@ static bool open_sockets(struct server *server, struct conf *conf)
     return true;
 }
 
-static bool change_to(struct reload *reload, struct conf *conf)
+static bool change_to(struct reload *reload, struct conf *conf, struct setup_ahead *ahead)
 {
     struct server *server = reload->server;
     if (!can_change_to(reload, conf)) {
         return false;
     }
-    struct setup *setup = server_start_backends(server, conf);
+    struct setup *setup = server_start_backends(server, conf, ahead);
     if (setup == NULL) {
         return false;
     }
@@ -158,11 +167,35 @@ static void gather_mistake(void *ctx, const char *file, int line, const char *te
     json_array_append_new(ctx, json_string(whole));
 }
 
+/* The pool's thread, which lasts as long as the server. Not for another data_dir, which will be
+ * refused. */
+static void start_ahead(struct reload *reload)
+{
+    struct whorl_fault fault = {0};
+    const struct conf_plugin *culprit;
+    const struct conf *conf = reload->conf;
+    reload->startable = true;
+    if (strcmp(conf->core.data_dir, reload->now->core.data_dir) != 0) {
+        return;
+    }
+    reload->ahead = setup_ahead(reload->workers, reload->log, conf, reload->now, &culprit, &fault);
+    if (reload->ahead == NULL) {
+        char text[SERVER_FAULT_TEXT];
+        server_fault_text(&fault, text);
+        gather_mistake(reload->mistakes, culprit != NULL ? culprit->place.file : "",
+                       culprit != NULL ? culprit->place.line : 0, text);
+        reload->startable = false;
+    }
+}
+
 /* The pool's thread: touches nothing of the server. */
 static void read_conf(uv_work_t *work)
 {
     struct reload *reload = work->data;
     reload->conf = conf_read(reload->server->conf_dir, gather_mistake, reload->mistakes);
+    if (reload->conf != NULL) {
+        start_ahead(reload);
+    }
     OPENSSL_thread_stop(); /* certificates were read: what it keeps for this thread goes with it */
     whorl_secret_forget();
 }
@@ -178,9 +211,13 @@ static void change(struct reload *reload)
         log_line(server->log, WHORL_LOG_ERROR, json_string_value(mistake), NULL);
     }
     struct conf *conf = reload->conf;
+    struct setup_ahead *ahead = reload->ahead;
+    reload->conf = NULL;
+    reload->ahead = NULL;
     server->mistakes = reload->mistakes;
-    bool done = conf != NULL && change_to(reload, conf);
+    bool done = reload->startable && change_to(reload, conf, ahead);
     server->mistakes = NULL;
+    setup_forgo(ahead);
     conf_unref(conf);
     if (!done) {
         refuse(reload);
@@ -201,7 +238,6 @@ static void on_read(uv_work_t *work, int status)
         begin_next(server);
         return;
     }
-    conf_unref(reload->conf);
     reload_free(reload);
 }
 
@@ -213,6 +249,9 @@ static void begin_next(struct server *server)
     }
     systemd_reloading();
     reload->work.data = reload;
+    reload->now = conf_ref(server->setup->conf);
+    reload->workers = host_workers(server->host);
+    reload->log = server->log;
     whorl_secret_forget(); /* a thread that starts has a copy of this one's registers */
     (void)uv_queue_work(&server->loop, &reload->work, read_conf, on_read); /* fails never */
 }

@@ -41,12 +41,17 @@ void server_complain(void *ctx, const char *file, int line, const char *text)
     say_mistake(ctx, whole);
 }
 
+void server_fault_text(const struct whorl_fault *fault, char text[SERVER_FAULT_TEXT])
+{
+    snprintf(text, SERVER_FAULT_TEXT, "%s%s%s", fault->where, fault->where[0] == '\0' ? "" : ": ",
+             fault->text);
+}
+
 void server_complain_of(struct server *server, const struct conf_place *place,
                         const struct whorl_fault *fault)
 {
-    char text[sizeof fault->where + sizeof fault->text + 2];
-    snprintf(text, sizeof text, "%s%s%s", fault->where, fault->where[0] == '\0' ? "" : ": ",
-             fault->text);
+    char text[SERVER_FAULT_TEXT];
+    server_fault_text(fault, text);
     if (place != NULL) {
         server_complain(server, place->file, place->line, text);
     } else {
@@ -67,11 +72,12 @@ const char *server_phase_name(enum phase phase)
     return names[phase];
 }
 
-struct setup *server_start_backends(struct server *server, struct conf *conf)
+struct setup *server_start_backends(struct server *server, struct conf *conf,
+                                    struct setup_ahead *ahead)
 {
     struct whorl_fault fault = {0};
     const struct conf_plugin *culprit;
-    struct setup *setup = setup_start(server->host, conf, server->setup, &culprit, &fault);
+    struct setup *setup = setup_start(server->host, conf, server->setup, ahead, &culprit, &fault);
     if (setup == NULL) {
         server_complain_of(server, culprit != NULL ? &culprit->place : NULL, &fault);
     }
@@ -404,7 +410,7 @@ static void start(struct server *server, struct conf *conf)
         server->exit_code = 3;
         return;
     }
-    server->setup = server_start_backends(server, conf);
+    server->setup = server_start_backends(server, conf, NULL);
     if (server->setup != NULL && make_parts(server, conf, &fault)) {
         identify_record_event(server->identify, "started", NULL, start_recorded, server);
         return;

@@ -71,6 +71,11 @@ class RogueWorld(World):
         edit(os.path.join(self.conf, "forces.conf"),
              (r'backends = \{"ident1"', r'backends = {"ident1"' + listed))
 
+    def add_plugin(self, name, start):
+        with open(os.path.join(self.conf, "rogue.conf"), "a", encoding="utf-8") as file:
+            file.write(f'plugin "{name}" {{\n    module = "{MODULE}"\n    memory_limit = 128\n'
+                       f'    settings {{ start = {start} }}\n}}\n')
+
     def word(self, text, checks, person=None):
         samples = [{"modality": "word", "format": "utf8", "data": text}]
         if person:
@@ -292,6 +297,46 @@ class Rogue(unittest.TestCase):
         os.unlink(os.path.join(self.world.conf, "sleeper.conf"))
         whorl("reload", "-c", self.world.conf)
         self.assertEqual(self.server.stop(), 0)
+
+    def test_a_reload_whose_plugin_hangs_as_it_starts_holds_up_nobody(self):
+        """Two of them are new, one starts and one never does: pings are answered while it is waited
+        for, then the reload is refused, what started for it ends, and what ran before goes on."""
+        self.start("one")
+        self.world.add_plugin("other", "well")
+        self.world.add_plugin("sleeper", "hang")
+        before = children(self.server.process.pid)
+        with subprocess.Popen([BINARY, "reload", "-c", self.world.conf], stderr=subprocess.PIPE,
+                              text=True) as reload, self.server.client() as client:
+            wait_until(lambda: "sleeper" in children(self.server.process.pid))
+            pings = 0
+            while reload.poll() is None:
+                self.assertEqual(client.call("ping"), "pong")
+                pings += 1
+                time.sleep(0.01)  # the device's rate
+            self.assertGreater(pings, 20)
+            self.assertEqual(reload.returncode, 1)
+            self.assertRegex(reload.stderr.read(), r"rogue\.conf:\d+: plugin sleeper did not start: "
+                                                   r"its process did not start within \d+ s")
+            wait_until(lambda: children(self.server.process.pid) == before)
+            self.assertEqual(self.ask(client, "one")["class"], "no_match")
+            edit(os.path.join(self.world.conf, "rogue.conf"), ("start = hang", "start = well"))
+            whorl("reload", "-c", self.world.conf)
+            after = children(self.server.process.pid)
+            self.assertEqual(set(after), {"one", "other", "sleeper"})
+            self.assertEqual(after["one"], before["one"])
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_a_server_that_stops_ends_what_a_reload_has_started(self):
+        self.start("one")
+        self.world.add_plugin("other", "well")
+        self.world.add_plugin("sleeper", "hang")
+        with subprocess.Popen([BINARY, "reload", "-c", self.world.conf], stderr=subprocess.PIPE,
+                              text=True) as reload:
+            wait_until(lambda: "sleeper" in children(self.server.process.pid))
+            processes = children(self.server.process.pid).values()
+            self.assertEqual(self.server.stop(), 0)
+            self.assertIn("the server is stopping", reload.stderr.read())
+        self.assertFalse(any(os.path.exists(f"/proc/{pid}") for pid in processes))
 
     def test_a_server_that_stops_gives_up_the_reload_that_it_reads(self):
         self.start("one")

@@ -343,6 +343,9 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
         whorl_fail(fault, "start", "was told to");
         return -1;
     }
+    while (strcmp(when, "hang") == 0) {
+        pause();
+    }
     instance->host = host;
     pthread_mutex_init(&instance->lock, NULL);
     host->log(host, WHORL_LOG_INFO, "rogue is up");

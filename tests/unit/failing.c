@@ -395,15 +395,15 @@ CRYPTO(int, X509_digest,
 
 /* --- libuv ---------------------------------------------------------------------------------- */
 
-/* Not uv_pipe_init, which can't fail, nor uv_poll_*, which fail only for descriptors that can't be
- * watched, nor uv_accept: where it fails, libuv has closed the connection, which can't be done from
- * here. */
+/* Not uv_pipe_init and uv_poll_start, which can't fail, nor uv_accept: where it fails, libuv has
+ * closed the connection, which can't be done from here. */
 #define LOOP(name, params, args) FAILS(int, name, params, args, UV_ENOMEM)
 
 LOOP(uv_loop_init, (uv_loop_t * loop), (loop))
 LOOP(uv_async_init, (uv_loop_t * loop, uv_async_t *async, uv_async_cb cb), (loop, async, cb))
 LOOP(uv_signal_init, (uv_loop_t * loop, uv_signal_t *signal), (loop, signal))
 LOOP(uv_signal_start, (uv_signal_t * signal, uv_signal_cb cb, int what), (signal, cb, what))
+LOOP(uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop, poll, fd))
 LOOP(uv_pipe_open, (uv_pipe_t * pipe, uv_file fd), (pipe, fd))
 LOOP(uv_tcp_init, (uv_loop_t * loop, uv_tcp_t *tcp), (loop, tcp))
 LOOP(uv_tcp_init_ex, (uv_loop_t * loop, uv_tcp_t *tcp, unsigned flags), (loop, tcp, flags))

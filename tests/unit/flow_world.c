@@ -137,7 +137,7 @@ struct setup *start_setup(void)
     const struct conf_plugin *culprit;
     struct conf *conf = conf_folder_read(&folder);
     ck_assert_msg(conf != NULL, "%s", folder.complaints);
-    struct setup *started = setup_start(host, conf, setup, &culprit, &fault);
+    struct setup *started = setup_start(host, conf, setup, NULL, &culprit, &fault);
     ck_assert_msg(started != NULL, "%s", fault.text);
     conf_unref(conf);
     return started;

@@ -1,9 +1,12 @@
 /* The finger search plugins as the server runs them: the real modules on the real host, with a
  * gallery on disk and messages as the core sends them. */
 #include <check.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -35,17 +38,21 @@ static struct backend *start(const char *name)
     return backend;
 }
 
+static const char *isolation = "process";
+
 static void write_plugins(void)
 {
     conf_folder_write(&folder, "fingers.conf",
-                      "plugin \"ident1\" {\n    module = \"" TEST_MODULES "/whorl-ident1.so\"\n}\n"
+                      "plugin \"ident1\" {\n    module = \"" TEST_MODULES "/whorl-ident1.so\"\n"
+                      "    isolation = %s\n}\n"
                       "plugin \"immigration\" {\n"
                       "    module = \"" TEST_MODULES "/whorl-immigration.so\"\n"
                       "    settings {\n"
                       "        contact = \"Ring the unit\"\n"
                       "        force \"MPS\" {\n            contact = \"Ring Met CC\"\n        }\n"
                       "    }\n"
-                      "}\n");
+                      "}\n",
+                      isolation);
 }
 
 static void setup(void)
@@ -575,6 +582,91 @@ START_TEST(many_searches_at_once_each_find_their_own)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ too little locked memory */
+
+/* Threads that are made from now on may not lock more than the limit, whoever runs the test. */
+static void setup_limited(void)
+{
+    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct caps[2];
+    ck_assert_int_eq(syscall(SYS_capget, &head, caps), 0);
+    caps[0].effective &= ~(1u << CAP_IPC_LOCK);
+    ck_assert_int_eq(syscall(SYS_capset, &head, caps), 0);
+    isolation = "in_process"; /* the limit is this process's */
+    setup();
+}
+
+/* From now on so much more may be locked than is. */
+static void leave_lockable(size_t bytes)
+{
+    char line[128];
+    struct rlimit limit;
+    unsigned long locked = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+    while (fgets(line, sizeof line, status) && sscanf(line, "VmLck: %lu", &locked) != 1) {
+    }
+    fclose(status);
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    limit.rlim_cur = locked * 1024 + bytes;
+    ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+}
+
+enum { CROWD = 48 };
+
+/* So many calls at once, of which every third is then given up. Returns how many matched. */
+static unsigned ask_crowd(struct answer *answers, bool give_up, const char *otherwise)
+{
+    uint64_t calls[CROWD];
+    struct whorl_secret messages[CROWD];
+    unsigned matched = 0;
+    for (unsigned i = 0; i < CROWD; i++) { /* it takes longer than searching */
+        struct record right;
+        make_record(&right, i % 8, 2, 4, 2);
+        messages[i] = message_of(&right.sample, 1, "WMP");
+    }
+    for (unsigned i = 0; i < CROWD; i++) {
+        struct backend_listener listener = {on_progress, on_ended, &answers[i]};
+        answers[i] = (struct answer){.ended = false};
+        calls[i] = backend_call(ident1, &messages[i], 60000, &listener);
+    }
+    for (unsigned i = 0; give_up && i < CROWD; i += 3) {
+        backend_cancel(ident1, calls[i]);
+    }
+    for (unsigned i = 0; i < CROWD; i++) {
+        while (!answers[i].ended) {
+            uv_run(&loop, UV_RUN_ONCE);
+        }
+        if (answers[i].end == BACKEND_ANSWERED &&
+            whorl_str_is(get(&answers[i], "class"), "match")) {
+            matched++;
+        } else if (answers[i].end == BACKEND_ANSWERED) {
+            assert_class(&answers[i], "unavailable");
+            assert_reason(&answers[i], otherwise);
+        }
+        release(&answers[i]);
+    }
+    return matched;
+}
+
+START_TEST(searches_wait_for_locked_memory)
+{
+    struct answer answers[CROWD];
+    enrol_range("ident1", 0, 8);
+    leave_lockable(_i == 0 ? 2u << 20 : 3u << 20);
+    ck_assert_uint_eq(ask_crowd(answers, false, "none was given up"), CROWD);
+    ck_assert_uint_ge(ask_crowd(answers, true, "given up"), CROWD - CROWD / 3);
+}
+END_TEST
+
+START_TEST(a_search_for_which_there_is_never_enough_locked_memory_ends)
+{
+    struct answer answers[CROWD];
+    enrol_range("ident1", 0, 8);
+    leave_lockable(CROWD * 4096u + 65536u);
+    ck_assert_uint_eq(ask_crowd(answers, false, "not enough locked memory"), 0);
+}
+END_TEST
+
 static int spoil(MDB_txn *txn, void *arg)
 {
     uint32_t number = 1;
@@ -651,6 +743,12 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_call_without_sound_samples_is_unavailable);
     tcase_add_test(tcase, thresholds_the_wrong_way_round_are_refused_with_their_place);
     suite_add_tcase(suite, tcase);
+    TCase *limited = tcase_create("too little locked memory");
+    tcase_add_checked_fixture(limited, setup_limited, teardown);
+    tcase_set_timeout(limited, 120);
+    tcase_add_loop_test(limited, searches_wait_for_locked_memory, 0, 2);
+    tcase_add_test(limited, a_search_for_which_there_is_never_enough_locked_memory_ends);
+    suite_add_tcase(suite, limited);
     return suite;
 }
 

@@ -517,6 +517,47 @@ START_TEST(when_every_search_is_full_the_request_is_told_to_come_again)
 }
 END_TEST
 
+START_TEST(a_full_search_turns_away_only_what_needs_it)
+{
+    char id[16];
+    finder_calls = 4;
+    write_plugins(true, false);
+    struct setup *old = setup;
+    setup = start_setup();
+    identify_use(identify, setup);
+    setup_unref(old);
+    for (uint64_t call = 1; call <= 4; call++) {
+        snprintf(id, sizeof id, "request-%d", (int)call);
+        ask(call, id, SAMPLE("slow"));
+    }
+    /* Before anything else of it is looked at: neither recorded nor judged. */
+    send_as(9, 5, "identify", "{'request_id':'request-5'," SAMPLE("match") "}");
+    ck_assert(replies[5].done);
+    assert_refused(&replies[5], "busy", "");
+    ck_assert_uint_eq(records_of("refused", NULL, NULL), 0);
+    ask(6, "request-1", SAMPLE("slow")); /* a repeat joins what is under way */
+    ck_assert(!replies[6].done);
+    ask(7, "request-1", SAMPLE("match")); /* or learns that it is none */
+    assert_refused(await(7), "conflict", "request_id");
+    ask(8, "request-8", SAMPLES("match", "none")); /* another search takes raw */
+    assert_class(await(8), "second", "no_match", "");
+    assert_class(&replies[8], "finder", "unavailable", "too many calls");
+    ask(9, "request-9", "'subject':{'family':'Nowak'}"); /* no search is needed */
+    assert_class(await(9), "finder", "not_searched", "no sample was given");
+    ask(10, "request-10", "'samples':[{'modality':'iris','format':'png','data':'x'}]");
+    assert_class(await(10), "finder", "not_searched", "takes no sample");
+    for (uint64_t call = 1; call <= 4; call++) {
+        assert_class(await(call), "finder", "no_match", "");
+    }
+    assert_class(await(6), "finder", "no_match", "");
+    send_as(9, 11, "identify", "{'request_id':'request-5'," SAMPLE("match") "}");
+    assert_refused(await(11), "device_unknown", "");
+    ck_assert_uint_eq(records_of("refused", NULL, NULL), 2); /* and the conflict */
+    ask(12, "request-1", SAMPLE("slow")); /* kept: answered though nothing is asked */
+    assert_class(await(12), "finder", "no_match", "");
+}
+END_TEST
+
 /* Whether capabilities say that the finder can be asked now. */
 static bool finder_available(uint64_t call)
 {
@@ -611,6 +652,7 @@ int main(void)
     tcase_add_test(cases, capabilities_are_those_of_device_and_officer);
     tcase_add_test(cases, an_officer_who_calls_too_often_is_told_when_to_come_again);
     tcase_add_test(cases, when_every_search_is_full_the_request_is_told_to_come_again);
+    tcase_add_test(cases, a_full_search_turns_away_only_what_needs_it);
     tcase_add_test(cases, a_backend_that_keeps_failing_is_cut_off_and_let_in_again);
     tcase_add_test(cases, events_of_the_server_are_recorded_with_both_configurations);
     suite_add_tcase(suite, cases);

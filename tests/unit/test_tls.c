@@ -158,10 +158,10 @@ START_TEST(a_session_from_before_a_change_of_the_list_is_not_resumed)
 END_TEST
 
 /* A session of a device that has gone; to be resumed once. */
-static SSL_SESSION *leave_session(void)
+static SSL_SESSION *leave_session(SSL_CTX *device)
 {
     struct client client = client_connect(server_port(&server, "tls"));
-    ck_assert(client_secure(&client, pki.device));
+    ck_assert(client_secure(&client, device));
     client_ping(&client);
     SSL_SESSION *session = SSL_get1_session(client.ssl);
     SSL_shutdown(client.ssl);
@@ -188,14 +188,32 @@ START_TEST(a_session_outlives_a_reload_that_changes_no_certificate)
 {
     struct whorl_fault fault;
     server_start(&server);
-    SSL_SESSION *session = leave_session();
+    SSL_SESSION *session = leave_session(pki.device);
     server.conf.core.idle_timeout_s++;
     ck_assert(server_listen(&server, &fault));
     ck_assert(resumes(session));
-    session = leave_session();
+    session = leave_session(pki.device);
     server.listeners[0].crl = pki.crl; /* now a list counts */
     ck_assert(server_listen(&server, &fault));
     ck_assert(!resumes(session));
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(a_device_has_two_sessions_the_newest_however_often_it_begins)
+{
+    SSL_SESSION *sessions[20];
+    server_start(&server);
+    SSL_SESSION *others = leave_session(pki.second);
+    for (size_t i = 0; i < 20; i++) {
+        sessions[i] = leave_session(pki.device);
+    }
+    ck_assert(resumes(sessions[18])); /* which leaves one, too */
+    ck_assert(resumes(sessions[19]));
+    for (size_t i = 0; i < 18; i++) {
+        ck_assert(!resumes(sessions[i]));
+    }
+    ck_assert(resumes(others));
     server_stop(&server);
 }
 END_TEST
@@ -448,6 +466,7 @@ int main(void)
     tcase_add_test(tc, a_revoked_device_is_refused_after_the_list_is_loaded);
     tcase_add_test(tc, a_session_is_resumed_as_the_same_device);
     tcase_add_test(tc, a_session_from_before_a_change_of_the_list_is_not_resumed);
+    tcase_add_test(tc, a_device_has_two_sessions_the_newest_however_often_it_begins);
     tcase_add_test(tc, a_session_outlives_a_reload_that_changes_no_certificate);
     tcase_add_test(tc, records_of_every_size_and_large_messages_pass);
     tcase_add_test(tc, the_handshake_may_arrive_byte_by_byte);

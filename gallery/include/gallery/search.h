@@ -54,6 +54,7 @@ struct gallery_search_params {
     size_t max_candidates;        /* 1..GALLERY_CANDIDATES_MAX */
     bool thorough;                /* as deep as it goes, also after a match */
     int64_t now;                  /* Unix seconds: who has expired by then is not found */
+    bool *short_of_memory;        /* set where that is why the search can't begin; may be NULL */
     bool (*cancelled)(void *ctx); /* asked before each person, on any thread; may be NULL */
     void *ctx;
 };
@@ -79,12 +80,14 @@ enum gallery_ready gallery_prepare_step(struct gallery *gallery, uint64_t *peopl
 bool gallery_index(struct gallery *gallery, struct whorl_fault *fault);
 
 /* Takes in what has changed. NULL with *fault, also when so much has that gallery_prepare must be
- * called. What step and finish read is the caller's gallery,
- * which must stay open. Any thread; a millisecond or less per million people where nothing has
- * changed. */
+ * called, or when there is no locked memory for one more search (params.short_of_memory). What step
+ * and finish read is the caller's gallery, which must stay open. Any thread; a millisecond or less
+ * per million people where nothing has changed. */
 struct gallery_search *gallery_search_begin(struct gallery *gallery,
                                             const struct gallery_search_params *params,
                                             struct whorl_fault *fault);
+/* Bytes of locked memory that a search of a large gallery takes for each impression. */
+size_t gallery_search_locked_size(void);
 
 /* Scratch space of one stepping thread: gallery_search_scratch_size() bytes, 64-byte aligned,
  * zeroed before first use. It holds traces of the probe: wipe it like one. */

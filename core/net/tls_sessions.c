@@ -1,0 +1,106 @@
+#include "core/net/tls_sessions.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS 4096u /* a power of two */
+
+/* A device that has sessions. They belong to OpenSSL, which says before it lets go of one. */
+struct owner {
+    uint8_t certificate[32]; /* SHA-256: nobody chooses where it falls who has no certificate */
+    SSL_SESSION *kept[TLS_SESSIONS_OF_DEVICE]; /* the newest first; NULL: none */
+    struct owner *chain;
+};
+
+struct tls_sessions {
+    SSL_CTX *ssl;
+    struct owner *buckets[BUCKETS];
+};
+
+static struct owner **find(struct tls_sessions *sessions, const SSL_SESSION *session,
+                           uint8_t digest[32])
+{
+    const X509 *peer = SSL_SESSION_get0_peer((SSL_SESSION *)session);
+    uint32_t hash;
+    if (peer == NULL || X509_digest(peer, EVP_sha256(), digest, NULL) != 1) {
+        return NULL;
+    }
+    memcpy(&hash, digest, sizeof hash);
+    struct owner **link = &sessions->buckets[hash & (BUCKETS - 1)];
+    while (*link != NULL && memcmp((*link)->certificate, digest, 32) != 0) {
+        link = &(*link)->chain;
+    }
+    return link;
+}
+
+/* Puts it first, and has the last one forgotten. false: it can't be counted. */
+static bool keep(struct tls_sessions *sessions, SSL_SESSION *session)
+{
+    uint8_t digest[32];
+    struct owner **link = find(sessions, session, digest);
+    if (link == NULL || (*link == NULL && (*link = calloc(1, sizeof **link)) == NULL)) {
+        return false;
+    }
+    struct owner *owner = *link;
+    memcpy(owner->certificate, digest, sizeof owner->certificate);
+    SSL_SESSION *last = owner->kept[TLS_SESSIONS_OF_DEVICE - 1];
+    memmove(owner->kept + 1, owner->kept, (TLS_SESSIONS_OF_DEVICE - 1) * sizeof(void *));
+    owner->kept[0] = session;
+    if (last != NULL) {
+        SSL_CTX_remove_session(sessions->ssl, last);
+    }
+    return true;
+}
+
+static int on_new(SSL *ssl, SSL_SESSION *session)
+{
+    SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+    if (!keep(SSL_CTX_get_app_data(ctx), session)) {
+        SSL_CTX_remove_session(ctx, session); /* its device begins anew next time */
+    }
+    return 0; /* no reference is kept here */
+}
+
+static void on_removed(SSL_CTX *ctx, SSL_SESSION *session)
+{
+    struct tls_sessions *sessions = SSL_CTX_get_app_data(ctx);
+    uint8_t digest[32];
+    struct owner **link = find(sessions, session, digest);
+    struct owner *owner = link != NULL ? *link : NULL;
+    bool any = false;
+    for (size_t i = 0; owner != NULL && i < TLS_SESSIONS_OF_DEVICE; i++) {
+        owner->kept[i] = owner->kept[i] == session ? NULL : owner->kept[i];
+        any = any || owner->kept[i] != NULL;
+    }
+    if (owner != NULL && !any) {
+        *link = owner->chain;
+        free(owner);
+    }
+}
+
+struct tls_sessions *tls_sessions_new(SSL_CTX *ssl)
+{
+    struct tls_sessions *sessions = calloc(1, sizeof *sessions);
+    if (sessions == NULL || SSL_CTX_set_app_data(ssl, sessions) != 1) {
+        free(sessions);
+        return NULL;
+    }
+    sessions->ssl = ssl;
+    SSL_CTX_sess_set_new_cb(ssl, on_new);
+    SSL_CTX_sess_set_remove_cb(ssl, on_removed);
+    return sessions;
+}
+
+void tls_sessions_free(struct tls_sessions *sessions)
+{
+    for (size_t i = 0; sessions != NULL && i < BUCKETS; i++) {
+        while (sessions->buckets[i] != NULL) {
+            struct owner *owner = sessions->buckets[i];
+            sessions->buckets[i] = owner->chain;
+            free(owner);
+        }
+    }
+    free(sessions);
+}

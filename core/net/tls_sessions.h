@@ -1,0 +1,19 @@
+/* Which of the sessions that may be resumed are whose. OpenSSL's cache is bounded in all; this
+ * bounds what one device takes of it, so that one that begins again and again, rather than resume,
+ * takes no more memory than one that connects once. Loop thread only. */
+#ifndef CORE_TLS_SESSIONS_H
+#define CORE_TLS_SESSIONS_H
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+
+#define TLS_SESSIONS_OF_DEVICE 2u /* the newest */
+
+struct tls_sessions;
+
+/* Watches the cache of ssl, which must keep sessions itself. NULL: out of memory. */
+struct tls_sessions *tls_sessions_new(SSL_CTX *ssl);
+/* After SSL_CTX_free. NULL is fine. */
+void tls_sessions_free(struct tls_sessions *sessions);
+
+#endif
