@@ -271,16 +271,23 @@ void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
 
 /* ------------------------------------------------------------------ the sift */
 
+/* When the first of a chunk's people expires; INT64_MAX: nobody does. */
+static int64_t first_expiry(const struct chunk *chunk)
+{
+    int64_t first = INT64_MAX;
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        const int64_t expires = chunk_expires(chunk, i);
+        first = expires != 0 && expires < first ? expires : first;
+    }
+    return first;
+}
+
 /* Takes out who has expired, and counts who is left. */
 static void drop_expired(const struct gallery_search *search, const struct chunk *chunk,
-                         uint16_t *levels, struct chunk_state *state)
+                         int64_t first, uint16_t *levels, struct chunk_state *state)
 {
-    int64_t any = 0;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        any |= chunk_expires(chunk, i);
-    }
-    for (uint32_t i = 0; any && i < chunk->people; i++) {
+    for (uint32_t i = 0; first <= search->params.now && i < chunk->people; i++) {
         const int64_t expires = chunk_expires(chunk, i);
         if (expires != 0 && expires <= search->params.now) {
             levels[i] = RANK_NOBODY;
@@ -351,7 +358,7 @@ void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
             levels[i] = ranking->compared[i] ? level_of(ranking->sum[i]) : RANK_NOBODY;
         }
     }
-    drop_expired(search, chunk, levels, state);
+    drop_expired(search, chunk, first_expiry(chunk), levels, state);
 }
 
 /* ------------------------------------------------------------------ several searches */
@@ -464,9 +471,10 @@ bool rank_group_sift(const struct rank_group *group, uint32_t members, const str
             sift_rows(table->sift, table->columns, chunk, position, ranking, of_column);
         }
     }
+    const int64_t expiry = first_expiry(chunk);
     for (size_t m = 0; m < group->count; m++) {
         if (members >> m & 1u) {
-            drop_expired(group->searches[m], chunk, levels[m], &states[m]);
+            drop_expired(group->searches[m], chunk, expiry, levels[m], &states[m]);
         }
     }
     return true;
