@@ -321,7 +321,10 @@ static void read_run(const struct run *run, struct ranking *ranking)
         for (size_t s = 0; s < run->count; s++) {
             struct chunk_state *state = &run->searches[s]->states[i];
             state->why = readable ? NULL : why;
-            state->stage = (uint8_t)(readable ? stage : state->stage);
+            if (readable) {
+                state->stage = (uint8_t)stage;
+                search_top(run->searches[s], i, stage, state);
+            }
         }
     }
     for (size_t s = 0; s < run->count; s++) {
@@ -331,6 +334,7 @@ static void read_run(const struct run *run, struct ranking *ranking)
             search_count(search, i);
             search->people_read += stage == STAGE_SIFT ? view->chunks[i].people : 0;
         }
+        levels_narrow(&search->levels, search_wanted(search), search->view->people);
         pthread_mutex_unlock(&search->mutex);
     }
 }

@@ -184,6 +184,11 @@ static bool compare_person(struct gallery_search *search, const struct scratch *
 static uint32_t first_row(const struct chunk *chunk, unsigned position, uint32_t person)
 {
     uint32_t low = chunk->first[position], high = chunk->first[position + 1];
+    const uint32_t likely = low + person; /* where everyone has one print of it */
+    if (likely < high && chunk_print_person(chunk, likely) == person &&
+        (likely == low || chunk_print_person(chunk, likely - 1) < person)) {
+        return likely;
+    }
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (chunk_print_person(chunk, middle) < person) {
@@ -319,20 +324,25 @@ static bool concerns(const struct gallery_search *search, enum stage stage, uint
     }
 }
 
-/* Whether it looks at anybody of so many. */
-static bool concerns_any(const struct gallery_search *search, enum stage stage, size_t before,
-                         uint32_t people)
+/* Whether it looks at anybody of a chunk that is through the stage before. */
+static bool concerns_any(const struct gallery_search *search, enum stage stage,
+                         const struct chunk_state *state)
 {
-    const uint16_t *levels = stage == STAGE_COMPARE ? search->impressions : search->ranks;
-    const uint32_t cut = stage == STAGE_FIRST    ? search->first_cut
-                         : stage == STAGE_BEST   ? search->best_cut
-                         : stage == STAGE_GLANCE ? search->glance_cut
-                                                 : search->compare_cut;
-    unsigned above = 0;
-    for (uint32_t i = 0; i < people; i++) {
-        above += levels[before + i] >= cut;
+    return state->top >= (stage == STAGE_FIRST    ? search->first_cut
+                          : stage == STAGE_BEST   ? search->best_cut
+                          : stage == STAGE_GLANCE ? search->glance_cut
+                                                  : search->compare_cut);
+}
+
+void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
+                struct chunk_state *state)
+{
+    const struct view_chunk *known = &search->view->chunks[chunk];
+    if (stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE) {
+        state->top = levels_top((stage == STAGE_GLANCE ? search->impressions : search->ranks) +
+                                    known->before,
+                                known->people);
     }
-    return above > 0;
 }
 
 /* Takes a chunk through a stage that looks at people's templates. false: cancelled. */
@@ -391,9 +401,9 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     }
     while (state->stage < search->stage) {
         enum stage stage = state->stage + 1;
-        if (stage != STAGE_SIFT && stage != STAGE_RANK &&
-            !concerns_any(search, stage, known->before, known->people)) {
+        if (stage != STAGE_SIFT && stage != STAGE_RANK && !concerns_any(search, stage, state)) {
             state->stage = (uint8_t)stage;
+            state->top = stage == STAGE_GLANCE ? RANK_NOBODY : state->top;
             continue;
         }
         /* It was verified when the view was made; its length is its own. */
@@ -413,6 +423,7 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         if (state->stage != stage) {
             break;
         }
+        search_top(search, i, stage, state);
     }
     return true;
 }
@@ -468,7 +479,7 @@ static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_
     struct chunk chunk;
     const char *why;
     if (stage != STAGE_GLANCE || search->states[i].stage != stage - 1 || !known->bytes ||
-        !concerns_any(search, stage, known->before, known->people) ||
+        !concerns_any(search, stage, &search->states[i]) ||
         !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
         return;
     }
@@ -508,13 +519,10 @@ void search_count(struct gallery_search *search, size_t chunk)
     const struct view_chunk *known = &search->view->chunks[chunk];
     const uint16_t *levels =
         (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
-    bool counts = (search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
-                   search->stage == STAGE_GLANCE) &&
-                  search->states[chunk].stage == search->stage;
-    for (uint32_t i = 0; counts && i < known->people; i++) {
-        if (levels[i] > RANK_ALL) { /* no cut lies lower */
-            search->counts[levels[i]]++;
-        }
+    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
+         search->stage == STAGE_GLANCE) &&
+        search->states[chunk].stage == search->stage) {
+        levels_add(&search->levels, levels, known->people);
     }
 }
 
@@ -556,6 +564,7 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
         for (size_t i = from; i < to; i++) {
             search_count(search, i);
         }
+        levels_narrow(&search->levels, search_wanted(search), search->view->people);
         search->people_read += people;
         pthread_mutex_unlock(&search->mutex);
         if (until && search_now_ns() >= until) {

@@ -78,8 +78,8 @@ static inline void look_up_four(const struct afis_sift *sift, struct afis_sift_s
     }
 }
 
-/* Lists the masks that are not empty, and where they are as row * SIFT_BLOCK + print; returns how
- * many. */
+/* Lists where masks are that are not empty, as row * SIFT_BLOCK + print, and of wide tables the
+ * masks; returns how many. */
 static inline unsigned list_items(struct afis_sift_scratch *s, unsigned rows, size_t prints)
 {
     const __mmask32 there = prints == 32 ? UINT32_MAX : ((uint32_t)1 << prints) - 1;
@@ -90,7 +90,9 @@ static inline unsigned list_items(struct afis_sift_scratch *s, unsigned rows, si
         const __m512i masks = _mm512_load_si512(s->mask[row]);
         const __mmask32 any = _mm512_mask_test_epi16_mask(there, masks, masks);
         _mm512_storeu_si512(s->item + count, _mm512_maskz_compress_epi16(any, number));
-        _mm512_storeu_si512(s->bits + count, _mm512_maskz_compress_epi16(any, masks));
+        if (rows == SIFT_PIECES * AFIS_SIEVE_WORDS) {
+            _mm512_storeu_si512(s->bits + count, _mm512_maskz_compress_epi16(any, masks));
+        }
         count += (unsigned)__builtin_popcount(any);
         number = _mm512_add_epi16(number, _mm512_set1_epi16(SIFT_BLOCK));
     }
@@ -319,11 +321,12 @@ static void scan_narrow(const struct afis_sift *sift, struct afis_sift_scratch *
             hits = 0;
         }
         if (i < items) {
-            const __m256i place =
-                _mm256_add_epi16(number, _mm256_set1_epi16((short)(s->item[i] * 16)));
+            const unsigned item = s->item[i];
+            const __mmask16 mask = s->mask[item / SIFT_BLOCK][item % SIFT_BLOCK];
+            const __m256i place = _mm256_add_epi16(number, _mm256_set1_epi16((short)(item * 16)));
             _mm256_storeu_si256((__m256i *)(s->place + hits),
-                                _mm256_maskz_compress_epi16(s->bits[i], place));
-            hits += (unsigned)__builtin_popcount(s->bits[i]);
+                                _mm256_maskz_compress_epi16(mask, place));
+            hits += (unsigned)__builtin_popcount(mask);
         }
     }
     for (size_t p = 0; p < prints; p++) {
