@@ -13,6 +13,7 @@ struct ranking {
     uint16_t tries[CHUNK_ROWS_MAX];   /* likewise */
     int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
     uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
+    uint16_t list[CHUNK_ROWS_MAX];    /* people */
     _Alignas(64) uint8_t sift[];      /* afis_sift's */
 };
 
@@ -203,25 +204,73 @@ static void score_fingers(const struct gallery_search *search, enum by by,
     }
 }
 
-/* The same as score_fingers where everything is simple: each finger has one impression, and a
- * person one print of it at most. */
-static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
-                         struct ranking *r, const uint16_t *levels)
+/* Lists those of [from, to) who are ranked. Who it is cannot be foreseen, so that branches would
+ * cost more than writing everybody down. */
+static uint32_t list_ranked(const struct gallery_search *search, const uint16_t *levels,
+                            uint32_t from, uint32_t to, uint16_t *list)
 {
-    memset(r->sum, 0, chunk->people * sizeof *r->sum);
-    memset(r->compared, 0, chunk->people * sizeof *r->compared);
+    const uint32_t range = search->first_cut - search->sift_cut;
+    uint32_t count = 0;
+    for (uint32_t i = from; i < to; i++) {
+        list[count] = (uint16_t)i;
+        count += levels[i] - search->sift_cut < range;
+    }
+    return count;
+}
+
+/* The row of a person in a group of at most one for each; the group's end: none. Mostly everybody
+ * has one. */
+static uint32_t row_of(const struct chunk *chunk, unsigned position, uint32_t person)
+{
+    uint32_t low = chunk->first[position], high = chunk->first[position + 1];
+    if (high - low == chunk->people) {
+        return low + person;
+    }
+    const uint32_t end = high;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (chunk_print_person(chunk, middle) < person) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < end && chunk_print_person(chunk, low) == person ? low : end;
+}
+
+/* What the sift's sum adds to the rank: it says a little that the sieve's does not. */
+static int32_t sifted(uint16_t level)
+{
+    return (level - (int32_t)RANK_NEUTRAL) / 2;
+}
+
+/* rank_sieved where everything is simple: each finger has one impression, and a person one print of
+ * it at most. */
+static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
+                         struct ranking *r, uint16_t *levels)
+{
+    const uint32_t count = list_ranked(search, levels, 0, chunk->people, r->list);
+    const uint32_t first_cut = search->first_cut;
+    for (uint32_t i = 0; i < count; i++) {
+        r->sum[i] = sifted(levels[r->list[i]]);
+    }
     for (size_t k = 0; k < search->probe.impressions; k++) {
         const unsigned position = search->probe.position[search->probe.of[k]];
-        for (uint32_t i = chunk->first[position]; i < chunk->first[position + 1]; i++) {
-            const uint32_t person = chunk_print_person(chunk, i);
-            int16_t score;
-            if (is_ranked(search, levels[person])) {
-                afis_sieve_scan(rank_sieve(search, k), chunk->words + (size_t)i * AFIS_SIEVE_WORDS,
-                                1, &score);
-                r->sum[person] += score;
-                r->compared[person] = 1;
+        for (uint32_t i = 0; i < count; i++) {
+            const uint32_t row = row_of(chunk, position, r->list[i]);
+            int16_t score = 0;
+            if (row < chunk->first[position + 1]) {
+                afis_sieve_scan(rank_sieve(search, k),
+                                chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1, &score);
             }
+            r->sum[i] += score;
         }
+    }
+    for (uint32_t i = 0; i < chunk->people; i++) { /* who is not ranked */
+        levels[i] = levels[i] != RANK_NOBODY && levels[i] < first_cut ? RANK_ALL : RANK_NOBODY;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        levels[r->list[i]] = level_of(r->sum[i]);
     }
 }
 
@@ -230,26 +279,15 @@ void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
 {
     if (all_simple(search, chunk)) {
         sieve_simple(search, chunk, ranking, levels);
-    } else {
-        score_fingers(search, BY_SIEVE, chunk, ranking, levels);
+        return;
     }
+    score_fingers(search, BY_SIEVE, chunk, ranking, levels);
     for (uint32_t i = 0; i < chunk->people; i++) {
-        /* The sift's sum says a little that the sieve's does not. */
-        const int32_t sifted = (levels[i] - (int32_t)RANK_NEUTRAL) / 2;
         if (levels[i] >= search->first_cut) {
             levels[i] = RANK_NOBODY; /* compared already */
         } else if (levels[i] != RANK_NOBODY) {
-            levels[i] = ranking->compared[i] ? level_of(ranking->sum[i] + sifted) : RANK_ALL;
-        }
-    }
-}
-
-BYTES_FETCHING void fetch_rows(const struct gallery_search *search, const struct chunk *chunk,
-                               const uint16_t *levels, uint32_t from, uint32_t to)
-{
-    for (uint32_t i = from; i < to; i++) {
-        if (is_ranked(search, levels[chunk_print_person(chunk, i)])) {
-            fetch_bytes(chunk->words + (size_t)i * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+            levels[i] =
+                ranking->compared[i] ? level_of(ranking->sum[i] + sifted(levels[i])) : RANK_ALL;
         }
     }
 }
@@ -262,10 +300,20 @@ void rank_fetch_rows(const struct chunk *chunk)
 void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
                 const uint16_t *levels)
 {
-    for (size_t f = 0; f < search->probe.fingers; f++) {
-        const unsigned position = search->probe.position[f];
-        fetch_rows(search, chunk, levels, chunk->first[position],
-                   position == 0 ? chunk->prints : chunk->first[position + 1]);
+    enum { TOGETHER = 64 };
+    uint16_t list[TOGETHER];
+    for (uint32_t from = 0; from < chunk->people; from += TOGETHER) {
+        const uint32_t to = chunk->people - from < TOGETHER ? chunk->people : from + TOGETHER;
+        const uint32_t count = list_ranked(search, levels, from, to, list);
+        for (size_t f = 0; f < search->probe.fingers; f++) {
+            /* Rows are numbered like people where everybody has one print of the finger. */
+            const uint32_t first = chunk->first[search->probe.position[f]];
+            for (uint32_t i = 0; i < count; i++) {
+                const uint32_t row = first + list[i];
+                fetch_bytes(chunk->words + (size_t)row * AFIS_SIEVE_WORDS,
+                            row < chunk->prints ? CHUNK_PRINT : 0);
+            }
+        }
     }
 }
 
