@@ -10,7 +10,7 @@
 
 #define RUN_CHUNKS 8u /* taken at a time: some 30 µs for each search */
 #define WAIT_NS 4000000L
-#define TOGETHER 3u /* searches from which on a table of all is quicker than theirs in turn */
+#define TOGETHER 2u /* searches from which on a table of all is quicker than theirs in turn */
 
 /* Tables of those who are in the crowd. */
 struct cohort {

@@ -14,6 +14,8 @@
 
 enum { AHEAD = 16 /* prints */ };
 
+#define UPPER 0xaaaaaaaau /* every second lane */
+
 /* First all words are looked up, and of each slot is kept which of its minutiae are near by their
  * upper halves: one bit each. What that leaves, a few slots of a print, is listed without branches,
  * because none of them could be foreseen; what the lists name is then measured, sixteen at once. */
@@ -139,7 +141,7 @@ static inline __m512i begin_of(const struct afis_sift *sift, const struct sixtee
 static inline unsigned add_up(struct afis_sift_scratch *s, unsigned hits)
 {
     for (unsigned k = 0; k < hits; k++) {
-        s->sum[s->place[k]] += s->worth[k];
+        s->sum[s->gain[k] >> 16] += (int16_t)(s->gain[k] & UINT16_MAX);
     }
     return 0;
 }
@@ -161,10 +163,9 @@ static inline unsigned measure(const struct afis_sift *sift, struct afis_sift_sc
         _mm512_mask_cmple_epu32_mask(there, distance, _mm512_set1_epi32(SIFT_NEAR));
     const __m512i worth = _mm512_permutexvar_epi16(distance, _mm512_loadu_si512(sift->worth));
     const __m512i row = _mm512_andnot_si512(_mm512_set1_epi32(SIEVE_LANES - 1), ids);
-    const __m256i place = _mm512_cvtepi32_epi16(_mm512_add_epi32(row, w->print));
-    _mm256_storeu_si256((__m256i *)(s->place + hits), _mm256_maskz_compress_epi16(near, place));
-    _mm256_storeu_si256((__m256i *)(s->worth + hits),
-                        _mm256_maskz_compress_epi16(near, _mm512_cvtepi32_epi16(worth)));
+    const __m512i place = _mm512_add_epi32(row, w->print);
+    const __m512i gain = _mm512_mask_blend_epi16(UPPER, worth, _mm512_slli_epi32(place, 16));
+    _mm512_storeu_si512(s->gain + hits, _mm512_maskz_compress_epi32(near, gain));
     hits += (unsigned)__builtin_popcount(near);
     return hits <= SIFT_HITS_MAX - 16 ? hits : add_up(s, hits);
 }
