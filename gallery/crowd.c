@@ -338,8 +338,8 @@ static void read_run(const struct run *run, struct ranking *ranking)
     for (size_t s = 0; s < run->count; s++) {
         struct gallery_search *search = run->searches[s];
         pthread_mutex_lock(&search->mutex);
+        search_count(search, run->from, run->to);
         for (size_t i = run->from; i < run->to; i++) {
-            search_count(search, i);
             search->people_read += stage == STAGE_SIFT ? view->chunks[i].people : 0;
         }
         levels_narrow(&search->levels, search_wanted(search), search->view->people);

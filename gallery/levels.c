@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AT_ONCE = 64 };
-
 bool levels_init(struct levels *l, uint32_t lowest)
 {
     *l = (struct levels){
@@ -25,19 +23,19 @@ void levels_clear(struct levels *l)
     l->narrowed = false;
 }
 
-void levels_add(struct levels *l, const uint16_t *levels, uint32_t people)
+void levels_add(struct levels *l, const uint16_t *levels, uint64_t people)
 {
-    uint16_t list[AT_ONCE];
+    const uint32_t floor = l->floor;
     l->people += people;
     while (people > 0) {
-        const uint32_t n = people < AT_ONCE ? people : AT_ONCE;
-        uint32_t count = 0;
-        for (uint32_t i = 0; i < n; i++) { /* no branch: it could not be foreseen */
-            list[count] = levels[i];
-            count += levels[i] >= l->floor;
+        const uint64_t n = people < LEVELS_AT_ONCE ? people : LEVELS_AT_ONCE;
+        size_t count = 0;
+        for (uint64_t i = 0; i < n; i++) { /* no branch: it could not be foreseen */
+            l->list[count] = levels[i];
+            count += levels[i] >= floor;
         }
-        for (uint32_t k = 0; k < count; k++) {
-            l->counts[list[k]]++;
+        for (size_t k = 0; k < count; k++) {
+            l->counts[l->list[k]]++;
         }
         levels += n;
         people -= n;
@@ -51,7 +49,7 @@ void levels_narrow(struct levels *l, uint64_t wanted, uint64_t of)
         return;
     }
     l->narrowed = true;
-    if (levels_cut(l, 2 * wanted * l->people / of + 1, &cut) && cut > l->floor) {
+    if (levels_cut(l, wanted * 3 / 2 * l->people / of + 1, &cut) && cut > l->floor) {
         l->floor = cut;
     }
 }

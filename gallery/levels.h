@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define LEVELS 65536u
+#define LEVELS_AT_ONCE 512u
 
 struct levels {
     uint32_t *counts;
@@ -15,6 +16,7 @@ struct levels {
     uint32_t lowest; /* as little as below this, where no cut lies */
     uint64_t people; /* whose level was looked at */
     bool narrowed;
+    uint16_t list[LEVELS_AT_ONCE]; /* who is to be counted */
 };
 
 /* false: out of memory. */
@@ -22,7 +24,7 @@ bool levels_init(struct levels *l, uint32_t lowest);
 void levels_free(struct levels *l);
 void levels_clear(struct levels *l);
 
-void levels_add(struct levels *l, const uint16_t *levels, uint32_t people);
+void levels_add(struct levels *l, const uint16_t *levels, uint64_t people);
 
 /* Once a thirty-second of `of` people was counted, gives up, for once, the levels above which lie
  * twice as many of them as `wanted` of `of` would be. */

@@ -83,9 +83,7 @@ static void drop_stale_hits(struct gallery_search *search)
 static void count_again(struct gallery_search *search)
 {
     levels_clear(&search->levels);
-    for (size_t i = 0; i < search->view->count; i++) {
-        search_count(search, i);
-    }
+    search_count(search, 0, search->view->count);
 }
 
 /* Makes `view` (whose reference it takes) what the search reads. */

@@ -554,31 +554,40 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     return true;
 }
 
-/* Takes some chunks that are not done. */
+/* Takes some chunks that follow one another and are not done. */
 static bool claim(struct gallery_search *search, size_t *from, size_t *to)
 {
-    const struct view *view = search->view;
+    const size_t count = search->view->count;
     pthread_mutex_lock(&search->mutex);
-    while (search->next < view->count && search_chunk_done(search, &search->states[search->next])) {
+    while (search->next < count && search_chunk_done(search, &search->states[search->next])) {
         search->next++;
     }
     *from = search->next;
-    search->next +=
-        search->next + CLAIM_CHUNKS < view->count ? CLAIM_CHUNKS : view->count - search->next;
-    *to = search->failed ? *from : search->next;
+    while (!search->failed && search->next < count && search->next - *from < CLAIM_CHUNKS &&
+           !search_chunk_done(search, &search->states[search->next])) {
+        search->next++;
+    }
+    *to = search->next;
     pthread_mutex_unlock(&search->mutex);
     return *from < *to;
 }
 
-void search_count(struct gallery_search *search, size_t chunk)
+void search_count(struct gallery_search *search, size_t from, size_t to)
 {
-    const struct view_chunk *known = &search->view->chunks[chunk];
-    const uint16_t *levels =
-        (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
-    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
-         search->stage == STAGE_GLANCE) &&
-        search->states[chunk].stage == search->stage) {
-        levels_add(&search->levels, levels, known->people);
+    const struct view_chunk *chunks = search->view->chunks;
+    const uint16_t *levels = search->stage == STAGE_GLANCE ? search->impressions : search->ranks;
+    if (search->stage != STAGE_SIFT && search->stage != STAGE_RANK &&
+        search->stage != STAGE_GLANCE) {
+        return;
+    }
+    while (from < to) { /* those that follow one another together */
+        const uint64_t before = chunks[from].before;
+        uint64_t people = 0;
+        for (; from < to && search->states[from].stage == search->stage; from++) {
+            people += chunks[from].people;
+        }
+        levels_add(&search->levels, levels + before, people);
+        from++;
     }
 }
 
@@ -603,9 +612,6 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
         reading.rows.at = reading.templates.at = from;
         for (size_t i = from; i < to; i++) {
             struct chunk_state state = search->states[i];
-            if (search_chunk_done(search, &state)) {
-                continue;
-            }
             bool was_sifted = state.stage >= STAGE_SIFT;
             if (cancelled(search) || !read_chunk(search, txn, &scratch, i, &reading, &state)) {
                 return GALLERY_STEP_CANCELLED;
@@ -614,9 +620,7 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
             search->states[i] = state; /* claimed: nobody else looks at it */
         }
         pthread_mutex_lock(&search->mutex);
-        for (size_t i = from; i < to; i++) {
-            search_count(search, i);
-        }
+        search_count(search, from, to);
         levels_narrow(&search->levels, search_wanted(search), search->view->people);
         search->people_read += people;
         pthread_mutex_unlock(&search->mutex);

@@ -94,9 +94,9 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
                               int64_t until);
 int64_t search_now_ns(void);
 
-/* Counts the levels that the search's stage has given to a chunk's people. With the mutex held, or
- * while no thread steps. */
-void search_count(struct gallery_search *search, size_t chunk);
+/* Counts the levels that the search's stage has given to the people of chunks [from, to). With the
+ * mutex held, or while no thread steps. */
+void search_count(struct gallery_search *search, size_t from, size_t to);
 
 /* Notes the highest of the levels that the stage has given to them. */
 void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
