@@ -248,7 +248,7 @@ static unsigned measure_behind(const struct afis_sift *sift, struct afis_sift_sc
                 hits = measure_listed(sift, s, words, count, hits);
                 count = 0;
             }
-        } while (near >> 15);
+        } while (near & 0x8000); /* no shift: gcc 12 may leave rubbish above a spilled mask */
     }
     return measure_listed(sift, s, words, count, hits);
 }
