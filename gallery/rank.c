@@ -13,6 +13,7 @@ struct ranking {
     uint16_t tries[CHUNK_ROWS_MAX];   /* likewise */
     int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
     uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
+    uint16_t list[CHUNK_ROWS_MAX];    /* people */
     _Alignas(64) uint8_t sift[];      /* afis_sift's */
 };
 
@@ -99,6 +100,17 @@ static bool is_simple(const struct chunk *chunk, unsigned position)
         last = person;
     }
     return position != 0 && chunk->first[1] == 0;
+}
+
+/* Whether everyone has exactly one, the rows numbered like people. */
+static bool is_in_order(const struct chunk *chunk, unsigned position)
+{
+    const uint32_t first = chunk->first[position];
+    bool same = chunk->first[position + 1] - first == chunk->people;
+    for (uint32_t i = 0; same && i < chunk->people; i++) {
+        same = chunk_print_person(chunk, first + i) == i;
+    }
+    return same;
 }
 
 static bool all_simple(const struct gallery_search *search, const struct chunk *chunk)
@@ -197,25 +209,73 @@ static void score_fingers(const struct gallery_search *search, enum by by,
     }
 }
 
-/* The same as score_fingers where everything is simple: each finger has one impression, and a
- * person one print of it at most. */
-static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
-                         struct ranking *r, const uint16_t *levels)
+/* Lists those of [from, to) who are ranked. Who it is cannot be foreseen, so that branches would
+ * cost more than writing everybody down. */
+static uint32_t list_ranked(const struct gallery_search *search, const uint16_t *levels,
+                            uint32_t from, uint32_t to, uint16_t *list)
 {
-    memset(r->sum, 0, chunk->people * sizeof *r->sum);
-    memset(r->compared, 0, chunk->people * sizeof *r->compared);
+    const uint32_t range = search->first_cut - search->sift_cut;
+    uint32_t count = 0;
+    for (uint32_t i = from; i < to; i++) {
+        list[count] = (uint16_t)i;
+        count += levels[i] - search->sift_cut < range;
+    }
+    return count;
+}
+
+/* The row of a person in a group of at most one for each; the group's end: none. Mostly everybody
+ * has one. */
+static uint32_t row_of(const struct chunk *chunk, unsigned position, uint32_t person)
+{
+    uint32_t low = chunk->first[position], high = chunk->first[position + 1];
+    if (high - low == chunk->people) {
+        return low + person;
+    }
+    const uint32_t end = high;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (chunk_print_person(chunk, middle) < person) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < end && chunk_print_person(chunk, low) == person ? low : end;
+}
+
+/* What the sift's sum adds to the rank: it says a little that the sieve's does not. */
+static int32_t sifted(uint16_t level)
+{
+    return (level - (int32_t)RANK_NEUTRAL) / 2;
+}
+
+/* rank_sieved where everything is simple: each finger has one impression, and a person one print of
+ * it at most. */
+static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
+                         struct ranking *r, uint16_t *levels)
+{
+    const uint32_t count = list_ranked(search, levels, 0, chunk->people, r->list);
+    const uint32_t first_cut = search->first_cut;
+    for (uint32_t i = 0; i < count; i++) {
+        r->sum[i] = sifted(levels[r->list[i]]);
+    }
     for (size_t k = 0; k < search->probe.impressions; k++) {
         const unsigned position = search->probe.position[search->probe.of[k]];
-        for (uint32_t i = chunk->first[position]; i < chunk->first[position + 1]; i++) {
-            const uint32_t person = chunk_print_person(chunk, i);
-            int16_t score;
-            if (is_ranked(search, levels[person])) {
-                afis_sieve_scan(rank_sieve(search, k), chunk->words + (size_t)i * AFIS_SIEVE_WORDS,
-                                1, &score);
-                r->sum[person] += score;
-                r->compared[person] = 1;
+        for (uint32_t i = 0; i < count; i++) {
+            const uint32_t row = row_of(chunk, position, r->list[i]);
+            int16_t score = 0;
+            if (row < chunk->first[position + 1]) {
+                afis_sieve_scan(rank_sieve(search, k),
+                                chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1, &score);
             }
+            r->sum[i] += score;
         }
+    }
+    for (uint32_t i = 0; i < chunk->people; i++) { /* who is not ranked */
+        levels[i] = levels[i] != RANK_NOBODY && levels[i] < first_cut ? RANK_ALL : RANK_NOBODY;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        levels[r->list[i]] = level_of(r->sum[i]);
     }
 }
 
@@ -224,26 +284,15 @@ void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
 {
     if (all_simple(search, chunk)) {
         sieve_simple(search, chunk, ranking, levels);
-    } else {
-        score_fingers(search, BY_SIEVE, chunk, ranking, levels);
+        return;
     }
+    score_fingers(search, BY_SIEVE, chunk, ranking, levels);
     for (uint32_t i = 0; i < chunk->people; i++) {
-        /* The sift's sum says a little that the sieve's does not. */
-        const int32_t sifted = (levels[i] - (int32_t)RANK_NEUTRAL) / 2;
         if (levels[i] >= search->first_cut) {
             levels[i] = RANK_NOBODY; /* compared already */
         } else if (levels[i] != RANK_NOBODY) {
-            levels[i] = ranking->compared[i] ? level_of(ranking->sum[i] + sifted) : RANK_ALL;
-        }
-    }
-}
-
-BYTES_FETCHING void fetch_rows(const struct gallery_search *search, const struct chunk *chunk,
-                               const uint16_t *levels, uint32_t from, uint32_t to)
-{
-    for (uint32_t i = from; i < to; i++) {
-        if (is_ranked(search, levels[chunk_print_person(chunk, i)])) {
-            fetch_bytes(chunk->words + (size_t)i * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+            levels[i] =
+                ranking->compared[i] ? level_of(ranking->sum[i] + sifted(levels[i])) : RANK_ALL;
         }
     }
 }
@@ -256,25 +305,42 @@ void rank_fetch_rows(const struct chunk *chunk)
 void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
                 const uint16_t *levels)
 {
-    for (size_t f = 0; f < search->probe.fingers; f++) {
-        const unsigned position = search->probe.position[f];
-        fetch_rows(search, chunk, levels, chunk->first[position],
-                   position == 0 ? chunk->prints : chunk->first[position + 1]);
+    enum { TOGETHER = 64 };
+    uint16_t list[TOGETHER];
+    for (uint32_t from = 0; from < chunk->people; from += TOGETHER) {
+        const uint32_t to = chunk->people - from < TOGETHER ? chunk->people : from + TOGETHER;
+        const uint32_t count = list_ranked(search, levels, from, to, list);
+        for (size_t f = 0; f < search->probe.fingers; f++) {
+            /* Rows are numbered like people where everybody has one print of the finger. */
+            const uint32_t first = chunk->first[search->probe.position[f]];
+            for (uint32_t i = 0; i < count; i++) {
+                const uint32_t row = first + list[i];
+                fetch_bytes(chunk->words + (size_t)row * AFIS_SIEVE_WORDS,
+                            row < chunk->prints ? CHUNK_PRINT : 0);
+            }
+        }
     }
 }
 
 /* ------------------------------------------------------------------ the sift */
 
+/* When the first of a chunk's people expires; INT64_MAX: nobody does. */
+static int64_t first_expiry(const struct chunk *chunk)
+{
+    int64_t first = INT64_MAX;
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        const int64_t expires = chunk_expires(chunk, i);
+        first = expires != 0 && expires < first ? expires : first;
+    }
+    return first;
+}
+
 /* Takes out who has expired, and counts who is left. */
 static void drop_expired(const struct gallery_search *search, const struct chunk *chunk,
-                         uint16_t *levels, struct chunk_state *state)
+                         int64_t first, uint16_t *levels, struct chunk_state *state)
 {
-    int64_t any = 0;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        any |= chunk_expires(chunk, i);
-    }
-    for (uint32_t i = 0; any && i < chunk->people; i++) {
+    for (uint32_t i = 0; first <= search->params.now && i < chunk->people; i++) {
         const int64_t expires = chunk_expires(chunk, i);
         if (expires != 0 && expires <= search->params.now) {
             levels[i] = RANK_NOBODY;
@@ -286,14 +352,25 @@ static void drop_expired(const struct gallery_search *search, const struct chunk
     state->comparable = count;
 }
 
-/* Adds the scores of rows [from, to), `step` apart, to the people's levels. */
+/* Adds the scores of rows [from, to) to the people's levels. */
 static void add_levels(const struct chunk *chunk, uint32_t from, uint32_t to, const int16_t *scores,
-                       size_t step, uint16_t *levels)
+                       uint16_t *levels)
 {
-    for (uint32_t i = from; i < to; i++, scores += step) {
+    for (uint32_t i = from; i < to; i++) {
         uint16_t *level = &levels[chunk_print_person(chunk, i)];
-        const uint32_t sum = (*level == RANK_NOBODY ? RANK_NEUTRAL : *level) + (uint32_t)*scores;
+        const uint32_t sum =
+            (*level == RANK_NOBODY ? RANK_NEUTRAL : *level) + (uint32_t)scores[i - from];
         *level = (uint16_t)(sum < UINT16_MAX ? sum : UINT16_MAX);
+    }
+}
+
+/* The same where they are the rows of people one after the other. */
+static void add_in_order(const int16_t *restrict scores, uint32_t count, uint16_t *restrict levels)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint16_t before = levels[i] == RANK_NOBODY ? RANK_NEUTRAL : levels[i];
+        const uint16_t sum = (uint16_t)(before + scores[i]);
+        levels[i] = sum < before ? UINT16_MAX : sum;
     }
 }
 
@@ -301,14 +378,19 @@ static void add_levels(const struct chunk *chunk, uint32_t from, uint32_t to, co
 static void sift_rows(const struct afis_sift *sift, size_t columns, const struct chunk *chunk,
                       unsigned position, struct ranking *r, uint16_t *const *levels)
 {
-    const uint32_t end = chunk->first[position + 1], most = CHUNK_ROWS_MAX / (uint32_t)columns;
-    for (uint32_t from = chunk->first[position], to; from < end; from = to) {
+    const uint32_t first = chunk->first[position], end = chunk->first[position + 1],
+                   most = CHUNK_ROWS_MAX / (uint32_t)columns;
+    const bool in_order = is_in_order(chunk, position);
+    for (uint32_t from = first, to; from < end; from = to) {
         to = end - from < most ? end : from + most;
         afis_sift_scan(sift, sift_scratch(r), chunk->words + (size_t)from * AFIS_SIEVE_WORDS,
                        to - from, r->score);
         for (size_t c = 0; c < columns; c++) {
-            if (levels[c]) {
-                add_levels(chunk, from, to, r->score + c, columns, levels[c]);
+            const int16_t *scores = r->score + c * (to - from);
+            if (levels[c] && in_order) {
+                add_in_order(scores, to - from, levels[c] + (from - first));
+            } else if (levels[c]) {
+                add_levels(chunk, from, to, scores, levels[c]);
             }
         }
     }
@@ -329,7 +411,7 @@ void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
             levels[i] = ranking->compared[i] ? level_of(ranking->sum[i]) : RANK_NOBODY;
         }
     }
-    drop_expired(search, chunk, levels, state);
+    drop_expired(search, chunk, first_expiry(chunk), levels, state);
 }
 
 /* ------------------------------------------------------------------ several searches */
@@ -442,9 +524,10 @@ bool rank_group_sift(const struct rank_group *group, uint32_t members, const str
             sift_rows(table->sift, table->columns, chunk, position, ranking, of_column);
         }
     }
+    const int64_t expiry = first_expiry(chunk);
     for (size_t m = 0; m < group->count; m++) {
         if (members >> m & 1u) {
-            drop_expired(group->searches[m], chunk, levels[m], &states[m]);
+            drop_expired(group->searches[m], chunk, expiry, levels[m], &states[m]);
         }
     }
     return true;

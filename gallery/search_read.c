@@ -12,7 +12,11 @@
 #include "whorl/msg.h"
 
 #define TEMPLATE_USUAL 592u /* bytes of a packed template of 40 minutiae, about */
-#define CLAIM_CHUNKS 8u     /* taken at a time: some 50 µs of ranking each */
+#define PRINT_BEFORE 4u     /* ... and of what stands before it in a block */
+#define CLAIM_CHUNKS 32u    /* taken at a time: 0.1 ms of glancing */
+/* How many people the reading of memory is ahead of glancing: their rows, and their templates. */
+#define AHEAD_ROWS 12u
+#define AHEAD_TEMPLATES 6u
 /* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
  * mate in 3,000; and what a stranger's usually is. */
 #define DOUBTFUL (-2.8f)
@@ -180,10 +184,15 @@ static bool compare_person(struct gallery_search *search, const struct scratch *
 
 /* ------------------------------------------------------------------ glancing */
 
-/* The first print row of a person in a group, or the group's end. */
+/* The first print row of a person in a group, or the group's end. Where everybody has one print of
+ * each finger, rows are numbered like people. */
 static uint32_t first_row(const struct chunk *chunk, unsigned position, uint32_t person)
 {
     uint32_t low = chunk->first[position], high = chunk->first[position + 1];
+    if (person < high - low && chunk_print_person(chunk, low + person) == person &&
+        (person == 0 || chunk_print_person(chunk, low + person - 1) != person)) {
+        return low + person;
+    }
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (chunk_print_person(chunk, middle) < person) {
@@ -208,7 +217,8 @@ static void seek_nearest(const struct gallery_search *search, const struct chunk
 {
     const struct score_probe *probe = &search->probe;
     for (unsigned position = 0; position < CHUNK_POSITIONS; position++) {
-        if (!score_comparable(probe, probe->of[k], (uint8_t)position)) {
+        if (chunk->first[position] == chunk->first[position + 1] ||
+            !score_comparable(probe, probe->of[k], (uint8_t)position)) {
             continue;
         }
         for (uint32_t row = first_row(chunk, position, person);
@@ -223,11 +233,17 @@ static void seek_nearest(const struct gallery_search *search, const struct chunk
     }
 }
 
-/* The nearest of each finger that can be compared, best first; returns how many. */
-static size_t seek_all(const struct gallery_search *search, const struct chunk *chunk,
-                       uint32_t person, struct nearest list[GALLERY_PROBES_MAX])
+/* The nearest of each finger that can be compared, best first. */
+struct nearest_list {
+    size_t count;
+    struct nearest list[GALLERY_PROBES_MAX];
+};
+
+static void seek_all(const struct gallery_search *search, const struct chunk *chunk,
+                     uint32_t person, struct nearest_list *out)
 {
-    size_t count = 0;
+    struct nearest *list = out->list;
+    out->count = 0;
     for (size_t f = 0; f < search->probe.fingers; f++) {
         struct nearest nearest = {0};
         for (size_t k = 0; k < search->probe.impressions; k++) {
@@ -238,13 +254,12 @@ static size_t seek_all(const struct gallery_search *search, const struct chunk *
         if (!nearest.probe) {
             continue;
         }
-        size_t at = count++;
+        size_t at = out->count++;
         for (; at > 0 && list[at - 1].score < nearest.score; at--) {
             list[at] = list[at - 1];
         }
         list[at] = nearest;
     }
-    return count;
 }
 
 /* Glances at the print whose template lies at `place` in the block. */
@@ -273,17 +288,14 @@ static uint16_t level_of(float impression)
 /* Glances at the nearest print of each finger; the impressions add up. Where the finger that the
  * sieve found most alike makes a stranger's impression, so will the others. false with state->why.
  */
-static bool glance_person(const struct gallery_search *search, const struct scratch *scratch,
-                          const struct chunk *chunk, uint32_t person, const uint8_t *block,
-                          const struct block_entry *entry, struct chunk_state *state,
-                          uint16_t *level)
+static bool glance_person(const struct scratch *scratch, const struct nearest_list *nearest,
+                          const uint8_t *block, const struct block_entry *entry,
+                          struct chunk_state *state, uint16_t *level)
 {
-    struct nearest list[GALLERY_PROBES_MAX];
-    const size_t count = seek_all(search, chunk, person, list);
     float sum = 0, impression = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < nearest->count; i++) {
         if (i == 0 || impression >= DOUBTFUL) {
-            if (glance_at(scratch, &list[i], block, entry, &impression) != AFIS_OK) {
+            if (glance_at(scratch, &nearest->list[i], block, entry, &impression) != AFIS_OK) {
                 state->why = "holds a damaged template";
                 return false;
             }
@@ -319,29 +331,151 @@ static bool concerns(const struct gallery_search *search, enum stage stage, uint
     }
 }
 
-/* Whether it looks at anybody of so many. */
-static bool concerns_any(const struct gallery_search *search, enum stage stage, size_t before,
-                         uint32_t people)
+/* Whether it looks at anybody of a chunk that is through the stage before. */
+static bool concerns_any(const struct gallery_search *search, enum stage stage,
+                         const struct chunk_state *state)
 {
-    const uint16_t *levels = stage == STAGE_COMPARE ? search->impressions : search->ranks;
-    const uint32_t cut = stage == STAGE_FIRST    ? search->first_cut
-                         : stage == STAGE_BEST   ? search->best_cut
-                         : stage == STAGE_GLANCE ? search->glance_cut
-                                                 : search->compare_cut;
-    unsigned above = 0;
-    for (uint32_t i = 0; i < people; i++) {
-        above += levels[before + i] >= cut;
-    }
-    return above > 0;
+    return state->top >= (stage == STAGE_FIRST    ? search->first_cut
+                          : stage == STAGE_BEST   ? search->best_cut
+                          : stage == STAGE_GLANCE ? search->glance_cut
+                                                  : search->compare_cut);
 }
 
-/* Takes a chunk through a stage that looks at people's templates. false: cancelled. */
-static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
-                        const struct chunk *chunk, enum stage stage, size_t before,
-                        struct found *found, struct chunk_state *state)
+void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
+                struct chunk_state *state)
 {
-    const uint16_t *ranks = search->ranks + before;
-    uint16_t *impressions = search->impressions + before;
+    const struct view_chunk *known = &search->view->chunks[chunk];
+    if (stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE) {
+        state->top = levels_top((stage == STAGE_GLANCE ? search->impressions : search->ranks) +
+                                    known->before,
+                                known->people);
+    }
+}
+
+/* ------------------------------------------------------------------ reading ahead */
+
+/* Those whom the search glances at lie too far apart for the processor to foresee. Two go ahead
+ * through the chunks that were claimed: one has rows and words fetched, the other finds each
+ * finger's nearest print by them and has the template fetched that is looked at first. Comparing
+ * takes too long, and looks at too few, for that to matter. */
+struct ahead {
+    size_t at;       /* the chunk */
+    uint32_t person; /* in it; the next to be looked at */
+    bool open;
+    struct chunk chunk;
+};
+
+/* Whom the second has passed and the glance has yet to reach. */
+struct foreseen {
+    size_t at;
+    uint32_t person;
+    struct nearest_list nearest;
+};
+
+struct reading {
+    size_t from, to;
+    struct ahead rows, templates;
+    size_t fetched, sought, taken; /* people whom they have passed */
+    struct found found[CLAIM_CHUNKS];
+    struct foreseen queue[AHEAD_TEMPLATES];
+    struct nearest_list unforeseen;
+};
+
+/* The next person to be glanced at: person - 1 of chunk a->at. false: there is nobody else. */
+static bool go_ahead(const struct gallery_search *search, const struct reading *reading,
+                     struct ahead *a)
+{
+    for (; a->at < reading->to; a->at++, a->person = 0, a->open = false) {
+        const struct view_chunk *known = &search->view->chunks[a->at];
+        const uint16_t *ranks = search->ranks + known->before;
+        const char *why;
+        if (!known->bytes || search->states[a->at].stage != STAGE_GLANCE - 1 ||
+            !concerns_any(search, STAGE_GLANCE, &search->states[a->at])) {
+            continue;
+        }
+        while (a->person < known->people && ranks[a->person] < search->glance_cut) {
+            a->person++;
+        }
+        if (a->person < known->people &&
+            (a->open || chunk_open(known->bytes, SIZE_MAX, false, &a->chunk, &why))) {
+            a->open = true;
+            a->person++;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the chunk says of a person: where in the block the entry is, and prints of these fingers,
+ * where everybody has one of each. */
+BYTES_FETCHING void fetch_rows(const struct gallery_search *search, const struct chunk *chunk,
+                               uint32_t person)
+{
+    fetch_bytes(chunk->entries + (size_t)2 * person, 1);
+    for (size_t f = 0; f < search->probe.fingers; f++) {
+        const size_t row = chunk->first[search->probe.position[f]] + (size_t)person;
+        if (row < chunk->prints) {
+            fetch_bytes(chunk->print_rows + row * CHUNK_PRINT_ROW, 1);
+            fetch_bytes(chunk->words + row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+        }
+    }
+}
+
+static void foresee(const struct gallery_search *search, MDB_txn *txn, struct reading *reading)
+{
+    const struct ahead *a = &reading->templates;
+    struct found *found = &reading->found[a->at - reading->from];
+    struct foreseen *person = &reading->queue[reading->sought % AHEAD_TEMPLATES];
+    person->at = a->at;
+    person->person = a->person - 1;
+    seek_all(search, &a->chunk, person->person, &person->nearest);
+    seek_block(search, txn, a->chunk.number, found);
+    if (found->rc == 0 && found->value.mv_size >= BLOCK_SIZE && person->nearest.count > 0) {
+        const uint8_t *block = found->value.mv_data;
+        fetch_bytes(block, 1);
+        fetch_bytes(block + chunk_entry(&a->chunk, person->person), 1);
+        fetch_bytes(block + person->nearest.list[0].place - PRINT_BEFORE,
+                    PRINT_BEFORE + TEMPLATE_USUAL);
+    }
+}
+
+/* The nearest prints of a person who is to be glanced at now. */
+static const struct nearest_list *look_ahead(const struct gallery_search *search, MDB_txn *txn,
+                                             struct reading *reading, size_t at, uint32_t person,
+                                             const struct chunk *chunk)
+{
+    while (reading->taken < reading->sought) { /* of a chunk that was given up some are left */
+        const struct foreseen *next = &reading->queue[reading->taken % AHEAD_TEMPLATES];
+        if (next->at > at || (next->at == at && next->person >= person)) {
+            break;
+        }
+        reading->taken++;
+    }
+    while (reading->fetched < reading->taken + AHEAD_ROWS &&
+           go_ahead(search, reading, &reading->rows)) {
+        fetch_rows(search, &reading->rows.chunk, reading->rows.person - 1);
+        reading->fetched++;
+    }
+    while (reading->sought < reading->taken + AHEAD_TEMPLATES &&
+           go_ahead(search, reading, &reading->templates)) {
+        foresee(search, txn, reading);
+        reading->sought++;
+    }
+    const struct foreseen *next = &reading->queue[reading->taken % AHEAD_TEMPLATES];
+    if (reading->taken < reading->sought && next->at == at && next->person == person) {
+        return &next->nearest;
+    }
+    seek_all(search, chunk, person, &reading->unforeseen); /* the chunk has changed */
+    return &reading->unforeseen;
+}
+
+/* Takes chunk `at` through a stage that looks at people's templates. false: cancelled. */
+static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
+                        const struct chunk *chunk, enum stage stage, size_t at,
+                        struct reading *reading, struct chunk_state *state)
+{
+    const uint16_t *ranks = search->ranks + search->view->chunks[at].before;
+    uint16_t *impressions = search->impressions + search->view->chunks[at].before;
     const uint8_t *bytes = NULL;
     struct block_info info;
     for (uint32_t i = 0; i < chunk->people; i++) {
@@ -349,20 +483,22 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
         if (!concerns(search, stage, ranks[i], impressions[i])) {
             continue;
         }
-        size_t at = chunk_entry(chunk, i);
+        size_t place = chunk_entry(chunk, i);
         if (cancelled(search)) {
             return false;
         }
-        if (!bytes && !find_block(search, txn, chunk, found, &bytes, &info, state)) {
+        const struct nearest_list *nearest =
+            stage == STAGE_GLANCE ? look_ahead(search, txn, reading, at, i, chunk) : NULL;
+        if (!bytes && !find_block(search, txn, chunk, &reading->found[at - reading->from], &bytes,
+                                  &info, state)) {
             return true;
         }
-        if (at >= info.used || !block_next(bytes, &info, &at, &entry, &state->why)) {
+        if (place >= info.used || !block_next(bytes, &info, &place, &entry, &state->why)) {
             state->why = state->why ? state->why : "differs from what was indexed";
             return true;
         }
-        bool read = stage == STAGE_GLANCE ? glance_person(search, scratch, chunk, i, bytes, &entry,
-                                                          state, &impressions[i])
-                                          : compare_person(search, scratch, chunk, &entry, state);
+        bool read = nearest ? glance_person(scratch, nearest, bytes, &entry, state, &impressions[i])
+                            : compare_person(search, scratch, chunk, &entry, state);
         if (!read) {
             return true;
         }
@@ -381,7 +517,7 @@ bool search_chunk_done(const struct gallery_search *search, const struct chunk_s
 /* Brings one chunk to where the search now is. A block that has changed since stops short: the next
  * listing notices. false: cancelled. */
 static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
-                       size_t i, struct found *found, struct chunk_state *state)
+                       size_t i, struct reading *reading, struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[i];
     struct chunk chunk = {0};
@@ -391,9 +527,9 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     }
     while (state->stage < search->stage) {
         enum stage stage = state->stage + 1;
-        if (stage != STAGE_SIFT && stage != STAGE_RANK &&
-            !concerns_any(search, stage, known->before, known->people)) {
+        if (stage != STAGE_SIFT && stage != STAGE_RANK && !concerns_any(search, stage, state)) {
             state->stage = (uint8_t)stage;
+            state->top = stage == STAGE_GLANCE ? RANK_NOBODY : state->top;
             continue;
         }
         /* It was verified when the view was made; its length is its own. */
@@ -407,114 +543,51 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         } else if (stage == STAGE_RANK) {
             rank_sieved(search, &chunk, scratch->ranking, ranks);
             state->stage = STAGE_RANK;
-        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, known->before, found, state)) {
+        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, i, reading, state)) {
             return false;
         }
         if (state->stage != stage) {
             break;
         }
+        search_top(search, i, stage, state);
     }
     return true;
 }
 
-/* --- reading ahead: those whom a stage looks at lie too far apart for the processor to foresee ---
- */
-
-#define LINE 64u
-
-/* The template of a person's print of that position. */
-BYTES_FETCHING void fetch_template(const struct chunk *chunk, unsigned position, uint32_t person,
-                                   const uint8_t *block)
-{
-    const uint32_t row = first_row(chunk, position, person);
-    if (row < chunk->first[position + 1] && chunk_print_person(chunk, row) == person) {
-        fetch_bytes(block + chunk_print_place(chunk, row), TEMPLATE_USUAL);
-    }
-}
-
-/* One chunk ahead: what of the block is needed of a person. Two ahead (block NULL): what of the
- * chunk is needed for that; where nobody has more or fewer prints than one of a finger, rows are
- * numbered like people. */
-BYTES_FETCHING void fetch_person(const struct gallery_search *search, const struct chunk *chunk,
-                                 uint32_t person, const uint8_t *block)
-{
-    const struct score_probe *probe = &search->probe;
-    if (block) {
-        fetch_bytes(block + chunk_entry(chunk, person), (size_t)2 * LINE);
-    } else {
-        fetch_bytes(chunk->entries + (size_t)2 * person, 1);
-    }
-    for (size_t f = 0; f < probe->fingers; f++) {
-        const unsigned position = probe->position[f];
-        const size_t row = chunk->first[position] + (size_t)person;
-        if (block) {
-            fetch_template(chunk, position, person, block);
-        } else if (row < chunk->prints) {
-            fetch_bytes(chunk->print_rows + row * CHUNK_PRINT_ROW, 1);
-            fetch_bytes(chunk->words + row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
-        }
-    }
-}
-
-/* Has the memory fetched that glancing will read of chunk i. `near`: it is the next. Comparing
- * takes too long, and looks at too few, for that to matter. */
-static void fetch_chunk(const struct gallery_search *search, MDB_txn *txn, size_t i, bool near,
-                        struct found *found)
-{
-    const struct view_chunk *known = &search->view->chunks[i];
-    const enum stage stage = search->stage;
-    const uint16_t *ranks = search->ranks + known->before;
-    const uint8_t *block = NULL;
-    struct chunk chunk;
-    const char *why;
-    if (stage != STAGE_GLANCE || search->states[i].stage != stage - 1 || !known->bytes ||
-        !concerns_any(search, stage, known->before, known->people) ||
-        !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
-        return;
-    }
-    if (near) {
-        seek_block(search, txn, chunk.number, found);
-        if (found->rc != 0 || found->value.mv_size < BLOCK_SIZE) {
-            return;
-        }
-        block = found->value.mv_data;
-        fetch_bytes(block, LINE);
-    }
-    for (uint32_t person = 0; person < chunk.people; person++) {
-        if (concerns(search, stage, ranks[person], search->impressions[known->before + person])) {
-            fetch_person(search, &chunk, person, block);
-        }
-    }
-}
-
-/* Takes some chunks that are not done. */
+/* Takes some chunks that follow one another and are not done. */
 static bool claim(struct gallery_search *search, size_t *from, size_t *to)
 {
-    const struct view *view = search->view;
+    const size_t count = search->view->count;
     pthread_mutex_lock(&search->mutex);
-    while (search->next < view->count && search_chunk_done(search, &search->states[search->next])) {
+    while (search->next < count && search_chunk_done(search, &search->states[search->next])) {
         search->next++;
     }
     *from = search->next;
-    search->next +=
-        search->next + CLAIM_CHUNKS < view->count ? CLAIM_CHUNKS : view->count - search->next;
-    *to = search->failed ? *from : search->next;
+    while (!search->failed && search->next < count && search->next - *from < CLAIM_CHUNKS &&
+           !search_chunk_done(search, &search->states[search->next])) {
+        search->next++;
+    }
+    *to = search->next;
     pthread_mutex_unlock(&search->mutex);
     return *from < *to;
 }
 
-void search_count(struct gallery_search *search, size_t chunk)
+void search_count(struct gallery_search *search, size_t from, size_t to)
 {
-    const struct view_chunk *known = &search->view->chunks[chunk];
-    const uint16_t *levels =
-        (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
-    bool counts = (search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
-                   search->stage == STAGE_GLANCE) &&
-                  search->states[chunk].stage == search->stage;
-    for (uint32_t i = 0; counts && i < known->people; i++) {
-        if (levels[i] > RANK_ALL) { /* no cut lies lower */
-            search->counts[levels[i]]++;
+    const struct view_chunk *chunks = search->view->chunks;
+    const uint16_t *levels = search->stage == STAGE_GLANCE ? search->impressions : search->ranks;
+    if (search->stage != STAGE_SIFT && search->stage != STAGE_RANK &&
+        search->stage != STAGE_GLANCE) {
+        return;
+    }
+    while (from < to) { /* those that follow one another together */
+        const uint64_t before = chunks[from].before;
+        uint64_t people = 0;
+        for (; from < to && search->states[from].stage == search->stage; from++) {
+            people += chunks[from].people;
         }
+        levels_add(&search->levels, levels + before, people);
+        from++;
     }
 }
 
@@ -534,28 +607,21 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
         return crowd_read(search, scratch.ranking, until);
     }
     while (claim(search, &from, &to)) {
-        struct found found[CLAIM_CHUNKS] = {0};
+        struct reading reading = {.from = from, .to = to};
         uint64_t people = 0;
+        reading.rows.at = reading.templates.at = from;
         for (size_t i = from; i < to; i++) {
             struct chunk_state state = search->states[i];
-            if (search_chunk_done(search, &state)) {
-                continue;
-            }
-            for (size_t k = i + 1; k < to && k <= i + 2; k++) {
-                fetch_chunk(search, txn, k, k == i + 1, &found[k - from]);
-            }
             bool was_sifted = state.stage >= STAGE_SIFT;
-            if (cancelled(search) ||
-                !read_chunk(search, txn, &scratch, i, &found[i - from], &state)) {
+            if (cancelled(search) || !read_chunk(search, txn, &scratch, i, &reading, &state)) {
                 return GALLERY_STEP_CANCELLED;
             }
             people += was_sifted ? 0 : search->view->chunks[i].people;
             search->states[i] = state; /* claimed: nobody else looks at it */
         }
         pthread_mutex_lock(&search->mutex);
-        for (size_t i = from; i < to; i++) {
-            search_count(search, i);
-        }
+        search_count(search, from, to);
+        levels_narrow(&search->levels, search_wanted(search), search->view->people);
         search->people_read += people;
         pthread_mutex_unlock(&search->mutex);
         if (until && search_now_ns() >= until) {

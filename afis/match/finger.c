@@ -93,7 +93,8 @@ enum afis_status afis_finger_prepare(const struct afis_template *tmpl, struct af
     }
     reduce(tmpl, out);
     afis_describe(out);
-    afis_match_ops_best()->derive(out);
+    afis_match_ops_best()->place(out);
+    afis_match_ops_best()->cover(out);
     return AFIS_OK;
 }
 
@@ -205,7 +206,8 @@ enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struc
     if (status != AFIS_OK) {
         return status;
     }
-    memset(out, 0, sizeof *out);
+    memset(out, 0, offsetof(struct afis_finger, px)); /* the rest is match_ops.place's */
+    out->covered = false;
     out->width = (uint16_t)load(bytes + 4, 2);
     out->height = (uint16_t)load(bytes + 6, 2);
     out->position = bytes[8];
@@ -229,7 +231,7 @@ enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
 {
     enum afis_status status = afis_finger_read_packed(bytes, len, out);
     if (status == AFIS_OK) {
-        afis_match_ops_best()->derive(out);
+        afis_match_ops_best()->place(out);
     }
     return status;
 }

@@ -20,6 +20,12 @@
 /* Every field within the bounds that template.h states. */
 bool afis_template_valid(const struct afis_template *tmpl);
 
+/* Where a finger's minutiae lie: whether a place belongs to the print. */
+struct cover {
+    float x, y, scale;                   /* cell = (p - (x, y)) * scale */
+    float cells[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
+};
+
 /* A template reduced to what is compared: the most reliable minutiae, coordinates and angles at
  * the packed form's resolution, and a binary descriptor of each minutia's neighbourhood. Both the
  * packed form and a prepared template go through this, so that they score alike. */
@@ -31,18 +37,18 @@ struct afis_finger {
     uint16_t width, height;
     uint8_t position, quality_all, reasons, count;
 
-    /* Derived from the above by match_ops.derive. Entries past count lie far away. */
+    /* Derived from the above by match_ops.place. What fills the last vector lies far away. */
     _Alignas(64) float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE]; /* pixels, y up */
     float cosine[FINGER_MINUTIAE], sine[FINGER_MINUTIAE];        /* of the angle */
     float trust[FINGER_MINUTIAE];                                /* quality as 0..1 */
-    bool bare;                           /* of half its minutiae or more no quality is known */
-    float cover_x, cover_y, cover_scale; /* cell = (p - (cover_x, cover_y)) * cover_scale */
-    float cover[COVER_SIDE][COVER_SIDE]; /* how many minutiae are near, smoothed */
+    bool bare;          /* of half its minutiae or more no quality is known */
+    bool covered;       /* there is the map: only of fingers that are compared often, */
+    struct cover cover; /* because most comparisons end before they need it */
 };
 
 /* --- finger.c --- */
 
-/* A packed template's fields, without what match_ops.derive adds. */
+/* A packed template's fields, without what match_ops.place adds. */
 enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out);
 
 /* --- descriptor.c --- */
@@ -130,18 +136,19 @@ struct afis_matcher {
     uint32_t candidate[FINGER_MINUTIAE * FINGER_MINUTIAE + LIST_SLACK]; /* distance, indices */
     uint32_t option[OPTIONS_MAX + LIST_SLACK];
     struct alignment trial[ANCHORS_MAX], *best; /* best is one of trial */
+    const struct cover *cover_p, *cover_g;      /* the fingers', or these: */
+    struct cover made_p, made_g;
     float features[FEATURE_COUNT];
 };
 
 #define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which an alignment is never tried */
 
 struct match_ops {
-    /* Fills in coordinates, directions and trust. */
+    /* Fills in coordinates, directions and trust from a finger's packed fields. */
     void (*place)(struct afis_finger *finger);
-    /* Fills in all that is computed from a finger's packed fields. */
-    void (*derive)(struct afis_finger *finger);
-    /* The first step of a comparison alone, FEATURE_SUPPORT: of the gallery's finger only place is
-     * needed. */
+    /* ... and the map of a finger that is compared often. */
+    void (*cover)(struct afis_finger *finger);
+    /* The first step of a comparison alone, FEATURE_SUPPORT. */
     float (*glance)(struct afis_matcher *matcher, const struct afis_finger *probe,
                     const struct afis_finger *gallery);
     /* Compares; false when the pairs or the first alignments promised so little that none was

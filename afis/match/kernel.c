@@ -85,29 +85,33 @@ static void bump(float centre, float first, float step, float out[COVER_SIDE])
     }
 }
 
-/* Where the finger's minutiae lie: the map tells whether a place belongs to the print. */
-static void cover(struct afis_finger *f)
+/* The map of where the finger's minutiae lie. */
+static void make_cover(const struct afis_finger *f, struct cover *cover)
 {
     float x0 = FAR_AWAY, x1 = -FAR_AWAY, y0 = FAR_AWAY, y1 = -FAR_AWAY;
+    memset(cover, 0, sizeof *cover);
     for (unsigned i = 0; i < f->count; i++) {
         x0 = f->px[i] < x0 ? f->px[i] : x0;
         x1 = f->px[i] > x1 ? f->px[i] : x1;
         y0 = f->py[i] < y0 ? f->py[i] : y0;
         y1 = f->py[i] > y1 ? f->py[i] : y1;
     }
+    if (f->count == 0) {
+        return;
+    }
     float side = (x1 - x0 > y1 - y0 ? x1 - x0 : y1 - y0) + 2 * 60;
     float cell = (side > 16.0f * COVER_SIDE ? side : 16.0f * COVER_SIDE) / COVER_SIDE;
-    f->cover_scale = 1 / cell;
-    f->cover_x = (x0 + x1) / 2 - cell * COVER_SIDE / 2;
-    f->cover_y = (y0 + y1) / 2 - cell * COVER_SIDE / 2;
+    cover->scale = 1 / cell;
+    cover->x = (x0 + x1) / 2 - cell * COVER_SIDE / 2;
+    cover->y = (y0 + y1) / 2 - cell * COVER_SIDE / 2;
     for (unsigned i = 0; i < f->count; i++) {
         float wx[COVER_SIDE], wy[COVER_SIDE];
-        bump(f->px[i], f->cover_x + cell / 2, cell, wx);
-        bump(f->py[i], f->cover_y + cell / 2, cell, wy);
+        bump(f->px[i], cover->x + cell / 2, cell, wx);
+        bump(f->py[i], cover->y + cell / 2, cell, wy);
         for (unsigned a = 0; a < COVER_SIDE; a++) {
             if (wy[a] > 0) {
                 for (unsigned b = 0; b < COVER_SIDE; b++) {
-                    f->cover[a][b] += wy[a] * wx[b];
+                    cover->cells[a][b] += wy[a] * wx[b];
                 }
             }
         }
@@ -117,35 +121,34 @@ static void cover(struct afis_finger *f)
 static void place(struct afis_finger *f)
 {
     unsigned unrated = 0;
-    for (unsigned i = 0; i < FINGER_MINUTIAE; i++) {
-        bool used = i < f->count;
-        f->px[i] = used ? (float)f->x[i] / AFIS_SUBPIXEL : FAR_AWAY;
-        f->py[i] = used ? -(float)f->y[i] / AFIS_SUBPIXEL : FAR_AWAY;
-        f->cosine[i] = sine_of((int16_t)(uint16_t)(f->angle[i] + 16384));
-        f->sine[i] = sine_of((int16_t)f->angle[i]);
-        /* Records that report no quality are worth those of middling quality. */
-        f->trust[i] = f->quality[i] != 0 ? (float)f->quality[i] / 100 : 0.55f;
-        unrated += used && f->quality[i] == 0;
+    for (unsigned first = 0; first < f->count; first += VECTOR) {
+        for (unsigned i = first; i < first + VECTOR; i++) {
+            bool used = i < f->count;
+            f->px[i] = used ? (float)f->x[i] / AFIS_SUBPIXEL : FAR_AWAY;
+            f->py[i] = used ? -(float)f->y[i] / AFIS_SUBPIXEL : FAR_AWAY;
+            f->cosine[i] = sine_of((int16_t)(uint16_t)(f->angle[i] + 16384));
+            f->sine[i] = sine_of((int16_t)f->angle[i]);
+            /* Records that report no quality are worth those of middling quality. */
+            f->trust[i] = f->quality[i] != 0 ? (float)f->quality[i] / 100 : 0.55f;
+            unrated += used && f->quality[i] == 0;
+        }
     }
     f->bare = f->count != 0 && 2 * unrated >= f->count;
 }
 
-static void derive(struct afis_finger *f)
+static void cover(struct afis_finger *f)
 {
-    place(f);
-    memset(f->cover, 0, sizeof f->cover);
-    if (f->count != 0) {
-        cover(f);
-    }
+    make_cover(f, &f->cover);
+    f->covered = true;
 }
 
-static float cover_at(const struct afis_finger *f, float x, float y)
+static float cover_at(const struct cover *cover, float x, float y)
 {
-    float a = (y - f->cover_y) * f->cover_scale, b = (x - f->cover_x) * f->cover_scale;
+    float a = (y - cover->y) * cover->scale, b = (x - cover->x) * cover->scale;
     if (!(a >= 0 && b >= 0 && a < COVER_SIDE && b < COVER_SIDE)) {
         return 0;
     }
-    return f->cover[(int)a][(int)b];
+    return cover->cells[(int)a][(int)b];
 }
 
 /* --- first stage: proposals --- */
@@ -485,17 +488,18 @@ static void back(const struct alignment *t, float x, float y, float *u, float *v
 }
 
 /* The share of trustworthy minutiae in the overlap that matched; keeps the coverages. */
-static float fraction(struct alignment *t, const struct afis_finger *p, const struct afis_finger *g)
+static float fraction(const struct afis_matcher *m, struct alignment *t,
+                      const struct afis_finger *p, const struct afis_finger *g)
 {
     float all_p = 0, all_g = 0, matched = 0;
     for (unsigned i = 0; i < p->count; i++) {
-        t->coverage_p[i] = cover_at(g, t->qx[i], t->qy[i]);
+        t->coverage_p[i] = cover_at(m->cover_g, t->qx[i], t->qy[i]);
         all_p += p->trust[i] * clamp01(t->coverage_p[i] / OVERLAP_FULL);
     }
     for (unsigned j = 0; j < g->count; j++) {
         float x, y;
         back(t, g->px[j], g->py[j], &x, &y);
-        t->coverage_g[j] = cover_at(p, x, y);
+        t->coverage_g[j] = cover_at(m->cover_p, x, y);
         all_g += g->trust[j] * clamp01(t->coverage_g[j] / OVERLAP_FULL);
     }
     for (unsigned k = 0; k < t->matched; k++) {
@@ -517,7 +521,7 @@ static void refine(struct afis_matcher *m, struct alignment *t, const struct afi
         coincide(m, t, p, g, round == 0 ? 9 : 8, 0.04f, 0.906f); /* 25 degrees */
     }
     t->refined = true;
-    t->fraction = fraction(t, p, g);
+    t->fraction = fraction(m, t, p, g);
     t->worth = (t->gain > 0 ? t->gain : 0) * t->fraction;
 }
 
@@ -651,6 +655,15 @@ static bool worthwhile(const struct alignment *t, float pairs_log, float least)
     return 0.298f * t->worth + 0.0677f * t->gain - 2.327f * pairs_log >= least;
 }
 
+/* Fingers that are compared often bring their own. */
+static const struct cover *cover_of(const struct afis_finger *f, struct cover *space)
+{
+    if (!f->covered) {
+        make_cover(f, space);
+    }
+    return f->covered ? &f->cover : space;
+}
+
 /* Leaves the best alignment in m->best; false when the first already promises too little. */
 static bool align(struct afis_matcher *m, const struct afis_finger *p, const struct afis_finger *g,
                   float pairs_log, const struct effort *most)
@@ -664,6 +677,8 @@ static bool align(struct afis_matcher *m, const struct afis_finger *p, const str
     for (unsigned a; n < most->anchors && (a = next_anchor(&m->pairs, &tried)) != PAIRS_MAX; n++) {
         start(m, &m->trial[n], p, g, a);
     }
+    m->cover_p = cover_of(p, &m->made_p);
+    m->cover_g = cover_of(g, &m->made_g);
     m->best = &m->trial[0];
     for (unsigned k = 0; k < most->refined && k < n; k++) {
         struct alignment *t = NULL; /* the most promising not yet refined */
@@ -722,4 +737,4 @@ static bool compare(struct afis_matcher *m, const struct afis_finger *p,
     return true;
 }
 
-const struct match_ops MATCH_OPS = {place, derive, glance, compare};
+const struct match_ops MATCH_OPS = {place, cover, glance, compare};

@@ -331,6 +331,47 @@ START_TEST(every_level_is_the_same_in_company)
 }
 END_TEST
 
+/* Brings all chunks through the stage that the search is at. */
+static void drain(struct gallery_search *search, void *scratch)
+{
+    while (gallery_search_step(search, scratch) == GALLERY_STEP_MORE) {
+    }
+}
+
+/* In each stage that counts a chunk changes, after all were read. */
+START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
+{
+    void *scratch = whorl_secret_alloc(gallery_search_scratch_size());
+    struct test_person *person = malloc(sizeof *person);
+    struct member m;
+    unsigned counted = 0;
+    people_make(person, 400, TWO_FINGERS);
+    make_member(&m, 4); /* thorough */
+    begin(&m);
+    for (enum gallery_finish finish = GALLERY_FINISH_AGAIN; finish == GALLERY_FINISH_AGAIN;) {
+        const enum stage stage = m.search->stage;
+        drain(m.search, scratch);
+        ck_assert(gallery_put(gallery, &person->person, 1, NULL, &fault));
+        finish = gallery_search_finish(m.search, scratch, &m.result, &fault);
+        if (finish == GALLERY_FINISH_AGAIN && m.search->stage == stage) {
+            drain(m.search, scratch);
+            if (stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE) {
+                ck_assert_uint_eq(m.search->levels.people, PEOPLE);
+                counted++;
+            }
+            finish = gallery_search_finish(m.search, scratch, &m.result, &fault);
+        }
+        ck_assert_int_ne(finish, GALLERY_FINISH_FAILED);
+    }
+    ck_assert_uint_gt(counted, 1);
+    gallery_result_release(&m.result);
+    gallery_search_free(m.search);
+    drop_member(&m);
+    free(person);
+    whorl_secret_free(scratch, gallery_search_scratch_size());
+}
+END_TEST
+
 /* One that nobody steps, and one that is freed half way, are no burden to the others. */
 START_TEST(nobody_waits_for_others)
 {
@@ -365,6 +406,7 @@ int main(void)
     tcase_set_timeout(tcase, 240);
     tcase_add_loop_test(tcase, searches_together_find_what_they_find_alone, 0, 3);
     tcase_add_test(tcase, every_level_is_the_same_in_company);
+    tcase_add_test(tcase, everybody_is_counted_once_also_where_the_gallery_has_changed);
     tcase_add_test(tcase, nobody_waits_for_others);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -94,12 +94,19 @@ static void same_bits(const struct match_ops *ops, const struct afis_template *t
     ck_assert_int_eq(afis_finger_prepare(u, &g[0]), AFIS_OK);
     p[1] = p[0];
     g[1] = g[0];
-    ops->derive(&p[0]);
-    ops->derive(&g[0]);
-    plain->derive(&p[1]);
-    plain->derive(&g[1]);
+    ops->place(&p[0]);
+    ops->cover(&p[0]);
+    ops->place(&g[0]);
+    ops->cover(&g[0]);
+    plain->place(&p[1]);
+    plain->cover(&p[1]);
+    plain->place(&g[1]);
+    plain->cover(&g[1]);
     ck_assert_mem_eq(&p[0], &p[1], sizeof p[0]);
     ck_assert_int_eq(ops->compare(&m[0], &p[0], &g[0]), plain->compare(&m[1], &p[1], &g[1]));
+    ck_assert_mem_eq(m[0].features, m[1].features, sizeof m[0].features);
+    p[0].covered = g[0].covered = false; /* as from the packed form: made when it is needed */
+    ops->compare(&m[0], &p[0], &g[0]);
     ck_assert_mem_eq(m[0].features, m[1].features, sizeof m[0].features);
 }
 
