@@ -10,11 +10,11 @@
 
 #define RUN_CHUNKS 8u /* taken at a time: some 30 µs for each search */
 #define WAIT_NS 4000000L
-#define TOGETHER 3u /* searches from which on a table of all is quicker than theirs in turn */
 
 /* Tables of those who are in the crowd. */
 struct cohort {
     struct rank_group *group;
+    size_t count;   /* searches in it */
     unsigned users; /* threads that scan with them */
 };
 
@@ -61,6 +61,13 @@ void crowd_free(struct crowd *crowd)
 
 /* ------------------------------------------------------------------ tables */
 
+/* Whether a table of `of` searches is quicker for `count` of them than each one's own: for a print
+ * it takes 60 ns and 3 for each of all, those take 36 each. */
+static bool is_quicker(size_t of, size_t count)
+{
+    return 60 + 3 * of <= 36 * count;
+}
+
 static void free_cohort(struct cohort *cohort)
 {
     rank_group_free(cohort->group);
@@ -105,8 +112,9 @@ static struct cohort *cohort_of(struct crowd *crowd)
             list[count++] = m;
         }
     }
-    struct cohort *cohort = count >= TOGETHER ? calloc(1, sizeof *cohort) : NULL;
+    struct cohort *cohort = is_quicker(count, count) ? calloc(1, sizeof *cohort) : NULL;
     if (cohort) {
+        cohort->count = count;
         cohort->group = rank_group_new(list, count);
         if (!cohort->group) { /* too little locked memory: each reads alone */
             free(cohort);
@@ -202,7 +210,7 @@ static void take_others(struct crowd *crowd, struct run *run)
             m->guests++;
         }
     }
-    if (sifts && run->count >= TOGETHER) {
+    if (sifts && is_quicker(cohort->count, run->count)) {
         run->cohort = cohort;
         cohort->users++;
     }
@@ -321,7 +329,10 @@ static void read_run(const struct run *run, struct ranking *ranking)
         for (size_t s = 0; s < run->count; s++) {
             struct chunk_state *state = &run->searches[s]->states[i];
             state->why = readable ? NULL : why;
-            state->stage = (uint8_t)(readable ? stage : state->stage);
+            if (readable) {
+                state->stage = (uint8_t)stage;
+                search_top(run->searches[s], i, stage, state);
+            }
         }
     }
     for (size_t s = 0; s < run->count; s++) {
@@ -331,6 +342,7 @@ static void read_run(const struct run *run, struct ranking *ranking)
             search_count(search, i);
             search->people_read += stage == STAGE_SIFT ? view->chunks[i].people : 0;
         }
+        levels_narrow(&search->levels, search_wanted(search), search->view->people);
         pthread_mutex_unlock(&search->mutex);
     }
 }

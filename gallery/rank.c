@@ -97,6 +97,17 @@ static bool is_simple(const struct chunk *chunk, unsigned position)
     return position != 0 && chunk->first[1] == 0;
 }
 
+/* Whether everyone has exactly one, the rows numbered like people. */
+static bool is_in_order(const struct chunk *chunk, unsigned position)
+{
+    const uint32_t first = chunk->first[position];
+    bool same = chunk->first[position + 1] - first == chunk->people;
+    for (uint32_t i = 0; same && i < chunk->people; i++) {
+        same = chunk_print_person(chunk, first + i) == i;
+    }
+    return same;
+}
+
 static bool all_simple(const struct gallery_search *search, const struct chunk *chunk)
 {
     bool simple = search->shareable && search->sifts;
@@ -308,16 +319,23 @@ void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
 
 /* ------------------------------------------------------------------ the sift */
 
+/* When the first of a chunk's people expires; INT64_MAX: nobody does. */
+static int64_t first_expiry(const struct chunk *chunk)
+{
+    int64_t first = INT64_MAX;
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        const int64_t expires = chunk_expires(chunk, i);
+        first = expires != 0 && expires < first ? expires : first;
+    }
+    return first;
+}
+
 /* Takes out who has expired, and counts who is left. */
 static void drop_expired(const struct gallery_search *search, const struct chunk *chunk,
-                         uint16_t *levels, struct chunk_state *state)
+                         int64_t first, uint16_t *levels, struct chunk_state *state)
 {
-    int64_t any = 0;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        any |= chunk_expires(chunk, i);
-    }
-    for (uint32_t i = 0; any && i < chunk->people; i++) {
+    for (uint32_t i = 0; first <= search->params.now && i < chunk->people; i++) {
         const int64_t expires = chunk_expires(chunk, i);
         if (expires != 0 && expires <= search->params.now) {
             levels[i] = RANK_NOBODY;
@@ -329,14 +347,25 @@ static void drop_expired(const struct gallery_search *search, const struct chunk
     state->comparable = count;
 }
 
-/* Adds the scores of rows [from, to), `step` apart, to the people's levels. */
+/* Adds the scores of rows [from, to) to the people's levels. */
 static void add_levels(const struct chunk *chunk, uint32_t from, uint32_t to, const int16_t *scores,
-                       size_t step, uint16_t *levels)
+                       uint16_t *levels)
 {
-    for (uint32_t i = from; i < to; i++, scores += step) {
+    for (uint32_t i = from; i < to; i++) {
         uint16_t *level = &levels[chunk_print_person(chunk, i)];
-        const uint32_t sum = (*level == RANK_NOBODY ? RANK_NEUTRAL : *level) + (uint32_t)*scores;
+        const uint32_t sum =
+            (*level == RANK_NOBODY ? RANK_NEUTRAL : *level) + (uint32_t)scores[i - from];
         *level = (uint16_t)(sum < UINT16_MAX ? sum : UINT16_MAX);
+    }
+}
+
+/* The same where they are the rows of people one after the other. */
+static void add_in_order(const int16_t *restrict scores, uint32_t count, uint16_t *restrict levels)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint16_t before = levels[i] == RANK_NOBODY ? RANK_NEUTRAL : levels[i];
+        const uint16_t sum = (uint16_t)(before + scores[i]);
+        levels[i] = sum < before ? UINT16_MAX : sum;
     }
 }
 
@@ -344,14 +373,19 @@ static void add_levels(const struct chunk *chunk, uint32_t from, uint32_t to, co
 static void sift_rows(const struct afis_sift *sift, size_t columns, const struct chunk *chunk,
                       unsigned position, struct ranking *r, uint16_t *const *levels)
 {
-    const uint32_t end = chunk->first[position + 1], most = CHUNK_ROWS_MAX / (uint32_t)columns;
-    for (uint32_t from = chunk->first[position], to; from < end; from = to) {
+    const uint32_t first = chunk->first[position], end = chunk->first[position + 1],
+                   most = CHUNK_ROWS_MAX / (uint32_t)columns;
+    const bool in_order = is_in_order(chunk, position);
+    for (uint32_t from = first, to; from < end; from = to) {
         to = end - from < most ? end : from + most;
         afis_sift_scan(sift, sift_scratch(r), chunk->words + (size_t)from * AFIS_SIEVE_WORDS,
                        to - from, r->score);
         for (size_t c = 0; c < columns; c++) {
-            if (levels[c]) {
-                add_levels(chunk, from, to, r->score + c, columns, levels[c]);
+            const int16_t *scores = r->score + c * (to - from);
+            if (levels[c] && in_order) {
+                add_in_order(scores, to - from, levels[c] + (from - first));
+            } else if (levels[c]) {
+                add_levels(chunk, from, to, scores, levels[c]);
             }
         }
     }
@@ -372,7 +406,7 @@ void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
             levels[i] = ranking->compared[i] ? level_of(ranking->sum[i]) : RANK_NOBODY;
         }
     }
-    drop_expired(search, chunk, levels, state);
+    drop_expired(search, chunk, first_expiry(chunk), levels, state);
 }
 
 /* ------------------------------------------------------------------ several searches */
@@ -485,9 +519,10 @@ bool rank_group_sift(const struct rank_group *group, uint32_t members, const str
             sift_rows(table->sift, table->columns, chunk, position, ranking, of_column);
         }
     }
+    const int64_t expiry = first_expiry(chunk);
     for (size_t m = 0; m < group->count; m++) {
         if (members >> m & 1u) {
-            drop_expired(group->searches[m], chunk, levels[m], &states[m]);
+            drop_expired(group->searches[m], chunk, expiry, levels[m], &states[m]);
         }
     }
     return true;

@@ -82,7 +82,7 @@ static void drop_stale_hits(struct gallery_search *search)
 
 static void count_again(struct gallery_search *search)
 {
-    memset(search->counts, 0, RANK_LEVELS * sizeof *search->counts);
+    levels_clear(&search->levels);
     for (size_t i = 0; i < search->view->count; i++) {
         search_count(search, i);
     }
@@ -214,17 +214,14 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
     }
     struct gallery_search *search = calloc(1, sizeof *search);
     struct hit *hits = calloc(HITS_MAX, sizeof *hits);
-    uint32_t *counts = calloc(RANK_LEVELS, sizeof *counts);
-    if (!search || !hits || !counts) {
+    if (!search || !hits || !levels_init(&search->levels, RANK_ALL)) {
         free(search);
         free(hits);
-        free(counts);
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
     pthread_mutex_init(&search->mutex, NULL);
     search->hits = hits;
-    search->counts = counts;
     search->gallery = gallery;
     search->params = *params;
     score_probe_init(&search->probe, params->probes, params->probe_count);
@@ -248,7 +245,7 @@ void gallery_search_free(struct gallery_search *search)
     free(search->ranks);
     free(search->impressions);
     free(search->hits);
-    free(search->counts);
+    levels_free(&search->levels);
     free(search);
 }
 
@@ -282,16 +279,28 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
 
 /* ------------------------------------------------------------------ how deep */
 
-/* The level at or above which there are as many people as the quota wants. */
-static uint32_t cut_of(const struct gallery_search *search, const struct quota *quota)
+static uint64_t people_of(const struct gallery_search *search, const struct quota *quota)
 {
-    uint64_t above = 0, wanted = (uint64_t)(quota->share * (double)search->view->people);
-    uint32_t level = RANK_LEVELS;
-    wanted = wanted < quota->least ? quota->least : wanted;
-    while (level > RANK_ALL && above < wanted) {
-        above += search->counts[--level];
+    const uint64_t share = (uint64_t)(quota->share * (double)search->view->people);
+    return share < quota->least ? quota->least : share;
+}
+
+uint64_t search_wanted(const struct gallery_search *search)
+{
+    return people_of(search, search->stage == STAGE_SIFT   ? &sift_quota
+                             : search->stage == STAGE_RANK ? &glance_quota
+                                                           : &compare_quota);
+}
+
+/* The level at or above which there are as many people as the quota wants. */
+static uint32_t cut_of(struct gallery_search *search, const struct quota *quota)
+{
+    uint32_t cut;
+    if (!levels_cut(&search->levels, people_of(search, quota), &cut)) {
+        count_again(search); /* who was counted first was no sample of all */
+        levels_cut(&search->levels, people_of(search, quota), &cut);
     }
-    return level;
+    return cut;
 }
 
 static bool has_match(struct gallery_search *search)

@@ -326,20 +326,25 @@ static bool concerns(const struct gallery_search *search, enum stage stage, uint
     }
 }
 
-/* Whether it looks at anybody of so many; compares levels as they are, for the vector unit. */
-static bool concerns_any(const struct gallery_search *search, enum stage stage, size_t before,
-                         uint32_t people)
+/* Whether it looks at anybody of a chunk that is through the stage before. */
+static bool concerns_any(const struct gallery_search *search, enum stage stage,
+                         const struct chunk_state *state)
 {
-    const uint16_t *levels = stage == STAGE_COMPARE ? search->impressions : search->ranks;
-    const uint32_t cut = stage == STAGE_FIRST    ? search->first_cut
-                         : stage == STAGE_BEST   ? search->best_cut
-                         : stage == STAGE_GLANCE ? search->glance_cut
-                                                 : search->compare_cut;
-    uint16_t above = 0;
-    for (uint32_t i = 0; cut <= UINT16_MAX && i < people; i++) {
-        above |= levels[before + i] >= (uint16_t)cut;
+    return state->top >= (stage == STAGE_FIRST    ? search->first_cut
+                          : stage == STAGE_BEST   ? search->best_cut
+                          : stage == STAGE_GLANCE ? search->glance_cut
+                                                  : search->compare_cut);
+}
+
+void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
+                struct chunk_state *state)
+{
+    const struct view_chunk *known = &search->view->chunks[chunk];
+    if (stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE) {
+        state->top = levels_top((stage == STAGE_GLANCE ? search->impressions : search->ranks) +
+                                    known->before,
+                                known->people);
     }
-    return above != 0;
 }
 
 /* ------------------------------------------------------------------ reading ahead */
@@ -379,7 +384,8 @@ static bool go_ahead(const struct gallery_search *search, const struct reading *
         const struct view_chunk *known = &search->view->chunks[a->at];
         const uint16_t *ranks = search->ranks + known->before;
         const char *why;
-        if (!known->bytes || search->states[a->at].stage != STAGE_GLANCE - 1) {
+        if (!known->bytes || search->states[a->at].stage != STAGE_GLANCE - 1 ||
+            !concerns_any(search, STAGE_GLANCE, &search->states[a->at])) {
             continue;
         }
         while (a->person < known->people && ranks[a->person] < search->glance_cut) {
@@ -520,9 +526,9 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     }
     while (state->stage < search->stage) {
         enum stage stage = state->stage + 1;
-        if (stage != STAGE_SIFT && stage != STAGE_RANK &&
-            !concerns_any(search, stage, known->before, known->people)) {
+        if (stage != STAGE_SIFT && stage != STAGE_RANK && !concerns_any(search, stage, state)) {
             state->stage = (uint8_t)stage;
+            state->top = stage == STAGE_GLANCE ? RANK_NOBODY : state->top;
             continue;
         }
         /* It was verified when the view was made; its length is its own. */
@@ -542,6 +548,7 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         if (state->stage != stage) {
             break;
         }
+        search_top(search, i, stage, state);
     }
     return true;
 }
@@ -567,13 +574,10 @@ void search_count(struct gallery_search *search, size_t chunk)
     const struct view_chunk *known = &search->view->chunks[chunk];
     const uint16_t *levels =
         (search->stage == STAGE_GLANCE ? search->impressions : search->ranks) + known->before;
-    bool counts = (search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
-                   search->stage == STAGE_GLANCE) &&
-                  search->states[chunk].stage == search->stage;
-    for (uint32_t i = 0; counts && i < known->people; i++) {
-        if (levels[i] > RANK_ALL) { /* no cut lies lower */
-            search->counts[levels[i]]++;
-        }
+    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
+         search->stage == STAGE_GLANCE) &&
+        search->states[chunk].stage == search->stage) {
+        levels_add(&search->levels, levels, known->people);
     }
 }
 
@@ -612,6 +616,7 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
         for (size_t i = from; i < to; i++) {
             search_count(search, i);
         }
+        levels_narrow(&search->levels, search_wanted(search), search->view->people);
         search->people_read += people;
         pthread_mutex_unlock(&search->mutex);
         if (until && search_now_ns() >= until) {

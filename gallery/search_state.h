@@ -6,13 +6,13 @@
 
 #include "afis/sieve.h"
 #include "gallery/search.h"
+#include "levels.h"
 #include "score.h"
 #include "view.h"
 
-#define HITS_MAX 4096u /* candidates remembered; beyond it the lower half is only counted */
-#define RANK_NOBODY 0u /* expired, without a print to compare, or compared at first */
-#define RANK_ALL 1u    /* at or above it is everybody else */
-#define RANK_LEVELS 65536u
+#define HITS_MAX 4096u     /* candidates remembered; beyond it the lower half is only counted */
+#define RANK_NOBODY 0u     /* expired, without a print to compare, or compared at first */
+#define RANK_ALL 1u        /* at or above it is everybody else */
 #define RANK_NEUTRAL 8192u /* no evidence either way */
 
 /* What a chunk goes through; each stage looks at fewer people. */
@@ -29,7 +29,8 @@ enum stage {
 /* What the search knows of a chunk. */
 struct chunk_state {
     uint8_t stage;
-    bool taken; /* in the first stage: somebody reads or has read it */
+    bool taken;   /* in the first stage: somebody reads or has read it */
+    uint16_t top; /* the highest level, or impression, that its people were given last */
     uint32_t comparable, above_possible, above_match; /* people; the last two of those compared */
     const char *why;                                  /* could not be read */
 };
@@ -60,10 +61,10 @@ struct gallery_search {
     uint16_t *ranks;            /* of the view's people; levels, after the first stage */
     uint16_t *impressions;      /* likewise; RANK_NOBODY: not glanced at */
 
-    uint32_t *counts; /* how many people have each level of what the stage finds out */
+    struct levels levels; /* how many people have each of those that the stage finds out */
 
     pthread_mutex_t
-        mutex;   /* guards counts and all below while threads step, and states when they end */
+        mutex;   /* guards levels and all below while threads step, and states when they end */
     size_t next; /* the chunk to be claimed next */
     uint64_t people_read;
     struct hit *hits;
@@ -78,6 +79,11 @@ struct gallery_search {
     unsigned guests;               /* runs of its chunks in other searches' steps */
 };
 
+/* --- search.c --- */
+
+/* How many people the deepest cut of the search's stage leaves. */
+uint64_t search_wanted(const struct gallery_search *search);
+
 /* --- search_read.c --- */
 
 /* Whether a chunk is where the search wants it, or cannot be read. */
@@ -88,8 +94,13 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
                               int64_t until);
 int64_t search_now_ns(void);
 
-/* Counts the levels that the search's stage has given to a chunk's people. */
+/* Counts the levels that the search's stage has given to a chunk's people. With the mutex held, or
+ * while no thread steps. */
 void search_count(struct gallery_search *search, size_t chunk);
+
+/* Notes the highest of the levels that the stage has given to them. */
+void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
+                struct chunk_state *state);
 
 /* Best first. */
 void search_sort_hits(struct gallery_search *search);

@@ -26,7 +26,7 @@ static uint32_t slots_of(unsigned probes)
 static size_t table_words(unsigned probes)
 {
     const size_t places = (size_t)slots_of(probes) * width_of(probes);
-    return places * (probes == 1 ? SIFT_PIECES * 3 / 2 : SIFT_PIECES * 5 / 2);
+    return places * SIFT_PIECES * 3 / 2;
 }
 
 size_t afis_sift_size(unsigned probes)
@@ -41,21 +41,17 @@ size_t afis_sift_scratch_size(void)
 
 /* A table being made. */
 struct making {
-    uint32_t *high, *low; /* low: NULL in narrow ones */
+    uint32_t *high;
     uint16_t *ids;
     uint32_t width, used; /* slots */
-    unsigned piece;
 };
 
-static void clear_slot(struct making *m, uint32_t slot, uint32_t cell)
+static void clear_slot(struct making *m, uint32_t slot)
 {
     const size_t at = (size_t)slot * m->width;
     for (uint32_t i = 0; i < m->width; i++) {
         m->high[at + i] = SIFT_FILL;
         m->ids[at + i] = SIFT_NONE;
-        if (m->low) {
-            m->low[at + i] = ~(cell << (m->piece * SIFT_BITS)); /* also far away */
-        }
     }
     m->high[at + m->width - 1] = UINT32_MAX;
     m->ids[at + m->width - 1] = 0; /* while none follows: how many it holds */
@@ -75,30 +71,24 @@ static void add(struct making *m, uint32_t cell, uint64_t lane, uint16_t id)
         m->ids[at + last] = (uint16_t)m->used;
         slot = m->used++;
         at = (size_t)slot * m->width;
-        clear_slot(m, slot, cell);
+        clear_slot(m, slot);
     }
     const size_t place = at + m->ids[at + last]++;
     m->high[place] = (uint32_t)(lane >> 32);
     m->ids[place] = id;
-    if (m->low) {
-        m->low[place] = (uint32_t)(lane & UINT32_MAX);
-    }
 }
 
 static void make_table(struct afis_sift *sift, unsigned piece, const bool used[])
 {
     const size_t places = (size_t)sift->slots * sift->width;
     uint16_t *ids = (uint16_t *)(sift->tables + SIFT_PIECES * places);
-    uint32_t *low = sift->tables + SIFT_PIECES * 3 / 2 * places;
     struct making m = {.high = sift->tables + piece * places,
-                       .low = sift->probes == 1 ? NULL : low + piece * places,
                        .ids = ids + piece * places,
                        .width = sift->width,
-                       .used = SIFT_CELLS,
-                       .piece = piece};
+                       .used = SIFT_CELLS};
     uint32_t apart[NEIGHBOURS], count = 0; /* bits in which neighbours differ */
     for (uint32_t cell = 0; cell < SIFT_CELLS; cell++) {
-        clear_slot(&m, cell, cell);
+        clear_slot(&m, cell);
         if ((unsigned)__builtin_popcount(cell) <= SIFT_REACH) {
             apart[count++] = cell;
         }

@@ -28,12 +28,12 @@ struct afis_sift {
     uint32_t width; /* 4 for one probe, else 16 */
     uint32_t slots; /* there is room for in a table */
     uint32_t reserved[13];
-    uint64_t lane[AFIS_SIFT_PROBES * SIEVE_LANES]; /* by id: probe * SIEVE_LANES + lane */
-    int16_t worth[72];                             /* of a distance up to SIFT_NEAR */
-    _Alignas(64) uint32_t tables[];                /* high, ids, and low if wide; see below */
+    uint64_t lane[SIFT_NONE + 1];   /* by id: probe * SIEVE_LANES + lane */
+    int16_t worth[72];              /* of a distance up to SIFT_NEAR */
+    _Alignas(64) uint32_t tables[]; /* high, then ids; see below */
 };
 
-/* Of piece t: the upper halves of minutiae, their ids, and in wide tables their lower halves. */
+/* Of piece t: the upper halves of minutiae, and their ids. */
 static inline const uint32_t *sift_high(const struct afis_sift *sift, unsigned t)
 {
     return sift->tables + (size_t)t * sift->slots * sift->width;
@@ -45,24 +45,23 @@ static inline const uint16_t *sift_ids(const struct afis_sift *sift, unsigned t)
     return (const uint16_t *)ids + (size_t)t * sift->slots * sift->width;
 }
 
-static inline const uint32_t *sift_low(const struct afis_sift *sift, unsigned t)
-{
-    return sift->tables + (size_t)(SIFT_PIECES * 3 / 2 + t) * sift->slots * sift->width;
-}
-
 static inline uint32_t sift_piece(uint64_t word, unsigned t)
 {
     return (uint32_t)(word >> (t * SIFT_BITS)) & (SIFT_CELLS - 1);
 }
 
-/* A table's slots to be looked at more closely, and what was found there. */
+#define SIFT_ITEMS_MAX (SIFT_PIECES * AFIS_SIEVE_WORDS * SIFT_BLOCK)
+_Static_assert(SIFT_ITEMS_MAX <= SIFT_HITS_MAX, "the items of a block are listed in one go");
+
+/* Slots of a block of prints that are to be looked at more closely, and what was found there. Lists
+ * are written in whole vectors. */
 struct afis_sift_scratch {
     _Alignas(64) uint16_t mask[SIFT_PIECES * AFIS_SIEVE_WORDS][SIFT_BLOCK];
-    uint16_t item[SIFT_PIECES * AFIS_SIEVE_WORDS * SIFT_BLOCK + 64];
-    uint16_t place[SIFT_HITS_MAX + 64]; /* in sum */
-    uint8_t distance[SIFT_HITS_MAX + 64];
-    int32_t sum[SIFT_BLOCK * 2 * AFIS_SIFT_PROBES]; /* a row of twice as many: what lies beyond is
-                                                       nobody's */
+    uint16_t item[SIFT_HITS_MAX + 64], bits[SIFT_ITEMS_MAX + 64], follow[SIFT_ITEMS_MAX + 64];
+    uint32_t at[SIFT_HITS_MAX + 64];    /* in the tables */
+    uint16_t place[SIFT_HITS_MAX + 64]; /* of narrow tables: item * 16, and the place in the slot */
+    uint32_t gain[SIFT_HITS_MAX + 64];  /* a place in sum << 16, and what is to be added there */
+    int32_t sum[(SIFT_NONE / SIEVE_LANES + 1u) * SIFT_BLOCK]; /* by probe, the last one nobody's */
 };
 
 typedef void sift_scan(const struct afis_sift *sift, struct afis_sift_scratch *scratch,

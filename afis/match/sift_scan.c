@@ -12,11 +12,13 @@
 #if defined(__AVX512VPOPCNTDQ__) && defined(__AVX512BW__) && defined(__AVX512VBMI2__)
 #include <immintrin.h>
 
-enum { ROW = 2 * AFIS_SIFT_PROBES, AHEAD = 16 /* prints */ };
+enum { AHEAD = 16 /* prints */ };
+
+#define UPPER 0xaaaaaaaau /* every second lane */
 
 /* First all words are looked up, and of each slot is kept which of its minutiae are near by their
  * upper halves: one bit each. What that leaves, a few slots of a print, is listed without branches,
- * because none of them could be foreseen. */
+ * because none of them could be foreseen; what the lists name is then measured, sixteen at once. */
 
 static inline uint16_t near_high(const uint32_t *slot, __m512i high)
 {
@@ -78,7 +80,8 @@ static inline void look_up_four(const struct afis_sift *sift, struct afis_sift_s
     }
 }
 
-/* Lists the masks that are not empty, as row * SIFT_BLOCK + print; returns how many. */
+/* Lists where masks are that are not empty, as row * SIFT_BLOCK + print, and of wide tables the
+ * masks; returns how many. */
 static inline unsigned list_items(struct afis_sift_scratch *s, unsigned rows, size_t prints)
 {
     const __mmask32 there = prints == 32 ? UINT32_MAX : ((uint32_t)1 << prints) - 1;
@@ -89,69 +92,190 @@ static inline unsigned list_items(struct afis_sift_scratch *s, unsigned rows, si
         const __m512i masks = _mm512_load_si512(s->mask[row]);
         const __mmask32 any = _mm512_mask_test_epi16_mask(there, masks, masks);
         _mm512_storeu_si512(s->item + count, _mm512_maskz_compress_epi16(any, number));
+        if (rows == SIFT_PIECES * AFIS_SIEVE_WORDS) {
+            _mm512_storeu_si512(s->bits + count, _mm512_maskz_compress_epi16(any, masks));
+        }
         count += (unsigned)__builtin_popcount(any);
         number = _mm512_add_epi16(number, _mm512_set1_epi16(SIFT_BLOCK));
     }
     return count;
 }
 
-static inline unsigned add_up(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                              unsigned hits)
+/* --- wide tables --- */
+
+/* Words of sixteen items. */
+struct sixteen {
+    __m512i low, high; /* of items 0 to 7, 8 to 15 */
+    __m512i print, piece;
+};
+
+static inline __m512i gather(const uint64_t *from, __m512i index, bool upper)
+{
+    return _mm512_i32gather_epi64(
+        upper ? _mm512_extracti64x4_epi64(index, 1) : _mm512_castsi512_si256(index), from, 8);
+}
+
+static inline struct sixteen words_of(const uint64_t *words, __m512i items)
+{
+    const __m512i row = _mm512_srli_epi32(items, 5);
+    const __m512i print = _mm512_and_si512(items, _mm512_set1_epi32(SIFT_BLOCK - 1));
+    const __m512i first = _mm512_mullo_epi16(print, _mm512_set1_epi32(AFIS_SIEVE_WORDS));
+    const __m512i word = _mm512_add_epi32(first, _mm512_srli_epi32(row, 1));
+    return (struct sixteen){gather(words, word, false), gather(words, word, true), print,
+                            _mm512_and_si512(row, _mm512_set1_epi32(1))};
+}
+
+/* Where the items' slots begin in the tables of both pieces. */
+static inline __m512i begin_of(const struct afis_sift *sift, const struct sixteen *w)
+{
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __mmask16 second = _mm512_test_epi32_mask(w->piece, w->piece);
+    __m512i slot = _mm512_permutex2var_epi32(w->low, even, w->high);
+    slot = _mm512_mask_srli_epi32(slot, second, slot, SIFT_BITS);
+    slot = _mm512_and_si512(slot, _mm512_set1_epi32(SIFT_CELLS - 1));
+    slot = _mm512_mask_add_epi32(slot, second, slot, _mm512_set1_epi32((int)sift->slots));
+    return _mm512_slli_epi32(slot, 4);
+}
+
+static inline unsigned add_up(struct afis_sift_scratch *s, unsigned hits)
 {
     for (unsigned k = 0; k < hits; k++) {
-        s->sum[s->place[k]] += sift->worth[s->distance[k]];
+        s->sum[s->gain[k] >> 16] += (int16_t)(s->gain[k] & UINT16_MAX);
     }
     return 0;
 }
 
-/* Measures the slots of a piece's value in all 64 bits, and appends those that are near. */
+/* Measures words in all 64 bits to the minutiae at those places of the tables, and appends what is
+ * near. */
 static inline unsigned measure(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                               uint64_t word, unsigned t, unsigned p, unsigned hits)
+                               const struct sixteen *w, __m512i at, __mmask16 there, unsigned hits)
 {
-    const __m512i high = _mm512_set1_epi32((int)(word >> 32)),
-                  low = _mm512_set1_epi32((int)(word & UINT32_MAX));
-    uint32_t slot = sift_piece(word, t);
-    for (bool more = true; more;) {
-        const size_t at = (size_t)slot * 16;
-        const uint32_t *upper = sift_high(sift, t) + at, *lower = sift_low(sift, t) + at;
-        const __m256i ids = _mm256_load_si256((const __m256i *)(sift_ids(sift, t) + at));
-        __m512i distance = _mm512_popcnt_epi32(_mm512_xor_si512(high, _mm512_load_si512(upper)));
-        __mmask16 near =
-            _mm512_mask_cmple_epu32_mask(0x7fff, distance, _mm512_set1_epi32(SIFT_HIGH));
-        distance = _mm512_add_epi32(
-            distance, _mm512_popcnt_epi32(_mm512_xor_si512(low, _mm512_load_si512(lower))));
-        near = _mm512_mask_cmple_epu32_mask(near, distance, _mm512_set1_epi32(SIFT_NEAR));
-        const __m256i place = _mm256_add_epi16(_mm256_set1_epi16((short)(p * ROW)),
-                                               _mm256_srli_epi16(ids, 5 /* SIEVE_LANES */));
-        _mm256_storeu_si256((__m256i *)(s->place + hits), _mm256_maskz_compress_epi16(near, place));
-        _mm_storeu_si128((__m128i *)(s->distance + hits),
-                         _mm_maskz_compress_epi8(near, _mm512_cvtepi32_epi8(distance)));
-        hits += (unsigned)__builtin_popcount(near);
-        hits = hits < SIFT_HITS_MAX ? hits : add_up(sift, s, hits);
-        more = upper[15] == 0;
-        slot = sift_ids(sift, t)[at + 15];
+    const __m512i ids = _mm512_and_si512(
+        _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), there, at, sift_ids(sift, 0), 2),
+        _mm512_set1_epi32(UINT16_MAX));
+    const __m512i low = _mm512_xor_si512(w->low, gather(sift->lane, ids, false)),
+                  high = _mm512_xor_si512(w->high, gather(sift->lane, ids, true));
+    const __m256i distances = _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(low));
+    const __m512i distance = _mm512_inserti64x4(
+        _mm512_castsi256_si512(distances), _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(high)), 1);
+    const __mmask16 near =
+        _mm512_mask_cmple_epu32_mask(there, distance, _mm512_set1_epi32(SIFT_NEAR));
+    const __m512i worth = _mm512_permutexvar_epi16(distance, _mm512_loadu_si512(sift->worth));
+    const __m512i row = _mm512_andnot_si512(_mm512_set1_epi32(SIEVE_LANES - 1), ids);
+    const __m512i place = _mm512_add_epi32(row, w->print);
+    const __m512i gain = _mm512_mask_blend_epi16(UPPER, worth, _mm512_slli_epi32(place, 16));
+    _mm512_storeu_si512(s->gain + hits, _mm512_maskz_compress_epi32(near, gain));
+    hits += (unsigned)__builtin_popcount(near);
+    return hits <= SIFT_HITS_MAX - 16 ? hits : add_up(s, hits);
+}
+
+static inline __m512i load_sixteen(const uint16_t *from)
+{
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
+}
+
+static inline void append(uint16_t *to, __mmask16 which, __m512i v)
+{
+    _mm256_storeu_si256((__m256i *)to,
+                        _mm256_maskz_compress_epi16(which, _mm512_cvtepi32_epi16(v)));
+}
+
+/* Measures the first minutia of each item's mask, and leaves the items that have more of them.
+ * Those whose last bit it is, because another slot follows, are listed anew. */
+static inline unsigned measure_first(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                                     const uint64_t *words, unsigned *items, unsigned *follow,
+                                     unsigned hits)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < *items; i += 16) {
+        const __mmask16 there =
+            *items - i >= 16 ? UINT16_MAX : (__mmask16)((1u << (*items - i)) - 1);
+        const __m512i item = _mm512_maskz_mov_epi32(there, load_sixteen(s->item + i));
+        const __m512i bits = _mm512_maskz_mov_epi32(there, load_sixteen(s->bits + i));
+        const __m512i below = _mm512_sub_epi32(bits, _mm512_set1_epi32(1));
+        const __m512i bit = _mm512_popcnt_epi32(_mm512_andnot_si512(bits, below));
+        const __m512i rest = _mm512_and_si512(bits, below);
+        const __mmask16 more = _mm512_mask_test_epi32_mask(there, rest, rest);
+        const __mmask16 last = _mm512_mask_cmpeq_epi32_mask(there, bit, _mm512_set1_epi32(15));
+        const struct sixteen w = words_of(words, item);
+        hits = measure(sift, s, &w, _mm512_add_epi32(begin_of(sift, &w), bit), there & ~last, hits);
+        append(s->item + left, more, item);
+        append(s->bits + left, more, rest);
+        left += (unsigned)__builtin_popcount(more);
+        append(s->follow + *follow, last, item);
+        *follow += (unsigned)__builtin_popcount(last);
+    }
+    *items = left;
+    return hits;
+}
+
+static inline unsigned measure_listed(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                                      const uint64_t *words, unsigned count, unsigned hits)
+{
+    for (unsigned i = 0; i < count; i += 16) {
+        const __mmask16 there = count - i >= 16 ? UINT16_MAX : (__mmask16)((1u << (count - i)) - 1);
+        const __m512i item = _mm512_maskz_mov_epi32(there, load_sixteen(s->item + i));
+        const struct sixteen w = words_of(words, item);
+        hits = measure(sift, s, &w, _mm512_loadu_si512(s->at + i), there, hits);
     }
     return hits;
 }
 
-static void scan_wide(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                      const uint64_t *words, size_t prints, int16_t *scores)
+/* The same with the near minutiae of all slots that follow. */
+static unsigned measure_behind(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                               const uint64_t *words, unsigned follow, unsigned hits)
 {
-    unsigned hits = 0;
-    const __mmask16 probes = (__mmask16)(((uint32_t)1 << sift->probes) - 1);
-    look_up(sift, s, words, prints);
-    const unsigned items = list_items(s, SIFT_PIECES * AFIS_SIEVE_WORDS, prints);
-    memset(s->sum, 0, sizeof s->sum);
-    for (unsigned i = 0; i < items; i++) {
-        const unsigned row = s->item[i] / SIFT_BLOCK, p = s->item[i] % SIFT_BLOCK;
-        hits = measure(sift, s, words[(size_t)p * AFIS_SIEVE_WORDS + row / 2], row % 2, p, hits);
+    const __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    unsigned count = 0;
+    for (unsigned i = 0; i < follow; i++) {
+        const unsigned row = s->follow[i] / SIFT_BLOCK, t = row % 2;
+        const uint64_t word =
+            words[(size_t)(s->follow[i] % SIFT_BLOCK) * AFIS_SIEVE_WORDS + row / 2];
+        const __m512i high = _mm512_maskz_set1_epi32(0x7fff, (int)(word >> 32));
+        uint32_t slot = sift_piece(word, t), near = 0;
+        do {
+            slot = sift_ids(sift, t)[(size_t)slot * 16 + 15];
+            near = near_high(sift_high(sift, t) + (size_t)slot * 16, high);
+            const __m512i at =
+                _mm512_add_epi32(number, _mm512_set1_epi32((int)((t * sift->slots + slot) * 16)));
+            _mm512_storeu_si512(s->at + count,
+                                _mm512_maskz_compress_epi32((__mmask16)(near & 0x7fff), at));
+            _mm256_storeu_si256((__m256i *)(s->item + count),
+                                _mm256_set1_epi16((short)s->follow[i]));
+            count += (unsigned)__builtin_popcount(near & 0x7fff);
+            if (count > SIFT_HITS_MAX - 16) {
+                hits = measure_listed(sift, s, words, count, hits);
+                count = 0;
+            }
+        } while (near >> 15);
     }
-    add_up(sift, s, hits);
-    for (size_t p = 0; p < prints; p++) {
-        const __m512i sum = _mm512_loadu_si512(s->sum + p * ROW);
-        _mm256_mask_storeu_epi16(scores + p * sift->probes, probes, _mm512_cvtsepi32_epi16(sum));
+    return measure_listed(sift, s, words, count, hits);
+}
+
+static void scan_wide(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                      const uint64_t *words, size_t prints, int16_t *scores, size_t step)
+{
+    const __mmask32 there = prints == 32 ? UINT32_MAX : ((uint32_t)1 << prints) - 1;
+    unsigned follow = 0, hits = 0;
+    look_up(sift, s, words, prints);
+    unsigned items = list_items(s, SIFT_PIECES * AFIS_SIEVE_WORDS, prints);
+    memset(s->sum, 0, sizeof s->sum);
+    while (items > 0) {
+        hits = measure_first(sift, s, words, &items, &follow, hits);
+    }
+    hits = measure_behind(sift, s, words, follow, hits);
+    add_up(s, hits);
+    for (uint32_t i = 0; i < sift->probes; i++) {
+        const int32_t *sum = s->sum + (size_t)i * SIFT_BLOCK;
+        const __m512i sums = _mm512_inserti64x4(
+            _mm512_castsi256_si512(_mm512_cvtsepi32_epi16(_mm512_loadu_si512(sum))),
+            _mm512_cvtsepi32_epi16(_mm512_loadu_si512(sum + 16)), 1);
+        _mm512_mask_storeu_epi16(scores + i * step, there, sums);
     }
 }
+
+/* --- narrow tables --- */
 
 /* What a minutia at that place of a slot is worth. */
 static inline int32_t worth_of(const struct afis_sift *sift, uint64_t word, unsigned t, size_t at)
@@ -216,8 +340,11 @@ void SIFT_SCAN(const struct afis_sift *sift, struct afis_sift_scratch *scratch,
 {
     for (size_t first = 0; first < prints; first += SIFT_BLOCK) {
         const size_t n = prints - first < SIFT_BLOCK ? prints - first : SIFT_BLOCK;
-        (sift->probes == 1 ? scan_narrow : scan_wide)(
-            sift, scratch, words + first * AFIS_SIEVE_WORDS, n, scores + first * sift->probes);
+        if (sift->probes == 1) {
+            scan_narrow(sift, scratch, words + first * AFIS_SIEVE_WORDS, n, scores + first);
+        } else {
+            scan_wide(sift, scratch, words + first * AFIS_SIEVE_WORDS, n, scores + first, prints);
+        }
     }
 }
 
@@ -305,7 +432,7 @@ void SIFT_SCAN(const struct afis_sift *sift, struct afis_sift_scratch *scratch,
         }
         for (uint32_t i = 0; i < sift->probes; i++) {
             const int32_t sum = scratch->sum[i];
-            scores[p * sift->probes + i] = (int16_t)(sum < INT16_MAX ? sum : INT16_MAX);
+            scores[i * prints + p] = (int16_t)(sum < INT16_MAX ? sum : INT16_MAX);
         }
     }
 }

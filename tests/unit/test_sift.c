@@ -106,7 +106,7 @@ START_TEST(each_probe_scores_as_the_definition_says_alone_and_among_others)
         afis_sift_scan(one, scratch, words[0], PRINTS, alone);
         for (unsigned p = 0; p < PRINTS; p++) {
             ck_assert_int_eq(alone[p], expected(&sieves[i], words[p]));
-            ck_assert_int_eq(together[p * probes + i], alone[p]);
+            ck_assert_int_eq(together[i * PRINTS + p], alone[p]);
         }
         free(one);
     }

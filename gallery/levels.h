@@ -1,0 +1,38 @@
+/* How many people have which level, and where the best of them begin. Levels that are too low to
+ * matter are given up while people are still counted: nine tenths then cost a comparison instead
+ * of a place in memory. */
+#ifndef GALLERY_LEVELS_H
+#define GALLERY_LEVELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LEVELS 65536u
+
+struct levels {
+    uint32_t *counts;
+    uint32_t floor;  /* below it nobody is counted, */
+    uint32_t lowest; /* as little as below this, where no cut lies */
+    uint64_t people; /* whose level was looked at */
+    bool narrowed;
+};
+
+/* false: out of memory. */
+bool levels_init(struct levels *l, uint32_t lowest);
+void levels_free(struct levels *l);
+void levels_clear(struct levels *l);
+
+void levels_add(struct levels *l, const uint16_t *levels, uint32_t people);
+
+/* Once a thirty-second of `of` people was counted, gives up, for once, the levels above which lie
+ * twice as many of them as `wanted` of `of` would be. */
+void levels_narrow(struct levels *l, uint64_t wanted, uint64_t of);
+
+/* The level at or above which there are `wanted` people, or the lowest. false: that is one that was
+ * given up; count again without levels_narrow. */
+bool levels_cut(const struct levels *l, uint64_t wanted, uint32_t *cut);
+
+/* The highest; 0: there is nobody. */
+uint16_t levels_top(const uint16_t *levels, uint32_t people);
+
+#endif
