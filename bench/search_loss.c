@@ -150,7 +150,8 @@ static double judge(const struct table *t, const unsigned *p, const unsigned *g,
         score[f] = t->score[p[f]][g[f]];
     }
     const unsigned first = fingers == 2 && t->sieve[p[1]][g[1]] > t->sieve[p[0]][g[0]];
-    struct impression impression = impression_begin((float)(sieve + sift / 2));
+    const int rank = sieve + sift / 2;
+    struct impression impression = impression_begin((float)rank);
     for (unsigned f = 0; f < fingers; f++) {
         const unsigned at = f == 0 ? first : 1 - first;
         if (impression_doubtful(&impression)) {
@@ -160,7 +161,7 @@ static double judge(const struct table *t, const unsigned *p, const unsigned *g,
         }
     }
     value[SIFT] = sift;
-    value[RANK] = sieve + sift / 2;
+    value[RANK] = rank;
     value[GLANCE] = (double)impression.sum;
     return (double)afis_fuse(score, fingers);
 }
