@@ -25,7 +25,7 @@ static const char *const kind_names[KINDS] = {"our templates", "other vendors' r
 enum { USED = 3 };
 static const double shares[STAGES][SHARES] = {
     {0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5},
-    {0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1},
+    {0.002, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.05, 0.1},
     {0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01}};
 
 /* Of a probe's print (first) and a gallery's. */
