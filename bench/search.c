@@ -16,9 +16,9 @@
 #define SIZES_MAX 12u
 
 struct options {
-    const char *dir, *data, *plots;
+    const char *dir, *data, *records, *plots;
     uint32_t people;
-    bool population, scale;
+    bool population, losses, scale;
     struct bench bench;
 };
 
@@ -64,7 +64,9 @@ enum key {
     OPT_PEOPLE = 'p',
     OPT_DIR = 'd',
     OPT_DATA = 0x100,
+    OPT_RECORDS,
     OPT_POPULATION,
+    OPT_LOSSES,
     OPT_PLOTS,
     OPT_PROBES,
     OPT_ROUNDS,
@@ -85,6 +87,12 @@ static const struct argp_option list[] = {
      0},
     {"population", OPT_POPULATION, NULL, 0,
      "compare made-up people with the real prints instead: no gallery is needed", 0},
+    {"losses", OPT_LOSSES, NULL, 0,
+     "measure what each stage of a search loses instead: no gallery is needed", 0},
+    {"records", OPT_RECORDS, "DIR", 0,
+     "other vendors' records of those prints, for --losses (default "
+     "$WHORL_DATA/iso19794-2/fvc2002)",
+     0},
     {"plots", OPT_PLOTS, "DIR", 0, "draw diagrams into DIR", 0},
     {"probes", OPT_PROBES, "K", 0, "made-up probes of each kind (default 50)", 0},
     {"rounds", OPT_ROUNDS, "K", 0,
@@ -127,6 +135,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_POPULATION:
         o->population = true;
         return 0;
+    case OPT_RECORDS:
+        o->records = arg;
+        return 0;
+    case OPT_LOSSES:
+        o->losses = true;
+        return 0;
     case OPT_PLOTS:
         o->plots = arg;
         return 0;
@@ -157,8 +171,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         b->engine.threads = number(state, arg, 1, 64);
         return 0;
     case ARGP_KEY_END:
-        if (o->people == 0 && !o->population) {
-            argp_error(state, "--people or --population is missing");
+        if (o->people == 0 && !o->population && !o->losses) {
+            argp_error(state, "--people, --population or --losses is missing");
         }
         return 0;
     default:
@@ -275,12 +289,15 @@ int main(int argc, char **argv)
         NULL,
         NULL,
         NULL};
-    static char data[4096];
+    static char data[4096], records[4096];
     const char *root = getenv("WHORL_DATA");
-    snprintf(data, sizeof data, "%s/fvc2002", root != NULL ? root : "../shared/data");
+    root = root != NULL ? root : "../shared/data";
+    snprintf(data, sizeof data, "%s/fvc2002", root);
+    snprintf(records, sizeof records, "%s/iso19794-2/fvc2002", root);
     struct options o = {
         .dir = "/var/tmp/whorl-search",
         .data = data,
+        .records = records,
         .bench = {.engine = {.threads = 2, .match_fpir = 0.001, .possible_fpir = 0.5},
                   .population = {.seed = 1, .fingers_least = 2, .fingers_most = 2, .mixed = true},
                   .probes = 50,
@@ -294,11 +311,15 @@ int main(int argc, char **argv)
     if (!o.bench.real) {
         fprintf(stderr, "search: %s is missing: what needs real prints is skipped\n", o.data);
     }
+    if ((o.population || o.losses) && !o.bench.real) {
+        return 77;
+    }
+    if (o.losses) {
+        measure_losses(o.records);
+        return 0;
+    }
     bench_machine(&o.bench);
     if (o.population) {
-        if (!o.bench.real) {
-            return 77;
-        }
         compare_population(&o.bench.population, 1000, o.plots);
     }
     if (o.people != 0) {

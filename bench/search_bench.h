@@ -109,4 +109,9 @@ void pair_capture(struct probe_pair *pair, const struct synth_population *popula
 void compare_population(const struct synth_population *population, uint32_t people,
                         const char *plots);
 
+/* --- what the stages lose: search_loss.c --- */
+
+/* records: the folder of other vendors' records of the same prints. */
+void measure_losses(const char *records);
+
 #endif

@@ -21,7 +21,7 @@ struct quota {
     uint64_t least;
 };
 static const struct quota sift_quota = {0.1, 5000}, best_quota = {0.00002, 50},
-                          glance_quota = {0.015, 2000}, compare_quota = {0.001, 500};
+                          glance_quota = {0.01, 2000}, compare_quota = {0.0005, 250};
 
 /* ------------------------------------------------------------------ following the gallery */
 

@@ -7,6 +7,7 @@
 
 #include "crowd.h"
 #include "gallery/search.h"
+#include "impression.h"
 #include "rank.h"
 #include "search_state.h"
 #include "whorl/msg.h"
@@ -17,10 +18,6 @@
 /* How many people the reading of memory is ahead of glancing: their rows, and their templates. */
 #define AHEAD_ROWS 12u
 #define AHEAD_TEMPLATES 6u
-/* Impressions (afis_glance): three quarters of the strangers who rank high make a lesser one, one
- * mate in 3,000; and what a stranger's usually is. */
-#define DOUBTFUL (-2.8f)
-#define STRANGE (-4.0f)
 
 /* ------------------------------------------------------------------ scratch */
 
@@ -285,26 +282,24 @@ static uint16_t level_of(float impression)
     return (uint16_t)(level < (float)RANK_ALL ? (float)RANK_ALL : level > 65535 ? 65535 : level);
 }
 
-/* Glances at the nearest print of each finger; the impressions add up. Where the finger that the
- * sieve found most alike makes a stranger's impression, so will the others. false with state->why.
- */
+/* Glances at the nearest print of each finger. false with state->why. */
 static bool glance_person(const struct scratch *scratch, const struct nearest_list *nearest,
-                          const uint8_t *block, const struct block_entry *entry,
+                          uint16_t rank, const uint8_t *block, const struct block_entry *entry,
                           struct chunk_state *state, uint16_t *level)
 {
-    float sum = 0, impression = 0;
+    struct impression all = impression_begin((float)rank - (float)RANK_NEUTRAL);
     for (size_t i = 0; i < nearest->count; i++) {
-        if (i == 0 || impression >= DOUBTFUL) {
-            if (glance_at(scratch, &nearest->list[i], block, entry, &impression) != AFIS_OK) {
-                state->why = "holds a damaged template";
-                return false;
-            }
-            sum += impression;
+        float impression;
+        if (!impression_doubtful(&all)) {
+            impression_skip(&all);
+        } else if (glance_at(scratch, &nearest->list[i], block, entry, &impression) == AFIS_OK) {
+            impression_add(&all, impression);
         } else {
-            sum += STRANGE;
+            state->why = "holds a damaged template";
+            return false;
         }
     }
-    *level = level_of(sum);
+    *level = level_of(all.sum);
     return true;
 }
 
@@ -436,6 +431,9 @@ static void foresee(const struct gallery_search *search, MDB_txn *txn, struct re
         fetch_bytes(block + chunk_entry(&a->chunk, person->person), 1);
         fetch_bytes(block + person->nearest.list[0].place - PRINT_BEFORE,
                     PRINT_BEFORE + TEMPLATE_USUAL);
+        for (size_t i = 1; i < person->nearest.count; i++) { /* the entry is read through */
+            fetch_bytes(block + person->nearest.list[i].place - PRINT_BEFORE, 1);
+        }
     }
 }
 
@@ -497,7 +495,8 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
             state->why = state->why ? state->why : "differs from what was indexed";
             return true;
         }
-        bool read = nearest ? glance_person(scratch, nearest, bytes, &entry, state, &impressions[i])
+        bool read = nearest ? glance_person(scratch, nearest, ranks[i], bytes, &entry, state,
+                                            &impressions[i])
                             : compare_person(search, scratch, chunk, &entry, state);
         if (!read) {
             return true;

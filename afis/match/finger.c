@@ -207,7 +207,6 @@ enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struc
         return status;
     }
     memset(out, 0, offsetof(struct afis_finger, px)); /* the rest is match_ops.place's */
-    out->covered = false;
     out->width = (uint16_t)load(bytes + 4, 2);
     out->height = (uint16_t)load(bytes + 6, 2);
     out->position = bytes[8];

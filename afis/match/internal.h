@@ -36,14 +36,14 @@ struct afis_finger {
     uint8_t type[FINGER_MINUTIAE], quality[FINGER_MINUTIAE];
     uint16_t width, height;
     uint8_t position, quality_all, reasons, count;
+    bool bare;    /* of half its minutiae or more no quality is known */
+    bool covered; /* there is a map */
 
     /* Derived from the above by match_ops.place. What fills the last vector lies far away. */
     _Alignas(64) float px[FINGER_MINUTIAE], py[FINGER_MINUTIAE]; /* pixels, y up */
     float cosine[FINGER_MINUTIAE], sine[FINGER_MINUTIAE];        /* of the angle */
     float trust[FINGER_MINUTIAE];                                /* quality as 0..1 */
-    bool bare;          /* of half its minutiae or more no quality is known */
-    bool covered;       /* there is the map: only of fingers that are compared often, */
-    struct cover cover; /* because most comparisons end before they need it */
+    struct cover cover; /* only of fingers that are compared often: most comparisons end before */
 };
 
 /* --- finger.c --- */

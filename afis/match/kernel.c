@@ -71,7 +71,8 @@ static float sine_of(int16_t angle)
     int a = angle; /* folded to a quarter turn */
     a = a > 16384 ? 32768 - a : a < -16384 ? -32768 - a : a;
     float x = (float)a * (float)(M_PI / 32768), x2 = x * x;
-    return x * (1 - x2 / 6 * (1 - x2 / 20 * (1 - x2 / 42 * (1 - x2 / 72))));
+    return x * (1 - x2 * (1 / 6.0f) *
+                        (1 - x2 * (1 / 20.0f) * (1 - x2 * (1 / 42.0f) * (1 - x2 * (1 / 72.0f)))));
 }
 
 /* A smooth bump of 140 pixels across, of about the weight of a Gaussian of 30 pixels. */
@@ -118,21 +119,29 @@ static void make_cover(const struct afis_finger *f, struct cover *cover)
     }
 }
 
-static void place(struct afis_finger *f)
+/* The first n minutiae; returns how many of them report no quality. Where n is known to the
+ * compiler, it makes vectors of them. */
+static inline __attribute__((always_inline)) unsigned place_first(struct afis_finger *f, unsigned n)
 {
     unsigned unrated = 0;
-    for (unsigned first = 0; first < f->count; first += VECTOR) {
-        for (unsigned i = first; i < first + VECTOR; i++) {
-            bool used = i < f->count;
-            f->px[i] = used ? (float)f->x[i] / AFIS_SUBPIXEL : FAR_AWAY;
-            f->py[i] = used ? -(float)f->y[i] / AFIS_SUBPIXEL : FAR_AWAY;
-            f->cosine[i] = sine_of((int16_t)(uint16_t)(f->angle[i] + 16384));
-            f->sine[i] = sine_of((int16_t)f->angle[i]);
-            /* Records that report no quality are worth those of middling quality. */
-            f->trust[i] = f->quality[i] != 0 ? (float)f->quality[i] / 100 : 0.55f;
-            unrated += used && f->quality[i] == 0;
-        }
+    for (unsigned i = 0; i < n; i++) {
+        bool used = i < f->count;
+        f->px[i] = used ? (float)f->x[i] / AFIS_SUBPIXEL : FAR_AWAY;
+        f->py[i] = used ? -(float)f->y[i] / AFIS_SUBPIXEL : FAR_AWAY;
+        f->cosine[i] = sine_of((int16_t)(uint16_t)(f->angle[i] + 16384));
+        f->sine[i] = sine_of((int16_t)f->angle[i]);
+        /* Records that report no quality are worth those of middling quality. */
+        f->trust[i] = f->quality[i] != 0 ? (float)f->quality[i] / 100 : 0.55f;
+        unrated += used && f->quality[i] == 0;
     }
+    return unrated;
+}
+
+static void place(struct afis_finger *f)
+{
+    const unsigned unrated = f->count <= 2 * VECTOR   ? place_first(f, 2 * VECTOR)
+                             : f->count <= 3 * VECTOR ? place_first(f, 3 * VECTOR)
+                                                      : place_first(f, FINGER_MINUTIAE);
     f->bare = f->count != 0 && 2 * unrated >= f->count;
 }
 

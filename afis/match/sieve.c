@@ -7,12 +7,12 @@
 
 /* Natural log-likelihood ratio, times AFIS_SIEVE_UNIT, that a print is of the probe's finger, given
  * the distance from a probe minutia to its nearest word. Learned from mated and non-mated prints
- * (docs/search.md); levelled off where there were few. */
+ * (docs/search.md); levelled off where there were few, and at -8 for minutiae that meet nothing
+ * like them: those do not go missing one by one but together, where two prints hardly overlap. */
 static const int16_t worth[64] = {
-    96,  96,  96,  96,  96,  96,  96,  96,  96,  96,  92,  76,  62,  53,  43,  34,
-    23,  15,  8,   1,   -4,  -8,  -10, -12, -13, -14, -15, -16, -17, -18, -18, -18,
-    -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18,
-    -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18, -18,
+    96, 96, 96, 96, 96, 96, 96, 96, 96, 96, 92, 76, 62, 53, 43, 34, 23, 15, 8,  1,  -4, -8,
+    -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8,
+    -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8, -8,
 };
 
 /* The `most` most reliable minutiae of a finger, best first; among equals those nearest to the
