@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <link.h>
 #include <lmdb.h>
 #include <msgpack.h>
 #include <openssl/err.h>
@@ -12,16 +14,23 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -37,22 +46,88 @@ enum { SITES = 2048, OFTEN = 4 }; /* how often a place is made to fail, each tim
 
 /* A place in the code that calls. */
 struct site {
-    const void *at;
+    uintptr_t at;          /* 0: none */
     unsigned failed, seen; /* rounds in which it failed; its calls in this round */
 };
 
+/* Shared with the processes that this one makes. */
+struct table {
+    atomic_bool in_guests; /* calls of plugins' processes are counted */
+    char last[40];         /* "": nothing has failed */
+    struct site sites[SITES];
+};
+
+#define TABLE "FAILING_TABLE" /* the variable that tells a plugin's process where it is */
+
 static atomic_bool counting, one_thread;
+static bool guest; /* a plugin's process of a test */
 static pthread_t only;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct site sites[SITES];
-static const char *last;
+static struct table *table;
+static char table_path[64];
 static const char *every; /* the function all of whose calls fail; NULL: one call in turn does */
+
+/* Whorl's own code: of the program, and of libwhorl-*. */
+static struct {
+    uintptr_t begin, size;
+} ours[8];
+static size_t our_count;
+
+static int add_object(struct dl_phdr_info *info, size_t size, void *first)
+{
+    bool *program = first; /* dl_iterate_phdr(3): the first object is the program */
+    bool own = *program || strstr(info->dlpi_name, "libwhorl-") != NULL;
+    (void)size;
+    *program = false;
+    for (size_t i = 0; own && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0 &&
+            our_count < sizeof ours / sizeof *ours) {
+            ours[our_count].begin = info->dlpi_addr + part->p_vaddr;
+            ours[our_count++].size = part->p_memsz;
+        }
+    }
+    return 0;
+}
+
+static void find_own_code(void)
+{
+    bool program = true;
+    if (our_count == 0) {
+        dl_iterate_phdr(add_object, &program);
+    }
+}
+
+static void make_table(void)
+{
+    if (table == NULL) {
+        int fd = memfd_create("failing", MFD_CLOEXEC);
+        ck_assert_int_eq(ftruncate(fd, sizeof *table), 0);
+        table = mmap(NULL, sizeof *table, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        ck_assert_ptr_ne(table, MAP_FAILED);
+        snprintf(table_path, sizeof table_path, TABLE "=/proc/%d/fd/%d", (int)getpid(), fd);
+    }
+}
+
+/* Before the one that serves a plugin. */
+__attribute__((constructor(101))) static void join_table(void)
+{
+    const char *path = getenv(TABLE);
+    int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        table = mmap(NULL, sizeof *table, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        find_own_code();
+        guest = table != MAP_FAILED;
+        close(fd);
+    }
+}
 
 bool failing_again(bool first)
 {
-    bool more = first || last != NULL;
+    make_table();
+    bool more = first || table->last[0] != '\0';
     if (first) {
-        memset(sites, 0, sizeof sites);
+        memset(table->sites, 0, sizeof table->sites);
     }
     return more;
 }
@@ -70,20 +145,33 @@ void failing_on_in(pthread_t thread)
     failing_on();
 }
 
+static void begin_round(void)
+{
+    make_table();
+    find_own_code();
+    for (size_t i = 0; i < SITES; i++) {
+        table->sites[i].seen = 0;
+    }
+    table->last[0] = '\0';
+}
+
 void failing_on(void)
 {
-    for (size_t i = 0; i < SITES; i++) {
-        sites[i].seen = 0;
-    }
-    last = NULL;
+    begin_round();
     counting = true;
+}
+
+void failing_on_in_guests(void)
+{
+    begin_round();
+    table->in_guests = true;
 }
 
 const char *failing_off(void)
 {
-    counting = one_thread = false;
+    counting = one_thread = table->in_guests = false;
     every = NULL;
-    return last;
+    return table->last[0] != '\0' ? table->last : NULL;
 }
 
 void failing_try(const struct failing_deed *deed, struct whorl_fault *fault)
@@ -112,43 +200,53 @@ const char *failing_folder(void)
     return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 }
 
-/* Whether the call that returns there comes from Whorl's own code. */
-static bool is_ours(const void *from)
+/* The place that such a call returns to, wherever the program was loaded; 0: it isn't Whorl's own
+ * code. dladdr would say that too, but takes a hundred times as long. */
+static uintptr_t place_of(const void *from)
 {
-    Dl_info caller, self;
-    return dladdr(from, &caller) != 0 && dladdr(&counting, &self) != 0 &&
-           (caller.dli_fbase == self.dli_fbase || strstr(caller.dli_fname, "libwhorl-") != NULL);
+    for (size_t i = 0; i < our_count; i++) {
+        uintptr_t at = (uintptr_t)from - ours[i].begin;
+        if (at < ours[i].size) {
+            return (uintptr_t)(i + 1) << 40 | at;
+        }
+    }
+    return 0;
 }
 
-static struct site *site_of(const void *from)
+static struct site *site_of(uintptr_t at)
 {
-    size_t i = ((uintptr_t)from >> 2) % SITES;
-    while (sites[i].at != NULL && sites[i].at != from) {
+    size_t i = (at >> 2) % SITES;
+    while (table->sites[i].at != 0 && table->sites[i].at != at) {
         i = (i + 1) % SITES;
     }
-    sites[i].at = from;
-    return &sites[i];
+    table->sites[i].at = at;
+    return &table->sites[i];
+}
+
+static bool fails_in_turn(const char *name, uintptr_t at)
+{
+    pthread_mutex_lock(&lock);
+    struct site *site = site_of(at);
+    bool now = table->last[0] == '\0' && site->failed < OFTEN && site->seen++ == site->failed;
+    if (now) {
+        site->failed++;
+        snprintf(table->last, sizeof table->last, "%s", name);
+    }
+    pthread_mutex_unlock(&lock);
+    return now;
 }
 
 static bool fails(const char *name, const void *from)
 {
-    if (!counting || (one_thread && !pthread_equal(only, pthread_self())) || !is_ours(from)) {
+    uintptr_t at;
+    if ((!counting && !(guest && table->in_guests)) ||
+        (one_thread && !pthread_equal(only, pthread_self())) || (at = place_of(from)) == 0) {
         return false;
     }
-    if (every != NULL) {
-        bool now = strcmp(name, every) == 0;
-        last = now ? name : last;
-        errno = now ? ENOMEM : errno;
-        return now;
+    bool now = every == NULL ? fails_in_turn(name, at) : strcmp(name, every) == 0;
+    if (now && every != NULL) {
+        snprintf(table->last, sizeof table->last, "%s", name);
     }
-    pthread_mutex_lock(&lock);
-    struct site *site = site_of(from);
-    bool now = last == NULL && site->failed < OFTEN && site->seen++ == site->failed;
-    if (now) {
-        site->failed++;
-        last = name;
-    }
-    pthread_mutex_unlock(&lock);
     if (now) {
         errno = ENOMEM;
     }
@@ -284,6 +382,110 @@ FAILS(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1)
 FAILS(int, pthread_create,
       (pthread_t * thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg),
       (thread, attr, start, arg), EAGAIN)
+
+/* --- What a process may do, and what it is ------------------------------------------------- */
+
+FAILS(int, getrlimit, (__rlimit_resource_t what, struct rlimit *limit), (what, limit), -1)
+FAILS(int, setrlimit, (__rlimit_resource_t what, const struct rlimit *limit), (what, limit), -1)
+FAILS(int, sched_getaffinity, (pid_t pid, size_t size, cpu_set_t *set), (pid, size, set), -1)
+FAILS(int, sched_setaffinity, (pid_t pid, size_t size, const cpu_set_t *set), (pid, size, set), -1)
+FAILS(int, setgroups, (size_t count, const gid_t *groups), (count, groups), -1)
+FAILS(int, setegid, (gid_t gid), (gid), -1)
+FAILS(int, seteuid, (uid_t uid), (uid), -1)
+FAILS(int, setresgid, (gid_t real_gid, gid_t gid, gid_t saved), (real_gid, gid, saved), -1)
+FAILS(int, setresuid, (uid_t real_uid, uid_t uid, uid_t saved), (real_uid, uid, saved), -1)
+FAILS(int, lchown, (const char *path, uid_t uid, gid_t gid), (path, uid, gid), -1)
+FAILS(int, chmod, (const char *path, mode_t mode), (path, mode), -1)
+FAILS(int, poll, (struct pollfd * fds, nfds_t count, int ms), (fds, count, ms), -1)
+FAILS(scmp_filter_ctx, seccomp_init, (uint32_t otherwise), (otherwise), NULL)
+FAILS(int, seccomp_rule_add_array,
+      (scmp_filter_ctx filter, uint32_t action, int number, unsigned count,
+       const struct scmp_arg_cmp *comparisons),
+      (filter, action, number, count, comparisons), -ENOMEM)
+FAILS(int, seccomp_load, (const scmp_filter_ctx filter), (filter), -EPERM)
+
+EXPORT int prctl(int option, ...);
+int prctl(int option, ...)
+{
+    unsigned long values[4];
+    va_list more;
+    va_start(more, option);
+    for (int i = 0; i < 4; i++) {
+        values[i] = va_arg(more, unsigned long);
+    }
+    va_end(more);
+    if (fails("prctl", FROM)) {
+        return -1;
+    }
+    int (*real)(int, ...) = (int (*)(int, ...))dlsym(RTLD_NEXT, "prctl");
+    return real(option, values[0], values[1], values[2], values[3]);
+}
+
+/* Not futex and the like, which can't fail so that it is an error. */
+static const char *system_call(long number)
+{
+    switch (number) {
+    case SYS_landlock_create_ruleset:
+        return "landlock_create_ruleset";
+    case SYS_landlock_add_rule:
+        return "landlock_add_rule";
+    case SYS_landlock_restrict_self:
+        return "landlock_restrict_self";
+    case SYS_capset:
+        return "capset";
+    case SYS_pidfd_open:
+        return "pidfd_open";
+    default:
+        return NULL;
+    }
+}
+
+EXPORT long syscall(long number, ...);
+long syscall(long number, ...)
+{
+    long values[6];
+    va_list more;
+    va_start(more, number);
+    for (int i = 0; i < 6; i++) {
+        values[i] = va_arg(more, long);
+    }
+    va_end(more);
+    const char *name = system_call(number);
+    if (name != NULL && fails(name, FROM)) {
+        return -1;
+    }
+    long (*real)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    return real(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
+
+/* A plugin's process is told where the table is; nothing of the environment else reaches it. */
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const arguments[],
+                       char *const environment[]);
+int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                const posix_spawnattr_t *attributes, char *const arguments[],
+                char *const environment[])
+{
+    char *more[16];
+    size_t count = 0;
+    if (fails("posix_spawn", FROM)) {
+        return EAGAIN;
+    }
+    while (environment[count] != NULL && count + 2 < sizeof more / sizeof *more) {
+        more[count] = environment[count];
+        count++;
+    }
+    if (table != NULL) {
+        more[count++] = table_path;
+    }
+    more[count] = NULL;
+    int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                const posix_spawnattr_t *, char *const[], char *const[]) =
+        (int (*)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                 const posix_spawnattr_t *, char *const[], char *const[]))dlsym(RTLD_NEXT,
+                                                                                "posix_spawn");
+    return real(pid, path, actions, attributes, arguments, more);
+}
 
 /* --- LMDB and msgpack-c --------------------------------------------------------------------- */
 

@@ -86,7 +86,7 @@ static void release_conf(bool done)
 }
 
 static const struct failing_deed reading = {"read the configuration", nothing, read_conf,
-                                            release_conf, "stat realpath"};
+                                            release_conf, "stat realpath poll"};
 
 START_TEST(a_configuration_is_read_whole_or_its_fault_is_told)
 {
@@ -118,7 +118,7 @@ static void end(bool done)
     host = NULL;
 }
 
-static const struct failing_deed starting = {"start a backend", nothing, start, end, NULL};
+static const struct failing_deed starting = {"start a backend", nothing, start, end, "poll"};
 
 START_TEST(a_backend_starts_or_its_fault_is_told)
 {
