@@ -308,6 +308,22 @@ void *mremap(void *at, size_t old_len, size_t len, int flags, ...)
 
 FAILS(int, mlock2, (const void *at, size_t len, unsigned flags), (at, len, flags), -1)
 
+FAILS(char *, strdup, (const char *text), (text), NULL)
+
+EXPORT int asprintf(char **text, const char *format, ...);
+int asprintf(char **text, const char *format, ...)
+{
+    va_list args;
+    if (fails("asprintf", FROM)) {
+        *text = NULL; /* which it need not be */
+        return -1;
+    }
+    va_start(args, format);
+    int len = vasprintf(text, format, args);
+    va_end(args);
+    return len;
+}
+
 /* --- Files and sockets ---------------------------------------------------------------------- */
 
 EXPORT int open(const char *path, int flags, ...);
@@ -359,6 +375,17 @@ int close(int fd)
     int rc = real(fd);
     errno = failed ? EIO : errno;
     return failed ? -1 : rc;
+}
+
+/* Of text in memory: of a file that was read or synchronized before, nothing is lost. */
+EXPORT int fclose(FILE *file);
+int fclose(FILE *file)
+{
+    bool failed = fileno(file) < 0 && fails("fclose", FROM);
+    int (*real)(FILE *) = (int (*)(FILE *))dlsym(RTLD_NEXT, "fclose");
+    int rc = real(file);
+    errno = failed ? EIO : errno;
+    return failed ? EOF : rc;
 }
 
 FAILS(int, fdatasync, (int fd), (fd), -1)
