@@ -42,7 +42,7 @@
 #define SANITIZED 0
 #endif
 
-enum { SITES = 2048, OFTEN = 4 }; /* how often a place is made to fail, each time a call later */
+enum { SITES = 4096 };
 
 /* A place in the code that calls. */
 struct site {
@@ -65,7 +65,8 @@ static pthread_t only;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table *table;
 static char table_path[64];
-static const char *every; /* the function all of whose calls fail; NULL: one call in turn does */
+static unsigned often = 4; /* a place is made to fail, each time a call later */
+static const char *every;  /* the function all of whose calls fail; NULL: one call in turn does */
 
 /* Whorl's own code: of the program, and of libwhorl-*. */
 static struct {
@@ -130,6 +131,11 @@ bool failing_again(bool first)
         memset(table->sites, 0, sizeof table->sites);
     }
     return more;
+}
+
+void failing_often(unsigned times)
+{
+    often = times;
 }
 
 void failing_every(const char *name)
@@ -227,7 +233,7 @@ static bool fails_in_turn(const char *name, uintptr_t at)
 {
     pthread_mutex_lock(&lock);
     struct site *site = site_of(at);
-    bool now = table->last[0] == '\0' && site->failed < OFTEN && site->seen++ == site->failed;
+    bool now = table->last[0] == '\0' && site->failed < often && site->seen++ == site->failed;
     if (now) {
         site->failed++;
         snprintf(table->last, sizeof table->last, "%s", name);
@@ -625,8 +631,8 @@ CRYPTO(int, X509_digest,
 /* --- libuv ---------------------------------------------------------------------------------- */
 
 /* Not uv_pipe_init, which can't fail, nor uv_poll_*, which fail only for descriptors that can't be
- * watched, nor uv_accept: where it fails, libuv has closed the connection, which can't be done from
- * here. */
+ * watched, nor uv_queue_work, which can't fail either, nor uv_accept: where it fails, libuv has
+ * closed the connection, which can't be done from here. */
 #define LOOP(name, params, args) FAILS(int, name, params, args, UV_ENOMEM)
 
 LOOP(uv_loop_init, (uv_loop_t * loop), (loop))
@@ -647,5 +653,3 @@ LOOP(uv_write,
      (write, stream, bufs, count, cb))
 LOOP(uv_shutdown, (uv_shutdown_t * shutdown, uv_stream_t *stream, uv_shutdown_cb cb),
      (shutdown, stream, cb))
-LOOP(uv_queue_work, (uv_loop_t * loop, uv_work_t *work, uv_work_cb cb, uv_after_work_cb after),
-     (loop, work, cb, after))

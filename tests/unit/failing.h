@@ -30,6 +30,8 @@ void failing_try(const struct failing_deed *deed, struct whorl_fault *fault);
 
 /* Whether there is a further round: not after one in which no call was left to fail. */
 bool failing_again(bool first);
+/* How often each place fails, each time a call later: 4 times unless this is called. */
+void failing_often(unsigned times);
 /* The next call in turn fails, unless failing_off comes before it. */
 void failing_on(void);
 /* The same, where only that thread's calls count. */
