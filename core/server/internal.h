@@ -19,6 +19,7 @@ struct server {
     size_t signal_count; /* of them, that the loop has */
     uv_timer_t drain, watchdog;
     uv_prepare_t forget;
+    uv_work_t first_work; /* with which libuv makes its threads */
     const char *conf_dir;
     struct log *log;
     struct host *host;

@@ -398,10 +398,27 @@ static bool watch_signals(struct server *server, struct whorl_fault *fault)
     return true;
 }
 
+static void work_nothing(uv_work_t *work)
+{
+    (void)work;
+}
+
+static void worked_nothing(uv_work_t *work, int status)
+{
+    (void)work;
+    (void)status;
+}
+
+static bool make_threads(struct server *server, struct whorl_fault *fault)
+{
+    return process_try_threads(fault) &&
+           uv_queue_work(&server->loop, &server->first_work, work_nothing, worked_nothing) == 0;
+}
+
 static bool make_host(struct server *server, struct conf *conf, struct whorl_fault *fault)
 {
     server->host = host_new(&server->loop, conf->core.workers, server->log, fault);
-    if (server->host != NULL && watch_signals(server, fault)) {
+    if (server->host != NULL && watch_signals(server, fault) && make_threads(server, fault)) {
         return true;
     }
     server_complain_of(server, NULL, fault);
