@@ -8,6 +8,7 @@
 #include <link.h>
 #include <lmdb.h>
 #include <msgpack.h>
+#include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -24,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -59,9 +61,9 @@ struct table {
 
 #define TABLE "FAILING_TABLE" /* the variable that tells a plugin's process where it is */
 
-static atomic_bool counting, one_thread;
+static atomic_bool counting, one_thread, all_but_one;
 static bool guest; /* a plugin's process of a test */
-static pthread_t only;
+static pthread_t chosen;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table *table;
 static char table_path[64];
@@ -146,8 +148,15 @@ void failing_every(const char *name)
 
 void failing_on_in(pthread_t thread)
 {
-    only = thread;
+    chosen = thread;
     one_thread = true;
+    failing_on();
+}
+
+void failing_on_but(pthread_t thread)
+{
+    chosen = thread;
+    all_but_one = true;
     failing_on();
 }
 
@@ -175,7 +184,7 @@ void failing_on_in_guests(void)
 
 const char *failing_off(void)
 {
-    counting = one_thread = table->in_guests = false;
+    counting = one_thread = all_but_one = table->in_guests = false;
     every = NULL;
     return table->last[0] != '\0' ? table->last : NULL;
 }
@@ -242,11 +251,19 @@ static bool fails_in_turn(const char *name, uintptr_t at)
     return now;
 }
 
+static bool is_counted(void)
+{
+    bool now = counting || (guest && table->in_guests);
+    if (now && (one_thread || all_but_one)) {
+        now = (pthread_equal(chosen, pthread_self()) != 0) == one_thread;
+    }
+    return now;
+}
+
 static bool fails(const char *name, const void *from)
 {
     uintptr_t at;
-    if ((!counting && !(guest && table->in_guests)) ||
-        (one_thread && !pthread_equal(only, pthread_self())) || (at = place_of(from)) == 0) {
+    if (!is_counted() || (at = place_of(from)) == 0) {
         return false;
     }
     bool now = every == NULL ? fails_in_turn(name, at) : strcmp(name, every) == 0;
@@ -410,6 +427,17 @@ FAILS(int, socketpair, (int domain, int type, int protocol, int ends[2]),
       (domain, type, protocol, ends), -1)
 FAILS(int, bind, (int fd, const struct sockaddr *at, socklen_t len), (fd, at, len), -1)
 FAILS(int, listen, (int fd, int backlog), (fd, backlog), -1)
+FAILS(int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
+FAILS(ssize_t, recv, (int fd, void *bytes, size_t len, int flags), (fd, bytes, len, flags), -1)
+FAILS(ssize_t, send, (int fd, const void *bytes, size_t len, int flags), (fd, bytes, len, flags),
+      -1)
+FAILS(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t len),
+      (fd, level, name, value, len), -1)
+FAILS(int, getaddrinfo,
+      (const char *host, const char *service, const struct addrinfo *hints,
+       struct addrinfo **found),
+      (host, service, hints, found), EAI_AGAIN)
+FAILS(int, eventfd, (unsigned value, int flags), (value, flags), -1)
 FAILS(int, pipe2, (int ends[2], int flags), (ends, flags), -1)
 FAILS(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1)
 FAILS(int, pthread_create,
@@ -624,6 +652,12 @@ CRYPTO(SSL_CTX *, SSL_CTX_new, (const SSL_METHOD *method), (method), NULL)
 CRYPTO(SSL *, SSL_new, (SSL_CTX * ctx), (ctx), NULL)
 CRYPTO(BIO *, BIO_new, (const BIO_METHOD *method), (method), NULL)
 CRYPTO(BIO_METHOD *, BIO_meth_new, (int type, const char *name), (type, name), NULL)
+CRYPTO(int, SSL_CTX_load_verify_locations, (SSL_CTX * ctx, const char *file, const char *dir),
+       (ctx, file, dir), 0)
+CRYPTO(int, SSL_CTX_use_certificate_chain_file, (SSL_CTX * ctx, const char *file), (ctx, file), 0)
+CRYPTO(int, SSL_CTX_use_PrivateKey_file, (SSL_CTX * ctx, const char *file, int type),
+       (ctx, file, type), 0)
+CRYPTO(int, SSL_set1_host, (SSL * ssl, const char *host), (ssl, host), 0)
 CRYPTO(int, X509_digest,
        (const X509 *certificate, const EVP_MD *type, unsigned char *hash, unsigned *len),
        (certificate, type, hash, len), 0)

@@ -36,6 +36,8 @@ void failing_often(unsigned times);
 void failing_on(void);
 /* The same, where only that thread's calls count. */
 void failing_on_in(pthread_t thread);
+/* The same, where that thread's calls do not count. */
+void failing_on_but(pthread_t thread);
 /* The same in the plugins' processes that this program makes (see conf_folder.h), and only there.
  */
 void failing_on_in_guests(void);
