@@ -64,11 +64,18 @@ static void limit_all(const struct sandbox *sandbox)
  * share the same. */
 static void limit_processors(const struct sandbox *sandbox)
 {
+    static const char unlimited[] = "processors are not limited";
     uint32_t wanted = sandbox->spec->limits.processors;
     cpu_set_t may, keep;
     CPU_ZERO(&keep);
-    if (wanted == 0 || sched_getaffinity(0, sizeof may, &may) != 0 ||
-        (uint32_t)CPU_COUNT(&may) <= wanted) {
+    if (wanted == 0) {
+        return;
+    }
+    if (sched_getaffinity(0, sizeof may, &may) != 0) {
+        sandbox_note_errno(sandbox, unlimited, errno);
+        return;
+    }
+    if ((uint32_t)CPU_COUNT(&may) <= wanted) {
         return;
     }
     unsigned start = 0;
@@ -83,7 +90,7 @@ static void limit_processors(const struct sandbox *sandbox)
         }
     }
     if (sched_setaffinity(0, sizeof keep, &keep) != 0) {
-        sandbox_note_errno(sandbox, "processors are not limited", errno);
+        sandbox_note_errno(sandbox, unlimited, errno);
     }
 }
 

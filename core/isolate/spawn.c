@@ -98,16 +98,21 @@ static int add_actions(posix_spawn_file_actions_t *actions, const int sources[SO
     return error != 0 ? error : posix_spawn_file_actions_addclosefrom_np(actions, ISOLATE_FD_END);
 }
 
-static void make_environment(char *text[INHERITED + 1])
+/* 0, or an error of errno.h. */
+static int make_environment(char *text[INHERITED + 1])
 {
     size_t count = 0;
-    for (size_t i = 0; i < INHERITED; i++) {
+    int error = 0;
+    for (size_t i = 0; i < INHERITED && error == 0; i++) {
         const char *value = getenv(inherited[i]);
         if (value && asprintf(&text[count], "%s=%s", inherited[i], value) > 0) {
             count++;
+        } else if (value) {
+            error = ENOMEM;
         }
     }
     text[count] = NULL;
+    return error;
 }
 
 static int spawn(const char *name, const int sources[SOURCES], pid_t *pid)
@@ -127,8 +132,10 @@ static int spawn(const char *name, const int sources[SOURCES], pid_t *pid)
     /* A session of its own: a terminal's ^C is for the server, which then stops its children. */
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-    make_environment(environment);
-    int error = add_actions(&actions, sources);
+    int error = make_environment(environment);
+    if (error == 0) {
+        error = add_actions(&actions, sources);
+    }
     if (error == 0) {
         error = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, environment);
     }

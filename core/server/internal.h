@@ -16,8 +16,10 @@ enum phase { PHASE_STARTING, PHASE_SERVING, PHASE_DRAINING, PHASE_STOPPING };
 struct server {
     uv_loop_t loop;
     uv_signal_t signals[3];
+    size_t signal_count; /* of them, that the loop has */
     uv_timer_t drain, watchdog;
     uv_prepare_t forget;
+    uv_work_t first_work; /* with which libuv makes its threads */
     const char *conf_dir;
     struct log *log;
     struct host *host;

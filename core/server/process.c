@@ -2,12 +2,17 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+
+#include "whorl/msg.h"
+
+enum { POOL_THREADS = 4 }; /* libuv's default */
 
 static void not_had(struct log *log, const char *what)
 {
@@ -45,6 +50,32 @@ void process_protect(struct log *log)
     if (sigaction(SIGPIPE, &ignore, NULL) != 0) {
         not_had(log, "a closed pipe may end the process");
     }
+}
+
+static void *wait_for_all(void *arg)
+{
+    pthread_mutex_t *door = arg;
+    pthread_mutex_lock(door);
+    pthread_mutex_unlock(door);
+    return NULL;
+}
+
+bool process_try_threads(struct whorl_fault *fault)
+{
+    pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t threads[POOL_THREADS];
+    size_t count = 0;
+    int error = 0;
+    pthread_mutex_lock(&door);
+    while (count < POOL_THREADS && error == 0) {
+        error = pthread_create(&threads[count], NULL, wait_for_all, &door);
+        count += error == 0;
+    }
+    pthread_mutex_unlock(&door);
+    for (size_t i = 0; i < count; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    return error == 0 || whorl_fail(fault, "", "threads can't be made: %s", strerror(error));
 }
 
 /* Memory by /proc/self/status, in kB there. */

@@ -2,14 +2,22 @@
 #ifndef CORE_PROCESS_H
 #define CORE_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/log/log.h"
+#include "whorl/plugin.h"
 
 /* No core dumps, no reading by other processes of the same user, as much locked memory as the hard
  * limit allows, no death by a closed connection. What cannot be had is logged. Main thread, before
  * any sample is accepted. */
 void process_protect(struct log *log);
+
+/* Makes as many threads at once as libuv's pool has, and ends them. libuv makes that pool with the
+ * first piece of work, and ends the process where it can't (uv_queue_work in its threadpool.c): so
+ * that is done right after this, at the start, out of the stacks that the C library keeps of these.
+ * false with *fault. */
+bool process_try_threads(struct whorl_fault *fault);
 
 struct process_figures {
     uint64_t resident, locked; /* bytes */

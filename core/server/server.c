@@ -120,7 +120,7 @@ static void look_whether_stopped(uv_timer_t *timer)
 static void leave(struct server *server)
 {
     server->phase = PHASE_STOPPING;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < server->signal_count; i++) {
         close_handle((uv_handle_t *)&server->signals[i]);
     }
     close_handle((uv_handle_t *)&server->forget);
@@ -376,30 +376,59 @@ static void before_sleep(uv_prepare_t *prepare)
     whorl_secret_forget();
 }
 
-static void watch_signals(struct server *server)
+static bool watch_signal(struct server *server, size_t i, int number)
+{
+    int rc = uv_signal_init(&server->loop, &server->signals[i]);
+    if (rc == 0) {
+        server->signals[i].data = server;
+        server->signal_count = i + 1;
+        rc = uv_signal_start(&server->signals[i], on_signal, number);
+    }
+    return rc == 0;
+}
+
+/* Without its signals a server could be neither stopped in order nor reloaded. */
+static bool watch_signals(struct server *server, struct whorl_fault *fault)
 {
     static const int numbers[] = {SIGHUP, SIGTERM, SIGINT};
-    for (size_t i = 0; i < 3; i++) {
-        uv_signal_init(&server->loop, &server->signals[i]);
-        server->signals[i].data = server;
-        uv_signal_start(&server->signals[i], on_signal, numbers[i]);
-    }
     uv_timer_init(&server->loop, &server->drain);
     server->drain.data = server;
     uv_timer_init(&server->loop, &server->watchdog);
     uv_prepare_init(&server->loop, &server->forget);
     uv_prepare_start(&server->forget, before_sleep);
+    for (size_t i = 0; i < 3; i++) {
+        if (!watch_signal(server, i, numbers[i])) {
+            return whorl_fail(fault, "", "signals can't be watched: out of memory");
+        }
+    }
+    return true;
+}
+
+static void work_nothing(uv_work_t *work)
+{
+    (void)work;
+}
+
+static void worked_nothing(uv_work_t *work, int status)
+{
+    (void)work;
+    (void)status;
+}
+
+static bool make_threads(struct server *server, struct whorl_fault *fault)
+{
+    return process_try_threads(fault) &&
+           uv_queue_work(&server->loop, &server->first_work, work_nothing, worked_nothing) == 0;
 }
 
 static bool make_host(struct server *server, struct conf *conf, struct whorl_fault *fault)
 {
     server->host = host_new(&server->loop, conf->core.workers, server->log, fault);
-    if (server->host == NULL) {
-        server_complain_of(server, NULL, fault);
-        return false;
+    if (server->host != NULL && watch_signals(server, fault) && make_threads(server, fault)) {
+        return true;
     }
-    watch_signals(server);
-    return true;
+    server_complain_of(server, NULL, fault);
+    return false;
 }
 
 static void start(struct server *server, struct conf *conf)
@@ -408,6 +437,9 @@ static void start(struct server *server, struct conf *conf)
     log_set_level(server->log, conf->core.log_level);
     if (!make_host(server, conf, &fault)) {
         server->exit_code = 3;
+        if (server->host != NULL) {
+            leave(server);
+        }
         return;
     }
     server->setup = server_start_backends(server, conf, NULL);
@@ -428,7 +460,14 @@ static void start(struct server *server, struct conf *conf)
 
 static void run_loop(struct server *server, struct conf *conf)
 {
-    uv_loop_init(&server->loop);
+    int rc = uv_loop_init(&server->loop);
+    if (rc != 0) {
+        log_line(server->log, WHORL_LOG_ERROR, "the event loop can't be made", "why",
+                 uv_strerror(rc), NULL);
+        conf_unref(conf);
+        server->exit_code = 3;
+        return;
+    }
     start(server, conf);
     conf_unref(conf);
     uv_run(&server->loop, UV_RUN_DEFAULT);

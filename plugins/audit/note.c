@@ -58,6 +58,8 @@ static EVP_PKEY *make_key(const char *path, struct whorl_fault *fault)
     int error = errno;
     if (file != NULL) {
         fclose(file);
+    } else if (fd >= 0) {
+        close(fd);
     }
     if (ok) {
         return key;

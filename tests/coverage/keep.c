@@ -1,12 +1,14 @@
 /* Preloaded by `./test --coverage`: keeps what gcov counted in processes that would lose it.
  *
  * A plugin's process ends with _exit, and its sandbox lets it open no file of the build. So _exit
- * writes the counters down first, and in a plugin's process the files are opened by a helper that
- * was forked before the sandbox closed, and handed over as descriptors. Nothing of this is in a
- * build without -Db_coverage=true. */
+ * writes the counters down first, and in a plugin's process (and in the test of the sandbox) the
+ * files are opened by a helper that was forked before the sandbox closed, and handed over as
+ * descriptors. A process that gives up is killed as soon as it has said so: it writes them down
+ * before that. Nothing of this is in a build without -Db_coverage=true. */
 #undef _FILE_OFFSET_BITS /* the name that libgcov calls is open, not open64 */
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -36,6 +39,7 @@ HIDDEN extern void __gcov_dump_one(struct gcov_root *root);
 
 EXPORT int open(const char *path, int flags, ...);
 EXPORT _Noreturn void _exit(int code);
+EXPORT ssize_t writev(int fd, const struct iovec *parts, int count);
 
 static int line = -1; /* to the helper; -1: there is none */
 
@@ -78,10 +82,16 @@ static _Noreturn void help(int socket)
     __builtin_unreachable();
 }
 
+static bool is_sandboxed(int argc, char **argv)
+{
+    return (argc > 1 && strcmp(argv[1], "plugin-host") == 0) ||
+           strstr(program_invocation_short_name, "sandbox") != NULL;
+}
+
 __attribute__((constructor)) static void begin(int argc, char **argv)
 {
     int pair[2];
-    if (argc < 2 || strcmp(argv[1], "plugin-host") != 0 ||
+    if (!is_sandboxed(argc, argv) ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         return;
     }
@@ -128,11 +138,28 @@ int open(const char *path, int flags, ...)
     return real(path, flags, mode);
 }
 
-void _exit(int code)
+static void dump(void)
 {
     for (struct gcov_root *root = __gcov_master.root; root != NULL; root = root->next) {
         __gcov_dump_one(root);
     }
+}
+
+/* What a plugin's process says: "F" and why it gives up. */
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    if (line >= 0 && count == 2 && parts[0].iov_len == 1 &&
+        *(const char *)parts[0].iov_base == 'F') {
+        dump();
+    }
+    ssize_t (*real)(int, const struct iovec *, int) =
+        (ssize_t(*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
+    return real(fd, parts, count);
+}
+
+void _exit(int code)
+{
+    dump();
     syscall(SYS_exit_group, code);
     __builtin_unreachable();
 }

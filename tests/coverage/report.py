@@ -3,8 +3,9 @@ folder, and which branches are left of what decides on a frame, on a policy and 
 
     report.py BUILD_DIR
 
-Branches that the compiler alone makes are not counted. Ends with 1 below 95 % of lines or 85 % of
-branches."""
+Branches that the compiler alone makes are not counted (gcovr's --exclude-throw-branches and
+--exclude-unreachable-branches); no line is left out by a mark in the source. Ends with 1 where the
+goal is not held: 95 % of lines, 85 % of branches, and all branches of what must be whole."""
 import collections
 import json
 import os
@@ -21,7 +22,7 @@ def measure(build):
     """gcovr's files; the template is what a plugin's author begins with, and is no part of it."""
     folders = [os.path.join(build, folder) for folder in ("core", "sdk", "plugins", "tests")]
     done = subprocess.run(
-        ["gcovr", "--root", ROOT, "--filter", "core/", "--filter", "sdk/", "--filter", "plugins/",
+        ["gcovr", "-j", str(os.cpu_count()), "--root", ROOT, "--filter", "core/", "--filter", "sdk/", "--filter", "plugins/",
          "--exclude", "sdk/template/", "--exclude-throw-branches", "--exclude-unreachable-branches",
          "--json", "-", *folders], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)["files"]
@@ -65,11 +66,15 @@ def main(build):
     for name in sorted(folders, key=lambda name: (name == "all", name)):
         shares = show(name, folders[name])
     print("\nWhat must be whole:")
+    whole = 0
     for file in files:
         if file["file"] in EXACT:
-            show(file["file"], count(file))
+            whole += show(file["file"], count(file))[1] == 100
             show_left(file)
-    return shares[0] < LINES or shares[1] < BRANCHES
+    held = shares[0] >= LINES and shares[1] >= BRANCHES and whole == len(EXACT)
+    print(f"\nThe goal, {LINES} % of lines, {BRANCHES} % of branches, and whole what must be: "
+          f"{'held' if held else 'NOT HELD'}")
+    return not held
 
 
 if __name__ == "__main__":

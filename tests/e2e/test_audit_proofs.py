@@ -23,7 +23,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    Shared.server.kill()
+    Shared.server.end()
 
 
 class Shared:

@@ -193,7 +193,7 @@ class Faults(unittest.TestCase):
                                    "--transaction", transaction).stdout
                     self.assertIn('"identify"', listed)
             finally:
-                server.kill()
+                server.end()
 
     def test_killed_server_loses_no_answered_transaction(self):
         world = World()
@@ -269,7 +269,7 @@ class Faults(unittest.TestCase):
             answer = answers(client.call("identify", world.request(3, checks=["ident1"])))["ident1"]
         self.assertEqual(answer["class"], "unavailable")
         self.assertTrue(answer["reason"])
-        server.kill()
+        server.end()
 
     def test_configuration_mistakes_stop_the_start_by_file_and_line(self):
         world = World()

@@ -67,7 +67,7 @@ class SourceTest(unittest.TestCase):
 
     def tearDown(self):
         if self.server:
-            self.server.kill()
+            self.server.end()
 
     def sql(self, text, **kwargs):
         return PG.sql(text, database=self.database, **kwargs)

@@ -291,7 +291,7 @@ class Trouble(unittest.TestCase):
         for peer in self.peers:
             peer.close()
         if self.nation.server:
-            self.nation.server.kill()
+            self.nation.server.end()
             self.nation.server = None
 
     def use(self, port, **more):

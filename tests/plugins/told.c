@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "whorl/answer.h"
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
@@ -218,7 +219,9 @@ static void work(void *arg)
     struct whorl_fault fault;
     struct whorl_msg msg;
     if (!whorl_msg_parse(job->message, job->len, &msg, &fault)) {
-        abort();
+        whorl_answer_refuse(job->instance->host, job->call, TOLD_ROLE, fault.text);
+        free(job);
+        return;
     }
     if (whorl_str_is(whorl_map_get(&msg.root, "op"), "search")) {
         search(job, &msg.root);
@@ -240,7 +243,8 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     }
     *job = (struct job){instance, id, message, len};
     if (!instance->host->submit(instance->host, work, job)) {
-        abort();
+        whorl_answer_refuse(instance->host, id, TOLD_ROLE, "no job can be had");
+        free(job);
     }
 }
 

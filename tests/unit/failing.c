@@ -4,24 +4,35 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <link.h>
 #include <lmdb.h>
 #include <msgpack.h>
+#include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -33,28 +44,100 @@
 #define SANITIZED 0
 #endif
 
-enum { SITES = 2048, OFTEN = 4 }; /* how often a place is made to fail, each time a call later */
+enum { SITES = 4096 };
 
 /* A place in the code that calls. */
 struct site {
-    const void *at;
+    uintptr_t at;          /* 0: none */
     unsigned failed, seen; /* rounds in which it failed; its calls in this round */
 };
 
-static atomic_bool counting, one_thread;
-static pthread_t only;
+/* Shared with the processes that this one makes. */
+struct table {
+    atomic_bool in_guests; /* calls of plugins' processes are counted */
+    char last[40];         /* "": nothing has failed */
+    struct site sites[SITES];
+};
+
+#define TABLE "FAILING_TABLE" /* the variable that tells a plugin's process where it is */
+
+static atomic_bool counting, one_thread, all_but_one;
+static bool guest; /* a plugin's process of a test */
+static pthread_t chosen;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct site sites[SITES];
-static const char *last;
-static const char *every; /* the function all of whose calls fail; NULL: one call in turn does */
+static struct table *table;
+static char table_path[64];
+static unsigned often = 4; /* a place is made to fail, each time a call later */
+static const char *every;  /* the function all of whose calls fail; NULL: one call in turn does */
+
+/* Whorl's own code: of the program, and of libwhorl-*. */
+static struct {
+    uintptr_t begin, size;
+} ours[8];
+static size_t our_count;
+
+static int add_object(struct dl_phdr_info *info, size_t size, void *first)
+{
+    bool *program = first; /* dl_iterate_phdr(3): the first object is the program */
+    bool own = *program || strstr(info->dlpi_name, "libwhorl-") != NULL;
+    (void)size;
+    *program = false;
+    for (size_t i = 0; own && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_X) != 0 &&
+            our_count < sizeof ours / sizeof *ours) {
+            ours[our_count].begin = info->dlpi_addr + part->p_vaddr;
+            ours[our_count++].size = part->p_memsz;
+        }
+    }
+    return 0;
+}
+
+static void find_own_code(void)
+{
+    bool program = true;
+    if (our_count == 0) {
+        dl_iterate_phdr(add_object, &program);
+    }
+}
+
+static void make_table(void)
+{
+    if (table == NULL) {
+        int fd = memfd_create("failing", MFD_CLOEXEC);
+        ck_assert_int_eq(ftruncate(fd, sizeof *table), 0);
+        table = mmap(NULL, sizeof *table, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        ck_assert_ptr_ne(table, MAP_FAILED);
+        snprintf(table_path, sizeof table_path, TABLE "=/proc/%d/fd/%d", (int)getpid(), fd);
+    }
+}
+
+/* Before the one that serves a plugin. */
+__attribute__((constructor(101))) static void join_table(void)
+{
+    const char *path = getenv(TABLE);
+    int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        table = mmap(NULL, sizeof *table, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        find_own_code();
+        guest = table != MAP_FAILED;
+        close(fd);
+    }
+}
 
 bool failing_again(bool first)
 {
-    bool more = first || last != NULL;
+    make_table();
+    bool more = first || table->last[0] != '\0';
     if (first) {
-        memset(sites, 0, sizeof sites);
+        memset(table->sites, 0, sizeof table->sites);
     }
     return more;
+}
+
+void failing_often(unsigned times)
+{
+    often = times;
 }
 
 void failing_every(const char *name)
@@ -65,25 +148,45 @@ void failing_every(const char *name)
 
 void failing_on_in(pthread_t thread)
 {
-    only = thread;
+    chosen = thread;
     one_thread = true;
     failing_on();
 }
 
+void failing_on_but(pthread_t thread)
+{
+    chosen = thread;
+    all_but_one = true;
+    failing_on();
+}
+
+static void begin_round(void)
+{
+    make_table();
+    find_own_code();
+    for (size_t i = 0; i < SITES; i++) {
+        table->sites[i].seen = 0;
+    }
+    table->last[0] = '\0';
+}
+
 void failing_on(void)
 {
-    for (size_t i = 0; i < SITES; i++) {
-        sites[i].seen = 0;
-    }
-    last = NULL;
+    begin_round();
     counting = true;
+}
+
+void failing_on_in_guests(void)
+{
+    begin_round();
+    table->in_guests = true;
 }
 
 const char *failing_off(void)
 {
-    counting = one_thread = false;
+    counting = one_thread = all_but_one = table->in_guests = false;
     every = NULL;
-    return last;
+    return table->last[0] != '\0' ? table->last : NULL;
 }
 
 void failing_try(const struct failing_deed *deed, struct whorl_fault *fault)
@@ -112,43 +215,61 @@ const char *failing_folder(void)
     return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 }
 
-/* Whether the call that returns there comes from Whorl's own code. */
-static bool is_ours(const void *from)
+/* The place that such a call returns to, wherever the program was loaded; 0: it isn't Whorl's own
+ * code. dladdr would say that too, but takes a hundred times as long. */
+static uintptr_t place_of(const void *from)
 {
-    Dl_info caller, self;
-    return dladdr(from, &caller) != 0 && dladdr(&counting, &self) != 0 &&
-           (caller.dli_fbase == self.dli_fbase || strstr(caller.dli_fname, "libwhorl-") != NULL);
+    for (size_t i = 0; i < our_count; i++) {
+        uintptr_t at = (uintptr_t)from - ours[i].begin;
+        if (at < ours[i].size) {
+            return (uintptr_t)(i + 1) << 40 | at;
+        }
+    }
+    return 0;
 }
 
-static struct site *site_of(const void *from)
+static struct site *site_of(uintptr_t at)
 {
-    size_t i = ((uintptr_t)from >> 2) % SITES;
-    while (sites[i].at != NULL && sites[i].at != from) {
+    size_t i = (at >> 2) % SITES;
+    while (table->sites[i].at != 0 && table->sites[i].at != at) {
         i = (i + 1) % SITES;
     }
-    sites[i].at = from;
-    return &sites[i];
+    table->sites[i].at = at;
+    return &table->sites[i];
+}
+
+static bool fails_in_turn(const char *name, uintptr_t at)
+{
+    pthread_mutex_lock(&lock);
+    struct site *site = site_of(at);
+    bool now = table->last[0] == '\0' && site->failed < often && site->seen++ == site->failed;
+    if (now) {
+        site->failed++;
+        snprintf(table->last, sizeof table->last, "%s", name);
+    }
+    pthread_mutex_unlock(&lock);
+    return now;
+}
+
+static bool is_counted(void)
+{
+    bool now = counting || (guest && table->in_guests);
+    if (now && (one_thread || all_but_one)) {
+        now = (pthread_equal(chosen, pthread_self()) != 0) == one_thread;
+    }
+    return now;
 }
 
 static bool fails(const char *name, const void *from)
 {
-    if (!counting || (one_thread && !pthread_equal(only, pthread_self())) || !is_ours(from)) {
+    uintptr_t at;
+    if (!is_counted() || (at = place_of(from)) == 0) {
         return false;
     }
-    if (every != NULL) {
-        bool now = strcmp(name, every) == 0;
-        last = now ? name : last;
-        errno = now ? ENOMEM : errno;
-        return now;
+    bool now = every == NULL ? fails_in_turn(name, at) : strcmp(name, every) == 0;
+    if (now && every != NULL) {
+        snprintf(table->last, sizeof table->last, "%s", name);
     }
-    pthread_mutex_lock(&lock);
-    struct site *site = site_of(from);
-    bool now = last == NULL && site->failed < OFTEN && site->seen++ == site->failed;
-    if (now) {
-        site->failed++;
-        last = name;
-    }
-    pthread_mutex_unlock(&lock);
     if (now) {
         errno = ENOMEM;
     }
@@ -210,6 +331,22 @@ void *mremap(void *at, size_t old_len, size_t len, int flags, ...)
 
 FAILS(int, mlock2, (const void *at, size_t len, unsigned flags), (at, len, flags), -1)
 
+FAILS(char *, strdup, (const char *text), (text), NULL)
+
+EXPORT int asprintf(char **text, const char *format, ...);
+int asprintf(char **text, const char *format, ...)
+{
+    va_list args;
+    if (fails("asprintf", FROM)) {
+        *text = NULL; /* which it need not be */
+        return -1;
+    }
+    va_start(args, format);
+    int len = vasprintf(text, format, args);
+    va_end(args);
+    return len;
+}
+
 /* --- Files and sockets ---------------------------------------------------------------------- */
 
 EXPORT int open(const char *path, int flags, ...);
@@ -263,6 +400,17 @@ int close(int fd)
     return failed ? -1 : rc;
 }
 
+/* Of text in memory: of a file that was read or synchronized before, nothing is lost. */
+EXPORT int fclose(FILE *file);
+int fclose(FILE *file)
+{
+    bool failed = fileno(file) < 0 && fails("fclose", FROM);
+    int (*real)(FILE *) = (int (*)(FILE *))dlsym(RTLD_NEXT, "fclose");
+    int rc = real(file);
+    errno = failed ? EIO : errno;
+    return failed ? EOF : rc;
+}
+
 FAILS(int, fdatasync, (int fd), (fd), -1)
 FAILS(int, ftruncate, (int fd, off_t len), (fd, len), -1)
 FAILS(int, posix_fallocate, (int fd, off_t at, off_t len), (fd, at, len), ENOSPC)
@@ -279,11 +427,126 @@ FAILS(int, socketpair, (int domain, int type, int protocol, int ends[2]),
       (domain, type, protocol, ends), -1)
 FAILS(int, bind, (int fd, const struct sockaddr *at, socklen_t len), (fd, at, len), -1)
 FAILS(int, listen, (int fd, int backlog), (fd, backlog), -1)
+FAILS(int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
+FAILS(ssize_t, recv, (int fd, void *bytes, size_t len, int flags), (fd, bytes, len, flags), -1)
+FAILS(ssize_t, send, (int fd, const void *bytes, size_t len, int flags), (fd, bytes, len, flags),
+      -1)
+FAILS(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t len),
+      (fd, level, name, value, len), -1)
+FAILS(int, getaddrinfo,
+      (const char *host, const char *service, const struct addrinfo *hints,
+       struct addrinfo **found),
+      (host, service, hints, found), EAI_AGAIN)
+FAILS(int, eventfd, (unsigned value, int flags), (value, flags), -1)
 FAILS(int, pipe2, (int ends[2], int flags), (ends, flags), -1)
 FAILS(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1)
 FAILS(int, pthread_create,
       (pthread_t * thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg),
       (thread, attr, start, arg), EAGAIN)
+
+/* --- What a process may do, and what it is ------------------------------------------------- */
+
+FAILS(int, getrlimit, (__rlimit_resource_t what, struct rlimit *limit), (what, limit), -1)
+FAILS(int, setrlimit, (__rlimit_resource_t what, const struct rlimit *limit), (what, limit), -1)
+FAILS(int, sched_getaffinity, (pid_t pid, size_t size, cpu_set_t *set), (pid, size, set), -1)
+FAILS(int, sched_setaffinity, (pid_t pid, size_t size, const cpu_set_t *set), (pid, size, set), -1)
+FAILS(int, setgroups, (size_t count, const gid_t *groups), (count, groups), -1)
+FAILS(int, setegid, (gid_t gid), (gid), -1)
+FAILS(int, seteuid, (uid_t uid), (uid), -1)
+FAILS(int, setresgid, (gid_t real_gid, gid_t gid, gid_t saved), (real_gid, gid, saved), -1)
+FAILS(int, setresuid, (uid_t real_uid, uid_t uid, uid_t saved), (real_uid, uid, saved), -1)
+FAILS(int, lchown, (const char *path, uid_t uid, gid_t gid), (path, uid, gid), -1)
+FAILS(int, chmod, (const char *path, mode_t mode), (path, mode), -1)
+FAILS(int, poll, (struct pollfd * fds, nfds_t count, int ms), (fds, count, ms), -1)
+FAILS(scmp_filter_ctx, seccomp_init, (uint32_t otherwise), (otherwise), NULL)
+FAILS(int, seccomp_rule_add_array,
+      (scmp_filter_ctx filter, uint32_t action, int number, unsigned count,
+       const struct scmp_arg_cmp *comparisons),
+      (filter, action, number, count, comparisons), -ENOMEM)
+FAILS(int, seccomp_load, (const scmp_filter_ctx filter), (filter), -EPERM)
+
+EXPORT int prctl(int option, ...);
+int prctl(int option, ...)
+{
+    unsigned long values[4];
+    va_list more;
+    va_start(more, option);
+    for (int i = 0; i < 4; i++) {
+        values[i] = va_arg(more, unsigned long);
+    }
+    va_end(more);
+    if (fails("prctl", FROM)) {
+        return -1;
+    }
+    int (*real)(int, ...) = (int (*)(int, ...))dlsym(RTLD_NEXT, "prctl");
+    return real(option, values[0], values[1], values[2], values[3]);
+}
+
+/* Not futex and the like, which can't fail so that it is an error. */
+static const char *system_call(long number)
+{
+    switch (number) {
+    case SYS_landlock_create_ruleset:
+        return "landlock_create_ruleset";
+    case SYS_landlock_add_rule:
+        return "landlock_add_rule";
+    case SYS_landlock_restrict_self:
+        return "landlock_restrict_self";
+    case SYS_capset:
+        return "capset";
+    case SYS_pidfd_open:
+        return "pidfd_open";
+    default:
+        return NULL;
+    }
+}
+
+EXPORT long syscall(long number, ...);
+long syscall(long number, ...)
+{
+    long values[6];
+    va_list more;
+    va_start(more, number);
+    for (int i = 0; i < 6; i++) {
+        values[i] = va_arg(more, long);
+    }
+    va_end(more);
+    const char *name = system_call(number);
+    if (name != NULL && fails(name, FROM)) {
+        return -1;
+    }
+    long (*real)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    return real(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
+
+/* A plugin's process is told where the table is; nothing of the environment else reaches it. */
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const arguments[],
+                       char *const environment[]);
+int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                const posix_spawnattr_t *attributes, char *const arguments[],
+                char *const environment[])
+{
+    char *more[16];
+    size_t count = 0;
+    if (fails("posix_spawn", FROM)) {
+        return EAGAIN;
+    }
+    while (environment[count] != NULL && count + 2 < sizeof more / sizeof *more) {
+        more[count] = environment[count];
+        count++;
+    }
+    if (table != NULL) {
+        more[count++] = table_path;
+    }
+    more[count] = NULL;
+    int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                const posix_spawnattr_t *, char *const[], char *const[]) =
+        (int (*)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                 const posix_spawnattr_t *, char *const[], char *const[]))dlsym(RTLD_NEXT,
+                                                                                "posix_spawn");
+    return real(pid, path, actions, attributes, arguments, more);
+}
 
 /* --- LMDB and msgpack-c --------------------------------------------------------------------- */
 
@@ -389,14 +652,20 @@ CRYPTO(SSL_CTX *, SSL_CTX_new, (const SSL_METHOD *method), (method), NULL)
 CRYPTO(SSL *, SSL_new, (SSL_CTX * ctx), (ctx), NULL)
 CRYPTO(BIO *, BIO_new, (const BIO_METHOD *method), (method), NULL)
 CRYPTO(BIO_METHOD *, BIO_meth_new, (int type, const char *name), (type, name), NULL)
+CRYPTO(int, SSL_CTX_load_verify_locations, (SSL_CTX * ctx, const char *file, const char *dir),
+       (ctx, file, dir), 0)
+CRYPTO(int, SSL_CTX_use_certificate_chain_file, (SSL_CTX * ctx, const char *file), (ctx, file), 0)
+CRYPTO(int, SSL_CTX_use_PrivateKey_file, (SSL_CTX * ctx, const char *file, int type),
+       (ctx, file, type), 0)
+CRYPTO(int, SSL_set1_host, (SSL * ssl, const char *host), (ssl, host), 0)
 CRYPTO(int, X509_digest,
        (const X509 *certificate, const EVP_MD *type, unsigned char *hash, unsigned *len),
        (certificate, type, hash, len), 0)
 
 /* --- libuv ---------------------------------------------------------------------------------- */
 
-/* Not uv_pipe_init and uv_poll_start, which can't fail, nor uv_accept: where it fails, libuv has
- * closed the connection, which can't be done from here. */
+/* Not uv_pipe_init, uv_poll_start and uv_queue_work, which can't fail, nor uv_accept: where it
+ * fails, libuv has closed the connection, which can't be done from here. */
 #define LOOP(name, params, args) FAILS(int, name, params, args, UV_ENOMEM)
 
 LOOP(uv_loop_init, (uv_loop_t * loop), (loop))
@@ -418,5 +687,3 @@ LOOP(uv_write,
      (write, stream, bufs, count, cb))
 LOOP(uv_shutdown, (uv_shutdown_t * shutdown, uv_stream_t *stream, uv_shutdown_cb cb),
      (shutdown, stream, cb))
-LOOP(uv_queue_work, (uv_loop_t * loop, uv_work_t *work, uv_work_cb cb, uv_after_work_cb after),
-     (loop, work, cb, after))

@@ -287,8 +287,61 @@ START_TEST(addresses_and_arguments_are_checked)
     reply = (struct whorl_client_reply){0};
     ck_assert(!whorl_client_call(client, &request, &reply, &fault));
     ck_assert_str_eq(fault.where, "argument");
-    request.method = "";
+    request.argument_len = 0;
     ck_assert(!whorl_client_call(client, &request, &reply, &fault));
+    ck_assert_str_eq(fault.where, "argument");
+    whorl_client_free(client);
+}
+END_TEST
+
+static bool refuses(struct whorl_client *client, const struct whorl_client_request *request)
+{
+    fault = (struct whorl_fault){"", ""};
+    bool refused = !whorl_client_call(client, request, &reply, &fault);
+    return refused &&
+           strcmp(fault.text, "the call has no size, method or deadline, or its reply is not "
+                              "empty") == 0;
+}
+
+START_TEST(options_and_calls_that_are_ill_formed_are_refused_with_a_word)
+{
+    static const struct whorl_client_options bad[] = {
+        {.size = 8, .server = "127.0.0.1:1"},
+        {.size = sizeof bad[0]},
+        {.size = sizeof bad[0], .server = "127.0.0.1:1", .certificate = "c", .ca = "a"},
+        {.size = sizeof bad[0], .server = "127.0.0.1:1", .certificate = "c", .key = "k"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_ptr_null(whorl_client_new(&bad[i], &fault));
+        ck_assert_str_eq(fault.text, i < 2 ? "the options have no size or no server"
+                                           : "a certificate needs a key and a ca");
+    }
+    const struct whorl_client_options options = {.size = sizeof options, .server = "127.0.0.1:1"};
+    struct whorl_client *client = whorl_client_new(&options, &fault);
+    const struct whorl_client_request good = {.size = sizeof good,
+                                              .method = "ping",
+                                              .argument = (const uint8_t *)"\xc0",
+                                              .argument_len = 1,
+                                              .deadline_ms = 1000};
+    struct whorl_client_request request = good;
+    char name[128] = "";
+    memset(name, 'm', sizeof name - 1);
+    reply = (struct whorl_client_reply){0};
+    request.size = 8;
+    ck_assert(refuses(client, &request));
+    request = good;
+    request.method = NULL;
+    ck_assert(refuses(client, &request));
+    request.method = "";
+    ck_assert(refuses(client, &request));
+    request.method = name;
+    ck_assert(refuses(client, &request));
+    request = good;
+    request.deadline_ms = 0;
+    ck_assert(refuses(client, &request));
+    ck_assert_int_eq(whorl_secret_write(&reply.bytes, "x", 1), 0);
+    ck_assert(refuses(client, &good));
+    whorl_secret_release(&reply.bytes);
     whorl_client_free(client);
 }
 END_TEST
@@ -308,6 +361,7 @@ int main(void)
     tcase_add_test(tc, messages_that_break_a_bound_end_the_call_at_once);
     tcase_add_test(tc, a_connection_that_went_away_between_calls_is_made_again);
     tcase_add_test(tc, addresses_and_arguments_are_checked);
+    tcase_add_test(tc, options_and_calls_that_are_ill_formed_are_refused_with_a_word);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

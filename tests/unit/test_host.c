@@ -547,6 +547,36 @@ static const struct {
     {"setting_size", "setting_size must be at least 48, that of ABI 1.0, found 8"},
     {"title", "title must be a text of 1 to 100 bytes"},
     {"settings", "settings must be a list of 3, found NULL"},
+    {"version", "version must be a text of 1 to 100 bytes"},
+    {"title", "title must be a text of 1 to 100 bytes"},
+    {"title", "title must be a text of 1 to 100 bytes"},
+    {"title", "title must be a text of 1 to 100 bytes"},
+    {"entitlement", "entitlement must be NULL or a word of small letters, digits and . _ -"},
+    {"flags", "flags must be 0 in ABI 1.1, found 0x1"},
+    {"start", "start must be a function, found NULL"},
+    {"stop", "stop must be a function, found NULL"},
+    {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},
+    {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},
+    {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},
+    {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},
+    {"settings", "setting bad is a path and must be of type 1 (string), found 2"},
+    {"settings", "setting bad is a source and must be of type 1 (string) and not per force"},
+    {"settings", "setting bad is a source and must be of type 1 (string) and not per force"},
+    {"settings", "setting bad is a second source"},
+    {"settings", "setting bad must have min <= max, found -inf and 0"},
+    {"settings", "setting bad must have min <= max, found 0 and inf"},
+    {"setting_size", "setting_size must be at least 48, that of ABI 1.0, found 52"},
+    {"modalities", "modalities must hold at most 32 words and end with NULL"},
+    {"formats", "formats must hold words of small letters, digits and . _ - (1 to 32), entry 2 is "
+                "none"},
+    {"formats", "formats must hold words of small letters, digits and . _ - (1 to 32), entry 2 is "
+                "none"},
+    {"formats", "formats must hold words of small letters, digits and . _ - (1 to 32), entry 2 is "
+                "none"},
+    {"settings", "setting bad must have flags within 0x7, found 0x8"},
+    {"keys", "keys must hold words of small letters, digits and . _ - (1 to 32), entry 2 is none"},
+    {"setting_count", "setting_count must be at most 256, found 1000"},
+    {"size", "whorl_plugin must be a struct of 136 bytes, found 4"},
 };
 
 START_TEST(a_broken_descriptor_is_refused_naming_the_field)

@@ -86,7 +86,7 @@ static void release_conf(bool done)
 }
 
 static const struct failing_deed reading = {"read the configuration", nothing, read_conf,
-                                            release_conf, "stat realpath"};
+                                            release_conf, "stat realpath poll"};
 
 START_TEST(a_configuration_is_read_whole_or_its_fault_is_told)
 {
@@ -118,7 +118,7 @@ static void end(bool done)
     host = NULL;
 }
 
-static const struct failing_deed starting = {"start a backend", nothing, start, end, NULL};
+static const struct failing_deed starting = {"start a backend", nothing, start, end, "poll"};
 
 START_TEST(a_backend_starts_or_its_fault_is_told)
 {
@@ -200,6 +200,61 @@ START_TEST(a_call_ends_once_and_the_next_is_answered)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ in the plugin's process */
+
+static bool ended_with(const char *act, unsigned tries)
+{
+    struct seen seen = {0, BACKEND_FAILED};
+    for (; tries > 0; tries--) {
+        if (send_call(act, &seen))
+            await(&seen);
+        if (seen.end == BACKEND_ANSWERED)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+/* What it may not do is noted where it can be told, and it starts all the same. */
+START_TEST(a_plugins_process_starts_or_its_fault_is_told)
+{
+    unsigned rounds = 0;
+    for (; failing_again(rounds == 0); rounds++) {
+        fault = (struct whorl_fault){"", ""};
+        failing_on_in_guests();
+        bool done = start();
+        const char *failed = failing_off();
+        ck_assert_msg(done || (failed != NULL && fault.text[0] != '\0'), "%s in silence", failed);
+        ck_assert_msg(!done || ended_with("answer", 1), "%s: it does not answer", failed);
+        end(done);
+    }
+    ck_assert_uint_gt(rounds, 20);
+}
+END_TEST
+
+/* A process that is short of something may lose a call, never answer it wrongly or twice; it or the
+ * next one goes on. */
+START_TEST(a_plugins_process_answers_or_is_replaced)
+{
+    static const char *const acts[] = {"answer", "twice", "progress", "jobs", "wait", "thread"};
+    ck_assert_msg(start(), "%s", fault.text);
+    unsigned rounds = 0;
+    for (; failing_again(rounds == 0); rounds++) {
+        struct seen seen = {0, BACKEND_FAILED};
+        failing_on_in_guests();
+        bool sent = send_call(acts[_i], &seen);
+        if (sent)
+            await(&seen);
+        const char *failed = failing_off();
+        ck_assert(!sent || seen.ended == 1);
+        ck_assert_msg(failed != NULL || seen.end == BACKEND_ANSWERED, "%s",
+                      backend_end_name(seen.end));
+        ck_assert_msg(ended_with("answer", 400), "%s: nobody answers any more", failed);
+    }
+    end(true);
+}
+END_TEST
+
 static void add_all(Suite *suite, const char *name, void (*begin)(void))
 {
     TCase *tests = tcase_create(name);
@@ -216,6 +271,12 @@ int main(void)
     Suite *suite = suite_create("host_failures");
     add_all(suite, "in the server's process", set_up);
     add_all(suite, "in a process of its own", set_up_isolated);
+    TCase *guests = tcase_create("a plugin's process");
+    tcase_add_checked_fixture(guests, set_up_isolated, tear_down);
+    tcase_set_timeout(guests, 200);
+    tcase_add_test(guests, a_plugins_process_starts_or_its_fault_is_told);
+    tcase_add_loop_test(guests, a_plugins_process_answers_or_is_replaced, 0, 6);
+    suite_add_tcase(suite, guests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

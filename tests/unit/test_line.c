@@ -455,6 +455,43 @@ START_TEST(closing_the_line_ends_every_call)
 }
 END_TEST
 
+START_TEST(options_that_are_ill_formed_are_refused_with_a_word)
+{
+    static const struct {
+        struct whorl_client_options client;
+        const char *where, *text;
+    } cases[] = {
+        {{.size = 0, .server = "a:1"}, "", "the options have no size or no server"},
+        {{.size = sizeof cases[0].client}, "", "the options have no size or no server"},
+        {{.size = sizeof cases[0].client, .server = "nowhere"},
+         "server",
+         "expected HOST:PORT, found \"nowhere\""},
+        {{.size = sizeof cases[0].client, .server = "[]:1"},
+         "server",
+         "expected HOST:PORT, found \"[]:1\""},
+        {{.size = sizeof cases[0].client, .server = "a:1", .certificate = "c", .ca = "a"},
+         "",
+         "a certificate needs a key and a ca"},
+        {{.size = sizeof cases[0].client, .server = "a:1", .certificate = "c", .key = "k"},
+         "",
+         "a certificate needs a key and a ca"},
+    };
+    struct whorl_fault fault;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct whorl_line_options options = {.size = sizeof options,
+                                                   .client = &cases[i].client};
+        ck_assert_ptr_null(whorl_line_new(&options, &fault));
+        ck_assert_str_eq(fault.where, cases[i].where);
+        ck_assert_str_eq(fault.text, cases[i].text);
+    }
+    const struct whorl_line_options old = {.size = 8, .client = &cases[2].client};
+    ck_assert_ptr_null(whorl_line_new(&old, &fault));
+    const struct whorl_line_options none = {.size = sizeof none};
+    ck_assert_ptr_null(whorl_line_new(&none, &fault));
+    ck_assert_str_eq(fault.text, "the options have no size or no server");
+}
+END_TEST
+
 START_TEST(calls_that_are_ill_formed_are_not_taken)
 {
     struct whorl_line_call call = {.size = sizeof call,
@@ -470,8 +507,24 @@ START_TEST(calls_that_are_ill_formed_are_not_taken)
     call.argument_len = 1;
     call.method = "";
     ck_assert_uint_eq(whorl_line_call(line, &call), 0);
+    call.method = NULL;
+    ck_assert_uint_eq(whorl_line_call(line, &call), 0);
+    char name[102] = "";
+    memset(name, 'm', sizeof name - 1);
+    call.method = name;
+    ck_assert_uint_eq(whorl_line_call(line, &call), 0);
     call.method = "echo";
     call.deadline_ms = 0;
+    ck_assert_uint_eq(whorl_line_call(line, &call), 0);
+    call.deadline_ms = 1000;
+    call.argument = (const uint8_t *)"\xc0\xc0";
+    call.argument_len = 2;
+    ck_assert_uint_eq(whorl_line_call(line, &call), 0);
+    call.argument_len = 1;
+    call.ended = NULL;
+    ck_assert_uint_eq(whorl_line_call(line, &call), 0);
+    call.ended = on_ended;
+    call.size = 8;
     ck_assert_uint_eq(whorl_line_call(line, &call), 0);
 }
 END_TEST
@@ -496,6 +549,7 @@ int main(void)
     tcase_add_test(cases, a_server_that_is_gone_costs_calls_nothing_and_is_found_again);
     tcase_add_test(cases, a_server_that_says_nothing_is_down);
     tcase_add_test(cases, closing_the_line_ends_every_call);
+    tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);
     tcase_add_test(cases, calls_that_are_ill_formed_are_not_taken);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -139,14 +139,17 @@ END_TEST
 START_TEST(a_growing_buffer_keeps_its_bytes_and_its_protection)
 {
     struct whorl_secret secret = {0};
-    for (unsigned i = 0; i < 300000; i++) {
+    unsigned written = 0, kept = 0;
+    for (unsigned i = 0; i < 300000; i++) { /* Check itself takes longer than all the rest */
         char byte = (char)(i * 7);
-        ck_assert_int_eq(whorl_secret_write(&secret, &byte, 1), 0);
+        written += whorl_secret_write(&secret, &byte, 1) == 0;
     }
+    ck_assert_uint_eq(written, 300000);
     ck_assert_uint_eq(secret.len, 300000);
     for (unsigned i = 0; i < 300000; i++) {
-        ck_assert_uint_eq(secret.bytes[i], (uint8_t)(i * 7));
+        kept += secret.bytes[i] == (uint8_t)(i * 7);
     }
+    ck_assert_uint_eq(kept, 300000);
     assert_protected(secret.bytes);
     assert_protected(secret.bytes + secret.cap - 1);
     ck_assert(whorl_secret_reserve(&secret, 5000000));

@@ -12,6 +12,7 @@
 #include "failing.h"
 #include "net_fixture.h"
 #include "whorl/client.h"
+#include "whorl/line.h"
 
 static struct server server;
 static struct pki pki;
@@ -225,6 +226,81 @@ START_TEST(a_client_gets_its_answer_or_is_told_why_not)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ a line of many calls */
+
+struct ending_of {
+    sem_t ended;
+    unsigned times;
+    bool answered;
+    char why[256];
+};
+
+static void on_ended(void *ctx, const struct whorl_client_reply *reply,
+                     const struct whorl_fault *why)
+{
+    struct ending_of *ending = ctx;
+    ending->times++;
+    ending->answered = reply != NULL && whorl_str_is(reply->result, "pong");
+    if (reply == NULL)
+        snprintf(ending->why, sizeof ending->why, "%s", why->text);
+    sem_post(&ending->ended);
+}
+
+static bool start_call(struct whorl_line *line, struct ending_of *ending)
+{
+    const struct whorl_line_call call = {.size = sizeof call,
+                                         .repeatable = true,
+                                         .method = "ping",
+                                         .argument = (const uint8_t *)"\xc0",
+                                         .argument_len = 1,
+                                         .deadline_ms = 10000,
+                                         .ctx = ending,
+                                         .ended = on_ended};
+    bool started = whorl_line_call(line, &call) != 0;
+    if (started)
+        sem_wait(&ending->ended);
+    return started;
+}
+
+START_TEST(a_line_ends_each_call_once_with_its_answer_or_with_a_word_why)
+{
+    unsigned rounds = 0;
+    write_device();
+    for (; failing_again(rounds == 0); rounds++) {
+        const struct whorl_client_options client = {.size = sizeof client,
+                                                    .server = address,
+                                                    .certificate = device_pem,
+                                                    .key = device_key,
+                                                    .ca = pki.ca,
+                                                    .backoff_ms = 1,
+                                                    .backoff_max_ms = 2};
+        const struct whorl_line_options options = {.size = sizeof options, .client = &client};
+        struct ending_of endings[2] = {{.times = 0}, {.times = 0}};
+        bool started[2] = {false, false};
+        sem_init(&endings[0].ended, 0, 0);
+        sem_init(&endings[1].ended, 0, 0);
+        fault = (struct whorl_fault){"", ""};
+        failing_on_but(server.thread);
+        struct whorl_line *line = whorl_line_new(&options, &fault);
+        for (size_t i = 0; line != NULL && i < 2; i++)
+            started[i] = start_call(line, &endings[i]);
+        whorl_line_free(line);
+        const char *failed = failing_off();
+        ck_assert_msg(line != NULL || fault.text[0] != '\0', "%s in silence", failed);
+        for (size_t i = 0; i < 2; i++) {
+            ck_assert_msg(endings[i].times == started[i], "%s: ended %u times", failed,
+                          endings[i].times);
+            ck_assert_msg(failed != NULL || endings[i].answered, "not answered: %s",
+                          endings[i].why);
+            ck_assert_msg(!started[i] || endings[i].answered || endings[i].why[0] != '\0',
+                          "%s in silence", failed);
+            sem_destroy(&endings[i].ended);
+        }
+    }
+    ck_assert_uint_gt(rounds, 20);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("serving_failures");
@@ -236,6 +312,7 @@ int main(void)
     tcase_add_test(tests, listeners_are_all_replaced_or_none);
     tcase_add_test(tests, a_message_in_pieces_without_memory_for_it_is_refused);
     tcase_add_test(tests, a_client_gets_its_answer_or_is_told_why_not);
+    tcase_add_test(tests, a_line_ends_each_call_once_with_its_answer_or_with_a_word_why);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

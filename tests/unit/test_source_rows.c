@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failing.h"
 #include "gallery/copy.h"
 #include "gallery_people.h"
 #include "plugins/source/postgresql/mark.h"
@@ -169,6 +170,17 @@ static const struct {
     {PG_ENROLLED, "infinity", "enrolled"},
     {PG_ENROLLED, "2020-01-02 03:04:05+01", "enrolled"},
     {PG_ENROLLED, "2020-13-02", "enrolled"},
+    {PG_ENROLLED, "202", "enrolled"},
+    {PG_ENROLLED, "2020/01-02", "enrolled"},
+    {PG_ENROLLED, "2020-x1-02", "enrolled"},
+    {PG_ENROLLED, "2020-01/02", "enrolled"},
+    {PG_ENROLLED, "2020-01-0", "enrolled"},
+    {PG_ENROLLED, "2020-01-02 3:04:05", "enrolled"},
+    {PG_ENROLLED, "2020-01-02 03.04:05", "enrolled"},
+    {PG_ENROLLED, "2020-01-02 03:4:05", "enrolled"},
+    {PG_ENROLLED, "2020-01-02 03:04", "enrolled"},
+    {PG_ENROLLED, "2020-01-02 03:04:5", "enrolled"},
+    {PG_ENROLLED, "2020-01-02T03:04:05", "enrolled"},
     {PG_EXPIRES, "-infinity", "expires"},
     {PG_EXPIRES, "1969-01-01", "expires"},
 };
@@ -249,12 +261,175 @@ START_TEST(impressions_that_are_not_told_apart_are_numbered)
 }
 END_TEST
 
+/* `count` times the same, in brackets. */
+static void set_many(struct pg_row *row, enum pg_column column, const char *one, size_t count,
+                     bool numbered, char *text, size_t cap)
+{
+    size_t used = (size_t)snprintf(text, cap, "%c", numbered ? '{' : '[');
+    for (size_t i = 0; i < count; i++) {
+        used += (size_t)(numbered ? snprintf(text + used, cap - used, "%s\"k%zu\": %s",
+                                             i ? "," : "", i, one)
+                                  : snprintf(text + used, cap - used, "%s%s", i ? "," : "", one));
+    }
+    snprintf(text + used, cap - used, "%c", numbered ? '}' : ']');
+    set(row, column, text);
+}
+
+START_TEST(what_is_longer_than_any_person_has_is_refused_before_it_is_read)
+{
+    static char text[400000];
+    struct pg_row row = good_row();
+    set_many(&row, PG_IDENTIFIERS, "\"a\"", 65, true, text, sizeof text);
+    ck_assert_int_eq(read_row(&row), PG_ROW_BAD);
+    ck_assert_str_eq(fault.where, "identifiers");
+    ck_assert_str_eq(fault.text, "holds too many");
+    row = good_row();
+    set_many(&row, PG_NAMES, "{\"family\": \"a\"}", 65, false, text, sizeof text);
+    ck_assert_int_eq(read_row(&row), PG_ROW_BAD);
+    ck_assert_str_eq(fault.text, "holds too many");
+    row = good_row();
+    memset(text, ' ', sizeof text - 1);
+    set(&row, PG_DETAILS, text);
+    ck_assert_int_eq(read_row(&row), PG_ROW_BAD);
+    ck_assert_str_eq(fault.where, "details");
+    ck_assert_str_eq(fault.text, "is too long");
+}
+END_TEST
+
+START_TEST(templates_without_bytes_or_with_too_many_and_heads_too_long_are_refused)
+{
+    static uint8_t much[PG_TEMPLATE_MAX + 1];
+    static const struct {
+        const char *head;
+        size_t len;
+        const char *where;
+    } cases[] = {
+        {"2 0 whorl", 0, "prints.template"},
+        {"2 0 whorl", sizeof much, "prints.template"},
+        {"2 0 whorl                                                        ", 1, "prints"},
+        {"2 1000 whorl", 1, "prints"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pg_row row = good_row();
+        prints_len = 0;
+        add_print(cases[i].head, much, cases[i].len);
+        row.len[PG_PRINTS] = (int)prints_len;
+        ck_assert_int_eq(read_row(&row), PG_ROW_BAD);
+        ck_assert_str_eq(fault.where, cases[i].where);
+    }
+}
+END_TEST
+
+/* A row that can't be read now can be read later: it is not the row that is bad. */
+START_TEST(without_memory_a_row_is_neither_taken_nor_called_bad)
+{
+    struct pg_row row = good_row();
+    unsigned rounds = 0;
+    for (; failing_again(rounds == 0); rounds++) {
+        pg_arena_release(&arena);
+        fault = (struct whorl_fault){{0}, {0}};
+        failing_on();
+        enum pg_row_kind kind = pg_row_read(&row, &arena, &person, &fault);
+        const char *failed = failing_off();
+        ck_assert_msg(kind == (failed ? PG_ROW_NO_MEMORY : PG_ROW_PERSON), "%s: %d %s: %s", failed,
+                      (int)kind, fault.where, fault.text);
+    }
+    ck_assert_uint_gt(rounds, 2);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ comparing */
+
+static const struct {
+    enum pg_column column;
+    const char *value;
+} others[] = {
+    {PG_ID, "K2"},
+    {PG_IDENTIFIERS, ""},
+    {PG_IDENTIFIERS, "{\"cro\": \"2008/0056560Z\"}"},
+    {PG_IDENTIFIERS, "{\"pncid\": \"2009/0056560Z\"}"},
+    {PG_NAMES, ""},
+    {PG_NAMES, "[{\"family\": \"O'Brian\", \"given\": \"Zo\u00eb\"}]"},
+    {PG_NAMES, "[{\"family\": \"O'Brien\", \"given\": \"Zoe\"}]"},
+    {PG_BORN, "1990-02-27"},
+    {PG_SEX, "male"},
+    {PG_DETAILS, ""},
+    {PG_DETAILS, "[{\"label\": \"m\", \"value\": \"v\", \"level\": \"alert\"}]"},
+    {PG_DETAILS, "[{\"label\": \"l\", \"value\": \"w\", \"level\": \"alert\"}]"},
+    {PG_DETAILS, "[{\"label\": \"l\", \"value\": \"v\", \"level\": \"info\"}]"},
+    {PG_SOURCE, "border"},
+    {PG_ENROLLED, "2020-01-02 03:04:06+00"},
+    {PG_EXPIRES, "2030-01-02"},
+};
+
+static bool same_after(void (*change)(struct pg_row *row, size_t with), size_t with)
+{
+    struct pg_row row = good_row();
+    static uint8_t first_prints[sizeof prints];
+    memcpy(first_prints, prints, prints_len); /* whose templates the first person points to */
+    row.value[PG_PRINTS] = (const char *)first_prints;
+    ck_assert_int_eq(read_row(&row), PG_ROW_PERSON);
+    struct gallery_person first = person;
+    struct pg_arena kept = arena;
+    arena = (struct pg_arena){NULL};
+    row = good_row();
+    change(&row, with);
+    ck_assert_msg(read_row(&row) == PG_ROW_PERSON, "%zu: %s: %s", with, fault.where, fault.text);
+    bool same = pg_person_same(&first, &person);
+    ck_assert_int_eq(same, pg_person_same(&person, &first));
+    pg_arena_release(&kept);
+    return same;
+}
+
+static void change_nothing(struct pg_row *row, size_t with)
+{
+    (void)row, (void)with;
+}
+
+static void change_column(struct pg_row *row, size_t with)
+{
+    set(row, others[with].column, others[with].value);
+}
+
+/* 0: the first print alone; 1: another impression; 2: another position; 3: another template. */
+static void change_print(struct pg_row *row, size_t with)
+{
+    uint8_t bytes[AFIS_RECORD_MAX];
+    prints_len = 0;
+    add_print(with == 1 ? "2 1 whorl" : "2 0 whorl", bytes, make_template(false, 2, bytes));
+    if (with == 2) {
+        add_print("8 0 iso19794-2", bytes, make_template(true, 8, bytes));
+    } else if (with == 3) {
+        struct afis_template tmpl;
+        size_t len;
+        people_finger(9, 0, 7, &tmpl);
+        ck_assert_int_eq(afis_template_pack(&tmpl, bytes, AFIS_PACKED_MAX, &len), AFIS_OK);
+        add_print("7 0 whorl", bytes, len);
+    } else if (with == 1) {
+        add_print("7 0 iso19794-2", bytes, make_template(true, 7, bytes));
+    }
+    row->len[PG_PRINTS] = (int)prints_len;
+}
+
+START_TEST(people_who_differ_in_anything_are_not_the_same)
+{
+    ck_assert(same_after(change_nothing, 0));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        ck_assert_msg(!same_after(change_column, i), "%s", others[i].value);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_msg(!same_after(change_print, i), "print %zu", i);
+    }
+}
+END_TEST
+
 /* ------------------------------------------------------------------ names */
 
 struct fake {
     struct whorl_settings settings;
     const char *people, *prints, *removed, *channel, *columns[24];
     int64_t compare_every;
+    const char *why; /* it is refused; NULL: any */
 };
 
 static const char *fake_string(const struct whorl_settings *settings, const char *force,
@@ -282,8 +457,7 @@ static const char *fake_item(const struct whorl_settings *settings, const char *
 {
     const struct fake *fake = settings->ctx;
     (void)force;
-    ck_assert_str_eq(name, "columns");
-    return index < 24 ? fake->columns[index] : NULL;
+    return strcmp(name, "columns") == 0 && index < 24 ? fake->columns[index] : NULL;
 }
 
 static struct pg_mapping *read_mapping(struct fake *fake)
@@ -305,6 +479,11 @@ static struct pg_mapping *read_mapping(struct fake *fake)
 #define OTHERS(p, r, x, c) .people = p, .prints = r, .removed = x, .channel = c
 #define LEAST                                                                                      \
     "id=ref", "version=v", "prints.person=ref", "prints.position=finger", "prints.template=fmr"
+
+#define BY_TIME                                                                                    \
+    "id=ref", "changed=at", "prints.person=ref", "prints.position=finger", "prints.template=fmr"
+#define DELETED OTHERS(P, R, "", C)
+#define GONE "deleted=gone"
 
 START_TEST(names_are_quoted_and_make_another_copy)
 {
@@ -344,12 +523,30 @@ static struct fake refused[] = {
     {OURS, .columns = {LEAST, "changed=x"}},
     {OURS, .columns = {LEAST, "names=n", "family=f"}},
     {OURS, .columns = {LEAST}},
+    {OURS, .columns = {LEAST, "removed.id=r"},
+     .why = "removed_table needs removed.id and removed.version"},
+    {OURS, .columns = {LEAST, "removed.id=r", "removed.version=v", "removed.changed=c"},
+     .why = "removed_table needs removed.id and removed.version"},
+    {OURS, .columns = {BY_TIME, "removed.id=r", "removed.version=v"},
+     .why = "removed_table needs removed.id and removed.changed"},
     {OTHERS(P, R, "", C), .columns = {LEAST}},
+    {DELETED, .columns = {LEAST, GONE, "names=n", "given=g"},
+     .why = "names are in names, or in family and given"},
+    {DELETED, .columns = {LEAST, GONE, "identifiers=i", "identifier.cro=c"},
+     .why = "identifiers are in identifiers, or each in its identifier.KEY"},
+    {DELETED, .columns = {LEAST, GONE, "identifier.cro="},
+     .why = "\"identifier.cro=\" names no column"},
+    {DELETED, .columns = {LEAST, GONE, "identifier.abcdefghijklmnopqrstuvwxyz0123456=c"}},
+    {OTHERS("whorl.a234567890123456789012345678901234567890123456789012345678901234567890", R, X,
+            C)},
 };
 
 START_TEST(a_mapping_with_a_mistake_is_refused)
 {
     ck_assert(read_mapping(&refused[_i]) == NULL);
+    if (refused[_i].why) {
+        ck_assert_str_eq(fault.text, refused[_i].why);
+    }
     ck_assert_str_ne(fault.where, "");
     ck_assert_str_ne(fault.text, "");
 }
@@ -366,6 +563,68 @@ START_TEST(removals_may_be_seen_in_any_of_three_ways)
     mapping = read_mapping(&flag);
     ck_assert_msg(mapping != NULL, "%s", fault.text);
     pg_mapping_free(mapping);
+}
+END_TEST
+
+START_TEST(names_and_identifiers_may_have_columns_of_their_own)
+{
+    struct fake fake = {
+        DELETED, .columns = {LEAST, GONE, "family=last", "identifier.pncid=p", "identifier.cro=c"}};
+    struct pg_mapping *mapping = read_mapping(&fake);
+    ck_assert_msg(mapping != NULL, "%s: %s", fault.where, fault.text);
+    ck_assert(strstr(mapping->people, "'family', coalesce(p.\"last\"::text, ''), 'given', "
+                                      "coalesce('', '')"));
+    ck_assert(strstr(mapping->people, "'pncid', nullif(p.\"p\"::text, ''), 'cro', "
+                                      "nullif(p.\"c\"::text, '')"));
+    struct fake other = {
+        DELETED, .columns = {LEAST, GONE, "given=first", "identifier.pncid=p", "identifier.cro=d"}};
+    struct pg_mapping *second = read_mapping(&other);
+    ck_assert_msg(second != NULL, "%s: %s", fault.where, fault.text);
+    ck_assert(strstr(second->people, "'family', coalesce('', ''), 'given', "
+                                     "coalesce(p.\"first\"::text, '')"));
+    ck_assert_str_ne(mapping->digest, second->digest);
+    pg_mapping_free(mapping);
+    pg_mapping_free(second);
+}
+END_TEST
+
+START_TEST(changes_may_be_told_by_their_time)
+{
+    struct fake fake = {OTHERS(P, R, X, ""),
+                        .columns = {BY_TIME, "removed.id=r", "removed.changed=t"}};
+    struct pg_mapping *mapping = read_mapping(&fake);
+    ck_assert_msg(mapping != NULL, "%s: %s", fault.where, fault.text);
+    ck_assert(strstr(mapping->people, "p.\"at\" >= $1::timestamptz"));
+    ck_assert(strstr(mapping->gone, ".\"t\" >= $1::timestamptz"));
+    ck_assert_ptr_null(mapping->listen);
+    pg_mapping_free(mapping);
+}
+END_TEST
+
+static struct pg_mapping *mapped;
+static struct fake whole = {OURS};
+
+static void nothing(void)
+{
+}
+
+static bool map(void)
+{
+    mapped = read_mapping(&whole);
+    return mapped != NULL;
+}
+
+static void release_mapping(bool done)
+{
+    (void)done;
+    pg_mapping_free(mapped);
+}
+
+START_TEST(a_mapping_is_read_whole_or_its_fault_is_told)
+{
+    static const struct failing_deed deed = {"read the mapping", nothing, map, release_mapping,
+                                             NULL};
+    failing_try(&deed, &fault);
 }
 END_TEST
 
@@ -506,10 +765,17 @@ int main(void)
     tcase_add_test(rows, bad_prints_are_refused);
     tcase_add_test(rows, prints_cut_anywhere_are_refused);
     tcase_add_test(rows, impressions_that_are_not_told_apart_are_numbered);
+    tcase_add_test(rows, what_is_longer_than_any_person_has_is_refused_before_it_is_read);
+    tcase_add_test(rows, templates_without_bytes_or_with_too_many_and_heads_too_long_are_refused);
+    tcase_add_test(rows, without_memory_a_row_is_neither_taken_nor_called_bad);
+    tcase_add_test(rows, people_who_differ_in_anything_are_not_the_same);
     tcase_add_test(names, names_are_quoted_and_make_another_copy);
     tcase_add_loop_test(names, a_mapping_with_a_mistake_is_refused, 0,
                         sizeof refused / sizeof *refused);
     tcase_add_test(names, removals_may_be_seen_in_any_of_three_ways);
+    tcase_add_test(names, names_and_identifiers_may_have_columns_of_their_own);
+    tcase_add_test(names, changes_may_be_told_by_their_time);
+    tcase_add_test(names, a_mapping_is_read_whole_or_its_fault_is_told);
     tcase_add_test(marks, a_mark_is_read_as_it_was_packed_and_no_part_of_it_is);
     tcase_add_test(marks, who_cannot_be_read_is_counted_once_and_forgotten_by_range);
     tcase_add_test(marks, a_mark_is_never_written_over_what_others_did);

@@ -355,10 +355,12 @@ static bool read_head(const uint8_t *bytes, size_t len, struct head *head)
     return true;
 }
 
-static bool digest(const uint8_t *bytes, size_t len, uint8_t out[GALLERY_DIGEST])
+/* Where it fails, that is no fault of the row. */
+static bool digest(struct reader *r, const uint8_t *bytes, size_t len, uint8_t out[GALLERY_DIGEST])
 {
     uint8_t md[EVP_MAX_MD_SIZE];
     if (EVP_Digest(bytes, len, md, NULL, EVP_sha256(), NULL) != 1) {
+        r->no_memory = true;
         return false;
     }
     memcpy(out, md, GALLERY_DIGEST);
@@ -387,7 +389,9 @@ static bool read_template(struct reader *r, const struct head *head, const uint8
                                              .bytes = bytes,
                                              .len = len,
                                              .position = (uint8_t)head->position};
-        if (decode_finger(&sample, &afis_memory_heap, &tmpl, &inner) != AFIS_OK) {
+        enum afis_status status = decode_finger(&sample, &afis_memory_heap, &tmpl, &inner);
+        if (status != AFIS_OK) {
+            r->no_memory = r->no_memory || status == AFIS_NO_MEMORY;
             return whorl_fail(r->fault, "prints.template", "%.200s", inner.text);
         }
     } else {
@@ -446,7 +450,7 @@ static bool read_prints(struct reader *r)
         print->position = (uint8_t)head.position;
         print->impression = head.impression >= 0 ? (uint8_t)head.impression
                                                  : free_impression(prints, count, print->position);
-        if (!read_template(r, &head, bytes, len, print) || !digest(bytes, len, print->digest)) {
+        if (!read_template(r, &head, bytes, len, print) || !digest(r, bytes, len, print->digest)) {
             return false;
         }
         count++;

@@ -269,8 +269,7 @@ static void *run(void *arg)
 
 static void wake(struct whorl_line *line)
 {
-    const uint64_t one = 1;
-    (void)!write(line->wake, &one, sizeof one);
+    (void)eventfd_write(line->wake, 1);
 }
 
 uint64_t whorl_line_call(struct whorl_line *line, const struct whorl_line_call *asked)

@@ -240,7 +240,11 @@ static bool has_frame(struct whorl_line *line, const uint8_t **rest, size_t *len
     link->sending = NULL;
     link->head_len = link->sent = 0;
     struct line_call *call = link->state == LINK_UP ? next_call(line) : NULL;
-    if (!call || !begin_frame(line, call)) { /* memory may come back */
+    if (!call) {
+        return false;
+    }
+    if (!begin_frame(line, call)) {
+        call->not_before = backoff_now() + line->backoff_ms; /* memory may come back */
         return false;
     }
     *len = rest_of_frame(link, rest);
@@ -262,7 +266,10 @@ static void write_frames(struct whorl_line *line)
             link->wants |= end == CHANNEL_WRITE ? POLLOUT : 0;
             return;
         }
-        link->deaf = end == CHANNEL_LOST; /* what it said before it hung up is still to be read */
+        if (end == CHANNEL_LOST) { /* what it said before it hung up is still to be read */
+            link->deaf = true;
+            (void)shutdown(link->channel.fd, SHUT_WR); /* it may not have: so it will */
+        }
         if (end == CHANNEL_NEVER) {
             lose(line, &why);
             return;
