@@ -3,17 +3,10 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#define BATCH 500u         /* people in one transaction of updates */
-#define UPDATE_SECONDS 6.0 /* that updates and searches run side by side */
-#define PACE 5000.0        /* people a second */
 
 /* ------------------------------------------------------------------ the machine */
 
@@ -256,92 +249,6 @@ void bench_cancel(struct bench *b)
     }
 }
 
-/* ------------------------------------------------------------------ updates */
-
-struct updater {
-    struct gallery *gallery;
-    struct synth_person *people;
-    double pace; /* people a second; 0: as many as can be */
-    atomic_bool stop;
-    uint64_t changed;
-    double seconds;
-};
-
-/* Adds, replaces and removes the same people over and over. */
-static void *update(void *arg)
-{
-    struct updater *u = arg;
-    struct gallery_person people[BATCH];
-    const char *ids[BATCH];
-    struct whorl_fault fault;
-    for (unsigned k = 0; k < BATCH; k++) {
-        people[k] = u->people[k].person;
-        ids[k] = people[k].id;
-    }
-    const double start = wall_seconds();
-    for (unsigned turn = 0; !atomic_load(&u->stop) || turn % 3 != 0; turn++) {
-        bool ok = turn % 3 == 2 ? gallery_remove(u->gallery, ids, BATCH, NULL, &fault)
-                                : gallery_put(u->gallery, people, BATCH, NULL, &fault);
-        if (!ok) {
-            die_fault("changing the gallery", &fault);
-        }
-        u->changed += BATCH;
-        const double ahead =
-            u->pace > 0 ? (double)u->changed / u->pace - (wall_seconds() - start) : 0;
-        if (ahead > 0) {
-            usleep((unsigned)(ahead * 1e6));
-        }
-    }
-    u->seconds = wall_seconds() - start;
-    return NULL;
-}
-
-/* The mean time of searches of people who are not there, for some seconds. */
-static double search_for(struct bench *b, double seconds)
-{
-    struct probe_pair pair = {0};
-    const double start = wall_seconds();
-    double spent = 0;
-    uint32_t count = 0;
-    while (wall_seconds() - start < seconds || count == 0) {
-        struct outcome out;
-        pair_capture(&pair, &b->population, b->people + 100000 + count++, 1);
-        engine_search(&b->engine, pair.probes, 2, &out);
-        spent += out.seconds;
-        gallery_result_release(&out.result);
-    }
-    return spent / count;
-}
-
-/* Changes at this pace while searches run: how many a second, and how long a search takes. */
-static double change_beside(struct bench *b, struct synth_person *people, double pace,
-                            double *search_seconds)
-{
-    struct updater updater = {.gallery = b->engine.gallery, .people = people, .pace = pace};
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, update, &updater) != 0) {
-        die("a thread could not be started", "updates");
-    }
-    *search_seconds = search_for(b, UPDATE_SECONDS);
-    atomic_store(&updater.stop, true);
-    pthread_join(thread, NULL);
-    return (double)updater.changed / updater.seconds;
-}
-
-void bench_updates(struct bench *b)
-{
-    struct synth_person *people = must_alloc(BATCH * sizeof *people);
-    double during, unused;
-    for (uint32_t k = 0; k < BATCH; k++) {
-        synth_person_make(&b->population, b->people + 200000 + k, &people[k]);
-    }
-    const double before = search_for(b, UPDATE_SECONDS);
-    b->updates = change_beside(b, people, PACE, &during);
-    b->updates_slow = during / before - 1;
-    b->updates_most = change_beside(b, people, 0, &unused);
-    free(people);
-}
-
 /* ------------------------------------------------------------------ false matches */
 
 void bench_false_matches(struct bench *b)
@@ -413,6 +320,19 @@ static void report_speed(struct bench *b)
            1e3 * numbers_at(&b->cancelled, 1));
 }
 
+static void report_updates(const struct bench *b)
+{
+    static const char *const names[UPDATE_KINDS] = {"added, and removed again",
+                                                    "replaced, at random", "removed, at random"};
+    for (unsigned kind = 0; kind < UPDATE_KINDS; kind++) {
+        const struct updating *u = &b->updates[kind], *most = &b->updates_most[kind];
+        printf("| %s, while searching | %.0f people/s: searches take %+.0f %% (their own processor "
+               "time %+.0f %%, the writer's %.0f us a person); without a pause %.0f people/s |\n",
+               names[kind], u->rate, 100 * u->slower, 100 * u->slower_processor, 1e6 * u->writer,
+               most->rate);
+    }
+}
+
 void bench_report(struct bench *b)
 {
     printf("\n| %" PRIu32 " people, %u to %u fingers, %u threads | measured |\n| --- | --- |\n",
@@ -424,9 +344,7 @@ void bench_report(struct bench *b)
         row_loss("lost by the fast stages, two fingers", b->two);
         row_loss("lost by the fast stages, one finger", b->one);
     }
-    printf("| added, replaced, removed while searching | %.0f people/s: searches take %+.0f %%; "
-           "without a pause %.0f people/s |\n",
-           b->updates, 100 * b->updates_slow, b->updates_most);
+    report_updates(b);
     printf("| start, page cache warm | ready after %.2f s, first answer after %.2f s |\n",
            b->open_seconds, b->first_answer);
     printf("| disk | %.0f bytes a person |\n", (double)b->disk / b->people);

@@ -9,6 +9,15 @@ struct loss_count {
     unsigned searches, findable, lost, first;
 };
 
+/* Changes beside searches: search_updates.c. */
+enum update_kind { UPDATE_ADD, UPDATE_REPLACE, UPDATE_REMOVE, UPDATE_KINDS };
+#define UPDATE_PACE 5000.0 /* people a second that are to be kept up */
+struct updating {
+    double rate;                     /* people a second */
+    double slower, slower_processor; /* searches, against those without changes: 0.1 = 10 % */
+    double writer;                   /* processor seconds a person */
+};
+
 struct bench {
     /* what is wanted */
     struct synth_population population;
@@ -28,9 +37,9 @@ struct bench {
     unsigned mated_first, mated_all, wrong;
     struct waiting { /* seconds a search */
         double alone, together, alone_processor, together_processor;
-    } waiting[3];                               /* half of them are there; all; nobody */
-    struct numbers cancelled;                   /* seconds */
-    double updates, updates_slow, updates_most; /* people a second, and a ratio */
+    } waiting[3];             /* half of them are there; all; nobody */
+    struct numbers cancelled; /* seconds */
+    struct updating updates[UPDATE_KINDS], updates_most[UPDATE_KINDS];
     uint64_t false_searches, false_match, false_possible;
     double false_expected[2];
     uint64_t rss, rss_anonymous, disk;

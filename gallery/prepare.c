@@ -29,7 +29,7 @@ static bool write_segment(const struct gallery *gallery, const struct view *view
         const char *why;
         if (view->chunks[i].bytes &&
             chunk_open(view->chunks[i].bytes, SIZE_MAX, false, &chunk, &why)) {
-            ok = segment_add(writer, view->chunks[i].bytes, chunk.size, fault);
+            ok = segment_add(writer, view->chunks[i].bytes, fault);
         }
     }
     if (writer && !ok) {

@@ -16,8 +16,10 @@ struct view_own;
 struct view_chunk {
     uint32_t number;
     uint32_t people;
-    uint64_t stamp;
+    uint64_t stamp;   /* of the transaction that last changed who is in the block ... */
+    uint64_t written; /* ... and of the one that wrote it */
     uint32_t checksum;
+    bool left;              /* `earlier` is of this very block, but holds people who have left it */
     uint64_t before;        /* people in the chunks before this one */
     const uint8_t *bytes;   /* NULL: the block is damaged ... */
     const char *why;        /* ... in this way; NULL: not read yet */

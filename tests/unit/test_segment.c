@@ -423,8 +423,8 @@ START_TEST(a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was)
     struct segment_writer *writer = segment_begin(dir, &fault);
     ck_assert_msg(writer != NULL, "%s", fault.text);
     ck_assert_msg(segment_begin(dir, &fault) == NULL, "two write at once");
-    uint8_t junk[64] = {1};
-    ck_assert(segment_add(writer, junk, sizeof junk, &fault));
+    uint8_t junk[CHUNK_HEADER] = {[0] = 1, [24] = CHUNK_HEADER}; /* with its length */
+    ck_assert(segment_add(writer, junk, &fault));
     segment_abandon(writer);
     ck_assert_uint_eq(count_chunks(&voided), before);
     write_index();
