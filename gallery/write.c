@@ -2,10 +2,10 @@
  *
  * New people go to the tail block until it is full. Whoever leaves a block, removed or to be
  * replaced, is only named in the index at first (struct index_entry), which costs some bytes
- * instead of 64 KiB. When a quarter has left, the block is written anew without them; the room that
- * this makes is filled before the tail grows, so that blocks stay filled when people are replaced
- * at random. Within a transaction two blocks are kept open in memory, the tail and the one with
- * room, so that a batch writes each about once. */
+ * instead of 64 KiB. When a sixth has left, the block is written anew without them; the room that
+ * this makes is filled before the tail grows, and before a new block is begun others are looked at,
+ * so that blocks stay filled when people come and go at random. Within a transaction two blocks are
+ * kept open in memory, the tail and the one with room, so that a batch writes each about once. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,8 @@
 #include "whorl/msg.h"
 
 #define NO_ENTRY "has no entry for a person that it should hold"
-#define GONE_SHARE 4u    /* a block is written anew when one of so many of its people has left */
+#define GONE_SHARE 6u    /* a block is written anew when one of so many of its people has left */
+#define DRAWN 32u        /* blocks that are looked at for room */
 #define TIDY_BLOCKS 256u /* written anew in one transaction */
 
 struct open_block {
@@ -305,16 +306,62 @@ static int add_to_room(struct batch *batch, const struct gallery_person *person,
     return rc;
 }
 
-static int add_to_tail(struct batch *batch, const struct gallery_person *person)
+/* Looks for a block with room before a new one is begun: of some that are drawn at random the one
+ * with the fewest people, if they take seven eighths of it at most. Blocks that are less full than
+ * that cannot become many so. */
+static int seek_room(struct batch *batch)
+{
+    struct index_entry best = {.people = UINT32_MAX}, entry;
+    uint64_t drawn = batch->meta.stamp ^ batch->meta.people << 32;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(batch->txn, batch->gallery->index, &cursor);
+    for (unsigned i = 0; rc == 0 && i < DRAWN && batch->meta.tail > 0; i++) {
+        drawn = drawn * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+        uint32_t number = 1 + (uint32_t)((drawn >> 32) % batch->meta.tail);
+        key = (MDB_val){sizeof number, &number};
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+        if (rc == 0 && index_decode(&key, &value, &entry) == 0 && entry.people < best.people &&
+            entry.number != batch->tail->number && entry.number != batch->other->number) {
+            best = entry;
+        }
+        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    mdb_cursor_close(cursor);
+    struct block_info info;
+    const char *why;
+    key = (MDB_val){sizeof best.number, &best.number};
+    if (best.people < UINT32_MAX &&
+        mdb_get(batch->txn, batch->gallery->blocks, &key, &value) == 0 &&
+        block_header(value.mv_data, value.mv_size, &info, &why) &&
+        (uint64_t)info.used * best.people / (best.people + best.gone) <= BLOCK_SIZE / 8 * 7) {
+        batch->meta.room = best.number;
+    }
+    return 0;
+}
+
+/* Adds a person to the tail, or to a block with room where the tail is full. */
+static int add_to_tail(struct batch *batch, const struct gallery_person *person,
+                       struct open_block **block)
 {
     int rc = batch->tail->number ? 0 : open_tail(batch, false);
-    if (rc == 0 && !block_add(batch->tail->bytes, person)) {
-        rc = open_tail(batch, true);
-        if (rc == 0 && !block_add(batch->tail->bytes, person)) {
-            rc = MDB_BAD_VALSIZE;
-        }
+    *block = batch->tail;
+    if (rc != 0 || block_add(batch->tail->bytes, person)) {
+        return rc;
     }
-    return rc;
+    rc = seek_room(batch);
+    if (rc == 0) {
+        rc = add_to_room(batch, person, block);
+    }
+    if (rc != 0 || *block) {
+        return rc;
+    }
+    rc = open_tail(batch, true);
+    *block = batch->tail;
+    return rc != 0 || block_add(batch->tail->bytes, person) ? rc : MDB_BAD_VALSIZE;
 }
 
 static int put_one(struct batch *batch, const struct gallery_person *person)
@@ -329,8 +376,7 @@ static int put_one(struct batch *batch, const struct gallery_person *person)
         rc = add_to_room(batch, person, &block);
     }
     if (rc == 0 && !block) {
-        rc = add_to_tail(batch, person);
-        block = batch->tail;
+        rc = add_to_tail(batch, person, &block);
     }
     if (rc != 0) {
         return rc;
