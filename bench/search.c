@@ -203,7 +203,8 @@ static void build(struct bench *b, const char *dir, uint32_t people)
     b->build_seconds = wall_seconds() - start;
     b->build_processor = processor_seconds() - processor;
     const double index = wall_seconds();
-    if (!gallery_index(b->engine.gallery, &fault)) {
+    bool in_use;
+    if (!gallery_index(b->engine.gallery, 1000, &in_use, &fault)) {
         die_fault("writing the index", &fault);
     }
     b->index_seconds = wall_seconds() - index;

@@ -281,7 +281,6 @@ bool segment_end(struct segment_writer *writer, struct whorl_fault *fault)
 {
     uint8_t header[SEGMENT_HEADER] = {0};
     char path[PATH_MAX];
-    struct whorl_fault later;
     put32(header + AT_MAGIC, MAGIC);
     put32(header + AT_VERSION, VERSION);
     put64(header + AT_LENGTH, writer->len);
@@ -303,7 +302,6 @@ bool segment_end(struct segment_writer *writer, struct whorl_fault *fault)
     }
     (void)fclose(writer->file);
     ok = segment_sync_dir(writer->dir) || write_failed(fault);
-    (void)segment_dispose(writer->dir, 0, &later); /* or when whoever has it mapped is done */
     free(writer);
     return ok;
 }

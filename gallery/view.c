@@ -8,6 +8,7 @@
 
 #define VERIFY_CHUNKS 150u  /* at a time: about 10 ms */
 #define PREPARE_BLOCKS 100u /* likewise */
+#define FIRST_BLOCKS 250u   /* of a gallery that was never ready: more are left to view_prepare */
 #define NO_STAMP UINT64_MAX /* of a view that mixes transactions */
 
 struct view_own {
@@ -25,6 +26,7 @@ struct view_keeper {
     struct view *draft_base;        /* ... since this one */
     size_t draft_at;
     uint64_t draft_people; /* ready in it */
+    uint64_t people;       /* in the gallery when view_prepare was last called */
 };
 
 /* ------------------------------------------------------------------ lifetimes */
@@ -176,7 +178,7 @@ static int list_into(const struct gallery *gallery, MDB_txn *txn, const struct v
                                      .before = view->people};
         view->people += entry.people;
         *pending += !take_known(known, &at_known, view->segment, chunk) &&
-                    !take_stored(segment, &at_stored, chunk);
+                    !take_stored(segment, &at_stored, chunk) && !chunk->left;
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -319,7 +321,9 @@ struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t
 {
     *pending = 0;
     pthread_mutex_lock(&gallery->keeper->mutex);
-    struct view *view = get(gallery, txn, most, pending, fault);
+    const bool first = gallery->keeper->newest == NULL && most < SIZE_MAX;
+    struct view *view =
+        get(gallery, txn, first && most > FIRST_BLOCKS ? FIRST_BLOCKS : most, pending, fault);
     pthread_mutex_unlock(&gallery->keeper->mutex);
     return view;
 }
@@ -378,19 +382,29 @@ static void read_draft(const struct gallery *gallery, MDB_txn *txn)
     }
 }
 
+/* With the mutex held. What the segment holds is taken for what the gallery does. */
+static void progress(const struct view_keeper *keeper, uint64_t *people, uint64_t *of)
+{
+    *of = keeper->draft ? keeper->draft->people : keeper->people;
+    *people = keeper->draft ? keeper->draft_people : 0;
+    if (!keeper->draft && keeper->opening && keeper->opening->count > 0) {
+        *people = keeper->people * keeper->opening->verified / keeper->opening->count;
+    }
+}
+
 /* With the mutex held. */
-static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_t *people,
-                                  uint64_t *of, struct whorl_fault *fault)
+static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
+    struct meta meta;
     size_t pending = 0;
+    keeper->people = meta_read(gallery, txn, &meta) == 0 ? meta.people : 0;
     if (!keeper->draft && (verify_segment(gallery, fault) || fault->text[0])) {
         return GALLERY_PREPARING; /* without a segment, chunks are made from blocks */
     }
     if (!keeper->draft) {
         struct view *view = get(gallery, txn, PREPARE_BLOCKS, &pending, fault);
         if (view) {
-            *people = *of = view->people;
             view_unref(view);
             return GALLERY_READY;
         }
@@ -405,9 +419,7 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_
     if (!keeper->draft) {
         return GALLERY_PREPARE_FAILED;
     }
-    *of = keeper->draft->people;
     read_draft(gallery, txn);
-    *people = keeper->draft_people;
     return GALLERY_PREPARING;
 }
 
@@ -421,7 +433,9 @@ enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint6
         return GALLERY_PREPARE_FAILED;
     }
     pthread_mutex_lock(&gallery->keeper->mutex);
-    enum gallery_ready ready = prepare(gallery, txn, people, of, fault);
+    enum gallery_ready ready = prepare(gallery, txn, fault);
+    progress(gallery->keeper, people, of);
+    *people = ready == GALLERY_READY ? *of : *people;
     pthread_mutex_unlock(&gallery->keeper->mutex);
     whorl_store_done(gallery->store, txn);
     return ready;
@@ -429,9 +443,7 @@ enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint6
 
 void view_progress(struct gallery *gallery, uint64_t *people, uint64_t *of)
 {
-    struct view_keeper *keeper = gallery->keeper;
-    pthread_mutex_lock(&keeper->mutex);
-    *people = keeper->draft_people;
-    *of = keeper->draft ? keeper->draft->people : 0;
-    pthread_mutex_unlock(&keeper->mutex);
+    pthread_mutex_lock(&gallery->keeper->mutex);
+    progress(gallery->keeper, people, of);
+    pthread_mutex_unlock(&gallery->keeper->mutex);
 }

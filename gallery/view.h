@@ -39,8 +39,8 @@ struct view {
 struct view_keeper *view_keeper_new(void);
 void view_keeper_free(struct view_keeper *keeper);
 
-/* The view of the gallery as it stands in txn. At most `most` blocks are read for it: if more are
- * needed, NULL with *pending > 0, and view_prepare has to be called. NULL with *pending 0: *fault.
+/* The view of the gallery as it stands in txn. At most `most` blocks are read for it, and fewer
+ * before the gallery was ready for the first time: if more are needed, NULL with *pending > 0, and view_prepare has to be called. NULL with *pending 0: *fault.
  * Any thread. Release with view_unref. */
 struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t *pending,
                       struct whorl_fault *fault);

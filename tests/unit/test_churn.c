@@ -108,6 +108,15 @@ static struct gallery_counts counts(void)
     return counts;
 }
 
+static struct afis_finger *finger_of(unsigned n, uint8_t position)
+{
+    struct afis_template tmpl;
+    struct afis_finger *finger = aligned_alloc(64, (afis_finger_size() + 63) & ~(size_t)63);
+    people_finger(people_seed(n, position), 3, position, &tmpl);
+    ck_assert_int_eq(afis_finger_prepare(&tmpl, finger), AFIS_OK);
+    return finger;
+}
+
 /* Whom the fingers of person n find; "" = nobody. */
 static void search_for(unsigned n, char found[GALLERY_ID_MAX + 1])
 {
@@ -117,10 +126,7 @@ static void search_for(unsigned n, char found[GALLERY_ID_MAX + 1])
     enum gallery_finish finish;
     for (unsigned f = 0; f < 2; f++) {
         const uint8_t position = f == 0 ? 2 : 7;
-        struct afis_template tmpl;
-        fingers[f] = aligned_alloc(64, (afis_finger_size() + 63) & ~(size_t)63);
-        people_finger(people_seed(n, position), 3, position, &tmpl);
-        ck_assert_int_eq(afis_finger_prepare(&tmpl, fingers[f]), AFIS_OK);
+        fingers[f] = finger_of(n, position);
         probes[f] = (struct gallery_probe){fingers[f], position};
     }
     const struct gallery_search_params params = {.probes = probes,
@@ -185,15 +191,16 @@ static void assert_changed(unsigned half)
 
 START_TEST(whoever_is_replaced_or_removed_anywhere_is_so_for_the_next_search)
 {
+    bool in_use;
     fill();
     if (_i == 0) {
-        ck_assert(gallery_index(gallery, &fault));
+        ck_assert(gallery_index(gallery, 0, &in_use, &fault));
     }
     ck_assert(gallery_prepare(gallery, &fault));
     change_all_over(0);
     assert_changed(0);
     if (_i == 1) {
-        ck_assert(gallery_index(gallery, &fault));
+        ck_assert(gallery_index(gallery, 0, &in_use, &fault));
     }
     change_all_over(1);
     assert_changed(1);
@@ -240,6 +247,60 @@ START_TEST(few_who_leave_a_block_do_not_have_it_written_anew)
     ck_assert_uint_gt(after.stamp, before.stamp);
     whorl_store_done(gallery->store, txn);
     assert_sound();
+}
+END_TEST
+
+/* --- getting ready --- */
+
+START_TEST(before_a_large_gallery_is_ready_a_search_says_how_far_it_is)
+{
+    enum { LARGE = 2000, PRINTS = 20 };
+    struct test_person *one = malloc(sizeof *one);
+    struct gallery_person *list = calloc(LARGE, sizeof *list);
+    char(*ids)[32] = calloc(LARGE, sizeof *ids), text[120];
+    struct afis_finger *finger = finger_of(4, 2);
+    const struct gallery_probe probe = {finger, 2};
+    uint64_t people, of, last = 0;
+    unsigned steps = 0;
+    bool in_use;
+    people_make(one, 3, TWO_FINGERS);
+    for (unsigned i = 2; i < PRINTS; i++) { /* many prints: many blocks of few people */
+        one->prints[i] = one->prints[i % 2];
+        one->prints[i].impression = (uint8_t)i;
+    }
+    for (unsigned i = 0; i < LARGE; i++) {
+        name_person(ids[i], i);
+        list[i] = one->person;
+        list[i].id = ids[i];
+        list[i].print_count = PRINTS;
+    }
+    ck_assert_msg(gallery_put(gallery, list, LARGE, NULL, &fault), "%s", fault.text);
+    ck_assert(_i == 0 || gallery_index(gallery, 0, &in_use, &fault));
+    reopen();
+    const struct gallery_search_params params = {.probes = &probe,
+                                                 .probe_count = 1,
+                                                 .match_fpir = 0.001,
+                                                 .possible_fpir = 0.05,
+                                                 .max_candidates = 1};
+    for (; gallery_prepare_step(gallery, &people, &of, &fault) == GALLERY_PREPARING; steps++) {
+        struct gallery_search *search = gallery_search_begin(gallery, &params, &fault);
+        if (search) { /* all of it has been read, and is only not listed yet */
+            gallery_search_free(search);
+            continue;
+        }
+        (void)snprintf(text, sizeof text, "not ready to be searched: %llu of %d people",
+                       (unsigned long long)people, LARGE);
+        ck_assert_msg(strstr(fault.text, text) != NULL, "%s, not %s", fault.text, text);
+        ck_assert_uint_eq(of, LARGE);
+        ck_assert_uint_ge(people, last);
+        last = people;
+    }
+    ck_assert_uint_ge(steps, 2);
+    ck_assert_uint_gt(last, 0);
+    free(finger);
+    free(one);
+    free(list);
+    free(ids);
 }
 END_TEST
 
@@ -407,6 +468,7 @@ int main(void)
                         3);
     tcase_add_loop_test(tcase, blocks_stay_filled_when_people_are_replaced_at_random, 0, 2);
     tcase_add_test(tcase, few_who_leave_a_block_do_not_have_it_written_anew);
+    tcase_add_loop_test(tcase, before_a_large_gallery_is_ready_a_search_says_how_far_it_is, 0, 2);
     tcase_add_test(tcase, erasing_leaves_nothing_of_those_who_left_a_block);
     tcase_add_test(tcase, erasing_does_not_make_a_copy_look_changed_by_others);
     tcase_add_loop_test(tcase, a_crash_while_people_are_replaced_leaves_what_was_acknowledged, 0,
