@@ -2,6 +2,7 @@
  * random from the whole gallery, so that hardly two of them lie in one block. The gallery is as
  * before afterwards, unless the program is broken off. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,9 +13,10 @@
 
 #include "search_table.h"
 
-#define BATCH 500u       /* people in one transaction */
-#define SECONDS 6.0      /* that changes and searches run side by side */
-#define NEW_FROM 200000u /* people who are new are numbered from here on, behind the gallery's */
+#define BATCH 500u        /* people in one transaction */
+#define DRAWN_MOST 40000u /* who are replaced or removed in a run; half of a smaller gallery */
+#define SECONDS 6.0       /* that changes and searches run side by side */
+#define NEW_FROM 200000u  /* people who are new are numbered from here on, behind the gallery's */
 
 struct updater {
     const struct bench *bench;
@@ -24,19 +26,12 @@ struct updater {
     uint64_t random;
 
     struct synth_person *fresh;    /* BATCH people to be added over and over */
-    struct gallery_person **taken; /* who were removed, as they were */
-    size_t taken_count, taken_room;
+    struct gallery_person **drawn; /* people of the gallery, each once, as they are */
+    size_t drawn_count, next;      /* next: who is replaced or removed next */
 
     uint64_t changed;
     double seconds, processor;
 };
-
-static double thread_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 /* xorshift64* (Vigna 2016). */
 static uint64_t draw(uint64_t *state)
@@ -47,26 +42,30 @@ static uint64_t draw(uint64_t *state)
     return *state * 2685821657736338717u;
 }
 
-/* BATCH people of the gallery, who are there and differ from one another. */
-static void draw_people(struct updater *u, struct gallery_person *people[BATCH])
+/* Reads people of the gallery, drawn at random: what they are replaced with would come from
+ * elsewhere, so that reading them is no part of the work. */
+static void draw_people(struct updater *u)
 {
-    struct whorl_fault fault;
-    for (unsigned k = 0; k < BATCH;) {
+    const uint32_t people = u->bench->people;
+    const size_t wanted = people / 2 < DRAWN_MOST ? people / 2 / BATCH * BATCH : DRAWN_MOST;
+    uint8_t *seen = must_alloc(people / 8 + 1);
+    u->drawn = must_alloc((wanted + 1) * sizeof *u->drawn);
+    while (u->drawn_count < wanted) {
+        struct whorl_fault fault;
         char id[16];
-        snprintf(id, sizeof id, "syn%09" PRIu64, 1 + (draw(&u->random) >> 11) % u->bench->people);
-        if (!gallery_get(u->bench->engine.gallery, id, true, &people[k], &fault)) {
+        const uint64_t k = (draw(&u->random) >> 11) % people;
+        if ((seen[k / 8] & 1u << k % 8) != 0) {
+            continue;
+        }
+        seen[k / 8] = (uint8_t)(seen[k / 8] | 1u << k % 8);
+        snprintf(id, sizeof id, "syn%09" PRIu64, k + 1);
+        struct gallery_person **to = &u->drawn[u->drawn_count];
+        if (!gallery_get(u->bench->engine.gallery, id, true, to, &fault)) {
             die_fault("reading a person", &fault);
         }
-        bool usable = people[k] != NULL;
-        for (unsigned i = 0; usable && i < k; i++) {
-            usable = strcmp(people[i]->id, id) != 0;
-        }
-        if (usable) {
-            k++;
-        } else {
-            gallery_person_free(people[k]);
-        }
+        u->drawn_count += *to != NULL;
     }
+    free(seen);
 }
 
 static void put(struct gallery *gallery, const struct gallery_person *people, size_t count)
@@ -103,67 +102,58 @@ static void add_batch(struct updater *u, unsigned turn)
 
 /* Records and templates are written anew, and lie elsewhere afterwards: for the next search they
  * are new, although these are the same. */
-static void replace_batch(struct updater *u)
+static void replace_batch(struct updater *u, size_t from)
 {
-    struct gallery_person *drawn[BATCH], people[BATCH];
-    draw_people(u, drawn);
-    for (unsigned k = 0; k < BATCH; k++) {
-        people[k] = *drawn[k];
+    struct gallery_person people[BATCH];
+    for (size_t k = 0; k < BATCH; k++) {
+        people[k] = *u->drawn[from + k];
     }
     put(u->bench->engine.gallery, people, BATCH);
-    for (unsigned k = 0; k < BATCH; k++) {
-        gallery_person_free(drawn[k]);
-    }
 }
 
-static void remove_batch(struct updater *u)
+static void remove_batch(struct updater *u, size_t from)
 {
     const char *ids[BATCH];
-    if (u->taken_count + BATCH > u->taken_room) {
-        u->taken_room = 2 * u->taken_room + BATCH;
-        u->taken = realloc(u->taken, u->taken_room * sizeof *u->taken);
-        if (u->taken == NULL) {
-            die("out of memory", "updates");
-        }
-    }
-    draw_people(u, u->taken + u->taken_count);
-    for (unsigned k = 0; k < BATCH; k++) {
-        ids[k] = u->taken[u->taken_count + k]->id;
+    for (size_t k = 0; k < BATCH; k++) {
+        ids[k] = u->drawn[from + k]->id;
     }
     take(u->bench->engine.gallery, ids, BATCH);
-    u->taken_count += BATCH;
 }
 
-static void put_back(struct updater *u)
+/* Puts back who was removed. */
+static void restore(struct updater *u)
 {
-    for (size_t from = 0; from < u->taken_count; from += BATCH) {
-        struct gallery_person people[BATCH];
-        for (size_t k = 0; k < BATCH; k++) {
-            people[k] = *u->taken[from + k];
-        }
-        put(u->bench->engine.gallery, people, BATCH);
-        for (size_t k = 0; k < BATCH; k++) {
-            gallery_person_free(u->taken[from + k]);
-        }
+    for (size_t from = 0; u->kind == UPDATE_REMOVE && from < u->next; from += BATCH) {
+        replace_batch(u, from);
     }
-    free(u->taken);
+    for (size_t k = 0; k < u->drawn_count; k++) {
+        gallery_person_free(u->drawn[k]);
+    }
+    free(u->drawn);
+    (void)malloc_trim(0); /* memory is measured later */
+}
+
+/* Whether there is another batch to do. What was added has to be removed again. */
+static bool goes_on(const struct updater *u, unsigned turn)
+{
+    const bool stop = atomic_load(&u->stop);
+    return u->kind == UPDATE_ADD ? !stop || turn % 2 != 0
+                                 : !stop && u->next + BATCH <= u->drawn_count;
 }
 
 static void *update(void *arg)
 {
     struct updater *u = arg;
     const double start = wall_seconds(), processor = thread_seconds();
-    /* What was added has to be removed again, and a gallery keeps half of its people. */
-    for (unsigned turn = 0; (!atomic_load(&u->stop) || (u->kind == UPDATE_ADD && turn % 2 != 0)) &&
-                            (u->taken_count + BATCH) * 2 < u->bench->people;
-         turn++) {
+    for (unsigned turn = 0; goes_on(u, turn); turn++) {
         if (u->kind == UPDATE_ADD) {
             add_batch(u, turn);
         } else if (u->kind == UPDATE_REPLACE) {
-            replace_batch(u);
+            replace_batch(u, u->next);
         } else {
-            remove_batch(u);
+            remove_batch(u, u->next);
         }
+        u->next += BATCH;
         u->changed += BATCH;
         u->seconds = wall_seconds() - start;
         const double ahead = u->pace > 0 ? (double)u->changed / u->pace - u->seconds : 0;
@@ -210,6 +200,9 @@ static void change_beside(struct bench *b, enum update_kind kind, double pace,
                         .random = 88172645463325252u + (uint64_t)kind + (uint64_t)pace};
     struct searching before, during, after;
     pthread_t thread;
+    if (kind != UPDATE_ADD) {
+        draw_people(&u);
+    }
     search_for(b, SECONDS / 2, &before);
     if (pthread_create(&thread, NULL, update, &u) != 0) {
         die("a thread could not be started", "updates");
@@ -217,7 +210,7 @@ static void change_beside(struct bench *b, enum update_kind kind, double pace,
     search_for(b, SECONDS, &during);
     atomic_store(&u.stop, true);
     pthread_join(thread, NULL);
-    put_back(&u);
+    restore(&u);
     search_for(b, SECONDS / 2, &after);
     const double alone = (before.wall + after.wall) / (before.count + after.count);
     const double alone_processor =
