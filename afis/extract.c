@@ -24,8 +24,8 @@ static enum afis_status check_size(const struct afis_image *image)
     if (image->width > AFIS_IMAGE_MAX_SIDE || image->height > AFIS_IMAGE_MAX_SIDE) {
         return AFIS_TOO_LARGE;
     }
-    int width = afis_resampled(image->width, image->dpi);
-    int height = afis_resampled(image->height, image->dpi);
+    int width = afis_resampled(image->width, image->dpi, DPI);
+    int height = afis_resampled(image->height, image->dpi, DPI);
     if (width < SIDE_MIN || height < SIDE_MIN) {
         return AFIS_TOO_SMALL;
     }
@@ -62,8 +62,9 @@ static void take_fields(struct work *work, struct arena *arena)
 static void lay_out(struct work *work, struct arena *arena, const struct afis_image *image,
                     void **resample_scratch)
 {
-    work->width = afis_resampled(image->width, image->dpi);
-    work->height = afis_resampled(image->height, image->dpi);
+    const bool as_is = image->dpi == (uint32_t)work->grid;
+    work->width = afis_resampled(image->width, image->dpi, work->grid);
+    work->height = afis_resampled(image->height, image->dpi, work->grid);
     work->cols = (work->width + CELL - 1) / CELL;
     work->rows = (work->height + CELL - 1) / CELL;
     work->cells = work->cols * work->rows;
@@ -72,9 +73,9 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->words = (work->cols * CELL + across - 1) / across * WORDS;
     work->longer = work->width > work->height ? work->width : work->height;
     work->own_grey = arena_take(arena, (size_t)work->width * (size_t)work->height);
-    work->grey = image->dpi == DPI ? image->pixels : work->own_grey;
+    work->grey = as_is ? image->pixels : work->own_grey;
     work->stripes = arena_take(arena, (STRIPE_BANDS + 1) * (size_t)work->longer * sizeof(int32_t));
-    *resample_scratch = image->dpi == DPI ? NULL : arena_take(arena, afis_resample_scratch(image));
+    *resample_scratch = as_is ? NULL : arena_take(arena, afis_resample_scratch(image, work->grid));
     work->normal = take_plane(work, arena);
     work->enhanced = take_plane(work, arena);
     work->spare = take_plane(work, arena);
@@ -89,7 +90,7 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->second = arena_take(arena, CANDIDATES_MAX * sizeof *work->second);
 }
 
-/* On the whole frame, of which the work may be a part. */
+/* On the whole frame, of which the work may be a part, at 500 dpi. */
 static enum afis_status draw(const struct work *work, const struct afis_memory *memory,
                              struct afis_overlay *overlay)
 {
@@ -104,9 +105,15 @@ static enum afis_status draw(const struct work *work, const struct afis_memory *
     }
     memset(drawn.ridges, 0, size);
     memset(drawn.quality, 0, size);
-    for (int y = 0; y < work->height && frame->top + y < frame->height; y++) {
-        for (int x = 0; x < work->width && frame->left + x < frame->width; x++) {
-            size_t at = (size_t)(frame->top + y) * (size_t)frame->width + (size_t)(frame->left + x);
+    for (int down = 0; frame->top + down < frame->height; down++) {
+        for (int across = 0; frame->left + across < frame->width; across++) {
+            int x = (int)(((float)across + 0.5f) * work->finer);
+            int y = (int)(((float)down + 0.5f) * work->finer);
+            if (x >= work->width || y >= work->height) {
+                break;
+            }
+            size_t at =
+                (size_t)(frame->top + down) * (size_t)frame->width + (size_t)(frame->left + across);
             int cell = y / CELL * work->cols + x / CELL;
             uint64_t word = work->ridge_bits[(ptrdiff_t)y * work->words + x / 64];
             drawn.ridges[at] = (uint8_t)(word >> (x % 64) & 1);
@@ -124,43 +131,91 @@ enum afis_status afis_extract(const struct afis_image *image, const struct afis_
     return afis_extract_with(afis_pixel_ops_best(), image, memory, out, overlay);
 }
 
-/* All of an image, which is a frame or a part of it. */
-static enum afis_status extract_image(const struct pixel_ops *ops, const struct afis_image *image,
-                                      struct frame frame, const struct afis_memory *memory,
-                                      struct afis_template *out, struct afis_overlay *overlay)
+/* What a call of the extractor is given. */
+struct order {
+    const struct pixel_ops *ops;
+    const struct afis_memory *memory;
+    struct afis_template *out;
+    struct afis_overlay *overlay; /* may be NULL */
+};
+
+/* From the enhanced print to what the caller asked for. */
+static enum afis_status conclude(struct work *work, const struct order *order)
 {
-    enum afis_status status = AFIS_OK;
-    struct work work = {.ops = ops, .frame = frame};
+    afis_survey(work);
+    if (work->print.finger) {
+        afis_enhance_again(work);
+        afis_find_minutiae(work);
+    }
+    if (order->overlay != NULL) {
+        enum afis_status status = draw(work, order->memory, order->overlay);
+        if (status != AFIS_OK) {
+            return status;
+        }
+    }
+    afis_grade(work, order->out);
+    afis_judge(work, order->out);
+    return AFIS_OK;
+}
+
+/* All of an image, which is a frame or a part of it. Ends early where another grid suits better,
+ * which then is in *suited; NULL: it does not ask. */
+static enum afis_status extract_image(const struct order *order, const struct afis_image *image,
+                                      struct frame frame, int grid, int *suited)
+{
+    struct work work = {
+        .ops = order->ops, .frame = frame, .grid = grid, .finer = (float)grid / DPI};
     struct arena arena = {0};
     void *scratch;
     lay_out(&work, &arena, image, &scratch);
     size_t size = arena.used;
-    arena = (struct arena){.base = memory->alloc(memory->ctx, size)};
+    arena = (struct arena){.base = order->memory->alloc(order->memory->ctx, size)};
     uint8_t *block = arena.base;
     if (block == NULL) {
         return AFIS_NO_MEMORY;
     }
     lay_out(&work, &arena, image, &scratch);
-    if (image->dpi != DPI) {
-        afis_resample(image, work.own_grey, work.width, work.height, scratch);
+    if (scratch != NULL) {
+        afis_resample(image, grid, work.own_grey, scratch);
     }
     afis_remove_stripes(&work);
     afis_normalise(&work);
     afis_segment_coarse(&work);
-    afis_enhance(&work);
-    afis_survey(&work);
-    if (work.print.finger) {
-        afis_enhance_again(&work);
-        afis_find_minutiae(&work);
+    afis_enhance_first(&work);
+    if (suited != NULL) {
+        *suited = afis_grid_suited(&work);
     }
-    if (overlay != NULL) {
-        status = draw(&work, memory, overlay);
+    enum afis_status status = AFIS_OK;
+    if (suited == NULL || *suited == grid) {
+        afis_enhance(&work);
+        status = conclude(&work, order);
     }
+    order->memory->release(order->memory->ctx, block, size);
+    return status;
+}
+
+/* The image, or of one that is larger than any finger the part that shows most. */
+static enum afis_status extract_on(const struct order *order, const struct afis_image *image,
+                                   int grid, int *suited)
+{
+    struct frame frame = {0, 0, afis_resampled(image->width, image->dpi, DPI),
+                          afis_resampled(image->height, image->dpi, DPI)};
+    if (!afis_window_needed(image, grid)) {
+        return extract_image(order, image, frame, grid, suited);
+    }
+    struct window w;
+    struct afis_image part;
+    enum afis_status status = afis_window_choose(image, grid, order->memory, &w);
     if (status == AFIS_OK) {
-        afis_grade(&work, out);
-        afis_judge(&work, out);
+        status = afis_image_crop(image, w.left, w.top, w.right, w.bottom, order->memory, &part);
     }
-    memory->release(memory->ctx, block, size);
+    if (status != AFIS_OK) {
+        return status;
+    }
+    frame.left = afis_resampled(w.left, image->dpi, DPI);
+    frame.top = afis_resampled(w.top, image->dpi, DPI);
+    status = extract_image(order, &part, frame, grid, suited);
+    afis_image_release(&part, order->memory);
     return status;
 }
 
@@ -168,28 +223,15 @@ enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afi
                                    const struct afis_memory *memory, struct afis_template *out,
                                    struct afis_overlay *overlay)
 {
+    const struct order order = {ops, memory, out, overlay};
+    int suited = GRID;
     enum afis_status status = check_size(image);
-    if (status != AFIS_OK) {
-        return status;
-    }
-    struct frame frame = {0, 0, afis_resampled(image->width, image->dpi),
-                          afis_resampled(image->height, image->dpi)};
-    if (!afis_window_needed(image)) {
-        return extract_image(ops, image, frame, memory, out, overlay);
-    }
-    struct window w;
-    struct afis_image part;
-    status = afis_window_choose(image, memory, &w);
     if (status == AFIS_OK) {
-        status = afis_image_crop(image, w.left, w.top, w.right, w.bottom, memory, &part);
+        status = extract_on(&order, image, GRID, &suited);
     }
-    if (status != AFIS_OK) {
-        return status;
+    if (status == AFIS_OK && suited != GRID) {
+        status = extract_on(&order, image, suited, NULL);
     }
-    frame.left = afis_resampled(w.left, image->dpi);
-    frame.top = afis_resampled(w.top, image->dpi);
-    status = extract_image(ops, &part, frame, memory, out, overlay);
-    afis_image_release(&part, memory);
     return status;
 }
 

@@ -55,6 +55,20 @@ error_t parse_conf_dir(int key, char *arg, struct argp_state *state, const char 
     }
 }
 
+static error_t parse_dir(int key, char *arg, struct argp_state *state)
+{
+    return parse_conf_dir(key, arg, state, state->input);
+}
+
+const char *parse_only_conf_dir(int argc, char **argv, const char *doc)
+{
+    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
+    const struct argp argp = {.options = options, .parser = parse_dir, .doc = doc};
+    const char *dir = NULL;
+    argp_parse(&argp, argc, argv, 0, NULL, &dir);
+    return dir;
+}
+
 static void complain(void *ctx, const char *file, int line, const char *text)
 {
     (void)ctx;

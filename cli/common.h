@@ -30,6 +30,10 @@ int subcommand_run(const char *group, const struct subcommand *commands, int arg
  * that nobody took. Returns what the parser has to. */
 error_t parse_conf_dir(int key, char *arg, struct argp_state *state, const char **dir);
 
+/* The whole command line of a command that takes -c DIR and nothing else; doc is its help. Returns
+ * DIR. */
+const char *parse_only_conf_dir(int argc, char **argv, const char *doc);
+
 /* Reads the configuration; mistakes go to standard error as "FILE:LINE: text". NULL if there are
  * any. */
 struct conf *read_conf(const char *dir);

@@ -18,22 +18,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     uint8_t root[AUDIT_HASH];
     uint64_t count, time;
     char again[AUDIT_VKEY_CAP], *text = malloc(len + 1);
-    if (text == NULL)
+    if (text == NULL) {
         return 0;
-    if (len > 0)
+    }
+    if (len > 0) {
         memcpy(text, bytes, len);
+    }
     text[len] = '\0';
     if (audit_vkey_read(text, &signer, &fault) || audit_witness_vkey_read(text, &signer, &fault)) {
         audit_vkey_write(&signer, again);
-        if (strcmp(again, text) != 0)
+        if (strcmp(again, text) != 0) {
             abort();
+        }
     }
     if (!audit_vkey_read(vkey, &signer, &fault) ||
-        audit_note_verify(&signer, text, &count, root, &fault))
+        audit_note_verify(&signer, text, &count, root, &fault)) {
         abort();
+    }
     if (!audit_witness_vkey_read(witness_vkey, &signer, &fault) ||
-        audit_note_cosigned(&signer, text, &time, &fault))
+        audit_note_cosigned(&signer, text, &time, &fault)) {
         abort();
+    }
     free(text);
     return 0;
 }

@@ -12,10 +12,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     struct audit_request request;
     struct whorl_fault fault;
     char again[AUDIT_REQUEST_CAP], *text = malloc(len + 1);
-    if (text == NULL)
+    if (text == NULL) {
         return 0;
-    if (len > 0)
+    }
+    if (len > 0) {
         memcpy(text, bytes, len);
+    }
     text[len] = '\0';
     if (audit_request_read(text, &request, &fault)) {
         int at = snprintf(again, sizeof(again), "old %" PRIu64 "\n", request.old);
@@ -25,8 +27,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
             again[at++] = '\n';
         }
         again[at++] = '\n';
-        if (request.note != text + at || memcmp(again, text, (size_t)at) != 0)
+        if (request.note != text + at || memcmp(again, text, (size_t)at) != 0) {
             abort();
+        }
     }
     free(text);
     return 0;

@@ -28,10 +28,12 @@ static void read_block(const uint8_t *bytes, size_t len)
     struct block_entry entry;
     const char *why;
     size_t at = BLOCK_HEADER;
-    if (!block)
+    if (!block) {
         abort();
-    if (len > BLOCK_SIZE - BLOCK_HEADER)
+    }
+    if (len > BLOCK_SIZE - BLOCK_HEADER) {
         len = BLOCK_SIZE - BLOCK_HEADER;
+    }
     block_clear(block, 1);
     memcpy(block + BLOCK_HEADER, bytes, len);
     put32(block + 28, (uint32_t)(BLOCK_HEADER + len)); /* used */
@@ -52,8 +54,9 @@ static void read_person(const uint8_t *bytes, size_t len)
 {
     uint8_t *record = malloc(12 + len);
     struct whorl_fault fault = {{0}, {0}};
-    if (!record)
+    if (!record) {
         abort();
+    }
     memcpy(record + 12, bytes, len);
     put32(record, 1);
     put32(record + 8, 3);
@@ -78,9 +81,10 @@ static void read_person(const uint8_t *bytes, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-    if (len > 0 && bytes[0] & 1)
+    if (len > 0 && bytes[0] & 1) {
         read_block(bytes + 1, len - 1);
-    else if (len > 0 && len < 65000)
+    } else if (len > 0 && len < 65000) {
         read_person(bytes + 1, len - 1);
+    }
     return 0;
 }

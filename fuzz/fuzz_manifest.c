@@ -44,15 +44,18 @@ static void read_all(struct manifest *manifest)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct whorl_fault fault;
-    if (len < 2)
+    if (len < 2) {
         return 0;
+    }
     FILE *file = fmemopen((void *)(uintptr_t)(bytes + 1), len - 1, "r");
     struct manifest *manifest = calloc(1, sizeof *manifest);
-    if (!file || !manifest)
+    if (!file || !manifest) {
         abort();
+    }
     manifest->path = strdup(bytes[0] & 1 ? "manifest.csv" : "manifest.jsonl");
-    if (manifest_begin(manifest, file, &fault))
+    if (manifest_begin(manifest, file, &fault)) {
         read_all(manifest);
+    }
     manifest_close(manifest);
     return 0;
 }

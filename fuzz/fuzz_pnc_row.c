@@ -15,8 +15,9 @@ static const char base_json[] =
 static int count_key(void *arg, enum pnc_key by, const char *key)
 {
     (void)by;
-    if (key[0] == '\0')
+    if (key[0] == '\0') {
         abort();
+    }
     ++*(unsigned *)arg;
     return 0;
 }
@@ -27,11 +28,13 @@ static void check(const struct pnc_record *record)
     struct whorl_fault fault;
     unsigned keys = 0;
     if (!pnc_record_from_bytes(record->bytes, record->len, &again, &fault) ||
-        strcmp(record->pncid, again.pncid) != 0 || strcmp(record->cro, again.cro) != 0)
+        strcmp(record->pncid, again.pncid) != 0 || strcmp(record->cro, again.cro) != 0) {
         abort();
+    }
     pnc_record_keys(&again, count_key, &keys);
-    if (keys == 0)
+    if (keys == 0) {
         abort();
+    }
     pnc_record_release(&again);
 }
 
@@ -41,21 +44,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     const char *texts[2 + PNC_CLASSES] = {NULL};
     struct pnc_record base, record;
     struct whorl_fault fault;
-    if (len < 2)
+    if (len < 2) {
         return 0;
+    }
     unsigned classes = bytes[0] & PNC_ALL_CLASSES;
     char *copy = malloc(len);
-    if (copy == NULL)
+    if (copy == NULL) {
         return 0;
+    }
     memcpy(copy, bytes + 1, len - 1);
     copy[len - 1] = '\0';
     char *at = copy;
-    for (size_t i = 0; i < 2 + PNC_CLASSES && at < copy + len; at += strlen(at) + 1)
+    for (size_t i = 0; i < 2 + PNC_CLASSES && at < copy + len; at += strlen(at) + 1) {
         texts[i++] = at[0] != '\0' ? at : NULL;
+    }
     struct pnc_row row = {.pncid = texts[0] != NULL ? texts[0] : "", .cro = texts[1]};
     memcpy(row.json, texts + 2, sizeof(row.json));
-    if (!pnc_record_from_json(base_json, strlen(base_json), 2026, &base, &fault))
+    if (!pnc_record_from_json(base_json, strlen(base_json), 2026, &base, &fault)) {
         abort();
+    }
     if (pnc_record_from_row(&row, classes, classes != PNC_ALL_CLASSES ? &base : NULL, 2026, &record,
                             &fault)) {
         check(&record);

@@ -223,21 +223,30 @@ static void filter_plane(struct work *work)
     }
 }
 
-void afis_enhance(struct work *work)
+/* Cells over which the tensor is smoothed before each filtering, and once after. */
+static const float sigma_of[] = {2.0f, 1.2f, 1.0f, 1.0f};
+
+static void pass(struct work *work, float sigma_after)
 {
-    /* Cells over which the tensor is smoothed before each filtering, and once after. */
-    static const float sigma[] = {2.0f, 1.2f, 1.0f, 1.0f};
-    const int passes = sizeof sigma / sizeof *sigma - 1;
+    choose_bins(work);
+    filter_plane(work);
+    afis_orient(work, work->enhanced, sigma_after);
+    afis_segment_fine(work);
+}
+
+void afis_enhance_first(struct work *work)
+{
     reset_bank(&work->bank, ALONG);
     memset(work->old_bin, 0xff, (size_t)work->cells * sizeof *work->old_bin);
-    afis_orient(work, work->normal, sigma[0]);
+    afis_orient(work, work->normal, sigma_of[0]);
     memcpy(work->flow, work->coherence, (size_t)work->cells * sizeof *work->flow);
-    for (int pass = 0; pass < passes; pass++) {
-        choose_bins(work);
-        filter_plane(work);
-        afis_orient(work, work->enhanced, sigma[pass + 1]);
-        afis_segment_fine(work);
-    }
+    pass(work, sigma_of[1]);
+}
+
+void afis_enhance(struct work *work)
+{
+    pass(work, sigma_of[2]);
+    pass(work, sigma_of[3]);
 }
 
 void afis_enhance_again(struct work *work)

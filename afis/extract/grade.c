@@ -96,6 +96,13 @@ static int by_quality(const void *a, const void *b)
     return (p->x > q->x) - (p->x < q->x);
 }
 
+/* Sixteenths of a pixel at 500 dpi, of a place on the grid; both count from a pixel's centre. */
+static int16_t sixteenths(const struct work *work, int offset, float place)
+{
+    float at = (place + 0.5f) / work->finer - 0.5f;
+    return (int16_t)(16 * offset + lrintf(fmaxf(0, at) * 16));
+}
+
 static void write_minutiae(const struct work *work, struct afis_template *out)
 {
     int room = (int)AFIS_MINUTIAE_MAX;
@@ -105,8 +112,8 @@ static void write_minutiae(const struct work *work, struct afis_template *out)
         const struct candidate *c = &work->candidates[i];
         float turn = atan2f(-c->dy, c->dx) * (65536 / 6.2831853f);
         out->minutiae[i] = (struct afis_minutia){
-            .x = (int16_t)(16 * work->frame.left + lrintf(c->x * 16)),
-            .y = (int16_t)(16 * work->frame.top + lrintf(c->y * 16)),
+            .x = sixteenths(work, work->frame.left, c->x),
+            .y = sixteenths(work, work->frame.top, c->y),
             .angle = (uint16_t)(int32_t)lrintf(turn),
             .type = c->type,
             .quality = (uint8_t)(1 + lrintf(c->quality * 99)),

@@ -12,15 +12,15 @@
 
 #include "stages.h"
 
-#define CELL_MM2 (CELL * CELL * 25.4f * 25.4f / (DPI * DPI))
 #define SPECK 5.0f      /* mm2 of ridges: less is no finger */
 #define PATCH 60.0f     /* mm2: from here on a finger's ridges are seen to turn and to vary */
 #define LITTLE 85.0f    /* mm2: less is a small part of a fingertip */
 #define ONE_WAY 0.115f  /* mean coherence as scanned: with less, lines cross in each place */
 #define SHARP 0.6f      /* sharpness of ordinary prints: beyond is noise */
 #define STRAIGHT 190.0f /* mm2: over more than that ridges never all run one way */
-#define WIDE 9.5f       /* pixels: a longer mean period is a blurred print's more often than not */
-#define GOOD 60         /* quality from which on no advice is due */
+#define WIDE                                                                                       \
+    9.5f /* pixels at 500 dpi: a longer mean period is a blurred print's more often than not */
+#define GOOD 60 /* quality from which on no advice is due */
 
 /* Log-odds to quality: one chance in ten is 15, an even chance 39, nine in ten 64. */
 #define ODDS_AT_15 (-2.197f)
@@ -28,6 +28,7 @@
 
 static void measure_cells(const struct work *work, struct print *f)
 {
+    const float cell_mm2 = powf(CELL * 25.4f / (float)work->grid, 2);
     float n = 1e-6f;
     float cosine = 0;
     float sine = 0;
@@ -40,7 +41,7 @@ static void measure_cells(const struct work *work, struct print *f)
         float c = work->coherence[i];
         float l = logf(work->period[i]);
         n++;
-        f->steady += c > 0.93f ? CELL_MM2 : 0;
+        f->steady += c > 0.93f ? cell_mm2 : 0;
         f->coherence += c;
         f->flow += work->flow[i];
         f->incoherence += logf(1.02f - c);
@@ -51,7 +52,7 @@ static void measure_cells(const struct work *work, struct print *f)
         log_period += l;
         log_period2 += l * l;
     }
-    f->area = n * CELL_MM2;
+    f->area = n * cell_mm2;
     f->coherence /= n;
     f->flow /= n;
     f->incoherence /= n;
@@ -59,7 +60,7 @@ static void measure_cells(const struct work *work, struct print *f)
     f->power /= n;
     f->one_direction = sqrtf(cosine * cosine + sine * sine) / n;
     log_period /= n;
-    f->period = expf(log_period);
+    f->period = expf(log_period) / work->finer;
     f->period_spread = sqrtf(fmaxf(0, log_period2 / n - log_period * log_period));
 }
 
@@ -78,8 +79,8 @@ static void measure_neighbours(const struct work *work, struct print *f)
             }
         }
     }
-    f->turn /= pairs;
-    f->period_change /= pairs;
+    f->turn *= work->finer / pairs;
+    f->period_change *= work->finer / pairs;
 }
 
 /* Of those that the first filter showed: the second one's own are graded lower throughout. */
@@ -135,7 +136,8 @@ static void measure_pixels(const struct work *work, struct print *f)
     }
     f->light_ridges = (float)counts.light / (float)(counts.ridge + 1);
     f->dark_valleys = (float)counts.dark / (float)(counts.pixels - counts.ridge + 1);
-    f->sharpness = logf(counts.slope / (float)(counts.pixels + 1) / (f->power + 1) + 0.001f);
+    float slope = counts.slope * work->finer * work->finer;
+    f->sharpness = logf(slope / (float)(counts.pixels + 1) / (f->power + 1) + 0.001f);
 }
 
 /* The bounds here and below lie outside all prints tried, however degraded, that matched mates. */

@@ -1,5 +1,5 @@
-/* To 500 dpi: separable triangle filter, as wide as the coarser of the two grids, so that a finer
- * scan is averaged and a coarser one interpolated. */
+/* To the working grid: separable triangle filter, as wide as the coarser of the two grids, so that
+ * a finer scan is averaged and a coarser one interpolated. */
 #include <math.h>
 #include <string.h>
 
@@ -7,14 +7,14 @@
 
 #define SPAN_MAX 5 /* source pixels under a filter at 1000 dpi: 2 * 2 + 1 */
 
-int afis_resampled(uint32_t pixels, uint32_t dpi)
+int afis_resampled(uint32_t pixels, uint32_t dpi, int grid)
 {
-    return (int)(((uint64_t)pixels * DPI + dpi / 2) / dpi);
+    return (int)(((uint64_t)pixels * (uint64_t)grid + dpi / 2) / dpi);
 }
 
-size_t afis_resample_scratch(const struct afis_image *image)
+size_t afis_resample_scratch(const struct afis_image *image, int grid)
 {
-    return (size_t)afis_resampled(image->width, image->dpi) * image->height * sizeof(float);
+    return (size_t)afis_resampled(image->width, image->dpi, grid) * image->height * sizeof(float);
 }
 
 /* Which source pixels make target pixel i, and with what weights. */
@@ -45,10 +45,11 @@ static int filter_taps(int i, float step, int length, float *taps, int *first)
     return high - low + 1;
 }
 
-void afis_resample(const struct afis_image *image, uint8_t *to, int width, int height,
-                   void *scratch)
+void afis_resample(const struct afis_image *image, int grid, uint8_t *to, void *scratch)
 {
-    float step = (float)image->dpi / DPI;
+    const int width = afis_resampled(image->width, image->dpi, grid);
+    const int height = afis_resampled(image->height, image->dpi, grid);
+    float step = (float)image->dpi / (float)grid;
     float *wide = scratch; /* target width, source height */
     float taps[SPAN_MAX] = {0};
     int first;

@@ -9,7 +9,7 @@
 #define COARSE 0.22f /* of the 92nd percentile of deviation */
 #define FINE 0.13f   /* of the 80th percentile of ridge strength */
 #define HOLE 30      /* cells: a larger hole in the foreground is a blank area and stays one */
-#define BLANK 2.0f   /* grey levels of deviation: nothing there but the sensor's noise */
+#define BLANK 1.5f   /* grey levels of deviation: nothing there but the sensor's noise */
 
 static uint8_t both(uint8_t a, uint8_t b, bool dilate)
 {

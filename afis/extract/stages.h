@@ -1,12 +1,13 @@
 /* The extractor's rooms, in the order in which a print walks through them (afis/extract.c):
  *
  *   window      of a frame larger than any finger, the part that shows most
- *   resample    any resolution -> 8-bit grey at 500 dpi
+ *   resample    any resolution -> 8-bit grey on the working grid
  *   stripes     what a sensor adds to its columns or rows taken away
  *   normalise   local mean and contrast taken away
  *   segment     which 8 x 8-pixel cells hold ridges
  *   orientation ridge direction and period of every cell
  *   enhance     contextual filtering with both, in passes
+ *   grid        after the first of them: whether another grid suits these ridges
  *   thin        ridges and valleys to lines of one pixel
  *   minutiae    ends of the lines, sifted and placed
  *   grade       how reliable each of them is
@@ -14,7 +15,9 @@
  *
  * Everything works on one `struct work`, cut out of one allocation. Planes are int16 with UNIT as
  * one local standard deviation, ridges positive, and PAD pixels of zero around, so that no filter
- * asks where the border is. Fields hold one value a cell, row-major. */
+ * asks where the border is. Fields hold one value a cell, row-major.
+ *
+ * Pixels are the working grid's unless it says 500 dpi, the unit of templates and frames. */
 #ifndef AFIS_EXTRACT_STAGES_H
 #define AFIS_EXTRACT_STAGES_H
 
@@ -29,17 +32,23 @@
 #define UNIT 1024      /* one standard deviation in a plane */
 #define PLANE_MAX 4095 /* no value of a plane is larger: sums of 64 products fit 32 bits */
 #define WORDS 4        /* 64-bit words of a row that are thinned at once */
-#define DPI 500
+#define DPI 500        /* of templates and frames */
+
+/* Pixels per inch of the working grid: the one that most prints are worked on, and how far grid.c
+ * goes from it. */
+#define GRID 550
+#define GRID_MIN 500
+#define GRID_MAX 1000
 
 #define ORIENTATIONS 32
 #define PERIODS 14
-#define PERIOD_MIN 5.5f /* pixels at 500 dpi */
+#define PERIOD_MIN 5.5f /* pixels */
 #define PERIOD_MAX 14.5f
 #define RADIUS_MAX 10
 #define NO_BIN 0xffffu
 
-#define SIDE_MAX 2047                            /* pixels: what a minutia's coordinates can say */
-#define CELLS_MAX ((SIDE_MAX + CELL - 1) / CELL) /* along one side */
+#define SIDE_MAX 2047 /* pixels at 500 dpi: what a minutia's coordinates can say */
+#define CELLS_MAX (SIDE_MAX * GRID_MAX / DPI / CELL + 1) /* along one side */
 
 /* Cuts one block into aligned pieces. Without a block (base NULL) it only adds up what is needed.
  */
@@ -88,10 +97,10 @@ struct print {
     float agreement;     /* mean, 0..1 */
     float power;         /* mean squared deviation, grey levels */
     float one_direction; /* length of the mean of exp(2 i phi): 1 where all ridges are parallel */
-    float turn;          /* mean |sin| of the angle between neighbouring cells' directions */
-    float period;        /* geometric mean, pixels */
+    float turn;          /* mean |sin| of the angle between directions a cell of 500 dpi apart */
+    float period;        /* geometric mean, pixels at 500 dpi */
     float period_spread; /* standard deviation of its logarithm */
-    float period_change; /* mean difference of its logarithm between neighbouring cells */
+    float period_change; /* mean difference of its logarithm, likewise */
     float reliance;      /* mean quality of the minutiae, each weighted by itself */
     float sharpness;     /* log of the grey values' mean squared slope against their power */
     float light_ridges;  /* share of the ridges' pixels that are lighter than their surroundings */
@@ -105,7 +114,9 @@ struct frame {
 
 struct work {
     struct frame frame;
-    int width, height; /* pixels at 500 dpi */
+    int grid;          /* pixels per inch */
+    float finer;       /* than 500 dpi, by this factor */
+    int width, height; /* pixels */
     int cols, rows;    /* cells, the last ones perhaps partly outside */
     int cells;
     ptrdiff_t stride; /* of planes, in elements */
@@ -190,20 +201,22 @@ enum afis_status afis_extract_with(const struct pixel_ops *ops, const struct afi
                                    const struct afis_memory *memory, struct afis_template *out,
                                    struct afis_overlay *overlay);
 
-/* window.c: whether an image is larger than any finger; and which part of it to work on, in its
- * own pixels, the ends not included. Fails for want of memory only. */
+/* window.c: whether an image is larger than any finger on a grid; and which part of it to work on,
+ * in its own pixels, the ends not included. Fails for want of memory only. */
 struct window {
     uint32_t left, top, right, bottom;
 };
-bool afis_window_needed(const struct afis_image *image);
-enum afis_status afis_window_choose(const struct afis_image *image,
+bool afis_window_needed(const struct afis_image *image, int grid);
+enum afis_status afis_window_choose(const struct afis_image *image, int grid,
                                     const struct afis_memory *memory, struct window *window);
 
-/* resample.c: sizes, and the work itself. */
-int afis_resampled(uint32_t pixels, uint32_t dpi);
-size_t afis_resample_scratch(const struct afis_image *image);
-void afis_resample(const struct afis_image *image, uint8_t *to, int width, int height,
-                   void *scratch);
+/* resample.c: sizes, and the work itself, from an image's resolution to a grid's. */
+int afis_resampled(uint32_t pixels, uint32_t dpi, int grid);
+size_t afis_resample_scratch(const struct afis_image *image, int grid);
+void afis_resample(const struct afis_image *image, int grid, uint8_t *to, void *scratch);
+
+/* grid.c: the grid on which these ridges are worked on best, the work's own if it will do. */
+int afis_grid_suited(const struct work *work);
 
 /* fields.c */
 float afis_field_percentile(struct work *work, const float *field, const uint8_t *mask,
@@ -227,8 +240,9 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma);
 /* enhance.c: bytes of a bank's taps. */
 size_t afis_kernel_bank_size(void);
 
-/* normal -> enhanced, with all fields and the mask in their final state. Then once more
- * with longer kernels -> spare. */
+/* normal -> enhanced: the first pass, from which fields and mask are roughly known; and the others,
+ * after which they are in their final state. Then once more with longer kernels -> spare. */
+void afis_enhance_first(struct work *work);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
 

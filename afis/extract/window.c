@@ -6,7 +6,7 @@
 
 #include "stages.h"
 
-#define WINDOW_MAX 450000.0 /* pixels at 500 dpi: 34 x 34 mm */
+#define WINDOW_MAX 450000.0 /* pixels of the grid: 31 x 31 mm at 550 dpi */
 #define PATCH 16u           /* pixels of the frame a side */
 
 /* The frame in patches, and a box of them. */
@@ -78,13 +78,13 @@ static void shrink(struct patches *p)
     }
 }
 
-bool afis_window_needed(const struct afis_image *image)
+bool afis_window_needed(const struct afis_image *image, int grid)
 {
-    double scale = (double)DPI / image->dpi;
+    double scale = (double)grid / image->dpi;
     return (double)image->width * image->height * scale * scale > WINDOW_MAX;
 }
 
-enum afis_status afis_window_choose(const struct afis_image *image,
+enum afis_status afis_window_choose(const struct afis_image *image, int grid,
                                     const struct afis_memory *memory, struct window *window)
 {
     struct patches p = {.cols = image->width / PATCH, .rows = image->height / PATCH};
@@ -99,7 +99,7 @@ enum afis_status afis_window_choose(const struct afis_image *image,
     p.by_col = p.contrast + (size_t)p.cols * p.rows;
     p.by_row = p.by_col + p.cols;
     survey(image, &p);
-    double scale = (double)DPI * PATCH / image->dpi;
+    double scale = (double)grid * PATCH / image->dpi;
     while ((p.right - p.left) * (p.bottom - p.top) * scale * scale > WINDOW_MAX) {
         shrink(&p);
     }

@@ -3,22 +3,22 @@
 /* Log-odds, where a side knows the quality of its minutiae and where none does: of each
  * feature, and the constant. */
 static const float model_weight[2][19] = {
-    {0.320536f, -0.0376547f, -0.0257871f, -0.0431506f, 0.0216207f, 0.0070232f,
-     0.542232f, 0.00713328f, 0.266562f, 0.497082f, 0.101042f, -0.307421f,
-     0.170107f, 0.11784f, -0.291733f, -0.417309f, 0.970002f, 0.00297235f,
-     1.23981f},
-    {0.249692f, -0.0595172f, -0.0292044f, -0.0357659f, 0.0501763f, 0.00314343f,
-     0.453986f, 0.453986f, 0.263534f, 0.468661f, -0.0235176f, -0.0427644f,
-     -0.470388f, -0.0237385f, -0.0431665f, -0.474828f, 1.15098f, -0.287979f,
-     0.771549f}};
-static const float model_bias[2] = {-2.13641f, -0.66103f};
+    {0.216106f, -0.0420859f, -0.0199253f, -0.0359117f, 0.0124672f, 0.00417015f,
+     0.548927f, 0.0356416f, 0.253804f, 0.48714f, 0.0855008f, -0.282876f,
+     0.219895f, 0.122975f, -0.271783f, -0.590939f, 1.28727f, 0.0361877f,
+     1.12866f},
+    {0.212939f, -0.0611047f, -0.0252651f, -0.0276731f, 0.0211189f, 0.000221825f,
+     0.387162f, 0.387162f, 0.241055f, 0.427771f, -0.0252565f, -0.0459266f,
+     -0.505162f, -0.0181626f, -0.0330287f, -0.363305f, 1.51138f, -0.118915f,
+     0.65105f}};
+static const float model_bias[2] = {-0.842841f, 0.791996f};
 /* Log-odds given to a pair whose support just fails to call for an alignment. */
-static const float model_unaligned[2] = {-11.4429f, -8.46147f};
+static const float model_unaligned[2] = {-12.7273f, -8.6909f};
 /* The calibration, for pairs of which 0, 1 or 2 sides lack the quality of minutiae:
  * log-odds and the dB they are worth; beyond, dB per log-odds. */
 static const float calibration_odds[3][4] = {
-    {-10.9807f, -4.69011f, -3.08437f, -1.68f},
-    {-10.9461f, -4.66575f, -3.0611f, -1.64733f},
-    {-7.70102f, -3.88062f, -2.43674f, -1.08414f}};
+    {-12.2801f, -4.69282f, -3.10653f, -1.78883f},
+    {-12.2525f, -4.8063f, -3.18087f, -1.79558f},
+    {-7.6831f, -3.91679f, -2.52247f, -1.12185f}};
 static const float calibration_db[4] = {3.0103f, 6.9897f, 11.549f, 16.9897f};
-static const float calibration_slope[3] = {4.55701f, 4.2373f, 4.25032f};
+static const float calibration_slope[3] = {4.41347f, 4.05705f, 3.94914f};

@@ -3,14 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/audit/case.h"
 #include "cli/commands.h"
 #include "cli/common.h"
-#include "cli/plugin_dir.h"
 #include "core/identify/stamp.h"
 #include "report/report.h"
 #include "whorl/msg.h"
@@ -18,16 +16,7 @@
 #define STATUS                                                                                     \
     "Exit status: 0 done, 1 there is no such case or it is closed, 2 wrong usage, 3 failure."
 
-enum {
-    OPT_REPORT = 0x100,
-    OPT_FORCE,
-    OPT_OFFICER,
-    OPT_FLAG,
-    OPT_WHY,
-    OPT_FINDING,
-    OPT_NOTE,
-    OPT_FORMAT
-};
+enum { OPT_REPORT = 0x100, OPT_FORCE, OPT_OFFICER, OPT_FLAG, OPT_WHY, OPT_FINDING, OPT_NOTE };
 
 struct options {
     const char *dir, *report, *finding, *note, *format;
@@ -84,11 +73,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         clean(state, "--note", arg, CASE_NOTE_MAX);
         o->note = arg;
         return 0;
-    case OPT_FORMAT:
-        if (!report_format_known(arg)) {
-            argp_error(state, "--format is text, csv, json or html");
-        }
-        o->format = arg;
+    case REPORT_FORMAT:
+        o->format = report_parse_format(state, arg);
         return 0;
     case ARGP_KEY_ARG:
         if (o->argument_count == o->most) {
@@ -110,8 +96,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* ------------------------------------------------------------------ what all begin with */
 
 struct session {
-    struct conf *conf;
-    char log_dir[PATH_MAX];
+    struct report_source source;
     struct cases cases;
 };
 
@@ -119,12 +104,12 @@ static int begin(const struct options *o, struct session *s)
 {
     struct whorl_fault fault = {0};
     struct scan scan;
-    *s = (struct session){.conf = read_conf(o->dir)};
-    if (s->conf == NULL ||
-        !plugin_dir_find(o->dir, "whorl-audit.so", s->log_dir, sizeof s->log_dir)) {
-        return EXIT_FAILED;
+    *s = (struct session){.cases = {0}};
+    int code = report_open_source(o->dir, NULL, &s->source);
+    if (code != EXIT_DONE) {
+        return code;
     }
-    if (!cases_read(s->log_dir, &s->cases, &scan, &fault)) {
+    if (!cases_read(s->source.log_dir, &s->cases, &scan, &fault)) {
         return print_fault(&fault);
     }
     if (s->cases.malformed > 0) {
@@ -139,7 +124,7 @@ static int begin(const struct options *o, struct session *s)
 static void end(struct session *s)
 {
     cases_release(&s->cases);
-    conf_unref(s->conf);
+    report_close_source(&s->source);
 }
 
 /* The case that an argument names; NULL with a message. */
@@ -277,12 +262,12 @@ static int open_case(struct options *o)
         code = fill_opening(o, &report);
     }
     if (code == EXIT_DONE) {
-        if (conf_find_force(s.conf, o->opening.force) == NULL) {
+        if (conf_find_force(s.source.conf, o->opening.force) == NULL) {
             fprintf(stderr, "whorl case: the configuration has no force \"%s\"\n",
                     o->opening.force);
             code = EXIT_USAGE;
-        } else if (!case_locate(s.log_dir, &o->opening, &fault) ||
-                   (writer = audit_writer_open(s.conf, &fault)) == NULL ||
+        } else if (!case_locate(s.source.log_dir, &o->opening, &fault) ||
+                   (writer = audit_writer_open(s.source.conf, &fault)) == NULL ||
                    !case_open(writer, &o->opening, &number, &fault)) {
             code = print_fault(&fault);
         } else {
@@ -348,7 +333,8 @@ static int with_case(const struct options *o, bool open,
     int code = begin(o, &s);
     if (code == EXIT_DONE) {
         const struct case_state *state = named(&s, o->arguments[0], open);
-        struct audit_writer *writer = state != NULL ? audit_writer_open(s.conf, &fault) : NULL;
+        struct audit_writer *writer =
+            state != NULL ? audit_writer_open(s.source.conf, &fault) : NULL;
         code = state == NULL    ? EXIT_NEGATIVE
                : writer == NULL ? print_fault(&fault)
                                 : act(o, &s, writer, state);
@@ -384,7 +370,7 @@ static int do_show(const struct options *o, const struct session *s, struct audi
 {
     struct whorl_fault fault = {0};
     struct document doc = {0};
-    int code = case_view(writer, state, &fault) && case_show(s->log_dir, state, &doc, &fault)
+    int code = case_view(writer, state, &fault) && case_show(s->source.log_dir, state, &doc, &fault)
                    ? report_print(&doc, o->format)
                    : print_fault(&fault);
     document_release(&doc);
@@ -436,14 +422,12 @@ static int run_close(int argc, char **argv)
     return with_case(&o, true, do_close);
 }
 
+static const struct argp_option shown_options[] = {CONF_DIR_OPTION, REPORT_FORMAT_OPTION(2), {0}};
+
 static int run_show(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        CONF_DIR_OPTION,
-        {"format", OPT_FORMAT, "FORM", 0, "text (default), csv, json or html", 2},
-        {0}};
     static const struct argp argp = {
-        .options = options,
+        .options = shown_options,
         .parser = parse,
         .args_doc = "CASE",
         .doc = "Shows one case whole: whom it is about, why, its records, and what was done. That "
@@ -457,12 +441,8 @@ static int run_show(int argc, char **argv)
 
 static int run_list(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        CONF_DIR_OPTION,
-        {"format", OPT_FORMAT, "FORM", 0, "text (default), csv, json or html", 2},
-        {0}};
     static const struct argp argp = {
-        .options = options,
+        .options = shown_options,
         .parser = parse,
         .doc = "Lists all cases: number, state, kind, to whom assigned, finding. It names no "
                "officer and is not recorded.\v" STATUS,

@@ -37,17 +37,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 1 || (state->arg_num == 0 && strcmp(arg, "import") != 0 &&
-                                   strcmp(arg, "show") != 0 && strcmp(arg, "sql") != 0))
+                                   strcmp(arg, "show") != 0 && strcmp(arg, "sql") != 0)) {
             argp_error(state,
                        "unexpected argument \"%s\": expected import FILE, show ID or sql FILE",
                        arg);
+        }
         *(state->arg_num == 0 ? &o->action : &o->what) = arg;
         return 0;
     case ARGP_KEY_END:
-        if (o->what == NULL)
+        if (o->what == NULL) {
             argp_error(state, "expected import FILE, show ID or sql FILE");
-        if (o->conf == NULL && strcmp(o->action, "sql") != 0)
+        }
+        if (o->conf == NULL && strcmp(o->action, "sql") != 0) {
             argp_error(state, "-c is missing");
+        }
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -86,13 +89,16 @@ static bool read_line(struct import *import, size_t *len)
 {
     int c = getc_unlocked(import->file);
     *len = 0;
-    if (c == EOF)
+    if (c == EOF) {
         return false;
+    }
     for (; c != EOF && c != '\n'; c = getc_unlocked(import->file)) {
-        if (*len < PNC_LINE_MAX)
+        if (*len < PNC_LINE_MAX) {
             import->line[*len] = (char)c;
-        if (*len <= PNC_LINE_MAX)
+        }
+        if (*len <= PNC_LINE_MAX) {
             ++*len;
+        }
     }
     import->line_number++;
     return true;
@@ -100,16 +106,18 @@ static bool read_line(struct import *import, size_t *len)
 
 static void show_progress(const struct import *import)
 {
-    if (isatty(STDERR_FILENO) != 1)
+    if (isatty(STDERR_FILENO) != 1) {
         return;
+    }
     fprintf(stderr, "\r%s: line %" PRIu64 " (%.0f %%) ", import->path, import->line_number,
             import->size > 0 ? 100.0 * (double)ftello(import->file) / (double)import->size : 100.0);
 }
 
 static void clear_progress(void)
 {
-    if (isatty(STDERR_FILENO) == 1)
+    if (isatty(STDERR_FILENO) == 1) {
         fputs("\r\033[K", stderr);
+    }
 }
 
 /* Records what is about to be stored: what would change nothing is left out. */
@@ -118,12 +126,14 @@ static bool record_batch(struct import *import, struct whorl_fault *fault)
     struct changed_person people[BATCH];
     enum pnc_put will[BATCH];
     size_t count = 0;
-    if (!pnc_people_compare(import->people, import->records, import->count, will, fault))
+    if (!pnc_people_compare(import->people, import->records, import->count, will, fault)) {
         return false;
+    }
     for (size_t i = 0; i < import->count; i++) {
-        if (will[i] != PNC_UNCHANGED)
+        if (will[i] != PNC_UNCHANGED) {
             people[count++] =
                 (struct changed_person){import->records[i].pncid, "", will[i] == PNC_REPLACED};
+        }
     }
     return change_record_people(import->log, "importing", import->store, people, count, fault);
 }
@@ -139,16 +149,18 @@ static bool write_batch(struct import *import)
     import->added += import->count;
     import->count = 0;
     show_progress(import);
-    if (!ok)
+    if (!ok) {
         fprintf(stderr, "whorl pnc: out of memory\n");
+    }
     return ok;
 }
 
 /* Stores what was collected and says what it replaced. */
 static bool store_batch(struct import *import)
 {
-    if (import->sql != NULL)
+    if (import->sql != NULL) {
         return write_batch(import);
+    }
     enum pnc_put done[BATCH];
     struct whorl_fault fault;
     bool ok = import->count == 0 ||
@@ -177,8 +189,9 @@ static bool store_batch(struct import *import)
 
 static bool is_blank(const char *line, size_t len)
 {
-    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t' || line[len - 1] == '\r'))
+    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t' || line[len - 1] == '\r')) {
         len--;
+    }
     return len == 0;
 }
 
@@ -187,8 +200,9 @@ static bool import_lines(struct import *import)
     size_t len;
     while (read_line(import, &len)) {
         struct whorl_fault fault = {{0}, {0}};
-        if (len <= PNC_LINE_MAX && is_blank(import->line, len))
+        if (len <= PNC_LINE_MAX && is_blank(import->line, len)) {
             continue;
+        }
         if (pnc_record_from_json(import->line, len, import->year, &import->records[import->count],
                                  &fault)) {
             import->lines[import->count++] = import->line_number;
@@ -198,8 +212,9 @@ static bool import_lines(struct import *import)
                     fault.where, fault.where[0] != '\0' ? ": " : "", fault.text);
             import->skipped++;
         }
-        if (import->count == BATCH && !store_batch(import))
+        if (import->count == BATCH && !store_batch(import)) {
             return false;
+        }
     }
     if (ferror(import->file)) {
         fprintf(stderr, "%s: %s\n", import->path, strerror(errno));
@@ -224,8 +239,9 @@ static bool open_file(struct import *import)
 static int open_and_import(struct import *import)
 {
     struct whorl_fault fault;
-    if (!open_file(import))
+    if (!open_file(import)) {
         return 3;
+    }
     bool ok = import_lines(import);
     clear_progress();
     if (!change_record_done(import->log, "imported", import->store, import->added, import->replaced,
@@ -258,10 +274,12 @@ static struct import *new_import(const char *path)
 
 static void free_import(struct import *import)
 {
-    if (import == NULL)
+    if (import == NULL) {
         return;
-    if (import->file != NULL)
+    }
+    if (import->file != NULL) {
         fclose(import->file);
+    }
     free(import->line);
     free(import);
 }
@@ -289,8 +307,9 @@ static int import_file(const char *conf_dir, const char *dir, const char *path)
 {
     struct whorl_fault fault = {{0}, {0}};
     struct conf *conf = read_conf(conf_dir);
-    if (conf == NULL)
+    if (conf == NULL) {
         return 3;
+    }
     struct audit_writer *log = audit_writer_open(conf, &fault);
     int exit_code = log != NULL ? import_with(log, dir, path) : print_fault(&fault);
     audit_writer_close(log);
@@ -309,8 +328,9 @@ static int write_sql(const char *path)
         pnc_sql_begin(stdout);
         bool ok = import_lines(import);
         clear_progress();
-        if (ok) /* a half of it must not be committed */
+        if (ok) { /* a half of it must not be committed */
             pnc_sql_end(stdout);
+        }
         fprintf(stderr, "%" PRIu64 " records, %" PRIu64 " lines skipped\n", import->added,
                 import->skipped);
         if (fflush(stdout) != 0 || ferror(stdout) != 0) {
@@ -343,8 +363,9 @@ static int show_found(struct pnc_people *people, MDB_txn *txn, enum pnc_key by, 
         fprintf(stderr, "whorl pnc: %s\n", fault.text);
         return 3;
     }
-    if (count == 0)
+    if (count == 0) {
         fprintf(stderr, "no record of %s\n", id);
+    }
     return count > 0 ? 0 : 1;
 }
 
@@ -364,12 +385,14 @@ static int show(const char *dir, const char *text)
     int exit_code = 3;
     struct pnc_people *people = pnc_people_open(dir, WHORL_STORE_READ, &fault);
     MDB_txn *txn = people != NULL ? pnc_people_read(people, &fault) : NULL;
-    if (txn != NULL)
+    if (txn != NULL) {
         exit_code = show_found(people, txn, by, id);
-    else
+    } else {
         fprintf(stderr, "whorl pnc: %s\n", fault.text);
-    if (people != NULL)
+    }
+    if (people != NULL) {
         pnc_people_done(people, txn);
+    }
     pnc_people_close(people);
     return exit_code;
 }
@@ -382,10 +405,11 @@ static void note_source(const char *conf_dir, const char *name)
     const char *source = plugin != NULL && plugin->settings != NULL
                              ? plugin->settings->string(plugin->settings, NULL, "source")
                              : NULL;
-    if (source != NULL && strcmp(source, "lmdb") != 0)
+    if (source != NULL && strcmp(source, "lmdb") != 0) {
         fprintf(stderr,
                 "whorl pnc: the source of \"%s\" is %s: the records here count when it is lmdb\n",
                 name, source);
+    }
     conf_unref(conf);
 }
 
@@ -409,10 +433,12 @@ int cmd_pnc(int argc, char **argv)
     struct options o = {0};
     char dir[PATH_MAX];
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (strcmp(o.action, "sql") == 0)
+    if (strcmp(o.action, "sql") == 0) {
         return write_sql(o.what);
-    if (!plugin_dir_find(o.conf, "whorl-pnc.so", dir, sizeof(dir)))
+    }
+    if (!plugin_dir_find(o.conf, "whorl-pnc.so", dir, sizeof(dir))) {
         return 3;
+    }
     note_source(o.conf, strrchr(dir, '/') + 1);
     return strcmp(o.action, "import") == 0 ? import_file(o.conf, dir, o.what) : show(dir, o.what);
 }

@@ -14,12 +14,14 @@
 static json_t *json_of(const msgpack_object *object)
 {
     json_t *json = NULL;
-    if (object->type == MSGPACK_OBJECT_STR)
+    if (object->type == MSGPACK_OBJECT_STR) {
         return json_stringn(object->via.str.ptr, object->via.str.size);
+    }
     if (object->type == MSGPACK_OBJECT_ARRAY) {
         json = json_array();
-        for (uint32_t i = 0; i < object->via.array.size; i++)
+        for (uint32_t i = 0; i < object->via.array.size; i++) {
             json_array_append_new(json, json_of(&object->via.array.ptr[i]));
+        }
     } else if (object->type == MSGPACK_OBJECT_MAP) {
         json = json_object();
         for (uint32_t i = 0; i < object->via.map.size; i++) {
@@ -37,11 +39,13 @@ static bool put_json(FILE *out, json_t *json)
 {
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     putc('\t', out);
-    if (text == NULL)
+    if (text == NULL) {
         fputs("\\N", out);
+    }
     for (const char *at = text; at != NULL && *at != '\0'; at++) {
-        if (*at == '\\')
+        if (*at == '\\') {
             putc('\\', out);
+        }
         putc(*at, out);
     }
     free(text);

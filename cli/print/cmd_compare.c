@@ -14,14 +14,14 @@
 #include "whorl/msg.h"
 #include "whorl/secret.h"
 
-enum { OPT_PAIRS = 0x100, OPT_DPI, MAX_LINE = 8192, MAX_THREADS = 64 };
+enum { OPT_PAIRS = 0x100, MAX_LINE = 8192, MAX_THREADS = 64 };
 
 static const struct argp_option options_list[] = {
     {"pairs", OPT_PAIRS, "FILE", 0,
      "Read lines `pathA,pathB` and print `pathA,pathB,score` in the same order; each file is read "
      "once (- reads standard input)",
      0},
-    {"dpi", OPT_DPI, "N", 0, "Resolution of the images, 250 to 1000 (default 500)", 0},
+    FINGERPRINT_DPI_OPTION,
     {0},
 };
 
@@ -33,19 +33,12 @@ struct options {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
-    char *end;
-    unsigned long n;
     switch (key) {
     case OPT_PAIRS:
         o->pairs = arg;
         return 0;
-    case OPT_DPI:
-        n = strtoul(arg, &end, 10);
-        if (*end || end == arg || n < AFIS_DPI_MIN || n > AFIS_DPI_MAX) {
-            argp_error(state, "--dpi: expected %u to %u, found \"%s\"", AFIS_DPI_MIN, AFIS_DPI_MAX,
-                       arg);
-        }
-        o->dpi = (uint32_t)n;
+    case FINGERPRINT_DPI:
+        o->dpi = fingerprint_parse_dpi(state, arg);
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 1) {

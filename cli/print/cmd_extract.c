@@ -12,11 +12,11 @@
 #include "cli/print/overlay.h"
 #include "whorl/msg.h"
 
-enum { OPT_DPI = 0x100, OPT_OVERLAY };
+enum { OPT_OVERLAY = 0x100 };
 
 static const struct argp_option options_list[] = {
     {"output", 'o', "DIR", 0, "Where to write NAME.iso for each NAME.png; made when missing", 0},
-    {"dpi", OPT_DPI, "N", 0, "Resolution of the images, 250 to 1000 (default 500)", 0},
+    FINGERPRINT_DPI_OPTION,
     {"overlay", OPT_OVERLAY, 0, 0,
      "Also write NAME.overlay.png: minutiae, ridges and quality map "
      "drawn on the print",
@@ -35,19 +35,12 @@ struct extract {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct extract *e = state->input;
-    char *end;
-    unsigned long n;
     switch (key) {
     case 'o':
         e->dir = arg;
         return 0;
-    case OPT_DPI:
-        n = strtoul(arg, &end, 10);
-        if (*end || end == arg || n < AFIS_DPI_MIN || n > AFIS_DPI_MAX) {
-            argp_error(state, "--dpi: expected %u to %u, found \"%s\"", AFIS_DPI_MIN, AFIS_DPI_MAX,
-                       arg);
-        }
-        e->dpi = (uint32_t)n;
+    case FINGERPRINT_DPI:
+        e->dpi = fingerprint_parse_dpi(state, arg);
         return 0;
     case OPT_OVERLAY:
         e->overlay = true;

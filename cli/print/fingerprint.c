@@ -1,5 +1,7 @@
 #include "cli/print/fingerprint.h"
 
+#include <stdlib.h>
+
 #include "cli/print/file.h"
 #include "whorl/msg.h"
 #include "whorl/secret.h"
@@ -17,6 +19,17 @@ static void give_back(void *ctx, void *p, size_t size)
 }
 
 const struct afis_memory fingerprint_memory = {.alloc = take, .release = give_back};
+
+uint32_t fingerprint_parse_dpi(struct argp_state *state, const char *arg)
+{
+    char *end;
+    unsigned long n = strtoul(arg, &end, 10);
+    if (*end || end == arg || n < AFIS_DPI_MIN || n > AFIS_DPI_MAX) {
+        argp_error(state, "--dpi: expected %u to %u, found \"%s\"", AFIS_DPI_MIN, AFIS_DPI_MAX,
+                   arg);
+    }
+    return (uint32_t)n;
+}
 
 static enum afis_status decode(const struct whorl_secret *bytes, uint32_t dpi,
                                struct afis_template *tmpl, struct afis_image *image,

@@ -2,6 +2,7 @@
 #ifndef CLI_FINGERPRINT_H
 #define CLI_FINGERPRINT_H
 
+#include <argp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +14,16 @@
 
 /* The engine's memory over whorl_secret_alloc. */
 extern const struct afis_memory fingerprint_memory;
+
+/* The option --dpi of commands that read images. */
+enum { FINGERPRINT_DPI = 0x1000 };
+#define FINGERPRINT_DPI_OPTION                                                                     \
+    {                                                                                              \
+        "dpi", FINGERPRINT_DPI, "N", 0, "Resolution of the images, 250 to 1000 (default 500)", 0   \
+    }
+
+/* Its value; argp_error where the engine takes no such resolution. */
+uint32_t fingerprint_parse_dpi(struct argp_state *state, const char *arg);
 
 /* Reads a file and, where it is an image of the given resolution, extracts its minutiae. overlay
  * and image (released by the caller with fingerprint_memory) may be NULL, and stay empty for a

@@ -64,6 +64,13 @@ static const struct registry_kind devices = {
     .store = "registry/devices",
     .describe = describe,
     .list_doc = "Lists the registered devices.",
+    .set_docs =
+        {
+            [REGISTRY_REVOKED] =
+                "Revokes a device: a running server refuses it from its next call on.",
+            [REGISTRY_SUSPENDED] = "Suspends a device for the time being.",
+            [REGISTRY_ACTIVE] = "Makes a device active again.",
+        },
     .set_state = registry_set_device_state,
     .print_all = print_all,
 };
@@ -213,24 +220,17 @@ static int list(int argc, char **argv)
 
 static int revoke(int argc, char **argv)
 {
-    static const struct registry_setting setting = {
-        REGISTRY_REVOKED, "revoking", "revoked",
-        "Revokes a device: a running server refuses it from its next call on."};
-    return registry_set(&devices, argc, argv, &setting);
+    return registry_set(&devices, REGISTRY_REVOKED, argc, argv);
 }
 
 static int suspend(int argc, char **argv)
 {
-    static const struct registry_setting setting = {REGISTRY_SUSPENDED, "suspending", "suspended",
-                                                    "Suspends a device for the time being."};
-    return registry_set(&devices, argc, argv, &setting);
+    return registry_set(&devices, REGISTRY_SUSPENDED, argc, argv);
 }
 
 static int restore(int argc, char **argv)
 {
-    static const struct registry_setting setting = {REGISTRY_ACTIVE, "restoring", "restored",
-                                                    "Makes a device active again."};
-    return registry_set(&devices, argc, argv, &setting);
+    return registry_set(&devices, REGISTRY_ACTIVE, argc, argv);
 }
 
 int cmd_device(int argc, char **argv)

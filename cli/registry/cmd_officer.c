@@ -72,6 +72,12 @@ static const struct registry_kind officers = {
     .store = "registry/officers",
     .describe = describe,
     .list_doc = "Lists the registered officers.",
+    .set_docs =
+        {
+            [REGISTRY_REVOKED] = "Revokes an officer: a running server refuses the next call.",
+            [REGISTRY_SUSPENDED] = "Suspends an officer for the time being.",
+            [REGISTRY_ACTIVE] = "Makes an officer active again.",
+        },
     .set_state = registry_set_officer_state,
     .print_all = print_all,
 };
@@ -239,24 +245,17 @@ static int list(int argc, char **argv)
 
 static int revoke(int argc, char **argv)
 {
-    static const struct registry_setting setting = {
-        REGISTRY_REVOKED, "revoking", "revoked",
-        "Revokes an officer: a running server refuses the next call."};
-    return registry_set(&officers, argc, argv, &setting);
+    return registry_set(&officers, REGISTRY_REVOKED, argc, argv);
 }
 
 static int suspend(int argc, char **argv)
 {
-    static const struct registry_setting setting = {REGISTRY_SUSPENDED, "suspending", "suspended",
-                                                    "Suspends an officer for the time being."};
-    return registry_set(&officers, argc, argv, &setting);
+    return registry_set(&officers, REGISTRY_SUSPENDED, argc, argv);
 }
 
 static int restore(int argc, char **argv)
 {
-    static const struct registry_setting setting = {REGISTRY_ACTIVE, "restoring", "restored",
-                                                    "Makes an officer active again."};
-    return registry_set(&officers, argc, argv, &setting);
+    return registry_set(&officers, REGISTRY_ACTIVE, argc, argv);
 }
 
 int cmd_officer(int argc, char **argv)

@@ -62,37 +62,23 @@ error_t parse_registry_id(const struct registry_kind *kind, int key, char *arg,
     return parse_conf_dir(key, arg, state, dir);
 }
 
-struct list_options {
-    const struct registry_kind *kind;
-    const char *dir;
-};
-
-static error_t parse_list(int key, char *arg, struct argp_state *state)
+static int list(const struct registry_use *use, const void *kind)
 {
-    struct list_options *o = state->input;
-    return parse_conf_dir(key, arg, state, &o->dir);
-}
-
-static int list(const struct registry_use *use, const void *options)
-{
-    const struct list_options *o = options;
     struct whorl_fault fault = {0};
-    return o->kind->print_all(use->registry, &fault) ? EXIT_DONE : print_fault(&fault);
+    return ((const struct registry_kind *)kind)->print_all(use->registry, &fault)
+               ? EXIT_DONE
+               : print_fault(&fault);
 }
 
 int registry_list(const struct registry_kind *kind, int argc, char **argv)
 {
-    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
-    const struct argp argp = {.options = options, .parser = parse_list, .doc = kind->list_doc};
-    struct list_options o = {.kind = kind};
-    argp_parse(&argp, argc, argv, 0, NULL, &o);
-    return with_registry(o.dir, false, list, &o);
+    return with_registry(parse_only_conf_dir(argc, argv, kind->list_doc), false, list, kind);
 }
 
 struct set_options {
     const struct registry_kind *kind;
     const char *dir, *id;
-    const struct registry_setting *setting;
+    enum registry_state state;
 };
 
 static error_t parse_set(int key, char *arg, struct argp_state *state)
@@ -104,8 +90,16 @@ static error_t parse_set(int key, char *arg, struct argp_state *state)
 static bool apply_set(struct registry *registry, const void *arg, struct whorl_fault *fault)
 {
     const struct set_options *o = arg;
-    return o->kind->set_state(registry, o->id, o->setting->state, fault);
+    return o->kind->set_state(registry, o->id, o->state, fault);
 }
+
+static const struct {
+    const char *doing, *done;
+} events[REGISTRY_REVOKED + 1] = {
+    [REGISTRY_REVOKED] = {"revoking", "revoked"},
+    [REGISTRY_SUSPENDED] = {"suspending", "suspended"},
+    [REGISTRY_ACTIVE] = {"restoring", "restored"},
+};
 
 static int set(const struct registry_use *use, const void *options)
 {
@@ -116,29 +110,28 @@ static int set(const struct registry_use *use, const void *options)
     msgpack_sbuffer_init(&entry);
     msgpack_packer_init(&pk, &entry, msgpack_sbuffer_write);
     const struct registry_change change = {.kind = o->kind,
-                                           .doing = o->setting->doing,
-                                           .done = o->setting->done,
+                                           .doing = events[o->state].doing,
+                                           .done = events[o->state].done,
                                            .id = o->id,
                                            .entry = &entry,
                                            .apply = apply_set,
                                            .arg = o};
-    bool ok = o->kind->describe(use->registry, o->id, o->setting->state, &pk, &fault) &&
+    bool ok = o->kind->describe(use->registry, o->id, o->state, &pk, &fault) &&
               registry_change(use, &change, &fault);
     msgpack_sbuffer_destroy(&entry);
     if (!ok) {
         return print_fault(&fault);
     }
-    printf("%s %s is %s\n", o->kind->noun, o->id, registry_state_name(o->setting->state));
+    printf("%s %s is %s\n", o->kind->noun, o->id, registry_state_name(o->state));
     return EXIT_DONE;
 }
 
-int registry_set(const struct registry_kind *kind, int argc, char **argv,
-                 const struct registry_setting *setting)
+int registry_set(const struct registry_kind *kind, enum registry_state state, int argc, char **argv)
 {
     static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
     const struct argp argp = {
-        .options = options, .parser = parse_set, .args_doc = "ID", .doc = setting->doc};
-    struct set_options o = {.kind = kind, .setting = setting};
+        .options = options, .parser = parse_set, .args_doc = "ID", .doc = kind->set_docs[state]};
+    struct set_options o = {.kind = kind, .state = state};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     return with_registry(o.dir, true, set, &o);
 }

@@ -13,6 +13,7 @@ struct registry_kind {
     const char *noun;  /* "device" */
     const char *store; /* as audit records name it */
     const char *list_doc;
+    const char *set_docs[REGISTRY_REVOKED + 1]; /* the help of the command that sets the state */
     bool (*set_state)(struct registry *registry, const char *id, enum registry_state state,
                       struct whorl_fault *fault);
     /* Packs what a record says of an entry, as it is but in that state. An unknown id is a fault.
@@ -58,15 +59,8 @@ error_t parse_registry_id(const struct registry_kind *kind, int key, char *arg,
 /* `whorl KIND list`. Returns an exit code. */
 int registry_list(const struct registry_kind *kind, int argc, char **argv);
 
-/* What `whorl KIND revoke|suspend|restore ID` does. */
-struct registry_setting {
-    enum registry_state state;
-    const char *doing, *done; /* events */
-    const char *doc;          /* the command's help */
-};
-
-/* Sets the state and says so. Returns an exit code. */
-int registry_set(const struct registry_kind *kind, int argc, char **argv,
-                 const struct registry_setting *setting);
+/* `whorl KIND revoke|suspend|restore ID`: sets the state and says so. Returns an exit code. */
+int registry_set(const struct registry_kind *kind, enum registry_state state, int argc,
+                 char **argv);
 
 #endif

@@ -11,7 +11,7 @@
 
 #define DAY_MS INT64_C(86400000)
 
-enum { OPT_FORCE = 0x100, OPT_FROM, OPT_TO, OPT_FORMAT, OPT_DAYS };
+enum { OPT_FORCE = 0x100, OPT_FROM, OPT_TO, OPT_DAYS };
 
 struct options {
     const char *dir, *force, *from, *to, *format;
@@ -26,11 +26,8 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
     case OPT_FORCE:
         o->force = arg;
         return 0;
-    case OPT_FORMAT:
-        if (!report_format_known(arg)) {
-            argp_error(state, "--format is text, csv, json or html");
-        }
-        o->format = arg;
+    case REPORT_FORMAT:
+        o->format = report_parse_format(state, arg);
         return 0;
     default:
         return parse_conf_dir(key, arg, state, &o->dir);
@@ -40,10 +37,6 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 #define FORCE_OPTION                                                                               \
     {                                                                                              \
         "force", OPT_FORCE, "CODE", 0, "The officers' force; left out: all together", 2            \
-    }
-#define FORMAT_OPTION                                                                              \
-    {                                                                                              \
-        "format", OPT_FORMAT, "FORM", 0, "text (default), csv, json or html", 3                    \
     }
 
 /* ------------------------------------------------------------------ foi */
@@ -71,8 +64,9 @@ static error_t parse_foi(int key, char *arg, struct argp_state *state)
     return parse_common(key, arg, state);
 }
 
-static int make_foi(const struct report_source *source, const struct options *o)
+static int make_foi(const struct report_source *source, void *options)
 {
+    const struct options *o = options;
     struct facts facts;
     struct scan scan;
     struct document doc = {0};
@@ -94,7 +88,7 @@ int report_foi(int argc, char **argv)
         {"from", OPT_FROM, "DATE", 0, "First day, YYYY-MM-DD, UK local time", 2},
         {"to", OPT_TO, "DATE", 0, "Last day", 2},
         FORCE_OPTION,
-        FORMAT_OPTION,
+        REPORT_FORMAT_OPTION(3),
         {0}};
     static const struct argp argp = {
         .options = options,
@@ -109,14 +103,8 @@ int report_foi(int argc, char **argv)
                "counted, 2 wrong usage, 3 failure.",
     };
     struct options o = {.format = "text"};
-    struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.dir, o.force, &source);
-    if (code == EXIT_DONE) {
-        code = make_foi(&source, &o);
-    }
-    report_close_source(&source);
-    return code;
+    return report_with_source(o.dir, o.force, make_foi, &o);
 }
 
 /* ------------------------------------------------------------------ open */
@@ -179,8 +167,9 @@ static void list_open(const struct facts *facts, int64_t before, struct document
     free(closed);
 }
 
-static int make_open(const struct report_source *source, const struct options *o)
+static int make_open(const struct report_source *source, void *options)
 {
+    const struct options *o = options;
     struct period always = {.from = INT64_MIN, .until = INT64_MAX};
     struct facts facts;
     struct scan scan;
@@ -208,7 +197,7 @@ int report_open(int argc, char **argv)
         CONF_DIR_OPTION,
         {"days", OPT_DAYS, "N", 0, "Only those at least so many days old (default 7)", 2},
         FORCE_OPTION,
-        FORMAT_OPTION,
+        REPORT_FORMAT_OPTION(3),
         {0}};
     static const struct argp argp = {
         .options = options,
@@ -219,12 +208,6 @@ int report_open(int argc, char **argv)
                "malformed, 2 wrong usage, 3 failure.",
     };
     struct options o = {.format = "text", .days = 7};
-    struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.dir, o.force, &source);
-    if (code == EXIT_DONE) {
-        code = make_open(&source, &o);
-    }
-    report_close_source(&source);
-    return code;
+    return report_with_source(o.dir, o.force, make_open, &o);
 }

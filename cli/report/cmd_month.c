@@ -40,18 +40,19 @@ static int64_t registered_devices(const struct report_source *source)
     return ok ? counting.count : 0;
 }
 
-static int make(const struct report_source *source, const struct month_args *o)
+static int make(const struct report_source *source, void *options)
 {
+    const struct month_args *o = options;
     struct facts facts;
     struct scan scan;
     struct document doc = {0};
     int code = report_read_facts(source, &o->period, &facts, &scan);
     if (code == EXIT_DONE) {
-        struct month_options options = {.force = source->force->code,
-                                        .force_title = source->force->title,
-                                        .rates = o->rates,
-                                        .devices = registered_devices(source)};
-        if (month_build(&facts, &scan, &options, &doc)) {
+        struct month_options month = {.force = source->force->code,
+                                      .force_title = source->force->title,
+                                      .rates = o->rates,
+                                      .devices = registered_devices(source)};
+        if (month_build(&facts, &scan, &month, &doc)) {
             code = report_warn(&scan, report_write_files(&doc, o->out, true));
         } else {
             fputs("whorl report: out of memory\n", stderr);
@@ -81,12 +82,6 @@ int report_month(int argc, char **argv)
                "publication. The month is that of United Kingdom local time.\v" MONTH_ARGS_STATUS,
     };
     struct month_args o = {.rates = {.hours = 14, .pounds = 30}, .needs_force = true};
-    struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.dir, o.force, &source);
-    if (code == EXIT_DONE) {
-        code = make(&source, &o);
-    }
-    report_close_source(&source);
-    return code;
+    return report_with_source(o.dir, o.force, make, &o);
 }

@@ -24,8 +24,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     return report_parse_month(key, arg, state, &o->args);
 }
 
-static int make(const struct report_source *source, struct options *o)
+static int make(const struct report_source *source, void *options)
 {
+    struct options *o = options;
     struct facts facts;
     struct scan scan;
     struct document doc = {0}, dictionary = {0};
@@ -76,12 +77,6 @@ int report_public(int argc, char **argv)
                "could be computed from the other.\v" MONTH_ARGS_STATUS,
     };
     struct options o = {.args = {.rates = {.hours = 14, .pounds = 30}}, .report = {.threshold = 5}};
-    struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.args.dir, o.args.force, &source);
-    if (code == EXIT_DONE) {
-        code = make(&source, &o);
-    }
-    report_close_source(&source);
-    return code;
+    return report_with_source(o.args.dir, o.args.force, make, &o);
 }

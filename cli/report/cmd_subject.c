@@ -8,7 +8,7 @@
 #include "report/report.h"
 #include "report/subject.h"
 
-enum { OPT_TRANSACTION = 0x100, OPT_FAMILY, OPT_GIVEN, OPT_BORN, OPT_REF, OPT_FORMAT };
+enum { OPT_TRANSACTION = 0x100, OPT_FAMILY, OPT_GIVEN, OPT_BORN, OPT_REF };
 
 struct options {
     const char *dir, *format;
@@ -47,11 +47,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_REF:
         o->query.ref = arg;
         return 0;
-    case OPT_FORMAT:
-        if (!report_format_known(arg)) {
-            argp_error(state, "--format is text, csv, json or html");
-        }
-        o->format = arg;
+    case REPORT_FORMAT:
+        o->format = report_parse_format(state, arg);
         return 0;
     case ARGP_KEY_END:
         check(o, state);
@@ -100,8 +97,9 @@ static int look(const char *log_dir, struct pass *pass, struct scan *scan)
     return EXIT_DONE;
 }
 
-static int make(const struct report_source *source, const struct options *o)
+static int make(const struct report_source *source, void *options)
 {
+    const struct options *o = options;
     struct pass pass = {.subject = subject_new(&o->query)};
     struct document doc = {0};
     struct scan scan = {0};
@@ -138,27 +136,21 @@ int report_subject_access(int argc, char **argv)
         {"given", OPT_GIVEN, "NAME", 0, "With --family: the given name", 2},
         {"born", OPT_BORN, "DATE", 0, "With --family: the birth date, YYYY-MM-DD", 2},
         {"ref", OPT_REF, "REF", 0, "A database's reference of the person", 2},
-        {"format", OPT_FORMAT, "FORM", 0, "text (default), csv, json or html", 3},
+        REPORT_FORMAT_OPTION(3),
         {0}};
     static const struct argp argp = {
         .options = options,
         .parser = parse,
         .doc = "Prints what is recorded of a person, with all transactions that continue one "
                "another: when, why, on which basis, which databases were searched, what they "
-               "answered, and what happened next; by a reference, also when the data held under "
-               "it was collected, altered or erased. Officers, devices and candidates who may be "
+               "answered, and what happened next; also when data that databases hold of them was "
+               "collected, altered or erased. Officers, devices and candidates who may be "
                "other people are left out. Two people may have claimed the same name: whoever "
                "answers the request must make sure of the person.\v"
                "Exit status: 0 something is recorded, 1 nothing is, or some records of the log are "
                "malformed, 2 wrong usage, 3 failure.",
     };
     struct options o = {.format = "text"};
-    struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.dir, NULL, &source);
-    if (code == EXIT_DONE) {
-        code = make(&source, &o);
-    }
-    report_close_source(&source);
-    return code;
+    return report_with_source(o.dir, NULL, make, &o);
 }

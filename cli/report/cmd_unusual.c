@@ -4,11 +4,15 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "cli/audit/audit_writer.h"
 #include "commands.h"
 #include "common.h"
 #include "plugins/audit/proof.h"
 #include "report/report.h"
 #include "report/unusual.h"
+#include "whorl/msg.h"
+
+#define OFFICERS_MAX 1000u /* in the record of a report */
 
 enum { OPT_ROSTER = 0x100, OPT_IDENTITIES, OPT_POSITIONS, OPT_BUDGET, OPT_SAMPLE, OPT_SEED };
 
@@ -102,13 +106,77 @@ static int read_checkpoint(const struct report_source *source, char *text, size_
     return EXIT_DONE;
 }
 
-static int make(const struct report_source *source, struct options *o)
+/* Says in the log whom the report names as flagged, before it is written anywhere. Flags of an
+ * officer need not follow one another. */
+static void put_officers(msgpack_packer *pk, const struct unusual *unusual)
 {
+    const struct names *officers = &unusual->activity->facts.officers;
+    uint32_t named[OFFICERS_MAX], count = 0;
+    for (uint32_t i = 0; i < unusual->flag_count && count < OFFICERS_MAX; i++) {
+        uint32_t at = 0;
+        while (at < count && named[at] != unusual->flags[i].officer) {
+            at++;
+        }
+        named[at] = unusual->flags[i].officer;
+        count += at == count;
+    }
+    whorl_put_key(pk, "officers");
+    msgpack_pack_array(pk, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const char *officer = officers->texts[named[i]];
+        msgpack_pack_str_with_body(pk, officer, strlen(officer));
+    }
+}
+
+static bool record(const struct report_source *source, const struct options *o,
+                   const struct unusual *unusual, struct whorl_fault *fault)
+{
+    struct audit_writer *writer = audit_writer_open(source->conf, fault);
+    msgpack_sbuffer packed;
+    msgpack_packer pk;
+    if (writer == NULL) {
+        return false;
+    }
+    msgpack_sbuffer_init(&packed);
+    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    audit_writer_begin(writer, &pk, "report", "unusual", 6);
+    whorl_put_str(&pk, "force", source->force->code);
+    whorl_put_str(&pk, "from", o->args.period.first);
+    whorl_put_str(&pk, "to", o->args.period.last);
+    whorl_put_int(&pk, "flags", unusual->flag_count);
+    whorl_put_int(&pk, "sample", unusual->sample_count);
+    put_officers(&pk, unusual);
+    bool ok = audit_writer_append(writer, &packed, 1, NULL, fault);
+    msgpack_sbuffer_destroy(&packed);
+    audit_writer_close(writer);
+    return ok;
+}
+
+/* Builds it, records it, and only then writes it. */
+static int disclose(const struct report_source *source, const struct options *o,
+                    const struct unusual *unusual, const struct scan *scan, const char *checkpoint)
+{
+    struct document doc = {0};
+    struct whorl_fault fault = {0};
+    int code = EXIT_FAILED;
+    if (!unusual_build(unusual, scan, checkpoint, &doc)) {
+        fputs("whorl report: out of memory\n", stderr);
+    } else if (!record(source, o, unusual, &fault)) {
+        code = print_fault(&fault);
+    } else {
+        code = report_warn(scan, report_write_files(&doc, o->args.out, true));
+    }
+    document_release(&doc);
+    return code;
+}
+
+static int make(const struct report_source *source, void *options)
+{
+    struct options *o = options;
     struct activity activity;
     struct others others = {0};
     struct unusual unusual = {0};
     struct scan scan;
-    struct document doc = {0};
     char checkpoint[128];
     int code = read_log(source, o, &activity, &scan);
     o->report.force = source->force->code;
@@ -120,15 +188,13 @@ static int make(const struct report_source *source, struct options *o)
         code = read_checkpoint(source, checkpoint, sizeof checkpoint);
     }
     if (code == EXIT_DONE) {
-        if (unusual_find(&activity, &others, &o->report, &unusual) &&
-            unusual_build(&unusual, &scan, checkpoint, &doc)) {
-            code = report_warn(&scan, report_write_files(&doc, o->args.out, true));
+        if (unusual_find(&activity, &others, &o->report, &unusual)) {
+            code = disclose(source, o, &unusual, &scan, checkpoint);
         } else {
             fputs("whorl report: out of memory\n", stderr);
             code = EXIT_FAILED;
         }
     }
-    document_release(&doc);
     unusual_release(&unusual);
     others_release(&others);
     activity_release(&activity);
@@ -164,12 +230,6 @@ int report_unusual(int argc, char **argv)
                "question, no finding.\v" MONTH_ARGS_STATUS,
     };
     struct options o = {.args = {.needs_force = true}, .report = {.budget = 10, .percent = 1}};
-    struct report_source source = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    int code = report_open_source(o.args.dir, o.args.force, &source);
-    if (code == EXIT_DONE) {
-        code = make(&source, &o);
-    }
-    report_close_source(&source);
-    return code;
+    return report_with_source(o.args.dir, o.args.force, make, &o);
 }

@@ -4,6 +4,8 @@
 #ifndef CLI_REPORT_REPORT_H
 #define CLI_REPORT_REPORT_H
 
+#include <argp.h>
+
 #include "core/conf/conf.h"
 #include "report/document.h"
 #include "report/facts.h"
@@ -25,9 +27,15 @@ struct report_source {
 };
 
 /* Reads the configuration, finds the audit log and the force (NULL: none is asked for). 0, or the
- * exit code; what is wrong has been printed. End with report_close. */
+ * exit code; what is wrong has been printed. End with report_close_source. */
 int report_open_source(const char *conf_dir, const char *force, struct report_source *source);
 void report_close_source(struct report_source *source);
+
+/* Opens them, hands them to make with options, and closes them. Returns what make returned; where
+ * they could not be opened, that exit code. */
+int report_with_source(const char *conf_dir, const char *force,
+                       int (*make)(const struct report_source *source, void *options),
+                       void *options);
 
 /* Reads the log into facts, which are finished; release them in any case. 0 or the exit code. */
 int report_read_facts(const struct report_source *source, const struct period *period,
@@ -38,13 +46,21 @@ int report_write_files(const struct document *doc, const char *out, bool html);
 
 /* Prints it as "text", "csv", "json" or "html". The exit code. */
 int report_print(const struct document *doc, const char *format);
-bool report_format_known(const char *format);
+
+/* The option that chooses one of them, in a group of the command's help. */
+#define REPORT_FORMAT_OPTION(group)                                                                \
+    {                                                                                              \
+        "format", REPORT_FORMAT, "FORM", 0, "text (default), csv, json or html", group             \
+    }
+enum { REPORT_FORMAT = 0x300 };
+
+/* Its value, for report_print; argp_error if it is none of them. */
+const char *report_parse_format(struct argp_state *state, const char *arg);
 
 /* Says on standard error what the scan could not read; code, or 1 in its place of 0. */
 int report_warn(const struct scan *scan, int code);
 
 /* A number of at least `least`; argp_error otherwise. */
-struct argp_state;
 double report_parse_number(struct argp_state *state, const char *name, const char *text,
                            double least, double most);
 

@@ -35,6 +35,19 @@ void report_close_source(struct report_source *source)
     source->conf = NULL;
 }
 
+int report_with_source(const char *conf_dir, const char *force,
+                       int (*make)(const struct report_source *source, void *options),
+                       void *options)
+{
+    struct report_source source;
+    int code = report_open_source(conf_dir, force, &source);
+    if (code == EXIT_DONE) {
+        code = make(&source, options);
+    }
+    report_close_source(&source);
+    return code;
+}
+
 static bool add_fact(void *ctx, uint64_t position, const struct record *record,
                      const msgpack_object *root)
 {
@@ -69,13 +82,16 @@ static const struct {
 
 #define FORMS (sizeof forms / sizeof *forms)
 
-bool report_format_known(const char *format)
+const char *report_parse_format(struct argp_state *state, const char *arg)
 {
     size_t i = 0;
-    while (i < FORMS && strcmp(forms[i].name, format) != 0) {
+    while (i < FORMS && strcmp(forms[i].name, arg) != 0) {
         i++;
     }
-    return i < FORMS;
+    if (i == FORMS) {
+        argp_error(state, "--format is text, csv, json or html");
+    }
+    return arg;
 }
 
 int report_print(const struct document *doc, const char *format)

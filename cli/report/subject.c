@@ -13,6 +13,9 @@
 struct subject {
     struct subject_query query;
     struct names theirs; /* transaction ids */
+    struct names found;  /* BACKEND/REFERENCE of the sole matches in them ... */
+    struct names named;  /* ... and those that a look-up of the claimed name gave: somebody's who
+                            may only have the same name */
     uint32_t before;     /* how many there were before the last pass */
 };
 
@@ -23,7 +26,7 @@ struct subject *subject_new(const struct subject_query *query)
         return NULL;
     }
     subject->query = *query;
-    subject->theirs.most = TRANSACTIONS_MAX;
+    subject->theirs.most = subject->found.most = subject->named.most = TRANSACTIONS_MAX;
     if (query->transaction != NULL) {
         names_add(&subject->theirs, query->transaction, strlen(query->transaction));
     }
@@ -34,6 +37,8 @@ void subject_free(struct subject *subject)
 {
     if (subject != NULL) {
         names_release(&subject->theirs);
+        names_release(&subject->found);
+        names_release(&subject->named);
     }
     free(subject);
 }
@@ -97,12 +102,62 @@ static bool take(struct subject *subject, const struct record_text *transaction)
            names_add(&subject->theirs, transaction->at, transaction->len) != NAMES_NONE;
 }
 
+/* Whether a look-up asked about anybody by the name claimed. */
+static bool asked_by_name(const struct record *record)
+{
+    bool by_name = false;
+    for (uint32_t i = 0; record->kind == RECORD_LOOKUP && i < record->asked->via.array.size; i++) {
+        by_name |= whorl_map_get(&record->asked->via.array.ptr[i], "found_for") == NULL;
+    }
+    return by_name;
+}
+
+struct held {
+    char name[256]; /* BACKEND/REFERENCE */
+    size_t len;
+};
+
+static struct held held_as(const struct record_text *backend, const msgpack_object *ref)
+{
+    struct held held;
+    char store[65], id[129] = "";
+    record_text_copy(backend, store, sizeof store);
+    whorl_str_copy(ref, id, sizeof id);
+    held.len = (size_t)snprintf(held.name, sizeof held.name, "%s/%s", store, id);
+    return held;
+}
+
+/* Remembers under which references databases have the person. */
+static bool take_matches(struct subject *subject, const struct record *record)
+{
+    struct names *names = asked_by_name(record) ? &subject->named : &subject->found;
+    for (size_t i = 0; i < record->answer_count; i++) {
+        const struct record_answer *answer = &record->answers[i];
+        if (answer->class == CLASS_MATCH && answer->candidates->via.array.size == 1) {
+            struct held held = held_as(&answer->backend, &answer->candidates->via.array.ptr[0]);
+            if (names_add(names, held.name, held.len) == NAMES_NONE) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool is_held(const struct subject *subject, const struct record_text *store,
+                    const msgpack_object *id)
+{
+    struct held held = held_as(store, id);
+    return names_find(&subject->found, held.name, held.len) != NAMES_NONE &&
+           names_find(&subject->named, held.name, held.len) == NAMES_NONE;
+}
+
 bool subject_find(struct subject *subject, const struct record *record)
 {
     bool theirs = is_theirs(subject, &record->transaction) ||
                   is_theirs(subject, &record->continues) || claims(&subject->query, record) ||
                   found_as(&subject->query, record);
-    return !theirs || (take(subject, &record->transaction) && take(subject, &record->continues));
+    return !theirs || (take(subject, &record->transaction) && take(subject, &record->continues) &&
+                       take_matches(subject, record));
 }
 
 /* ------------------------------------------------------------------ the report */
@@ -274,20 +329,25 @@ static void add_identify(const struct subject_query *query, const struct record 
     put_text(doc, row, DATABASES, text);
 }
 
-/* What was done to data held under the reference. Who else a record names stays out. */
+/* What was done to data that is the person's. Who else a record names stays out. */
 static void add_change(const struct subject *subject, const struct record *record,
                        struct document *doc, const char *what)
 {
     const char *ref = subject->query.ref;
-    if (ref == NULL || !has_ref(record->ids, ref)) {
-        return;
+    for (uint32_t i = 0; i < record->ids->via.array.size; i++) {
+        const msgpack_object *id = &record->ids->via.array.ptr[i];
+        char text[129];
+        if (!(ref != NULL && whorl_str_is(id, ref)) && !is_held(subject, &record->store, id)) {
+            continue;
+        }
+        whorl_str_copy(id, text, sizeof text);
+        struct doc_row *row = document_row(doc, &doc->tables[0], text, text, "");
+        put_text(doc, row, WHAT, what);
+        put(doc, row, TIME, &record->time);
+        put(doc, row, STORE, &record->store);
+        put(doc, row, EVENT, &record->event);
+        put(doc, row, SOURCE, &record->source);
     }
-    struct doc_row *row = document_row(doc, &doc->tables[0], ref, ref, "");
-    put_text(doc, row, WHAT, what);
-    put(doc, row, TIME, &record->time);
-    put(doc, row, STORE, &record->store);
-    put(doc, row, EVENT, &record->event);
-    put(doc, row, SOURCE, &record->source);
 }
 
 void subject_add(struct subject *subject, const struct record *record, struct document *doc)

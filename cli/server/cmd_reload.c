@@ -1,15 +1,9 @@
 /* whorl reload: makes the running server read its configuration again. */
-#include <argp.h>
 #include <stdio.h>
 
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/server/server_ask.h"
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-    return parse_conf_dir(key, arg, state, state->input);
-}
 
 static void print_list(FILE *out, const char *prefix, const json_t *list)
 {
@@ -23,16 +17,11 @@ static void print_list(FILE *out, const char *prefix, const json_t *list)
 
 int cmd_reload(int argc, char **argv)
 {
-    static const struct argp_option options[] = {CONF_DIR_OPTION, {0}};
-    static const struct argp argp = {
-        .options = options,
-        .parser = parse,
-        .doc = "Makes the running server read its configuration, certificates and modules again, "
-               "and prints what has changed. With a mistake in them nothing changes.\v"
-               "Exit status: 0 done, 1 refused, 2 wrong usage, 3 no server can be reached.",
-    };
-    const char *dir = NULL;
-    argp_parse(&argp, argc, argv, 0, NULL, &dir);
+    const char *dir = parse_only_conf_dir(
+        argc, argv,
+        "Makes the running server read its configuration, certificates and modules again, "
+        "and prints what has changed. With a mistake in them nothing changes.\v"
+        "Exit status: 0 done, 1 refused, 2 wrong usage, 3 no server can be reached.");
     json_t *reply = server_ask(dir, "reload");
     if (reply == NULL) {
         return EXIT_FAILED;

@@ -24,10 +24,12 @@ static bool try_lookups(const struct pg_ask *ask, const struct pnc_table *table,
         PGresult *rows = pg_ask(ask, sql, nobody, 1, "look people up", fault);
         bool empty = rows != NULL && PQntuples(rows) > 0;
         PQclear(rows);
-        if (rows == NULL)
+        if (rows == NULL) {
             return false;
-        if (empty)
+        }
+        if (empty) {
             return whorl_fail(fault, "", "the database holds no PNC records");
+        }
     }
     printf("columns    fit\n");
     return true;
@@ -40,13 +42,15 @@ static bool try_rows(const struct pg_ask *ask, const struct pnc_table *table, un
     char sql[PNC_SQL_CAP];
     pnc_table_sample_sql(table, sql);
     PGresult *rows = pg_ask(ask, sql, NULL, 0, "read records", fault);
-    if (rows == NULL)
+    if (rows == NULL) {
         return false;
+    }
     for (int i = 0; i < PQntuples(rows); i++) {
         struct whorl_fault why = {{0}, {0}};
         const char *id = PQgetvalue(rows, i, 0);
-        if (pnc_table_sample_row(rows, i, &why) || (*bad)++ >= BAD_MAX)
+        if (pnc_table_sample_row(rows, i, &why) || (*bad)++ >= BAD_MAX) {
             continue;
+        }
         bool clean = strlen(id) <= 32 && whorl_text_is_clean(id, strlen(id));
         printf("           %s: %s: %s\n", clean ? id : "(no PNCID)", why.where, why.text);
     }
@@ -61,13 +65,15 @@ int source_check_pnc(const struct conf_plugin *plugin)
     struct pnc_table table;
     struct source_place place;
     unsigned bad = 0;
-    if (!pnc_table_read(plugin->settings, &table, &fault))
+    if (!pnc_table_read(plugin->settings, &table, &fault)) {
         return print_fault(&fault);
+    }
     const char *const tables[] = {table.name, NULL};
     const struct pg_use use = {
         .application = "whorl source", .statement_ms = STATEMENT_MS, .tables = tables};
-    if (!source_connect(&place, plugin->settings, &use))
+    if (!source_connect(&place, plugin->settings, &use)) {
         return EXIT_FAILED;
+    }
     source_print_connection(&place);
     const struct pg_ask ask = {place.link, -1, PATIENCE_MS};
     bool ok = try_lookups(&ask, &table, &fault) && try_rows(&ask, &table, &bad, &fault);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/audit/change.h"
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/gallery/gallery_dir.h"
@@ -189,12 +190,49 @@ int cmd_source_init(int argc, char **argv)
 
 /* ------------------------------------------------------------------ fill */
 
+/* From whose gallery, and where it is recorded. */
+struct fill {
+    const char *name;
+    struct conf *conf;
+    struct audit_writer *log;
+    struct gallery *gallery;
+};
+
+static bool record_filling(void *ctx, const struct changed_person *people, size_t count,
+                           struct whorl_fault *fault)
+{
+    const struct fill *fill = ctx;
+    return change_record_people(fill->log, "filling", fill->name, people, count, fault);
+}
+
 static void show_filled(void *ctx, uint64_t people)
 {
     (void)ctx;
     if (isatty(STDERR_FILENO)) {
         fprintf(stderr, "\r\033[K%" PRIu64 " people", people);
     }
+}
+
+static bool fill_from(struct fill *fill, const struct arguments *a, struct whorl_fault *fault)
+{
+    struct source_place place;
+    const struct pg_use use = {.application = "whorl source fill", .write = true};
+    uint64_t people;
+    if (!source_connect(&place, &a->settings, &use)) {
+        return false;
+    }
+    const struct pg_ask ask = {place.link, -1, PATIENCE_MS};
+    bool ok = source_fill(&ask, fill->gallery, record_filling, show_filled, fill, &people, fault);
+    fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
+    if (ok) {
+        printf("%" PRIu64 " people written\n", people);
+        ok = change_record_done(fill->log, "filled", fill->name, people, 0, fault);
+    }
+    if (!ok) {
+        print_fault(fault);
+    }
+    source_leave(&place);
+    return ok;
 }
 
 int cmd_source_fill(int argc, char **argv)
@@ -209,28 +247,20 @@ int cmd_source_fill(int argc, char **argv)
                "is \"host=… dbname=… user=…\", of a role that may write."};
     struct arguments a = {.fill = true};
     struct whorl_fault fault = {{0}, {0}};
-    struct source_place place;
-    const struct pg_use use = {.application = "whorl source fill", .write = true};
-    uint64_t people;
     as_settings(&a);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
-    struct gallery *gallery = gallery_dir_open_own(a.conf_dir, a.name, WHORL_STORE_READ);
-    if (!gallery) {
-        return EXIT_FAILED;
+    struct fill fill = {.name = a.name, .conf = read_conf(a.conf_dir)};
+    bool ok = false;
+    if (fill.conf != NULL && (fill.log = audit_writer_open(fill.conf, &fault)) == NULL) {
+        print_fault(&fault);
     }
-    bool ok = source_connect(&place, &a.settings, &use);
-    if (ok) {
-        const struct pg_ask ask = {place.link, -1, PATIENCE_MS};
-        ok = source_fill(&ask, gallery, show_filled, NULL, &people, &fault);
-        fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
-        if (ok) {
-            printf("%" PRIu64 " people written\n", people);
-        } else {
-            print_fault(&fault);
-        }
-        source_leave(&place);
+    if (fill.log != NULL) {
+        fill.gallery = gallery_dir_open_own(a.conf_dir, a.name, WHORL_STORE_READ);
+        ok = fill.gallery != NULL && fill_from(&fill, &a, &fault);
     }
-    gallery_close(gallery);
+    gallery_close(fill.gallery);
+    audit_writer_close(fill.log);
+    conf_unref(fill.conf);
     return ok ? EXIT_DONE : EXIT_FAILED;
 }
 

@@ -114,10 +114,21 @@ struct filling {
     const struct pg_ask *ask;
     struct gallery *gallery;
     void (*put)(FILE *out, const struct gallery_person *person);
+    change_people *telling; /* NULL: these people have been told of */
     void (*shown)(void *ctx, uint64_t people);
     void *ctx;
     uint64_t people;
 };
+
+static bool tell(const struct filling *filling, struct gallery_person *const *people, size_t count,
+                 struct whorl_fault *fault)
+{
+    struct changed_person told[PAGE];
+    for (size_t i = 0; i < count; i++) {
+        told[i] = (struct changed_person){.id = people[i]->id, .source = people[i]->source};
+    }
+    return filling->telling == NULL || filling->telling(filling->ctx, told, count, fault);
+}
 
 /* Writes a page of people behind `after`, which becomes its last. */
 static bool send_page(struct filling *filling, char after[GALLERY_ID_MAX + 1], size_t *count,
@@ -129,7 +140,8 @@ static bool send_page(struct filling *filling, char after[GALLERY_ID_MAX + 1], s
     FILE *out = open_memstream(&text, &len);
     bool ok = out != NULL || whorl_fail(fault, "", "out of memory");
     *count = 0;
-    ok = ok && gallery_next(filling->gallery, after, people, PAGE, count, fault);
+    ok = ok && gallery_next(filling->gallery, after, people, PAGE, count, fault) &&
+         tell(filling, people, *count, fault);
     for (size_t i = 0; i < *count; i++) {
         if (ok) {
             filling->put(out, people[i]);
@@ -175,11 +187,11 @@ static bool copy_in(struct filling *filling, const char *sql, struct whorl_fault
     return result != NULL;
 }
 
-bool source_fill(const struct pg_ask *ask, struct gallery *gallery,
+bool source_fill(const struct pg_ask *ask, struct gallery *gallery, change_people *telling,
                  void (*shown)(void *ctx, uint64_t people), void *ctx, uint64_t *people,
                  struct whorl_fault *fault)
 {
-    struct filling filling = {.ask = ask, .gallery = gallery};
+    struct filling filling = {.ask = ask, .gallery = gallery, .telling = telling, .ctx = ctx};
     PGconn *conn = pg_link_conn(ask->link);
     *people = 0;
     if (!conn || PQsetnonblocking(conn, 0) != 0) {
@@ -195,8 +207,8 @@ bool source_fill(const struct pg_ask *ask, struct gallery *gallery,
         return false;
     }
     filling.put = put_prints;
+    filling.telling = NULL;
     filling.shown = shown;
-    filling.ctx = ctx;
     if (!copy_in(&filling, prints_copy, fault)) {
         return false;
     }

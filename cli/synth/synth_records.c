@@ -284,13 +284,14 @@ static void put_replies(msgpack_packer *pk, const struct reply *replies, size_t 
     msgpack_pack_array(pk, count);
     for (size_t i = 0; i < count; i++) {
         const struct reply *reply = &replies[i];
-        msgpack_pack_map(pk, 7);
+        msgpack_pack_map(pk, 8);
         whorl_put_str(pk, "backend", reply->plugin->name);
         whorl_put_bool(pk, "permitted", reply->permitted);
         whorl_put_str(pk, "class", codes_class.codes[reply->class].code);
         whorl_put_str(pk, "reason", reply->reason[0] != '\0' ? reply->reason : NULL);
         put_ref(pk, reply->ref);
         whorl_put_str(pk, "levels", NULL);
+        whorl_put_str(pk, "age", NULL);
         whorl_put_int(pk, "elapsed_ms", reply->elapsed_ms);
         elapsed += reply->elapsed_ms;
     }
@@ -343,7 +344,7 @@ static void pack_identify(const struct scene *s, const struct reply *replies, si
 
 static void pack_lookup(const struct scene *s, const struct reply *reply, msgpack_packer *pk)
 {
-    msgpack_pack_map(pk, 15);
+    msgpack_pack_map(pk, 16);
     put_head(pk, "lookup", s->use->time_ms, s->transaction);
     put_who(pk, s);
     put_policy(pk, s);
@@ -363,6 +364,7 @@ static void pack_lookup(const struct scene *s, const struct reply *reply, msgpac
     whorl_put_str(pk, "ref", s->found);
     whorl_put_str(pk, "class", codes_class.codes[reply->class].code);
     put_ref(pk, reply->ref);
+    whorl_put_str(pk, "age", NULL);
 }
 
 static void pack_outcome(const struct scene *s, int64_t time_ms, msgpack_packer *pk)

@@ -99,19 +99,27 @@ static void put_levels(msgpack_packer *pk, const msgpack_object *list)
     }
 }
 
+/* How old the copy was that was searched or looked up in: what the answer rests on. */
+static void put_age(msgpack_packer *pk, const struct answer *answer)
+{
+    static const msgpack_object nil = {.type = MSGPACK_OBJECT_NIL};
+    whorl_put_object(pk, "age", answer->age != NULL ? answer->age : &nil);
+}
+
 static void put_answers(msgpack_packer *pk, const struct flow *flow)
 {
     whorl_put_key(pk, "answers");
     msgpack_pack_array(pk, flow->check_count);
     for (size_t i = 0; i < flow->check_count; i++) {
         const struct check *check = &flow->checks[i];
-        msgpack_pack_map(pk, 7);
+        msgpack_pack_map(pk, 8);
         whorl_put_str(pk, "backend", check->plugin->conf->name);
         whorl_put_bool(pk, "permitted", check->decision.allowed);
         whorl_put_str(pk, "class", answer_class_name(check->answer.class));
         whorl_put_str(pk, "reason", or_nil(check->answer.reason));
         put_refs(pk, &check->answer);
         put_levels(pk, check->answer.levels);
+        put_age(pk, &check->answer);
         whorl_put_int(pk, "elapsed_ms", (int64_t)check->elapsed_ms);
     }
 }
@@ -169,7 +177,7 @@ void record_lookup(const struct check *check, msgpack_sbuffer *out)
     const struct decoded_identify *request = &flow->request;
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, packed_write);
-    msgpack_pack_map(&pk, 15);
+    msgpack_pack_map(&pk, 16);
     put_head(&pk, "lookup", flow->transaction);
     whorl_put_str(&pk, "device", flow->who.device.id);
     whorl_put_str(&pk, "officer", flow->who.officer.id);
@@ -186,6 +194,7 @@ void record_lookup(const struct check *check, msgpack_sbuffer *out)
     }
     whorl_put_str(&pk, "class", answer_class_name(check->answer.class));
     put_refs(&pk, &check->answer);
+    put_age(&pk, &check->answer);
 }
 
 void record_refused(const struct identity *who, const char *request_id,

@@ -215,24 +215,27 @@ static bool officer_fields_of(const msgpack_object *map, void *out, struct whorl
     return officer_fields(map, out, fault);
 }
 
-static bool device_read(const MDB_val *key, const MDB_val *value, struct registry_device *out,
+/* out: a struct registry_device; of officer_read a struct registry_officer. */
+static bool device_read(const MDB_val *key, const MDB_val *value, void *out,
                         struct whorl_fault *fault)
 {
-    *out = (struct registry_device){0};
-    if (!key_copy(key, out->id, sizeof out->id)) {
+    struct registry_device *device = out;
+    *device = (struct registry_device){0};
+    if (!key_copy(key, device->id, sizeof device->id)) {
         return whorl_fail(fault, "registry", "a device's id is damaged");
     }
-    return record_read(value, "device", out->id, device_fields_of, out, fault);
+    return record_read(value, "device", device->id, device_fields_of, device, fault);
 }
 
-static bool officer_read(const MDB_val *key, const MDB_val *value, struct registry_officer *out,
+static bool officer_read(const MDB_val *key, const MDB_val *value, void *out,
                          struct whorl_fault *fault)
 {
-    *out = (struct registry_officer){0};
-    if (!key_copy(key, out->id, sizeof out->id)) {
+    struct registry_officer *officer = out;
+    *officer = (struct registry_officer){0};
+    if (!key_copy(key, officer->id, sizeof officer->id)) {
         return whorl_fail(fault, "registry", "an officer's id is damaged");
     }
-    return record_read(value, "officer", out->id, officer_fields_of, out, fault);
+    return record_read(value, "officer", officer->id, officer_fields_of, officer, fault);
 }
 
 static enum registry_found got(int code, struct whorl_fault *fault)
@@ -252,24 +255,32 @@ static MDB_val key_of(const char *id)
     return (MDB_val){.mv_size = strlen(id), .mv_data = (void *)id};
 }
 
-enum registry_found registry_device(struct registry *registry, const char *id,
-                                    struct registry_device *out, struct whorl_fault *fault)
+/* The entry of an id, as read() takes it into out. */
+static enum registry_found look_up(struct registry *registry, MDB_dbi dbi, const char *id,
+                                   bool (*read)(const MDB_val *key, const MDB_val *value, void *out,
+                                                struct whorl_fault *fault),
+                                   void *out, struct whorl_fault *fault)
 {
-    if (!registry_id_valid(id, REGISTRY_DEVICE_MAX)) {
-        return REGISTRY_ABSENT;
-    }
     MDB_txn *txn = whorl_store_read(registry->store, fault);
     if (txn == NULL) {
         return REGISTRY_FAILED;
     }
     MDB_val key = key_of(id);
     MDB_val value;
-    enum registry_found found = got(mdb_get(txn, registry->devices, &key, &value), fault);
-    if (found == REGISTRY_PRESENT && !device_read(&key, &value, out, fault)) {
+    enum registry_found found = got(mdb_get(txn, dbi, &key, &value), fault);
+    if (found == REGISTRY_PRESENT && !read(&key, &value, out, fault)) {
         found = REGISTRY_FAILED;
     }
     whorl_store_done(registry->store, txn);
     return found;
+}
+
+enum registry_found registry_device(struct registry *registry, const char *id,
+                                    struct registry_device *out, struct whorl_fault *fault)
+{
+    return registry_id_valid(id, REGISTRY_DEVICE_MAX)
+               ? look_up(registry, registry->devices, id, device_read, out, fault)
+               : REGISTRY_ABSENT;
 }
 
 enum registry_found registry_device_of(struct registry *registry, const uint8_t certificate[32],
@@ -297,21 +308,9 @@ enum registry_found registry_device_of(struct registry *registry, const uint8_t 
 enum registry_found registry_officer(struct registry *registry, const char *id,
                                      struct registry_officer *out, struct whorl_fault *fault)
 {
-    if (!registry_id_valid(id, REGISTRY_OFFICER_MAX)) {
-        return REGISTRY_ABSENT;
-    }
-    MDB_txn *txn = whorl_store_read(registry->store, fault);
-    if (txn == NULL) {
-        return REGISTRY_FAILED;
-    }
-    MDB_val key = key_of(id);
-    MDB_val value;
-    enum registry_found found = got(mdb_get(txn, registry->officers, &key, &value), fault);
-    if (found == REGISTRY_PRESENT && !officer_read(&key, &value, out, fault)) {
-        found = REGISTRY_FAILED;
-    }
-    whorl_store_done(registry->store, txn);
-    return found;
+    return registry_id_valid(id, REGISTRY_OFFICER_MAX)
+               ? look_up(registry, registry->officers, id, officer_read, out, fault)
+               : REGISTRY_ABSENT;
 }
 
 /* Calls one() for every pair of a database until it says stop. */

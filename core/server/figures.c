@@ -240,30 +240,31 @@ static void put_waiting(FILE *out, const struct setup_plugin *plugin,
     }
 }
 
+static const struct {
+    const char *name, *type, *help;
+    void (*put)(FILE *out, const struct setup_plugin *plugin, const struct backend_stats *stats);
+} backend_families[] = {
+    {"whorl_backend_calls_total", "counter", "Calls of backends, by how they ended.", put_ends},
+    {"whorl_backend_calls", "gauge", "Calls that backends have not completed.", put_open},
+    {"whorl_backend_jobs", "gauge", "Jobs that wait for a worker or run.", put_jobs},
+    {"whorl_backend_duration_seconds", "histogram",
+     "Duration of calls that were answered or timed out.", put_durations},
+    {"whorl_backend_cut_off", "gauge", "Whether a backend is cut off (1) after failing repeatedly.",
+     put_cut_off},
+    {"whorl_backend_cuts_total", "counter", "Times that a backend was cut off.", put_opened},
+    {"whorl_backend_process_up", "gauge",
+     "Whether the process of an isolated backend serves (1) or is being made anew (0).", put_up},
+    {"whorl_backend_process_losses_total", "counter",
+     "Processes of an isolated backend that had to be made anew, by reason.", put_losses},
+    {"whorl_sink_waiting", "gauge", "Messages that wait for a busy sink.", put_waiting},
+};
+
 static void put_backends(const struct server *server, FILE *out)
 {
-    family(out, "whorl_backend_calls_total", "counter", "Calls of backends, by how they ended.");
-    each_backend(server, out, put_ends);
-    family(out, "whorl_backend_calls", "gauge", "Calls that backends have not completed.");
-    each_backend(server, out, put_open);
-    family(out, "whorl_backend_jobs", "gauge", "Jobs that wait for a worker or run.");
-    each_backend(server, out, put_jobs);
-    family(out, "whorl_backend_duration_seconds", "histogram",
-           "Duration of calls that were answered or timed out.");
-    each_backend(server, out, put_durations);
-    family(out, "whorl_backend_cut_off", "gauge",
-           "Whether a backend is cut off (1) after failing repeatedly.");
-    each_backend(server, out, put_cut_off);
-    family(out, "whorl_backend_cuts_total", "counter", "Times that a backend was cut off.");
-    each_backend(server, out, put_opened);
-    family(out, "whorl_backend_process_up", "gauge",
-           "Whether the process of an isolated backend serves (1) or is being made anew (0).");
-    each_backend(server, out, put_up);
-    family(out, "whorl_backend_process_losses_total", "counter",
-           "Processes of an isolated backend that had to be made anew, by reason.");
-    each_backend(server, out, put_losses);
-    family(out, "whorl_sink_waiting", "gauge", "Messages that wait for a busy sink.");
-    each_backend(server, out, put_waiting);
+    for (size_t i = 0; i < sizeof backend_families / sizeof *backend_families; i++) {
+        family(out, backend_families[i].name, backend_families[i].type, backend_families[i].help);
+        each_backend(server, out, backend_families[i].put);
+    }
 }
 
 char *server_metrics(struct server *server, size_t *len)

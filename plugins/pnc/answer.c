@@ -15,8 +15,9 @@ struct pnc_candidate *pnc_found_add(struct pnc_found *found, const char *pncid, 
 {
     for (size_t i = 0; i < found->count; i++) {
         struct pnc_candidate *known = &found->people[i];
-        if (strcmp(known->pncid, pncid) != 0)
+        if (strcmp(known->pncid, pncid) != 0) {
             continue;
+        }
         if (strcmp(known->by, "name") == 0 && strcmp(by, "name") != 0) {
             known->by = by;
             known->found_for = found_for;
@@ -35,8 +36,9 @@ struct pnc_candidate *pnc_found_add(struct pnc_found *found, const char *pncid, 
 
 void pnc_found_release(struct pnc_found *found)
 {
-    for (size_t i = 0; i < found->count; i++)
+    for (size_t i = 0; i < found->count; i++) {
         pnc_record_release(&found->people[i].record);
+    }
     found->count = 0;
     found->more = false;
 }
@@ -51,16 +53,18 @@ bool pnc_signals_check(const struct whorl_settings *settings, struct whorl_fault
         size_t len = strcspn(entry, "=");
         if (len == 0 || len > CODE_MAX || entry[len] == '\0' || strlen(entry + len + 1) == 0 ||
             strlen(entry + len + 1) > 100 ||
-            strspn(entry, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != len)
+            strspn(entry, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != len) {
             return whorl_fail(fault, "warning_signals",
                               "entry %zu must be \"CODE=TEXT\" with a code of 1 to %u capital "
                               "letters, digits, - and _ and a text of 1 to 100 bytes",
                               i + 1, CODE_MAX);
+        }
         for (size_t k = 0; k < i; k++) {
             before = settings->item(settings, NULL, "warning_signals", k);
-            if (before != NULL && strncmp(before, entry, len + 1) == 0)
+            if (before != NULL && strncmp(before, entry, len + 1) == 0) {
                 return whorl_fail(fault, "warning_signals",
                                   "entry %zu gives a code of entry %zu again", i + 1, k + 1);
+            }
         }
     }
     return true;
@@ -73,8 +77,9 @@ static const char *signal_text(const struct whorl_settings *settings, const char
     size_t len = strlen(code);
     for (size_t i = 0; (entry = settings->item(settings, NULL, "warning_signals", i)) != NULL;
          i++) {
-        if (strncmp(entry, code, len) == 0 && entry[len] == '=')
+        if (strncmp(entry, code, len) == 0 && entry[len] == '=') {
             return entry + len + 1;
+        }
     }
     return code;
 }
@@ -92,8 +97,9 @@ struct details {
 static void put_detail(struct details *details, const char *label, const char *value,
                        const char *level)
 {
-    if (value[0] == '\0' || details->count == DETAILS_MAX)
+    if (value[0] == '\0' || details->count == DETAILS_MAX) {
         return;
+    }
     msgpack_pack_map(&details->part.pk, 3);
     whorl_put_str(&details->part.pk, "label", label);
     whorl_put_str(&details->part.pk, "value", value);
@@ -106,8 +112,9 @@ static void join(char *value, const msgpack_object *object, const char *key, con
 {
     char text[512];
     size_t used = strlen(value);
-    if (whorl_str_copy(whorl_map_get(object, key), text, sizeof(text)))
+    if (whorl_str_copy(whorl_map_get(object, key), text, sizeof(text))) {
         snprintf(value + used, VALUE_CAP - used, "%s%s", before, text);
+    }
 }
 
 static void put_text(struct details *details, const msgpack_object *record, const char *key,
@@ -123,8 +130,9 @@ static void each(struct details *details, const msgpack_object *record, const ch
                  void (*put)(struct details *details, const msgpack_object *element))
 {
     const msgpack_object *list = whorl_map_get(record, key);
-    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++)
+    for (uint32_t i = 0; list != NULL && i < list->via.array.size; i++) {
         put(details, &list->via.array.ptr[i]);
+    }
 }
 
 static void put_circulation(struct details *details, const msgpack_object *circulation)
@@ -146,8 +154,9 @@ static void put_circulation(struct details *details, const msgpack_object *circu
 static void put_disqualified(struct details *details, const msgpack_object *order)
 {
     char value[VALUE_CAP] = "", expires[16];
-    if (order == NULL)
+    if (order == NULL) {
         return;
+    }
     whorl_str_copy(whorl_map_get(order, "expires"), expires, sizeof(expires));
     bool over = strcmp(expires, details->today) < 0;
     join(value, order, "court", "");
@@ -172,15 +181,17 @@ static void put_bail(struct details *details, const msgpack_object *bail)
 static void put_warning(struct details *details, const msgpack_object *code)
 {
     char text[CODE_MAX + 1];
-    if (whorl_str_copy(code, text, sizeof(text)))
+    if (whorl_str_copy(code, text, sizeof(text))) {
         put_detail(details, "Warning signal", signal_text(details->settings, text), "warning");
+    }
 }
 
 static void put_element(struct details *details, const msgpack_object *element, const char *label)
 {
     char text[VALUE_CAP];
-    if (whorl_str_copy(element, text, sizeof(text)))
+    if (whorl_str_copy(element, text, sizeof(text))) {
         put_detail(details, label, text, "info");
+    }
 }
 
 static void put_marker(struct details *details, const msgpack_object *marker)
@@ -225,8 +236,9 @@ static void put_names(msgpack_packer *pk, const msgpack_object *record)
     whorl_put_key(pk, "names");
     msgpack_pack_array(pk, 1 + (size_t)others);
     put_name(pk, whorl_map_get(record, "name"));
-    for (uint32_t i = 0; i < others; i++)
+    for (uint32_t i = 0; i < others; i++) {
         put_name(pk, &aliases->via.array.ptr[i]);
+    }
 }
 
 static void put_candidate(struct whorl_answer *answer, const struct pnc_candidate *candidate,
@@ -241,17 +253,20 @@ static void put_candidate(struct whorl_answer *answer, const struct pnc_candidat
     whorl_put_key(pk, "identifiers");
     msgpack_pack_map(pk, record->cro[0] != '\0' ? 2 : 1);
     whorl_put_str(pk, "pncid", record->pncid);
-    if (record->cro[0] != '\0')
+    if (record->cro[0] != '\0') {
         whorl_put_str(pk, "cro", record->cro);
+    }
     put_names(pk, root);
-    if (born != NULL)
+    if (born != NULL) {
         whorl_put_object(pk, "born", born);
+    }
     whorl_put_key(pk, "details");
     msgpack_pack_array(pk, details->count);
     whorl_answer_append(answer, &details->part);
     whorl_put_str(pk, "found_by", candidate->by);
-    if (candidate->found_for != NULL)
+    if (candidate->found_for != NULL) {
         whorl_put_object(pk, "found_for", candidate->found_for);
+    }
 }
 
 static void begin_and_put(struct whorl_answer *answer, const struct whorl_settings *settings,
@@ -273,18 +288,21 @@ static void put_head(msgpack_packer *pk, uint32_t others, const char *class, con
     bool has_reason = reason != NULL && reason[0] != '\0';
     msgpack_pack_map(pk, 1u + others + has_reason + (age != PNC_NO_AGE));
     whorl_put_str(pk, "class", class);
-    if (has_reason)
+    if (has_reason) {
         whorl_put_str(pk, "reason", reason);
-    if (age != PNC_NO_AGE)
+    }
+    if (age != PNC_NO_AGE) {
         whorl_put_int(pk, "age", age);
+    }
 }
 
 void pnc_answer_found(struct whorl_answer *answer, const struct whorl_settings *settings,
                       const struct pnc_found *found, const char *reason, int64_t age)
 {
     const char *more = found->more ? "more records were found than can be shown" : "";
-    if (reason[0] == '\0')
+    if (reason[0] == '\0') {
         reason = more;
+    }
     bool sure = found->count == 1 && strcmp(found->people[0].by, "name") != 0;
     put_head(&answer->pk, 1, sure && reason[0] == '\0' ? "match" : "possible", reason, age);
     whorl_put_key(&answer->pk, "candidates");
@@ -292,8 +310,9 @@ void pnc_answer_found(struct whorl_answer *answer, const struct whorl_settings *
     for (int by_name = 0; by_name < 2; by_name++) {
         for (size_t i = 0; i < found->count; i++) {
             const struct pnc_candidate *candidate = &found->people[i];
-            if ((strcmp(candidate->by, "name") == 0) == (by_name == 1))
+            if ((strcmp(candidate->by, "name") == 0) == (by_name == 1)) {
                 begin_and_put(answer, settings, candidate);
+            }
         }
     }
 }

@@ -40,12 +40,15 @@ static uint64_t this_boot(void)
     char text[64] = "";
     FILE *in = fopen("/proc/sys/kernel/random/boot_id", "re");
     bool ok = in != NULL && fgets(text, sizeof(text), in) != NULL;
-    if (in != NULL)
+    if (in != NULL) {
         fclose(in);
-    for (const char *at = text; ok && *at != '\0'; at++) /* FNV-1a */
+    }
+    for (const char *at = text; ok && *at != '\0'; at++) { /* FNV-1a */
         boot = (boot ^ (unsigned char)*at) * 0x100000001b3u + 1;
-    if (!ok)
+    }
+    if (!ok) {
         arc4random_buf(&boot, sizeof(boot));
+    }
     return boot;
 }
 
@@ -57,8 +60,9 @@ struct pnc_moment pnc_cache_now(const struct pnc_cache *cache)
 int64_t pnc_age_ms(const struct pnc_moment *then, const struct pnc_moment *now)
 {
     int64_t wall = now->wall_ms - then->wall_ms;
-    if (then->boot != now->boot)
+    if (then->boot != now->boot) {
         return wall >= 0 ? wall : PNC_AGE_UNKNOWN;
+    }
     int64_t boot = now->boot_ms - then->boot_ms;
     return boot < 0 ? PNC_AGE_UNKNOWN : wall > boot ? wall : boot;
 }
@@ -85,19 +89,23 @@ static int distrust(MDB_txn *txn, void *arg)
     MDB_val serial, name, value;
     struct head head;
     int rc = mdb_cursor_open(txn, look->cache->order, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     rc = mdb_cursor_get(cursor, &serial, &name, MDB_LAST);
     mdb_cursor_close(cursor);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_get(txn, look->cache->entries, &name, &value);
-    if (rc != 0)
+    }
+    if (rc != 0) {
         return rc == MDB_NOTFOUND ? 0 : rc;
+    }
     bool trusted = value.mv_size >= sizeof(head);
     if (trusted) {
         memcpy(&head, value.mv_data, sizeof(head));
-        for (size_t i = 0; i < PNC_CLASSES; i++)
+        for (size_t i = 0; i < PNC_CLASSES; i++) {
             trusted = trusted && pnc_age_ms(&head.asked[i], &look->now) != PNC_AGE_UNKNOWN;
+        }
     }
     return trusted ? 0 : drop_all(txn, look->cache);
 }
@@ -117,16 +125,18 @@ struct pnc_cache *pnc_cache_open(const char *data_dir, struct whorl_fault *fault
     if (cache->store != NULL &&
         whorl_store_db(cache->store, "entries", 0, &cache->entries, fault) &&
         whorl_store_db(cache->store, "order", MDB_INTEGERKEY, &cache->order, fault) &&
-        whorl_store_write(cache->store, distrust, &look, fault))
+        whorl_store_write(cache->store, distrust, &look, fault)) {
         return cache;
+    }
     pnc_cache_close(cache);
     return NULL;
 }
 
 void pnc_cache_close(struct pnc_cache *cache)
 {
-    if (cache == NULL)
+    if (cache == NULL) {
         return;
+    }
     whorl_store_close(cache->store);
     free(cache);
 }
@@ -160,8 +170,9 @@ static bool get(const struct pnc_cache *cache, MDB_txn *txn, char kind, const ch
 {
     char name[NAME_CAP];
     MDB_val entry = name_of(kind, key, name);
-    if (mdb_get(txn, cache->entries, &entry, rest) != 0 || rest->mv_size < sizeof(*head))
+    if (mdb_get(txn, cache->entries, &entry, rest) != 0 || rest->mv_size < sizeof(*head)) {
         return false;
+    }
     memcpy(head, rest->mv_data, sizeof(*head));
     rest->mv_data = (char *)rest->mv_data + sizeof(*head);
     rest->mv_size -= sizeof(*head);
@@ -175,11 +186,13 @@ bool pnc_cache_record(struct pnc_cache *cache, MDB_txn *txn, const char *pncid,
     struct whorl_fault bad;
     MDB_val rest;
     if (!get(cache, txn, 'r', pncid, &head, &rest) ||
-        !pnc_record_from_bytes(rest.mv_data, rest.mv_size, record, &bad))
+        !pnc_record_from_bytes(rest.mv_data, rest.mv_size, record, &bad)) {
         return false;
+    }
     memcpy(asked, head.asked, sizeof(head.asked));
-    if (strcmp(record->pncid, pncid) == 0)
+    if (strcmp(record->pncid, pncid) == 0) {
         return true;
+    }
     pnc_record_release(record);
     return false;
 }
@@ -190,13 +203,15 @@ bool pnc_cache_found(struct pnc_cache *cache, MDB_txn *txn, enum pnc_key by, con
     struct head head;
     MDB_val rest;
     if (!get(cache, txn, kind_of(by), key, &head, &rest) || rest.mv_size % PNC_ID_CAP != 0 ||
-        rest.mv_size > (size_t)PNC_CACHE_FOUND_MAX * PNC_ID_CAP)
+        rest.mv_size > (size_t)PNC_CACHE_FOUND_MAX * PNC_ID_CAP) {
         return false;
+    }
     *count = rest.mv_size / PNC_ID_CAP;
     memcpy(found, rest.mv_data, rest.mv_size);
     for (size_t i = 0; i < *count; i++) {
-        if (memchr(found[i], '\0', PNC_ID_CAP) == NULL)
+        if (memchr(found[i], '\0', PNC_ID_CAP) == NULL) {
             return false;
+        }
     }
     *asked = head.asked[0];
     return true;
@@ -216,10 +231,12 @@ struct pnc_news *pnc_news_new(enum pnc_key by, const char *key, size_t count)
 
 void pnc_news_free(struct pnc_news *news)
 {
-    if (news == NULL)
+    if (news == NULL) {
         return;
-    for (size_t i = 0; i < news->count; i++)
+    }
+    for (size_t i = 0; i < news->count; i++) {
         pnc_record_release(&news->records[i]);
+    }
     free(news);
 }
 
@@ -235,8 +252,9 @@ static int drop_entry(MDB_txn *txn, const struct pnc_cache *cache, char kind, co
     char name[NAME_CAP];
     MDB_val entry = name_of(kind, key, name), old;
     struct head head;
-    if (!get(cache, txn, kind, key, &head, &old))
+    if (!get(cache, txn, kind, key, &head, &old)) {
         return 0;
+    }
     MDB_val serial = {.mv_size = sizeof(head.serial), .mv_data = &head.serial};
     int rc = mdb_del(txn, cache->order, &serial, NULL);
     return rc == 0 || rc == MDB_NOTFOUND ? mdb_del(txn, cache->entries, &entry, NULL) : rc;
@@ -253,8 +271,9 @@ static struct pnc_moment latest(const struct pnc_moment asked[PNC_CLASSES])
 {
     struct pnc_moment last = asked[0];
     for (size_t i = 1; i < PNC_CLASSES; i++) {
-        if (is_newer(&asked[i], &last))
+        if (is_newer(&asked[i], &last)) {
             last = asked[i];
+        }
     }
     return last;
 }
@@ -268,23 +287,27 @@ static int put_entry(MDB_txn *txn, struct writing *to, char kind, const char *ke
     struct pnc_moment mine = latest(asked), theirs;
     if (get(to->cache, txn, kind, key, &old, &rest)) {
         theirs = latest(old.asked);
-        if (is_newer(&theirs, &mine))
+        if (is_newer(&theirs, &mine)) {
             return 0;
+        }
     }
     int rc = drop_entry(txn, to->cache, kind, key);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     memset(&head, 0, sizeof(head));
     head.serial = to->serial++;
     memcpy(head.asked, asked, sizeof(head.asked));
     MDB_val value = {.mv_size = sizeof(head) + len};
     MDB_val serial = {.mv_size = sizeof(head.serial), .mv_data = &head.serial};
     rc = mdb_put(txn, to->cache->entries, &entry, &value, MDB_RESERVE);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     memcpy(value.mv_data, &head, sizeof(head));
-    if (len > 0)
+    if (len > 0) {
         memcpy((char *)value.mv_data + sizeof(head), bytes, len);
+    }
     return mdb_put(txn, to->cache->order, &serial, &entry, MDB_APPEND);
 }
 
@@ -294,14 +317,18 @@ static int put_found(MDB_txn *txn, struct writing *to, const struct pnc_news *ne
     char found[PNC_CACHE_FOUND_MAX][PNC_ID_CAP] = {{0}};
     struct pnc_moment asked[PNC_CLASSES];
     size_t count = news->count < PNC_CACHE_FOUND_MAX ? news->count : PNC_CACHE_FOUND_MAX;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         memcpy(found[i], news->records[i].pncid, PNC_ID_CAP);
-    for (size_t i = 0; i < PNC_CLASSES; i++)
+    }
+    for (size_t i = 0; i < PNC_CLASSES; i++) {
         asked[i] = latest(news->asked);
-    if (news->by != PNC_BY_PNCID)
+    }
+    if (news->by != PNC_BY_PNCID) {
         return put_entry(txn, to, kind_of(news->by), news->key, asked, found, count * PNC_ID_CAP);
-    if (count > 0)
+    }
+    if (count > 0) {
         return drop_entry(txn, to->cache, 'p', news->key);
+    }
     int rc = drop_entry(txn, to->cache, 'r', news->key);
     return rc == 0 ? put_entry(txn, to, 'p', news->key, asked, NULL, 0) : rc;
 }
@@ -309,17 +336,19 @@ static int put_found(MDB_txn *txn, struct writing *to, const struct pnc_news *ne
 static int put_news(MDB_txn *txn, struct writing *to, const struct pnc_news *news)
 {
     int rc = put_found(txn, to, news);
-    for (size_t i = 0; rc == 0 && i < news->count; i++)
+    for (size_t i = 0; rc == 0 && i < news->count; i++) {
         rc = put_entry(txn, to, 'r', news->records[i].pncid, news->asked, news->records[i].bytes,
                        news->records[i].len);
+    }
     return rc;
 }
 
 static uint64_t bytes_of(MDB_txn *txn, MDB_dbi dbi)
 {
     MDB_stat stat;
-    if (mdb_stat(txn, dbi, &stat) != 0)
+    if (mdb_stat(txn, dbi, &stat) != 0) {
         return 0;
+    }
     return (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) *
            (uint64_t)stat.ms_psize;
 }
@@ -330,15 +359,18 @@ static int make_room(MDB_txn *txn, const struct writing *to)
     MDB_cursor *cursor;
     MDB_val serial, name;
     int rc = mdb_cursor_open(txn, to->cache->order, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     while (rc == 0 &&
            bytes_of(txn, to->cache->entries) + bytes_of(txn, to->cache->order) > to->max_bytes) {
         rc = mdb_cursor_get(cursor, &serial, &name, MDB_FIRST);
-        if (rc == 0)
+        if (rc == 0) {
             rc = mdb_del(txn, to->cache->entries, &name, NULL);
-        if (rc == 0)
+        }
+        if (rc == 0) {
             rc = mdb_cursor_del(cursor, 0);
+        }
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -351,16 +383,18 @@ static int write_list(MDB_txn *txn, void *arg)
     MDB_val serial = {0}, name;
     to->serial = 0;
     int rc = mdb_cursor_open(txn, to->cache->order, &cursor);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     if (mdb_cursor_get(cursor, &serial, &name, MDB_LAST) == 0 &&
         serial.mv_size == sizeof(to->serial)) {
         memcpy(&to->serial, serial.mv_data, sizeof(to->serial));
         to->serial++;
     }
     mdb_cursor_close(cursor);
-    for (const struct pnc_news *news = to->list; rc == 0 && news != NULL; news = news->next)
+    for (const struct pnc_news *news = to->list; rc == 0 && news != NULL; news = news->next) {
         rc = put_news(txn, to, news);
+    }
     return rc == 0 ? make_room(txn, to) : rc;
 }
 

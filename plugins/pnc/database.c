@@ -95,19 +95,22 @@ static struct pnc_question *take_first(struct list *list)
 {
     struct pnc_question *question = list->first;
     list->first = question->next;
-    if (list->first == NULL)
+    if (list->first == NULL) {
         list->end = &list->first;
+    }
     return question;
 }
 
 /* Moves all of from before what is in list. */
 static void prepend(struct list *list, struct list *from)
 {
-    if (from->first == NULL)
+    if (from->first == NULL) {
         return;
+    }
     *from->end = list->first;
-    if (list->first == NULL)
+    if (list->first == NULL) {
         list->end = from->end;
+    }
     list->first = from->first;
     clear_list(from);
 }
@@ -133,8 +136,9 @@ static void log_trouble(struct pnc_database *database, struct told *told,
 {
     int64_t now = now_ms();
     bool same = strcmp(fault->text, told->text) == 0;
-    if (now - told->at < (same ? SAME_AGAIN_MS : OTHER_AGAIN_MS))
+    if (now - told->at < (same ? SAME_AGAIN_MS : OTHER_AGAIN_MS)) {
         return;
+    }
     told->at = now;
     memcpy(told->text, fault->text, sizeof(told->text));
     database->host->log(database->host, WHORL_LOG_WARNING, fault->text);
@@ -155,14 +159,15 @@ static void look_at_waiting(struct pnc_database *database, int64_t now)
     clear_list(&kept);
     while (database->waiting.first != NULL) {
         struct pnc_question *question = take_first(&database->waiting);
-        if (in_vain)
+        if (in_vain) {
             finish_silent(question, database->fault.text[0] != '\0'
                                         ? database->fault.text
                                         : "the database has not answered yet");
-        else if (is_over(question, now))
+        } else if (is_over(question, now)) {
             finish_silent(question, "the database did not answer in time");
-        else
+        } else {
             append(&kept, question);
+        }
     }
     prepend(&database->waiting, &kept);
 }
@@ -195,10 +200,11 @@ static void lost(struct pnc_database *database, const char *why)
     for (; database->used > 0; database->used--) {
         struct pnc_question *question = database->slots[database->head].question;
         database->head = (database->head + 1) % SLOTS;
-        if (question != NULL && question->times >= SENDS_MAX)
+        if (question != NULL && question->times >= SENDS_MAX) {
             finish_silent(question, fault.text);
-        else if (question != NULL)
+        } else if (question != NULL) {
             append(&again, question);
+        }
     }
     database->in_flight = 0;
     prepend(&database->waiting, &again);
@@ -229,13 +235,15 @@ static bool send_one(struct pnc_database *database, PGconn *conn, struct pnc_que
     snprintf(name, sizeof(name), "whorl_%u", number);
     if (!database->prepared[number]) {
         pnc_table_sql(&database->table, question->by, question->classes, sql);
-        if (PQsendPrepare(conn, name, sql, 1, NULL) != 1)
+        if (PQsendPrepare(conn, name, sql, 1, NULL) != 1) {
             return false;
+        }
         database->prepared[number] = true;
         push(database, (struct slot){.kind = STATEMENT});
     }
-    if (PQsendQueryPrepared(conn, name, 1, values, NULL, NULL, 0) != 1)
+    if (PQsendQueryPrepared(conn, name, 1, values, NULL, NULL, 0) != 1) {
         return false;
+    }
     question->times++;
     push(database, (struct slot){QUESTION, question, pnc_cache_now(database->now_of)});
     return true;
@@ -247,8 +255,9 @@ static void send_waiting(struct pnc_database *database)
 {
     PGconn *conn = pg_link_conn(database->link);
     bool sent = false;
-    if (database->used == 0)
+    if (database->used == 0) {
         database->heard = now_ms();
+    }
     while (database->waiting.first != NULL && database->in_flight < IN_FLIGHT_MAX &&
            database->used + 3 <= SLOTS) {
         struct pnc_question *question = take_first(&database->waiting);
@@ -270,10 +279,11 @@ static void send_waiting(struct pnc_database *database)
         push(database, (struct slot){.kind = SYNC});
     }
     int unsent = PQflush(conn);
-    if (unsent < 0)
+    if (unsent < 0) {
         lost(database, "it can't be written to");
-    else
+    } else {
         database->unsent = unsent > 0;
+    }
 }
 
 /* ------------------------------------------------------------------ receiving */
@@ -295,8 +305,9 @@ static bool ends_connection(const PGresult *result)
 static void take_answer(struct pnc_database *database, struct slot *slot, const PGresult *result)
 {
     struct pnc_question *question = slot->question;
-    if (question == NULL)
+    if (question == NULL) {
         return;
+    }
     slot->question = NULL;
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         pnc_table_rows(result, &slot->asked, question);
@@ -304,8 +315,9 @@ static void take_answer(struct pnc_database *database, struct slot *slot, const 
         question->outcome = PNC_SILENT;
         pg_result_fail(result, "look people up", &question->fault);
     }
-    if (question->outcome != PNC_ANSWERED)
+    if (question->outcome != PNC_ANSWERED) {
         log_trouble(database, &database->told_row, &question->fault);
+    }
     finish(question);
 }
 
@@ -317,8 +329,9 @@ static bool take_result(struct pnc_database *database, const PGresult *result, s
     struct slot *slot = &database->slots[database->head];
     switch (PQresultStatus(result)) {
     case PGRES_PIPELINE_SYNC:
-        if (slot->kind != SYNC)
+        if (slot->kind != SYNC) {
             return whorl_fail(why, "", "its answers are out of step");
+        }
         pop(database);
         return true;
     case PGRES_PIPELINE_ABORTED: /* something before it in its batch went wrong */
@@ -330,10 +343,12 @@ static bool take_result(struct pnc_database *database, const PGresult *result, s
         return true;
     case PGRES_TUPLES_OK:
     case PGRES_FATAL_ERROR:
-        if (PQresultStatus(result) == PGRES_FATAL_ERROR && ends_connection(result))
+        if (PQresultStatus(result) == PGRES_FATAL_ERROR && ends_connection(result)) {
             return whorl_fail(why, "", "it was ended there");
-        if (slot->kind != QUESTION)
+        }
+        if (slot->kind != QUESTION) {
             return pg_result_fail(result, "prepare the look-ups", why);
+        }
         take_answer(database, slot, result);
         return true;
     default:
@@ -353,19 +368,22 @@ static void receive(struct pnc_database *database)
     clear_list(&again);
     while (fit && database->used > 0 && PQisBusy(conn) == 0) {
         PGresult *result = PQgetResult(conn);
-        if (result != NULL)
+        if (result != NULL) {
             fit = take_result(database, result, &again, &why);
-        else if (database->slots[database->head].kind == SYNC)
+        } else if (database->slots[database->head].kind == SYNC) {
             break;
-        else
+        } else {
             pop(database);
+        }
         PQclear(result);
     }
     prepend(&database->waiting, &again);
-    if (fit && database->used == 0 && PQstatus(conn) != CONNECTION_OK)
+    if (fit && database->used == 0 && PQstatus(conn) != CONNECTION_OK) {
         fit = whorl_fail(&why, "", "it was ended there");
-    if (!fit)
+    }
+    if (!fit) {
         lost(database, why.text);
+    }
 }
 
 /* ------------------------------------------------------------------ the thread */
@@ -378,8 +396,9 @@ static void connection_up(struct pnc_database *database)
     database->fault = (struct whorl_fault){{0}, {0}};
     memset(database->prepared, 0, sizeof(database->prepared));
     database->unsent = false;
-    if (PQenterPipelineMode(pg_link_conn(database->link)) != 1)
+    if (PQenterPipelineMode(pg_link_conn(database->link)) != 1) {
         lost(database, "it knows no pipeline");
+    }
 }
 
 /* Waits for something to do. Returns whether the connection has something to say. */
@@ -389,15 +408,19 @@ static bool wait_for_news(struct pnc_database *database)
     uint64_t counted;
     int ms = pg_link_wants(database->link, &fds[1]);
     bool open = database->waiting.first != NULL || database->used > 0;
-    if (database->unsent && pg_link_conn(database->link) != NULL)
+    if (database->unsent && pg_link_conn(database->link) != NULL) {
         fds[1].events |= POLLOUT;
-    if (open && (ms < 0 || ms > TICK_MS))
+    }
+    if (open && (ms < 0 || ms > TICK_MS)) {
         ms = TICK_MS;
-    if (poll(fds, 2, ms) < 0 && errno != EINTR)
+    }
+    if (poll(fds, 2, ms) < 0 && errno != EINTR) {
         return false;
+    }
     if (fds[0].revents != 0 && read(database->wake, &counted, sizeof(counted)) < 0 &&
-        errno != EAGAIN)
+        errno != EAGAIN) {
         return false;
+    }
     return fds[1].revents != 0;
 }
 
@@ -407,8 +430,9 @@ static bool take_queue(struct pnc_database *database)
     pthread_mutex_lock(&database->mutex);
     bool going = !database->stopping;
     struct list all = database->queue;
-    if (all.first == NULL)
+    if (all.first == NULL) {
         clear_list(&all);
+    }
     clear_list(&database->queue);
     pthread_mutex_unlock(&database->mutex);
     /* Behind what waits already. */
@@ -422,8 +446,9 @@ static bool take_queue(struct pnc_database *database)
 static bool connect_on(struct pnc_database *database, enum pg_news *news, struct whorl_fault *fault)
 {
     *news = PG_NOTHING;
-    if (pg_link_conn(database->link) != NULL)
+    if (pg_link_conn(database->link) != NULL) {
         return true;
+    }
     pthread_mutex_lock(&database->mutex);
     database->resolving = true;
     pthread_mutex_unlock(&database->mutex);
@@ -440,8 +465,9 @@ static bool step(struct pnc_database *database, bool ready)
 {
     struct whorl_fault fault;
     enum pg_news news;
-    if (!connect_on(database, &news, &fault))
+    if (!connect_on(database, &news, &fault)) {
         return false;
+    }
     switch (news) {
     case PG_UP:
         connection_up(database);
@@ -451,13 +477,15 @@ static bool step(struct pnc_database *database, bool ready)
         database->fault = fault;
         break;
     case PG_NOTHING:
-        if (ready && pg_link_conn(database->link) != NULL)
+        if (ready && pg_link_conn(database->link) != NULL) {
             receive(database);
+        }
         break;
     }
     int64_t now = now_ms();
-    if (database->used > 0 && now - database->heard >= SILENCE_MS)
+    if (database->used > 0 && now - database->heard >= SILENCE_MS) {
         lost(database, "it has fallen silent");
+    }
     if (now - database->looked >= TICK_MS || pg_link_conn(database->link) == NULL) {
         database->looked = now;
         look_at_slots(database, now);
@@ -470,8 +498,9 @@ static void free_database(struct pnc_database *database)
 {
     pg_link_free(database->link);
     pg_target_free(database->target);
-    if (database->wake >= 0)
+    if (database->wake >= 0) {
         close(database->wake);
+    }
     pthread_mutex_destroy(&database->mutex);
     free(database);
 }
@@ -481,15 +510,17 @@ static void *run(void *arg)
     struct pnc_database *database = arg;
     bool ready = false;
     while (take_queue(database) && step(database, ready)) {
-        if (pg_link_conn(database->link) != NULL)
+        if (pg_link_conn(database->link) != NULL) {
             send_waiting(database);
+        }
         ready = wait_for_news(database);
     }
     pthread_mutex_lock(&database->mutex);
     bool left = database->left;
     pthread_mutex_unlock(&database->mutex);
-    if (left)
+    if (left) {
         free_database(database);
+    }
     return NULL;
 }
 
@@ -498,8 +529,9 @@ static void *run(void *arg)
 bool pnc_database_check(const struct whorl_settings *settings, struct whorl_fault *fault)
 {
     struct pnc_table table;
-    if (!pnc_table_read(settings, &table, fault))
+    if (!pnc_table_read(settings, &table, fault)) {
         return false;
+    }
     struct pg_target *target = pg_target_read(settings, fault);
     pg_target_free(target);
     return target != NULL;
@@ -542,8 +574,9 @@ struct pnc_database *pnc_database_open(const struct whorl_host *host,
         ok = (database->link != NULL && database->wake >= 0) ||
              whorl_fail(fault, "", "out of memory or descriptors");
     }
-    if (ok && start_thread(database, fault))
+    if (ok && start_thread(database, fault)) {
         return database;
+    }
     free_database(database);
     return NULL;
 }
@@ -557,8 +590,9 @@ static void ring(struct pnc_database *database)
 
 void pnc_database_close(struct pnc_database *database)
 {
-    if (database == NULL)
+    if (database == NULL) {
         return;
+    }
     struct timespec limit;
     pthread_mutex_lock(&database->mutex);
     database->stopping = true;
@@ -591,6 +625,7 @@ void pnc_database_ask(struct pnc_database *database, struct pnc_question *questi
         append(&database->queue, question);
     }
     pthread_mutex_unlock(&database->mutex);
-    if (was_empty)
+    if (was_empty) {
         ring(database);
+    }
 }

@@ -29,16 +29,18 @@ struct pnc_keeper {
 static struct pnc_news *take_batch(struct pnc_keeper *keeper)
 {
     pthread_mutex_lock(&keeper->mutex);
-    while (keeper->first == NULL && !keeper->stopping)
+    while (keeper->first == NULL && !keeper->stopping) {
         pthread_cond_wait(&keeper->moved, &keeper->mutex);
+    }
     struct pnc_news *batch = keeper->first, **end = &batch;
     for (size_t i = 0; i < BATCH_MAX && *end != NULL; i++) {
         end = &(*end)->next;
         keeper->waiting--;
     }
     keeper->first = *end;
-    if (keeper->first == NULL)
+    if (keeper->first == NULL) {
         keeper->end = &keeper->first;
+    }
     *end = NULL;
     pthread_mutex_unlock(&keeper->mutex);
     return batch;
@@ -86,8 +88,9 @@ struct pnc_keeper *pnc_keeper_open(const struct whorl_host *host, struct pnc_cac
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&keeper->thread, NULL, run, keeper);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0)
+    if (rc == 0) {
         return keeper;
+    }
     whorl_fail(fault, "", "cannot start a thread: %s", strerror(rc));
     free(keeper);
     return NULL;
@@ -95,8 +98,9 @@ struct pnc_keeper *pnc_keeper_open(const struct whorl_host *host, struct pnc_cac
 
 void pnc_keeper_close(struct pnc_keeper *keeper)
 {
-    if (keeper == NULL)
+    if (keeper == NULL) {
         return;
+    }
     pthread_mutex_lock(&keeper->mutex);
     keeper->stopping = true;
     pthread_cond_signal(&keeper->moved);
@@ -115,10 +119,12 @@ void pnc_keeper_give(struct pnc_keeper *keeper, struct pnc_news *news)
         news->next = NULL;
         *keeper->end = news;
         keeper->end = &news->next;
-        if (keeper->waiting++ == 0)
+        if (keeper->waiting++ == 0) {
             pthread_cond_signal(&keeper->moved);
+        }
     }
     pthread_mutex_unlock(&keeper->mutex);
-    if (!fits)
+    if (!fits) {
         pnc_news_free(news);
+    }
 }

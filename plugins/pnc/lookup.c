@@ -21,8 +21,9 @@ static void add(struct pnc_lookup *lookup, enum pnc_key by, const char *key,
 
 static void cannot_use(struct pnc_lookup *lookup, const char *what, const char *why)
 {
-    if (lookup->unreadable++ == 0)
+    if (lookup->unreadable++ == 0) {
         snprintf(lookup->why, sizeof(lookup->why), "%.40s: %.110s", what, why);
+    }
 }
 
 /* Looks up by one identifier. One that is malformed is noted, never searched for. Returns whether
@@ -34,20 +35,23 @@ static bool by_identifier(struct pnc_lookup *lookup, enum pnc_key by,
     struct whorl_fault bad = {{0}, {0}};
     const char *name = by == PNC_BY_PNCID ? "pncid" : "cro";
     const msgpack_object *value = whorl_map_get(person_ids, name);
-    if (value == NULL || value->type == MSGPACK_OBJECT_NIL)
+    if (value == NULL || value->type == MSGPACK_OBJECT_NIL) {
         return false;
+    }
     time_t now = time(NULL);
     struct tm today;
     gmtime_r(&now, &today);
     bool ok = whorl_str_copy(value, text, sizeof(text)) ||
               whorl_fail(&bad, "", "must be a string of at most 63 bytes");
-    if (ok)
+    if (ok) {
         ok = by == PNC_BY_PNCID ? pnc_pncid_read(text, today.tm_year + 1900, canonical, &bad)
                                 : pnc_cro_read(text, canonical, &bad);
-    if (ok)
+    }
+    if (ok) {
         add(lookup, by, canonical, found_for);
-    else
+    } else {
         cannot_use(lookup, name, bad.text);
+    }
     return true;
 }
 
@@ -56,17 +60,19 @@ static void by_name(struct pnc_lookup *lookup, const struct whorl_field *fields)
     char family[101], given[101], born[16], key[PNC_KEY_CAP];
     if (!whorl_str_copy(fields[FAMILY].value, family, sizeof(family)) ||
         !whorl_str_copy(fields[GIVEN].value, given, sizeof(given)) ||
-        !whorl_str_copy(fields[BORN].value, born, sizeof(born)))
+        !whorl_str_copy(fields[BORN].value, born, sizeof(born))) {
         return;
+    }
     if (!pnc_date_valid(born)) {
         cannot_use(lookup, "born", "must be a date YYYY-MM-DD");
         return;
     }
     pnc_name_key(family, given, born, key);
-    if (key[0] == '\0')
+    if (key[0] == '\0') {
         cannot_use(lookup, "name", "has no letters");
-    else
+    } else {
         add(lookup, PNC_BY_NAME, key, fields[FOUND_FOR].value);
+    }
 }
 
 /* A person with identifiers is looked up by these; by name only who has none. */
@@ -87,8 +93,9 @@ static void read_person(struct pnc_lookup *lookup, const msgpack_object *person)
     const msgpack_object *ids = fields[IDENTIFIERS].value, *found_for = fields[FOUND_FOR].value;
     bool had = by_identifier(lookup, PNC_BY_PNCID, ids, found_for);
     had = by_identifier(lookup, PNC_BY_CRO, ids, found_for) || had;
-    if (!had)
+    if (!had) {
         by_name(lookup, fields);
+    }
 }
 
 /* ------------------------------------------------------------------ the call */
@@ -122,18 +129,23 @@ bool pnc_lookup_read(struct pnc_lookup *lookup, struct whorl_fault *fault)
         {"deadline_ms", WHORL_FIELD_INT, false, 0, UINT32_MAX, NULL},
     };
     if (!whorl_msg_parse(lookup->bytes, lookup->len, &lookup->message, fault) ||
-        !whorl_fields_read_lenient(&lookup->message.root, "", fields, 3, fault))
+        !whorl_fields_read_lenient(&lookup->message.root, "", fields, 3, fault)) {
         return false;
-    if (!whorl_str_is(fields[0].value, "lookup"))
+    }
+    if (!whorl_str_is(fields[0].value, "lookup")) {
         return whorl_fail(fault, "op", "a look-up takes \"lookup\" only");
-    if (fields[2].value != NULL)
+    }
+    if (fields[2].value != NULL) {
         lookup->deadline_ms = (uint32_t)fields[2].value->via.u64;
+    }
     const msgpack_object_array *people = &fields[1].value->via.array;
     lookup->searches = calloc(2u * people->size, sizeof(*lookup->searches));
-    if (lookup->searches == NULL)
+    if (lookup->searches == NULL) {
         return whorl_fail(fault, "", "out of memory");
-    for (uint32_t i = 0; i < people->size; i++)
+    }
+    for (uint32_t i = 0; i < people->size; i++) {
         read_person(lookup, &people->ptr[i]);
+    }
     return true;
 }
 
@@ -149,9 +161,10 @@ static void pack(struct pnc_lookup *lookup, struct whorl_answer *out, int64_t ag
 {
     char reason[240] = "";
     if (lookup->found.count > 0) {
-        if (lookup->unreadable > 0)
+        if (lookup->unreadable > 0) {
             snprintf(reason, sizeof(reason), "%u of the look-ups could not be made (%s)",
                      lookup->unreadable, lookup->why);
+        }
         pnc_answer_found(out, lookup->host->settings, &lookup->found, reason, age);
     } else if (lookup->unreadable > 0) {
         snprintf(reason, sizeof(reason), "%s (%s)",

@@ -24,16 +24,18 @@ struct pnc_people *pnc_people_open(const char *dir, enum whorl_store_mode mode,
     if (people->store != NULL &&
         whorl_store_db(people->store, "people", 0, &people->people, fault) &&
         whorl_store_db(people->store, "cro", MDB_DUPSORT, &people->cro, fault) &&
-        whorl_store_db(people->store, "names", MDB_DUPSORT, &people->names, fault))
+        whorl_store_db(people->store, "names", MDB_DUPSORT, &people->names, fault)) {
         return people;
+    }
     pnc_people_close(people);
     return NULL;
 }
 
 void pnc_people_close(struct pnc_people *people)
 {
-    if (people == NULL)
+    if (people == NULL) {
         return;
+    }
     whorl_store_close(people->store);
     free(people);
 }
@@ -103,16 +105,18 @@ static int put_one(MDB_txn *txn, const struct pnc_people *people, const struct p
         return 0;
     }
     if (rc == 0) {
-        if (!pnc_record_from_bytes(old.mv_data, old.mv_size, &before, &fault))
+        if (!pnc_record_from_bytes(old.mv_data, old.mv_size, &before, &fault)) {
             return MDB_CORRUPTED;
+        }
         rc = index_record(&to, &before);
         pnc_record_release(&before);
     } else if (rc == MDB_NOTFOUND) {
         rc = 0;
     }
     to.adding = true;
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_put(txn, people->people, &key, &value, 0);
+    }
     return rc == 0 ? index_record(&to, record) : rc;
 }
 
@@ -120,8 +124,9 @@ static int put_all(MDB_txn *txn, void *arg)
 {
     struct putting *work = arg;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < work->count; i++)
+    for (size_t i = 0; rc == 0 && i < work->count; i++) {
         rc = put_one(txn, work->people, &work->records[i], &work->done[i]);
+    }
     return rc;
 }
 
@@ -158,8 +163,9 @@ bool pnc_people_compare(struct pnc_people *people, const struct pnc_record *reco
 {
     MDB_txn *txn = pnc_people_read(people, fault);
     int rc = 0;
-    if (txn == NULL)
+    if (txn == NULL) {
         return false;
+    }
     for (size_t i = 0; rc == 0 && i < count; i++) {
         MDB_val old;
         rc = before(people, txn, records, i, &old);
@@ -187,8 +193,9 @@ bool pnc_people_count(struct pnc_people *people, MDB_txn *txn, uint64_t *count,
 {
     MDB_stat stat;
     int rc = mdb_stat(txn, people->people, &stat);
-    if (rc != 0)
+    if (rc != 0) {
         return unreadable(rc, fault);
+    }
     *count = stat.ms_entries;
     return true;
 }
@@ -200,8 +207,9 @@ static int read_index(MDB_cursor *cursor, const char *text, char (*found)[PNC_ID
     MDB_val key = text_val(text), value;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
     while (rc == 0 && *count < max) {
-        if (value.mv_size >= PNC_ID_CAP)
+        if (value.mv_size >= PNC_ID_CAP) {
             return MDB_CORRUPTED;
+        }
         memcpy(found[*count], value.mv_data, value.mv_size);
         found[(*count)++][value.mv_size] = '\0';
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT_DUP);
@@ -219,8 +227,9 @@ bool pnc_people_find(struct pnc_people *people, MDB_txn *txn, enum pnc_key by, c
     *count = 0;
     if (by == PNC_BY_PNCID) {
         rc = max > 0 ? mdb_get(txn, people->people, &key, &value) : MDB_NOTFOUND;
-        if (rc == 0)
+        if (rc == 0) {
             snprintf(found[(*count)++], PNC_ID_CAP, "%s", text);
+        }
         return rc == 0 || rc == MDB_NOTFOUND || unreadable(rc, fault);
     }
     rc = mdb_cursor_open(txn, by == PNC_BY_CRO ? people->cro : people->names, &cursor);
@@ -237,13 +246,16 @@ bool pnc_people_get(struct pnc_people *people, MDB_txn *txn, const char *pncid,
     MDB_val key = text_val(pncid), value;
     struct whorl_fault bad;
     int rc = mdb_get(txn, people->people, &key, &value);
-    if (rc != 0)
+    if (rc != 0) {
         return unreadable(rc, fault);
-    if (!pnc_record_from_bytes(value.mv_data, value.mv_size, record, &bad))
+    }
+    if (!pnc_record_from_bytes(value.mv_data, value.mv_size, record, &bad)) {
         return whorl_fail(fault, "", "a stored PNC record is malformed: %s %s", bad.where,
                           bad.text);
-    if (strcmp(record->pncid, pncid) == 0)
+    }
+    if (strcmp(record->pncid, pncid) == 0) {
         return true;
+    }
     pnc_record_release(record);
     return whorl_fail(fault, "", "a stored PNC record stands under another PNCID");
 }

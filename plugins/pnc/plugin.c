@@ -30,12 +30,14 @@ static bool find(struct pnc_people *people, MDB_txn *txn, struct pnc_lookup *loo
     char found[PNC_CANDIDATES_MAX + 1][PNC_ID_CAP];
     size_t count;
     if (!pnc_people_find(people, txn, search->by, search->key, found, PNC_CANDIDATES_MAX + 1,
-                         &count, fault))
+                         &count, fault)) {
         return false;
+    }
     for (size_t i = 0; i < count; i++) {
         struct pnc_candidate *person = pnc_lookup_take(lookup, search, found[i]);
-        if (person != NULL && !pnc_people_get(people, txn, found[i], &person->record, fault))
+        if (person != NULL && !pnc_people_get(people, txn, found[i], &person->record, fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -44,13 +46,16 @@ static bool find_all(struct pnc_people *people, MDB_txn *txn, struct pnc_lookup 
                      struct whorl_fault *fault)
 {
     uint64_t records;
-    if (!pnc_people_count(people, txn, &records, fault))
+    if (!pnc_people_count(people, txn, &records, fault)) {
         return false;
-    if (records == 0)
+    }
+    if (records == 0) {
         return whorl_fail(fault, "", "no PNC records are loaded");
+    }
     for (size_t i = 0; i < lookup->count; i++) {
-        if (!find(people, txn, lookup, &lookup->searches[i], fault))
+        if (!find(people, txn, lookup, &lookup->searches[i], fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -61,10 +66,11 @@ static void look_up(struct pnc_people *people, struct pnc_lookup *lookup)
     MDB_txn *txn = pnc_people_read(people, &fault);
     bool ok = txn != NULL && find_all(people, txn, lookup, &fault);
     pnc_people_done(people, txn);
-    if (ok)
+    if (ok) {
         pnc_lookup_answer(lookup, PNC_NO_AGE);
-    else
+    } else {
         pnc_lookup_fail(lookup, &fault);
+    }
 }
 
 /* ------------------------------------------------------------------ one call */
@@ -104,14 +110,16 @@ static int check(const struct whorl_settings *settings, struct whorl_fault *faul
 {
     const char *source = settings->string(settings, NULL, "source");
     bool upstream = upstream_is_source(settings);
-    if (!pnc_signals_check(settings, fault))
+    if (!pnc_signals_check(settings, fault)) {
         return -1;
+    }
     if (!upstream && strcmp(source, "lmdb") != 0 && strcmp(source, "postgresql") != 0) {
         whorl_fail(fault, "source", "must be lmdb, postgresql or upstream");
         return -1;
     }
-    if (upstream && upstream_check(settings, fault) != 0)
+    if (upstream && upstream_check(settings, fault) != 0) {
         return -1;
+    }
     bool here = !upstream || upstream_asks_here(settings);
     return !here || !is_remote(settings) || pnc_remote_check(settings, fault) ? 0 : -1;
 }
@@ -128,10 +136,11 @@ static int open_records(const void *ctx, const struct whorl_host *host, void **o
         return -1;
     }
     instance->host = host;
-    if (is_remote(host->settings))
+    if (is_remote(host->settings)) {
         instance->remote = pnc_remote_open(host, fault);
-    else
+    } else {
         instance->people = pnc_people_open(host->data_dir, WHORL_STORE_WRITE, fault);
+    }
     if (instance->remote == NULL && instance->people == NULL) {
         free(instance);
         return -1;
@@ -148,21 +157,24 @@ static void look_up_call(void *arg, uint64_t id, const uint8_t *message, size_t 
     struct pnc_lookup *lookup = pnc_lookup_new(instance->host, id, message, len);
     if (job != NULL && lookup != NULL) {
         *job = (struct job){instance, lookup};
-        if (instance->host->submit(instance->host, work, job))
+        if (instance->host->submit(instance->host, work, job)) {
             return;
+        }
     }
     free(job);
-    if (lookup != NULL)
+    if (lookup != NULL) {
         pnc_lookup_fail(lookup, &fault);
-    else
+    } else {
         whorl_answer_refuse(instance->host, id, WHORL_ROLE_LOOKUP, fault.text);
+    }
 }
 
 static void close_instance(void *arg)
 {
     struct instance *instance = arg;
-    if (instance->upstream != NULL)
+    if (instance->upstream != NULL) {
         upstream_close(instance->upstream);
+    }
     pnc_remote_close(instance->remote);
     pnc_people_close(instance->people);
     free(instance);
@@ -171,8 +183,9 @@ static void close_instance(void *arg)
 static int start(const struct whorl_host *host, void **out, struct whorl_fault *fault)
 {
     const struct upstream_local records = {NULL, open_records, look_up_call, close_instance};
-    if (!upstream_is_source(host->settings))
+    if (!upstream_is_source(host->settings)) {
         return open_records(NULL, host, out, fault);
+    }
     struct instance *instance = calloc(1, sizeof(*instance));
     if (instance == NULL) {
         whorl_fail(fault, "", "out of memory");
@@ -191,17 +204,19 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
 static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
 {
     struct instance *instance = arg;
-    if (instance->upstream != NULL)
+    if (instance->upstream != NULL) {
         upstream_call(instance->upstream, id, message, len);
-    else
+    } else {
         look_up_call(instance, id, message, len);
+    }
 }
 
 static void cancel(void *arg, uint64_t id)
 {
     struct instance *instance = arg;
-    if (instance->upstream != NULL)
+    if (instance->upstream != NULL) {
         upstream_cancel(instance->upstream, id);
+    }
 }
 
 static const char *const keys[] = {"pncid", "cro", "name", NULL};

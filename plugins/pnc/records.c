@@ -78,13 +78,15 @@ bool pnc_date_valid(const char *text)
     static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int year, month, day;
     if (strlen(text) != 10 || text[4] != '-' || text[7] != '-' || strspn(text, "0123456789") != 4 ||
-        strspn(text + 5, "0123456789") != 2 || strspn(text + 8, "0123456789") != 2)
+        strspn(text + 5, "0123456789") != 2 || strspn(text + 8, "0123456789") != 2) {
         return false;
+    }
     year = atoi(text);
     month = atoi(text + 5);
     day = atoi(text + 8);
-    if (year < 1850 || year > 2199 || month < 1 || month > 12 || day < 1 || day > days[month - 1])
+    if (year < 1850 || year > 2199 || month < 1 || month > 12 || day < 1 || day > days[month - 1]) {
         return false;
+    }
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     return month != 2 || day < 29 || leap;
 }
@@ -92,14 +94,16 @@ bool pnc_date_valid(const char *text)
 static bool check_code(const char *text, const struct rule *rule, struct whorl_fault *fault)
 {
     if (rule->values == NULL) {
-        if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(text))
+        if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(text)) {
             return true;
+        }
         return whorl_fail(fault, "", "must be of capital letters, digits, - and _");
     }
     char all[96] = "";
     for (size_t i = 0; rule->values[i] != NULL; i++) {
-        if (strcmp(text, rule->values[i]) == 0)
+        if (strcmp(text, rule->values[i]) == 0) {
             return true;
+        }
         size_t used = strlen(all);
         snprintf(all + used, sizeof(all) - used, "%s\"%s\"", i > 0 ? ", " : "", rule->values[i]);
     }
@@ -112,13 +116,16 @@ static bool check_text(const msgpack_object *value, const struct rule *rule,
     char text[512], canonical[PNC_ID_CAP];
     struct whorl_fault bad;
     unsigned max = rule->max > 0 ? rule->max : 20;
-    if (value->type != MSGPACK_OBJECT_STR)
+    if (value->type != MSGPACK_OBJECT_STR) {
         return whorl_fail(fault, "", "must be a string");
+    }
     if (value->via.str.size < 1 || value->via.str.size > max ||
-        !whorl_str_copy(value, text, sizeof(text)))
+        !whorl_str_copy(value, text, sizeof(text))) {
         return whorl_fail(fault, "", "must have 1 to %u bytes", max);
-    if (!whorl_text_is_clean(text, value->via.str.size))
+    }
+    if (!whorl_text_is_clean(text, value->via.str.size)) {
         return whorl_fail(fault, "", "must be UTF-8 without control characters");
+    }
     switch (rule->kind) {
     case CODE:
         return check_code(text, rule, fault);
@@ -152,10 +159,12 @@ static bool check_object(const msgpack_object *object, const struct rule *rules,
 static bool check_value(const msgpack_object *value, const struct rule *rule,
                         struct whorl_fault *fault)
 {
-    if (rule->kind != OBJECT)
+    if (rule->kind != OBJECT) {
         return check_text(value, rule, fault);
-    if (value->type != MSGPACK_OBJECT_MAP)
+    }
+    if (value->type != MSGPACK_OBJECT_MAP) {
         return whorl_fail(fault, "", "must be an object");
+    }
     return check_object(value, rule->parts, rule->part_count, fault);
 }
 
@@ -163,11 +172,13 @@ static bool check_list(const msgpack_object *list, const struct rule *rule,
                        struct whorl_fault *fault)
 {
     char item[24];
-    if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > rule->list)
+    if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > rule->list) {
         return whorl_fail(fault, "", "must be a list of at most %u", rule->list);
+    }
     for (uint32_t i = 0; i < list->via.array.size; i++) {
-        if (check_value(&list->via.array.ptr[i], rule, fault))
+        if (check_value(&list->via.array.ptr[i], rule, fault)) {
             continue;
+        }
         snprintf(item, sizeof(item), "[%u]", i);
         return fails_in(fault, item);
     }
@@ -179,8 +190,9 @@ static const struct rule *rule_of(const msgpack_object *key, const struct rule *
                                   bool *seen, struct whorl_fault *fault)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!whorl_str_is(key, rules[i].name))
+        if (!whorl_str_is(key, rules[i].name)) {
             continue;
+        }
         if (!seen[i]) {
             seen[i] = true;
             return &rules[i];
@@ -190,8 +202,9 @@ static const struct rule *rule_of(const msgpack_object *key, const struct rule *
     }
     char name[40] = "?";
     whorl_str_copy(key, name, sizeof(name));
-    if (name[0] == '\0' || !whorl_text_is_clean(name, strlen(name)))
+    if (name[0] == '\0' || !whorl_text_is_clean(name, strlen(name))) {
         snprintf(name, sizeof(name), "?");
+    }
     whorl_fail(fault, name, "unknown field");
     return NULL;
 }
@@ -203,15 +216,18 @@ static bool check_object(const msgpack_object *object, const struct rule *rules,
     for (uint32_t i = 0; i < object->via.map.size; i++) {
         const msgpack_object_kv *pair = &object->via.map.ptr[i];
         const struct rule *rule = rule_of(&pair->key, rules, count, seen, fault);
-        if (rule == NULL)
+        if (rule == NULL) {
             return false;
+        }
         if (!(rule->list > 0 ? check_list(&pair->val, rule, fault)
-                             : check_value(&pair->val, rule, fault)))
+                             : check_value(&pair->val, rule, fault))) {
             return fails_in(fault, rule->name);
+        }
     }
     for (size_t i = 0; i < count; i++) {
-        if (rules[i].required && !seen[i])
+        if (rules[i].required && !seen[i]) {
             return whorl_fail(fault, rules[i].name, "is missing");
+        }
     }
     return true;
 }
@@ -225,24 +241,27 @@ static bool pack_json(msgpack_packer *pk, json_t *json, int depth)
     const char *key;
     json_t *value;
     size_t i;
-    if (depth > DEPTH_MAX)
+    if (depth > DEPTH_MAX) {
         return false;
+    }
     if (json_is_string(json)) {
         msgpack_pack_str_with_body(pk, json_string_value(json), json_string_length(json));
     } else if (json_is_array(json)) {
         msgpack_pack_array(pk, json_array_size(json));
         json_array_foreach(json, i, value)
         {
-            if (!pack_json(pk, value, depth + 1))
+            if (!pack_json(pk, value, depth + 1)) {
                 return false;
+            }
         }
     } else if (json_is_object(json)) {
         msgpack_pack_map(pk, json_object_size(json));
         json_object_foreach(json, key, value)
         {
             msgpack_pack_str_with_body(pk, key, strlen(key));
-            if (!pack_json(pk, value, depth + 1))
+            if (!pack_json(pk, value, depth + 1)) {
                 return false;
+            }
         }
     } else if (json_is_number(json)) {
         msgpack_pack_double(pk, json_number_value(json));
@@ -259,12 +278,14 @@ static bool canonicalise(json_t *root, const char *field, int this_year, struct 
     char canonical[PNC_ID_CAP];
     struct whorl_fault bad = {{0}, {0}};
     const char *text = json_string_value(json_object_get(root, field));
-    if (text == NULL)
+    if (text == NULL) {
         return true;
+    }
     bool ok = strcmp(field, "pncid") == 0 ? pnc_pncid_read(text, this_year, canonical, &bad)
                                           : pnc_cro_read(text, canonical, &bad);
-    if (!ok)
+    if (!ok) {
         return whorl_fail(fault, field, "%s", bad.text);
+    }
     return json_object_set_new(root, field, json_string(canonical)) == 0 ||
            whorl_fail(fault, "", "out of memory");
 }
@@ -274,11 +295,13 @@ static bool record_from_root(json_t *root, int this_year, struct pnc_record *out
 {
     msgpack_sbuffer buffer;
     msgpack_packer pk;
-    if (!json_is_object(root))
+    if (!json_is_object(root)) {
         return whorl_fail(fault, "", "must be a JSON object");
+    }
     if (!canonicalise(root, "pncid", this_year, fault) ||
-        !canonicalise(root, "cro", this_year, fault))
+        !canonicalise(root, "cro", this_year, fault)) {
         return false;
+    }
     msgpack_sbuffer_init(&buffer);
     msgpack_packer_init(&pk, &buffer, msgpack_sbuffer_write);
     bool ok = pack_json(&pk, root, 1)
@@ -292,12 +315,14 @@ bool pnc_record_from_json(const char *line, size_t len, int this_year, struct pn
                           struct whorl_fault *fault)
 {
     json_error_t error;
-    if (len > PNC_LINE_MAX)
+    if (len > PNC_LINE_MAX) {
         return whorl_fail(fault, "", "the line is longer than %zu bytes", PNC_LINE_MAX);
+    }
     json_t *root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL)
+    if (root == NULL) {
         /* jansson's text quotes what stands near the error: only its kind and place are told */
         return whorl_fail(fault, "", "not valid JSON at column %d", error.column);
+    }
     bool ok = record_from_root(root, this_year, out, fault);
     json_decref(root);
     return ok;
@@ -316,8 +341,9 @@ const char *pnc_class_name(enum pnc_class part)
 static enum pnc_class class_of(const char *field, size_t len)
 {
     for (enum pnc_class part = PNC_DETAILS + 1; part < PNC_CLASSES; part++) {
-        if (strlen(class_names[part]) == len && memcmp(class_names[part], field, len) == 0)
+        if (strlen(class_names[part]) == len && memcmp(class_names[part], field, len) == 0) {
             return part;
+        }
     }
     return PNC_DETAILS;
 }
@@ -334,8 +360,9 @@ static void keep_base(struct assembly *to, const struct pnc_record *base, unsign
     const msgpack_object_map *map = &base->msg.root.via.map;
     for (uint32_t i = 0; i < map->size; i++) {
         const msgpack_object_str *name = &map->ptr[i].key.via.str;
-        if ((classes & 1u << class_of(name->ptr, name->size)) != 0)
+        if ((classes & 1u << class_of(name->ptr, name->size)) != 0) {
             continue;
+        }
         msgpack_pack_object(&to->pk, map->ptr[i].key);
         msgpack_pack_object(&to->pk, map->ptr[i].val);
         to->pairs++;
@@ -347,16 +374,19 @@ static bool take_details(struct assembly *to, json_t *details, struct whorl_faul
 {
     const char *name;
     json_t *value;
-    if (!json_is_object(details))
+    if (!json_is_object(details)) {
         return whorl_fail(fault, "details", "must be an object");
+    }
     json_object_foreach(details, name, value)
     {
         if (class_of(name, strlen(name)) != PNC_DETAILS || strcmp(name, "pncid") == 0 ||
-            strcmp(name, "cro") == 0)
+            strcmp(name, "cro") == 0) {
             return whorl_fail(fault, "details", "must hold no field that has a column of its own");
+        }
         msgpack_pack_str_with_body(&to->pk, name, strlen(name));
-        if (!pack_json(&to->pk, value, 2))
+        if (!pack_json(&to->pk, value, 2)) {
             return whorl_fail(fault, "details", "lists and objects nest too deep");
+        }
         to->pairs++;
     }
     return true;
@@ -368,11 +398,13 @@ static bool take_class(struct assembly *to, enum pnc_class part, const char *tex
     const char *name = class_names[part];
     size_t len = strlen(text);
     json_error_t error;
-    if (len > PNC_LINE_MAX)
+    if (len > PNC_LINE_MAX) {
         return whorl_fail(fault, name, "is longer than %zu bytes", PNC_LINE_MAX);
+    }
     json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (json == NULL)
+    if (json == NULL) {
         return whorl_fail(fault, name, "not valid JSON at column %d", error.column);
+    }
     bool ok;
     if (part == PNC_DETAILS) {
         ok = take_details(to, json, fault);
@@ -391,14 +423,17 @@ static bool take_identifiers(struct assembly *to, const struct pnc_row *row, int
 {
     char canonical[PNC_ID_CAP];
     struct whorl_fault bad = {{0}, {0}};
-    if (!pnc_pncid_read(row->pncid, this_year, canonical, &bad))
+    if (!pnc_pncid_read(row->pncid, this_year, canonical, &bad)) {
         return whorl_fail(fault, "pncid", "%s", bad.text);
+    }
     whorl_put_str(&to->pk, "pncid", canonical);
     to->pairs++;
-    if (row->cro == NULL)
+    if (row->cro == NULL) {
         return true;
-    if (!pnc_cro_read(row->cro, canonical, &bad))
+    }
+    if (!pnc_cro_read(row->cro, canonical, &bad)) {
         return whorl_fail(fault, "cro", "%s", bad.text);
+    }
     whorl_put_str(&to->pk, "cro", canonical);
     to->pairs++;
     return true;
@@ -407,14 +442,17 @@ static bool take_identifiers(struct assembly *to, const struct pnc_row *row, int
 static bool assemble(struct assembly *to, const struct pnc_row *row, unsigned classes,
                      const struct pnc_record *base, int this_year, struct whorl_fault *fault)
 {
-    if (base != NULL)
+    if (base != NULL) {
         keep_base(to, base, classes);
-    if ((classes & 1u << PNC_DETAILS) != 0 && !take_identifiers(to, row, this_year, fault))
+    }
+    if ((classes & 1u << PNC_DETAILS) != 0 && !take_identifiers(to, row, this_year, fault)) {
         return false;
+    }
     for (enum pnc_class part = PNC_DETAILS; part < PNC_CLASSES; part++) {
         if ((classes & 1u << part) != 0 && row->json[part] != NULL &&
-            !take_class(to, part, row->json[part], fault))
+            !take_class(to, part, row->json[part], fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -430,8 +468,9 @@ bool pnc_record_from_row(const struct pnc_row *row, unsigned classes, const stru
     bool ok = assemble(&pairs, row, classes, base, this_year, fault);
     if (ok) {
         msgpack_pack_map(&whole.pk, pairs.pairs);
-        if (msgpack_sbuffer_write(&whole.buffer, pairs.buffer.data, pairs.buffer.size) != 0)
+        if (msgpack_sbuffer_write(&whole.buffer, pairs.buffer.data, pairs.buffer.size) != 0) {
             ok = whorl_fail(fault, "", "out of memory");
+        }
     }
     ok = ok &&
          pnc_record_from_bytes((const uint8_t *)whole.buffer.data, whole.buffer.size, out, fault);
@@ -446,17 +485,21 @@ bool pnc_record_from_bytes(const uint8_t *bytes, size_t len, struct pnc_record *
                            struct whorl_fault *fault)
 {
     *out = (struct pnc_record){.len = len};
-    if (len == 0 || len > PNC_LINE_MAX)
+    if (len == 0 || len > PNC_LINE_MAX) {
         return whorl_fail(fault, "", "a record must have 1 to %zu bytes", PNC_LINE_MAX);
+    }
     out->bytes = malloc(len);
-    if (out->bytes == NULL)
+    if (out->bytes == NULL) {
         return whorl_fail(fault, "", "out of memory");
+    }
     memcpy(out->bytes, bytes, len);
     bool ok = whorl_msg_parse(out->bytes, len, &out->msg, fault);
-    if (ok && out->msg.root.type != MSGPACK_OBJECT_MAP)
+    if (ok && out->msg.root.type != MSGPACK_OBJECT_MAP) {
         ok = whorl_fail(fault, "", "must be an object");
-    if (ok)
+    }
+    if (ok) {
         ok = check_object(&out->msg.root, record_rules, COUNT_OF(record_rules), fault);
+    }
     if (!ok) {
         pnc_record_release(out);
         return false;
@@ -509,8 +552,9 @@ static char second_letter(unsigned character)
 
 static void add(char *key, size_t cap, size_t *at, char c)
 {
-    if (c != '\0' && c != ' ' && *at + 1 < cap)
+    if (c != '\0' && c != ' ' && *at + 1 < cap) {
         key[(*at)++] = c;
+    }
 }
 
 static bool parts_words(char c)
@@ -524,8 +568,9 @@ static void fold(const char *text, bool first_word, char *key, size_t cap, size_
 {
     size_t start = *at;
     for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (first_word && *at > start && parts_words((char)*p))
+        if (first_word && *at > start && parts_words((char)*p)) {
             break;
+        }
         unsigned wide = (*p & 0xe0) == 0xc0 ? (*p & 0x1fu) << 6 | (p[1] & 0x3fu) : 0;
         if (wide >= 0xc0 && wide < 0x180) {
             add(key, cap, at, latin[wide - 0xc0]);
@@ -549,8 +594,9 @@ void pnc_name_key(const char *family, const char *given, const char *born, char 
     fold(given, true, key, PNC_KEY_CAP - 14, &at);
     some = some && at > after_family;
     snprintf(key + at, PNC_KEY_CAP - at, "|%.10s", born);
-    if (!some)
+    if (!some) {
         key[0] = '\0';
+    }
 }
 
 /* ------------------------------------------------------------------ what a record is found by */
@@ -560,11 +606,13 @@ static void name_key_of(const msgpack_object *name, const char *born, char key[P
     char family[101], given[101], own[16];
     whorl_str_copy(whorl_map_get(name, "family"), family, sizeof(family));
     whorl_str_copy(whorl_map_get(name, "given"), given, sizeof(given));
-    if (whorl_str_copy(whorl_map_get(name, "born"), own, sizeof(own)))
+    if (whorl_str_copy(whorl_map_get(name, "born"), own, sizeof(own))) {
         born = own;
+    }
     key[0] = '\0';
-    if (born[0] != '\0')
+    if (born[0] != '\0') {
         pnc_name_key(family, given, born, key);
+    }
 }
 
 int pnc_record_keys(const struct pnc_record *record,
@@ -575,13 +623,15 @@ int pnc_record_keys(const struct pnc_record *record,
     uint32_t others = aliases != NULL ? aliases->via.array.size : 0;
     whorl_str_copy(whorl_map_get(root, "born"), born, sizeof(born));
     int rc = each(arg, PNC_BY_PNCID, record->pncid);
-    if (rc == 0 && record->cro[0] != '\0')
+    if (rc == 0 && record->cro[0] != '\0') {
         rc = each(arg, PNC_BY_CRO, record->cro);
+    }
     for (uint32_t i = 0; rc == 0 && i <= others; i++) {
         name_key_of(i == 0 ? whorl_map_get(root, "name") : &aliases->via.array.ptr[i - 1], born,
                     key);
-        if (key[0] != '\0')
+        if (key[0] != '\0') {
             rc = each(arg, PNC_BY_NAME, key);
+        }
     }
     return rc;
 }

@@ -34,16 +34,19 @@ static bool read_lifetime(const char *entry, size_t number, int64_t *lifetime_ms
     size_t len = strcspn(entry, "=");
     for (enum pnc_class part = PNC_DETAILS; part < PNC_CLASSES; part++) {
         const char *name = pnc_class_name(part), *text = entry + len + 1;
-        if (strlen(name) != len || strncmp(entry, name, len) != 0 || entry[len] != '=')
+        if (strlen(name) != len || strncmp(entry, name, len) != 0 || entry[len] != '=') {
             continue;
-        if (seen[part])
+        }
+        if (seen[part]) {
             return whorl_fail(fault, "cache", "entry %zu names %s again", number, name);
+        }
         size_t digits = strspn(text, "0123456789");
         long seconds =
             digits >= 1 && digits <= 7 && text[digits] == '\0' ? strtol(text, NULL, 10) : -1;
-        if (seconds < 0 || seconds > LIFETIME_MAX)
+        if (seconds < 0 || seconds > LIFETIME_MAX) {
             return whorl_fail(fault, "cache", "entry %zu must be \"%s=SECONDS\", 0 to %d", number,
                               name, LIFETIME_MAX);
+        }
         seen[part] = true;
         lifetime_ms[part] = seconds * 1000;
         return true;
@@ -59,11 +62,13 @@ static bool read_lifetimes(const struct whorl_settings *settings, int64_t *lifet
 {
     bool seen[PNC_CLASSES] = {false};
     const char *entry;
-    for (size_t i = 0; i < PNC_CLASSES; i++)
+    for (size_t i = 0; i < PNC_CLASSES; i++) {
         lifetime_ms[i] = lifetimes[i] * 1000;
+    }
     for (size_t i = 0; (entry = settings->item(settings, NULL, "cache", i)) != NULL; i++) {
-        if (!read_lifetime(entry, i + 1, lifetime_ms, seen, fault))
+        if (!read_lifetime(entry, i + 1, lifetime_ms, seen, fault)) {
             return false;
+        }
     }
     return true;
 }
@@ -93,8 +98,9 @@ struct pnc_remote *pnc_remote_open(const struct whorl_host *host, struct whorl_f
         (remote->database = pnc_database_open(host, remote->cache, fault)) != NULL) {
         remote->shortest_ms = INT64_MAX;
         for (size_t i = 0; i < PNC_CLASSES; i++) {
-            if (remote->lifetime_ms[i] < remote->shortest_ms)
+            if (remote->lifetime_ms[i] < remote->shortest_ms) {
                 remote->shortest_ms = remote->lifetime_ms[i];
+            }
         }
         return remote;
     }
@@ -104,8 +110,9 @@ struct pnc_remote *pnc_remote_open(const struct whorl_host *host, struct whorl_f
 
 void pnc_remote_close(struct pnc_remote *remote)
 {
-    if (remote == NULL)
+    if (remote == NULL) {
         return;
+    }
     pnc_database_close(remote->database);
     pnc_keeper_close(remote->keeper);
     pnc_cache_close(remote->cache);
@@ -139,8 +146,9 @@ struct making {
 
 static void show_age(struct making *making, int64_t age_ms)
 {
-    if (age_ms > making->age_ms)
+    if (age_ms > making->age_ms) {
         making->age_ms = age_ms;
+    }
 }
 
 /* The classes of a record that are too old; *oldest: the age of the oldest. */
@@ -151,12 +159,15 @@ static unsigned too_old(const struct making *making, const struct pnc_moment ask
     *oldest = 0;
     for (unsigned i = 0; i < PNC_CLASSES; i++) {
         int64_t age = pnc_age_ms(&asked[i], &making->now), limit = making->remote->lifetime_ms[i];
-        if (rule == STALE && limit < making->remote->stale_ms)
+        if (rule == STALE && limit < making->remote->stale_ms) {
             limit = making->remote->stale_ms;
-        if (age >= limit)
+        }
+        if (age >= limit) {
             classes |= 1u << i;
-        if (age > *oldest)
+        }
+        if (age > *oldest) {
             *oldest = age;
+        }
     }
     return classes;
 }
@@ -181,8 +192,9 @@ static bool cached_record(struct making *making, MDB_txn *txn, const struct pnc_
                           struct pnc_moment asked[PNC_CLASSES], unsigned *old)
 {
     int64_t oldest;
-    if (!pnc_cache_record(making->remote->cache, txn, pncid, record, asked))
+    if (!pnc_cache_record(making->remote->cache, txn, pncid, record, asked)) {
         return false;
+    }
     *old = too_old(making, asked, rule, &oldest);
     if (*old == 0) {
         show_age(making, oldest);
@@ -202,19 +214,22 @@ static bool cached_people(struct making *making, MDB_txn *txn, const struct pnc_
     struct pnc_record record;
     unsigned old;
     if (!pnc_cache_found(making->remote->cache, txn, search->by, search->key, found, &count,
-                         &asked))
+                         &asked)) {
         return false;
+    }
     int64_t age = pnc_age_ms(&asked, &making->now);
     /* Whom a key has led to may be shown for longer; that it leads to nobody may not. */
     int64_t limit =
         rule == STALE && count > 0 && making->remote->stale_ms > making->remote->shortest_ms
             ? making->remote->stale_ms
             : making->remote->shortest_ms;
-    if (age >= limit)
+    if (age >= limit) {
         return false;
+    }
     for (size_t i = 0; i < count; i++) {
-        if (!cached_record(making, txn, search, found[i], rule, &record, parts, &old))
+        if (!cached_record(making, txn, search, found[i], rule, &record, parts, &old)) {
             return false;
+        }
         if (old != 0) {
             pnc_record_release(&record);
             return false;
@@ -230,12 +245,15 @@ static bool fall_back(struct making *making, MDB_txn *txn, const struct pnc_sear
     struct pnc_record record;
     struct pnc_moment asked[PNC_CLASSES];
     unsigned old = 0;
-    if (search->by != PNC_BY_PNCID)
+    if (search->by != PNC_BY_PNCID) {
         return cached_people(making, txn, search, STALE);
-    if (!cached_record(making, txn, search, search->key, STALE, &record, asked, &old))
+    }
+    if (!cached_record(making, txn, search, search->key, STALE, &record, asked, &old)) {
         return cached_people(making, txn, search, FRESH); /* that nobody has it */
-    if (old != 0)
+    }
+    if (old != 0) {
         pnc_record_release(&record);
+    }
     return old == 0;
 }
 
@@ -246,13 +264,15 @@ static bool show_record(struct making *making, const struct pnc_search *search,
                         struct pnc_record *record)
 {
     struct pnc_candidate *to = pnc_lookup_take(making->lookup, search, record->pncid);
-    if (to == NULL)
+    if (to == NULL) {
         return true;
+    }
     to->record = *record;
     record->msg = (struct whorl_msg){0};
     record->bytes = malloc(record->len);
-    if (record->bytes == NULL)
+    if (record->bytes == NULL) {
         return false;
+    }
     memcpy(record->bytes, to->record.bytes, record->len);
     return true;
 }
@@ -265,25 +285,29 @@ static void take_news(struct making *making, struct part *part)
     bool whole = true;
     too_old(making, news->asked, FRESH, &oldest);
     show_age(making, oldest);
-    for (size_t i = 0; i < news->count; i++)
+    for (size_t i = 0; i < news->count; i++) {
         whole = show_record(making, part->search, &news->records[i]) && whole;
+    }
     part->question.news = NULL;
-    if (whole)
+    if (whole) {
         pnc_keeper_give(making->remote->keeper, news);
-    else
+    } else {
         pnc_news_free(news);
+    }
 }
 
 static bool take_silence(struct making *making, const struct part *part, struct whorl_fault *fault)
 {
     struct pnc_cache *cache = making->remote->cache;
     MDB_txn *txn = pnc_cache_read(cache, fault);
-    if (txn == NULL)
+    if (txn == NULL) {
         return false;
+    }
     bool ok = fall_back(making, txn, part->search);
     pnc_cache_done(cache, txn);
-    if (!ok)
+    if (!ok) {
         *fault = part->question.fault;
+    }
     return ok;
 }
 
@@ -308,16 +332,20 @@ static void complete(struct making *making)
     struct whorl_fault fault = {{0}, {0}};
     bool ok = true;
     making->now = pnc_cache_now(making->remote->cache);
-    if (making->count > 0 && lookup->host->cancelled(lookup->host, lookup->call))
+    if (making->count > 0 && lookup->host->cancelled(lookup->host, lookup->call)) {
         ok = whorl_fail(&fault, "", "the look-up was given up");
-    for (size_t i = 0; ok && i < making->count; i++)
+    }
+    for (size_t i = 0; ok && i < making->count; i++) {
         ok = take_part(making, &making->parts[i], &fault);
-    for (size_t i = 0; i < making->count; i++)
+    }
+    for (size_t i = 0; i < making->count; i++) {
         pnc_news_free(making->parts[i].question.news);
-    if (ok)
+    }
+    if (ok) {
         pnc_lookup_answer(lookup, making->age_ms / 1000);
-    else
+    } else {
         pnc_lookup_fail(lookup, &fault);
+    }
     free(making);
 }
 
@@ -325,8 +353,9 @@ static void complete(struct making *making)
 static void answered(struct pnc_question *question)
 {
     struct part *part = question->arg;
-    if (--part->making->open == 0)
+    if (--part->making->open == 0) {
         complete(part->making);
+    }
 }
 
 static bool unwanted(const struct pnc_question *question)
@@ -344,8 +373,9 @@ static int64_t until_of(const struct pnc_lookup *lookup)
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t wait = lookup->deadline_ms -
                    (lookup->deadline_ms > 2 * MARGIN_MS ? MARGIN_MS : lookup->deadline_ms / 2);
-    if (lookup->deadline_ms == 0 || wait > WAIT_MS)
+    if (lookup->deadline_ms == 0 || wait > WAIT_MS) {
         wait = WAIT_MS;
+    }
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + wait;
 }
 
@@ -372,8 +402,9 @@ static void look_up_one(struct making *making, MDB_txn *txn, const struct pnc_se
     unsigned old = 0;
     if (search->by != PNC_BY_PNCID ||
         !cached_record(making, txn, search, search->key, FRESH, &record, asked, &old)) {
-        if (!cached_people(making, txn, search, FRESH))
+        if (!cached_people(making, txn, search, FRESH)) {
             add_part(making, search);
+        }
     } else if (old == PNC_ALL_CLASSES) {
         pnc_record_release(&record);
         add_part(making, search);
@@ -417,11 +448,13 @@ void pnc_remote_look_up(struct pnc_remote *remote, struct pnc_lookup *lookup)
         free(making);
         return;
     }
-    for (size_t i = 0; i < lookup->count; i++)
+    for (size_t i = 0; i < lookup->count; i++) {
         look_up_one(making, txn, &lookup->searches[i]);
+    }
     pnc_cache_done(remote->cache, txn);
-    if (making->count > 0)
+    if (making->count > 0) {
         ask(making);
-    else
+    } else {
         complete(making);
+    }
 }

@@ -24,8 +24,9 @@ static bool is_name(const char *text, size_t len)
 {
     static const char first[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789$";
     size_t clean = 0;
-    while (clean < len && strchr(first, text[clean]) != NULL)
+    while (clean < len && strchr(first, text[clean]) != NULL) {
         clean++;
+    }
     return len >= 1 && len <= NAME_MAX_LEN && clean == len &&
            strchr("0123456789$", text[0]) == NULL;
 }
@@ -34,11 +35,12 @@ static bool read_table(const char *text, struct pnc_table *table, struct whorl_f
 {
     size_t schema = strcspn(text, ".");
     if (text[schema] != '.' || !is_name(text, schema) ||
-        !is_name(text + schema + 1, strlen(text + schema + 1)))
+        !is_name(text + schema + 1, strlen(text + schema + 1))) {
         return whorl_fail(fault, "records_table",
                           "must be \"schema.table\", each of 1 to %u letters, digits, _ and $, as "
                           "the database writes them",
                           NAME_MAX_LEN);
+    }
     snprintf(table->name, sizeof(table->name), "\"%.*s\".\"%.63s\"", (int)schema, text,
              text + schema + 1);
     return true;
@@ -50,15 +52,18 @@ static bool read_column(const char *entry, size_t number, struct pnc_table *tabl
     size_t len = strcspn(entry, "=");
     for (size_t i = 0; i < PNC_COLUMNS; i++) {
         const char *ours = column_name(i);
-        if (strlen(ours) != len || strncmp(entry, ours, len) != 0 || entry[len] != '=')
+        if (strlen(ours) != len || strncmp(entry, ours, len) != 0 || entry[len] != '=') {
             continue;
-        if (seen[i])
+        }
+        if (seen[i]) {
             return whorl_fail(fault, "columns", "entry %zu names %s again", number, ours);
-        if (!is_name(entry + len + 1, strlen(entry + len + 1)))
+        }
+        if (!is_name(entry + len + 1, strlen(entry + len + 1))) {
             return whorl_fail(fault, "columns",
                               "entry %zu must be \"%s=NAME\" with a name of 1 to %u letters, "
                               "digits, _ and $",
                               number, ours, NAME_MAX_LEN);
+        }
         seen[i] = true;
         snprintf(table->columns[i], sizeof(table->columns[i]), "\"%.63s\"", entry + len + 1);
         return true;
@@ -74,11 +79,13 @@ bool pnc_table_read(const struct whorl_settings *settings, struct pnc_table *tab
 {
     bool seen[PNC_COLUMNS] = {false};
     const char *entry;
-    for (size_t i = 0; i < PNC_COLUMNS; i++)
+    for (size_t i = 0; i < PNC_COLUMNS; i++) {
         snprintf(table->columns[i], sizeof(table->columns[i]), "\"%s\"", column_name(i));
+    }
     for (size_t i = 0; (entry = settings->item(settings, NULL, "columns", i)) != NULL; i++) {
-        if (!read_column(entry, i + 1, table, seen, fault))
+        if (!read_column(entry, i + 1, table, seen, fault)) {
             return false;
+        }
     }
     return read_table(settings->string(settings, NULL, "records_table"), table, fault);
 }
@@ -120,8 +127,9 @@ void pnc_table_sql(const struct pnc_table *table, enum pnc_key by, unsigned clas
     snprintf(end, sizeof(end), "%s LIMIT %u)", by == PNC_BY_PNCID ? "" : " ORDER BY 1",
              PNC_CACHE_FOUND_MAX);
     add(sql, end, " UNION ALL (SELECT NULL, NULL");
-    for (unsigned c = 0; c < PNC_CLASSES; c++)
+    for (unsigned c = 0; c < PNC_CLASSES; c++) {
         add(sql, ", NULL", "");
+    }
     add(sql, " WHERE NOT EXISTS (SELECT FROM ", table->name);
     add(sql, "))", "");
 }
@@ -160,17 +168,22 @@ static bool read_row(const PGresult *rows, int i, int year, const struct pnc_que
     struct pnc_row row = {.pncid = value_of(rows, i, 0), .cro = value_of(rows, i, 1)};
     struct wanted wanted = {question->by, question->key};
     bool part = question->classes != PNC_ALL_CLASSES;
-    for (int c = 0; c < PNC_CLASSES; c++)
+    for (int c = 0; c < PNC_CLASSES; c++) {
         row.json[c] = value_of(rows, i, 2 + c);
-    if (row.pncid == NULL)
+    }
+    if (row.pncid == NULL) {
         return whorl_fail(fault, "pncid", "is missing");
-    if (part && strcmp(row.pncid, question->key) != 0)
+    }
+    if (part && strcmp(row.pncid, question->key) != 0) {
         return whorl_fail(fault, "pncid", "is not the one that was asked for");
+    }
     if (!pnc_record_from_row(&row, question->classes, part ? &question->base : NULL, year, record,
-                             fault))
+                             fault)) {
         return false;
-    if (pnc_record_keys(record, is_wanted, &wanted) != 0)
+    }
+    if (pnc_record_keys(record, is_wanted, &wanted) != 0) {
         return true;
+    }
     pnc_record_release(record);
     return whorl_fail(fault,
                       question->by == PNC_BY_PNCID ? "pncid"
@@ -182,8 +195,9 @@ static bool read_row(const PGresult *rows, int i, int year, const struct pnc_que
 static bool is_there(const struct pnc_news *news, const char *pncid)
 {
     for (size_t i = 0; i < news->count; i++) {
-        if (strcmp(news->records[i].pncid, pncid) == 0)
+        if (strcmp(news->records[i].pncid, pncid) == 0) {
             return true;
+        }
     }
     return false;
 }
@@ -196,8 +210,9 @@ static bool read_rows(const PGresult *rows, const struct pnc_question *question,
     gmtime_r(&now, &today);
     for (int i = 0; i < PQntuples(rows); i++) {
         struct pnc_record *record = &news->records[news->count];
-        if (!read_row(rows, i, today.tm_year + 1900, question, record, fault))
+        if (!read_row(rows, i, today.tm_year + 1900, question, record, fault)) {
             return false;
+        }
         if (is_there(news, record->pncid)) {
             pnc_record_release(record);
             return whorl_fail(fault, "pncid", "there are several rows of one PNCID");
@@ -211,8 +226,9 @@ static bool read_rows(const PGresult *rows, const struct pnc_question *question,
 static bool is_empty(const PGresult *rows)
 {
     for (int i = 0; i < PQnfields(rows); i++) {
-        if (PQntuples(rows) != 1 || PQgetisnull(rows, 0, i) != 1)
+        if (PQntuples(rows) != 1 || PQgetisnull(rows, 0, i) != 1) {
             return false;
+        }
     }
     return true;
 }
@@ -237,10 +253,11 @@ void pnc_table_rows(const PGresult *rows, const struct pnc_moment *asked,
         whorl_fail(&question->fault, "", "out of memory");
         return;
     }
-    for (unsigned c = 0; c < PNC_CLASSES; c++)
+    for (unsigned c = 0; c < PNC_CLASSES; c++) {
         news->asked[c] = (question->classes & 1u << c) != 0 || PQntuples(rows) == 0
                              ? *asked
                              : question->asked[c];
+    }
     if (read_rows(rows, question, news, &bad)) {
         question->outcome = PNC_ANSWERED;
         question->news = news;
@@ -264,8 +281,9 @@ static bool has_line(const char *lines, const char *key)
     size_t len = strlen(key);
     for (const char *at = lines; at != NULL; at = strchr(at, '\n')) {
         at += *at == '\n';
-        if (strncmp(at, key, len) == 0 && (at[len] == '\n' || at[len] == '\0'))
+        if (strncmp(at, key, len) == 0 && (at[len] == '\n' || at[len] == '\0')) {
             return true;
+        }
     }
     return false;
 }
@@ -288,13 +306,16 @@ bool pnc_table_sample_row(const PGresult *rows, int i, struct whorl_fault *fault
     struct columns columns = {value_of(rows, i, 0), value_of(rows, i, 1),
                               value_of(rows, i, 2 + PNC_CLASSES)};
     struct pnc_row row = {.pncid = columns.pncid, .cro = columns.cro};
-    for (int c = 0; c < PNC_CLASSES; c++)
+    for (int c = 0; c < PNC_CLASSES; c++) {
         row.json[c] = value_of(rows, i, 2 + c);
-    if (row.pncid == NULL)
+    }
+    if (row.pncid == NULL) {
         return whorl_fail(fault, "pncid", "is missing");
+    }
     gmtime_r(&now, &today);
-    if (!pnc_record_from_row(&row, PNC_ALL_CLASSES, NULL, today.tm_year + 1900, &record, fault))
+    if (!pnc_record_from_row(&row, PNC_ALL_CLASSES, NULL, today.tm_year + 1900, &record, fault)) {
         return false;
+    }
     int lacks = pnc_record_keys(&record, lacks_key, &columns);
     pnc_record_release(&record);
     return lacks == 0 || whorl_fail(fault,

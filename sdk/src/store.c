@@ -61,16 +61,17 @@ static bool fail(const struct whorl_store *store, const char *doing, int rc,
                  struct whorl_fault *fault)
 {
     const char *why = mdb_strerror(rc);
-    if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG)
+    if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG) {
         why = "the disk is full";
-    else if (rc == EIO) /* what LMDB also calls a write that was cut short by a full disk */
+    } else if (rc == EIO) { /* what LMDB also calls a write that was cut short by a full disk */
         why = "the disk failed, or is full";
-    else if (rc == MDB_PANIC)
+    } else if (rc == MDB_PANIC) {
         why = "an earlier disk error left it unusable until the process starts anew";
-    else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND)
+    } else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND) {
         why = "the file is damaged or was cut short";
-    else if (rc == ETIMEDOUT)
+    } else if (rc == ETIMEDOUT) {
         why = "the map has to grow and a transaction that is open does not end";
+    }
     return whorl_fail(fault, "", "cannot %s %s: %s", doing, store->path, why);
 }
 
@@ -96,8 +97,9 @@ static int resize(struct whorl_store *store, size_t size)
     MDB_envinfo info;
     mdb_env_info(store->env, &info);
     int rc = mdb_env_set_mapsize(store->env, size);
-    if (rc != 0 && mdb_env_set_mapsize(store->env, info.me_mapsize) != 0)
+    if (rc != 0 && mdb_env_set_mapsize(store->env, info.me_mapsize) != 0) {
         store->lost = true;
+    }
     return rc;
 }
 
@@ -111,16 +113,18 @@ static size_t roomy(const struct whorl_store *store, size_t *now)
     size_t used = (info.me_last_pgno + 1) * stat.ms_psize;
     size_t size = info.me_mapsize;
     *now = size;
-    while (size / 2 < used && size <= SIZE_MAX / 4)
+    while (size / 2 < used && size <= SIZE_MAX / 4) {
         size *= 2;
+    }
     return size;
 }
 
 static void leave(struct whorl_store *store)
 {
     pthread_mutex_lock(&store->gate);
-    if (--store->users == 0 && store->growers > 0)
+    if (--store->users == 0 && store->growers > 0) {
         pthread_cond_broadcast(&store->moved);
+    }
     pthread_mutex_unlock(&store->gate);
 }
 
@@ -137,12 +141,14 @@ static int enter(struct whorl_store *store)
     }
     if (store->users == 0 && !store->lost) {
         size_t now, size = roomy(store, &now);
-        if (size > now)
+        if (size > now) {
             resize(store, size); /* no harm if it fails: MDB_MAP_FULL asks again */
+        }
     }
     bool lost = store->lost;
-    if (!lost)
+    if (!lost) {
         store->users++;
+    }
     pthread_mutex_unlock(&store->gate);
     return lost ? MDB_PANIC : 0;
 }
@@ -155,16 +161,19 @@ static int grow(struct whorl_store *store, size_t beyond)
     struct timespec limit = after(GROW_WAIT_MS);
     pthread_mutex_lock(&store->gate);
     store->growers++;
-    while (store->users > 0 && rc == 0)
+    while (store->users > 0 && rc == 0) {
         rc = pthread_cond_timedwait(&store->moved, &store->gate, &limit);
+    }
     if (store->users == 0) {
         size_t now, size = roomy(store, &now);
-        if (now <= beyond && size <= beyond)
+        if (now <= beyond && size <= beyond) {
             size = beyond <= SIZE_MAX / 4 ? beyond * 2 : beyond;
+        }
         rc = size > now ? resize(store, size) : 0;
     }
-    if (--store->growers == 0)
+    if (--store->growers == 0) {
         pthread_cond_broadcast(&store->moved);
+    }
     pthread_mutex_unlock(&store->gate);
     return rc;
 }
@@ -186,12 +195,14 @@ static int begin(struct whorl_store *store, unsigned flags, MDB_txn **txn)
     bool checked = false;
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         int rc = enter(store);
-        if (rc != 0)
+        if (rc != 0) {
             return rc;
+        }
         size_t size = map_size(store);
         rc = mdb_txn_begin(store->env, NULL, flags, txn);
-        if (rc == 0)
+        if (rc == 0) {
             return 0;
+        }
         leave(store);
         if (rc == MDB_MAP_RESIZED) {
             rc = grow(store, size);
@@ -200,8 +211,9 @@ static int begin(struct whorl_store *store, unsigned flags, MDB_txn **txn)
             checked = true;
             rc = mdb_reader_check(store->env, &dead);
         }
-        if (rc != 0)
+        if (rc != 0) {
             return rc;
+        }
     }
     return MDB_MAP_RESIZED;
 }
@@ -210,16 +222,18 @@ MDB_txn *whorl_store_read(struct whorl_store *store, struct whorl_fault *fault)
 {
     MDB_txn *txn = NULL;
     int rc = begin(store, MDB_RDONLY, &txn);
-    if (rc == 0)
+    if (rc == 0) {
         return txn;
+    }
     fail(store, "read", rc, fault);
     return NULL;
 }
 
 void whorl_store_done(struct whorl_store *store, MDB_txn *txn)
 {
-    if (txn == NULL)
+    if (txn == NULL) {
         return;
+    }
     mdb_txn_abort(txn);
     leave(store);
 }
@@ -230,14 +244,16 @@ static int write_once(struct whorl_store *store, int (*write)(MDB_txn *txn, void
 {
     MDB_txn *txn = NULL;
     int rc = begin(store, 0, &txn);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     *size = map_size(store);
     rc = write(txn, arg);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_txn_commit(txn);
-    else
+    } else {
         mdb_txn_abort(txn);
+    }
     leave(store);
     return rc;
 }
@@ -245,8 +261,9 @@ static int write_once(struct whorl_store *store, int (*write)(MDB_txn *txn, void
 bool whorl_store_write(struct whorl_store *store, int (*write)(MDB_txn *txn, void *arg), void *arg,
                        struct whorl_fault *fault)
 {
-    if (store->mode != WHORL_STORE_WRITE)
+    if (store->mode != WHORL_STORE_WRITE) {
         return whorl_fail(fault, "", "%s is open for reading only", store->path);
+    }
     int rc = MDB_MAP_FULL;
     pthread_mutex_lock(&store->writing);
     for (int attempt = 0; rc == MDB_MAP_FULL && attempt < MAX_ATTEMPTS; attempt++) {
@@ -254,8 +271,9 @@ bool whorl_store_write(struct whorl_store *store, int (*write)(MDB_txn *txn, voi
         rc = write_once(store, write, arg, &size);
         if (rc == MDB_MAP_FULL) {
             int grown = grow(store, size);
-            if (grown != 0)
+            if (grown != 0) {
                 rc = grown;
+            }
         }
     }
     pthread_mutex_unlock(&store->writing);
@@ -282,18 +300,22 @@ static int find_db(struct whorl_store *store, struct naming *naming)
 {
     MDB_txn *txn = NULL;
     int rc = begin(store, MDB_RDONLY, &txn);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     unsigned found = 0;
     rc = mdb_dbi_open(txn, naming->name, naming->flags, &naming->dbi);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_dbi_flags(txn, naming->dbi, &found);
-    if (rc == 0 && found != (naming->flags & ~(unsigned)MDB_CREATE))
+    }
+    if (rc == 0 && found != (naming->flags & ~(unsigned)MDB_CREATE)) {
         rc = MDB_INCOMPATIBLE;
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_txn_commit(txn);
-    else
+    } else {
         mdb_txn_abort(txn);
+    }
     leave(store);
     return rc;
 }
@@ -301,15 +323,19 @@ static int find_db(struct whorl_store *store, struct naming *naming)
 static bool open_db(struct whorl_store *store, struct naming *naming, struct whorl_fault *fault)
 {
     int rc = find_db(store, naming);
-    if (rc == 0)
+    if (rc == 0) {
         return true;
-    if (rc == MDB_NOTFOUND && store->mode == WHORL_STORE_WRITE)
+    }
+    if (rc == MDB_NOTFOUND && store->mode == WHORL_STORE_WRITE) {
         return whorl_store_write(store, create_db, naming, fault);
-    if (rc == MDB_NOTFOUND)
+    }
+    if (rc == MDB_NOTFOUND) {
         return whorl_fail(fault, "", "%s holds no database \"%s\"", store->path, naming->name);
-    if (rc == MDB_INCOMPATIBLE)
+    }
+    if (rc == MDB_INCOMPATIBLE) {
         return whorl_fail(fault, "", "the database \"%s\" in %s is of another form", naming->name,
                           store->path);
+    }
     return fail(store, "open a database in", rc, fault);
 }
 
@@ -349,13 +375,15 @@ static int make_dir(const char *dir)
 {
     char path[PATH_MAX];
     size_t len = strlen(dir);
-    if (len == 0 || len >= sizeof(path))
+    if (len == 0 || len >= sizeof(path)) {
         return ENAMETOOLONG;
+    }
     memcpy(path, dir, len + 1);
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        if (mkdir(path, 0700) != 0 && errno != EEXIST) {
             return errno;
+        }
         *slash = '/';
     }
     return mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
@@ -378,13 +406,15 @@ static int read_identity(MDB_txn *txn, struct identity *identity)
     int rc = mdb_dbi_open(txn, META, 0, &meta);
     if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE) {
         rc = mdb_dbi_open(txn, NULL, 0, &main);
-        if (rc == 0)
+        if (rc == 0) {
             rc = mdb_stat(txn, main, &stat);
+        }
         identity->foreign = rc == 0 && stat.ms_entries > 0;
         return rc;
     }
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_get(txn, meta, &key, &value);
+    }
     if (rc == MDB_NOTFOUND || (rc == 0 && value.mv_size >= sizeof(identity->found))) {
         identity->foreign = true;
         return 0;
@@ -401,14 +431,16 @@ static int write_identity(MDB_txn *txn, void *arg)
 {
     struct identity *identity = arg;
     int rc = read_identity(txn, identity);
-    if (rc != 0 || identity->foreign || identity->found[0] != '\0')
+    if (rc != 0 || identity->foreign || identity->found[0] != '\0') {
         return rc;
+    }
     MDB_dbi meta;
     MDB_val key = {.mv_size = 4, .mv_data = "kind"};
     MDB_val value = {.mv_size = strlen(identity->text), .mv_data = identity->text};
     rc = mdb_dbi_open(txn, META, MDB_CREATE, &meta);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_put(txn, meta, &key, &value, 0);
+    }
     memcpy(identity->found, identity->text, sizeof(identity->found));
     return rc;
 }
@@ -425,8 +457,10 @@ static bool settle_identity(struct whorl_store *store, struct identity *identity
         whorl_store_done(store, txn);
         ok = rc == 0 || fail(store, "read", rc, fault);
     }
-    if (ok && identity->found[0] == '\0' && !identity->foreign && store->mode == WHORL_STORE_WRITE)
+    if (ok && identity->found[0] == '\0' && !identity->foreign &&
+        store->mode == WHORL_STORE_WRITE) {
         ok = whorl_store_write(store, write_identity, identity, fault);
+    }
     pthread_mutex_unlock(&store->naming);
     return ok;
 }
@@ -436,10 +470,12 @@ static bool check_identity(struct whorl_store *store, const char *kind, uint32_t
 {
     struct identity identity = {0};
     snprintf(identity.text, sizeof(identity.text), "%s %u", kind, version);
-    if (!settle_identity(store, &identity, fault))
+    if (!settle_identity(store, &identity, fault)) {
         return false;
-    if (strcmp(identity.found, identity.text) == 0)
+    }
+    if (strcmp(identity.found, identity.text) == 0) {
         return true;
+    }
     return whorl_fail(fault, "", "%s: expected a store of kind and version \"%s\", found %s%s%s",
                       store->path, identity.text, identity.found[0] != '\0' ? "\"" : "",
                       identity.found[0] != '\0' ? identity.found
@@ -459,17 +495,21 @@ static int check_length(struct whorl_store *store)
     struct stat file;
     int fd;
     int rc = mdb_env_get_fd(store->env, &fd);
-    if (rc != 0)
+    if (rc != 0) {
         return rc;
+    }
     mdb_env_info(store->env, &info);
     mdb_env_stat(store->env, &stat);
-    if (fstat(fd, &file) != 0)
+    if (fstat(fd, &file) != 0) {
         return errno;
+    }
     off_t needed = (off_t)((info.me_last_pgno + 1) * stat.ms_psize);
-    if (file.st_size >= needed)
+    if (file.st_size >= needed) {
         return 0;
-    if (needed - file.st_size > SHORT_MAX)
+    }
+    if (needed - file.st_size > SHORT_MAX) {
         return MDB_CORRUPTED;
+    }
     return store->mode == WHORL_STORE_WRITE
                ? posix_fallocate(fd, file.st_size, needed - file.st_size)
                : 0;
@@ -480,27 +520,35 @@ static int open_env(struct whorl_store *store)
     unsigned flags = MDB_NOTLS | (store->mode == WHORL_STORE_READ ? MDB_RDONLY : 0u);
     int dead = 0;
     int rc = mdb_env_create(&store->env);
-    if (rc == 0)
+    if (rc == 0) {
         rc = mdb_env_set_maxdbs(store->env, store->max_dbs + OWN_DBS);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_env_set_maxreaders(store->env, MAX_READERS);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_env_set_mapsize(store->env, MAP_START);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_env_open(store->env, store->path, flags, 0600);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = check_length(store);
-    if (rc == 0)
+    }
+    if (rc == 0) {
         rc = mdb_reader_check(store->env, &dead);
+    }
     return rc;
 }
 
 static void destroy(struct whorl_store *store)
 {
-    if (store->env != NULL)
+    if (store->env != NULL) {
         mdb_env_close(store->env);
-    for (unsigned i = 0; i < store->db_count; i++)
+    }
+    for (unsigned i = 0; i < store->db_count; i++) {
         free(store->dbs[i].name);
+    }
     pthread_mutex_destroy(&store->gate);
     pthread_mutex_destroy(&store->writing);
     pthread_mutex_destroy(&store->naming);
@@ -552,13 +600,14 @@ static struct whorl_store *open_new(char *path, enum whorl_store_mode mode, unsi
         registry = store;
         return store;
     }
-    if (rc == ENOENT)
+    if (rc == ENOENT) {
         whorl_fail(fault, "", "%s holds no store yet", store->path);
-    else if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
+    } else if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH) {
         whorl_fail(fault, "", "%s/data.mdb: expected an LMDB file, found something else",
                    store->path);
-    else
+    } else {
         fail(store, "open", rc, fault);
+    }
     destroy(store);
     return NULL;
 }
@@ -591,8 +640,9 @@ struct whorl_store *whorl_store_open(const char *dir, enum whorl_store_mode mode
     }
     pthread_mutex_lock(&registry_mutex);
     struct whorl_store *store = registry;
-    while (store != NULL && strcmp(store->path, path) != 0)
+    while (store != NULL && strcmp(store->path, path) != 0) {
         store = store->next;
+    }
     if (store != NULL) {
         free(path);
         store = share(store, mode, max_dbs, fault);
@@ -609,13 +659,15 @@ struct whorl_store *whorl_store_open(const char *dir, enum whorl_store_mode mode
 
 void whorl_store_close(struct whorl_store *store)
 {
-    if (store == NULL)
+    if (store == NULL) {
         return;
+    }
     pthread_mutex_lock(&registry_mutex);
     if (--store->refs == 0) {
         struct whorl_store **link = &registry;
-        while (*link != store)
+        while (*link != store) {
             link = &(*link)->next;
+        }
         *link = store->next;
         destroy(store); /* under the lock: the same path must not be opened before it is closed */
     }

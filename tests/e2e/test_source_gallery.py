@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Galleries that are copies of a PostgreSQL database: a real one, changed, killed, cut off and
 tampered with while a real server follows it. No test asserts a time; deadlines only bound hangs."""
+import json
 import os
 import re
 import shutil
@@ -184,6 +185,26 @@ class Switching(SourceTest):
         self.sql("DELETE FROM whorl.people WHERE id = 'K0410037'")
         self.wait_for_class("no_match", 1)
 
+    def test_who_is_put_into_a_database_is_recorded_or_nobody_is(self):
+        self.make_schema()
+        key = self.world.path("var", "audit", "checkpoint.key")
+        os.rename(key, key + ".away")
+        try:
+            whorl("source", "fill", "ident1", self.owner, "-c", self.world.conf, code=3)
+        finally:
+            if os.path.exists(key):
+                os.remove(key)
+            os.rename(key + ".away", key)
+        self.assertEqual(self.sql("SELECT count(*) FROM whorl.people").split(), ["0"])
+        whorl("source", "fill", "ident1", self.owner, "-c", self.world.conf)
+        listed = whorl("audit", "list", "-c", self.world.conf, "--json").stdout
+        records = [json.loads(line)["record"] for line in listed.splitlines()]
+        told = [(r["kind"], r["event"], r["store"], r["source"], r["count"]) for r in records[-2:]]
+        self.assertEqual(told, [("collection", "filling", "ident1", "made up", 8),
+                                ("collection", "filled", "ident1", None, 8)])
+        ids = self.sql("SELECT id FROM whorl.people ORDER BY id").split()
+        self.assertEqual(sorted(records[-2]["ids"]), ids)
+
     def test_until_the_first_copy_is_whole_nothing_is_searched(self):
         self.fill("ident1")
         self.configure()
@@ -354,6 +375,10 @@ class Trouble(SourceTest):
             self.assertGreaterEqual(answer["age"], 0)
         finally:
             PG.start()
+        listed = whorl("audit", "list", "-c", self.world.conf, "--json").stdout
+        record = [json.loads(line)["record"] for line in listed.splitlines()][-1]
+        recorded = {told["backend"]: told["age"] for told in record["answers"]}
+        self.assertEqual(recorded, {"ident1": answer["age"], "immigration": None, "pnc": None})
 
     def test_another_database_makes_another_copy(self):
         self.fill("ident1")

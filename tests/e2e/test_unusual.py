@@ -171,6 +171,18 @@ class Simulated(unittest.TestCase):
             self.assertEqual(kinds[kind]["flags"], 0)
         self.assertGreater(kinds["repeat"]["flags"], 0)
 
+    def test_a_report_is_recorded_with_whom_it_flags(self):
+        tables = self.report("WMP", "--budget", "5")
+        record = entries_of(self.world)[-1][1]
+        self.assertEqual((record["kind"], record["event"], record["force"]),
+                         ("report", "unusual", "WMP"))
+        self.assertEqual((record["from"], record["to"]), ("2026-11-01", "2026-11-30"))
+        self.assertEqual((record["flags"], record["sample"]),
+                         (len(tables["flags"]), len(tables["sample"])))
+        self.assertTrue(record["user"])
+        flagged = [flag["values"]["officer"] for flag in tables["flags"]]
+        self.assertEqual(record["officers"], list(dict.fromkeys(flagged)))
+
     def test_anybody_draws_the_same_sample_from_the_seed(self):
         uses = [record["transaction"] for record in self.entries.values()
                 if record["kind"] == "identify" and record["force"] == "WMP"
@@ -292,6 +304,11 @@ class Cases(unittest.TestCase):
             shown = self.case("show", number, code=3)
             self.assertNotIn(OFFICER, shown.stdout)
             self.case("close", number, "--finding", "explained", "--note", "x", code=3)
+            out = self.world.path("unrecorded")
+            month = entries_of(self.world)[-1][1]["time"][:7]
+            whorl("report", "unusual", "-c", self.world.conf, "--force", "WMP", month, "-o", out,
+                  "--seed", SEED, code=3)
+            self.assertFalse(os.path.exists(out + ".json"))
         finally:
             if os.path.exists(key):
                 os.remove(key)

@@ -2,9 +2,9 @@
  *
  * Search: the first sample's bytes are a word, see search(); with a `request` in the message, that
  * is written to DATA_DIR/request. Look-up: a match on the first person, whose ref becomes the value
- * of the first identifier, or the claimed family name; the name "Garbage" gets an answer that is
- * none. Sink: appends the records to a file; with `fail = yes` it stores nothing. All answers come
- * from a worker thread. */
+ * of the first identifier, or the claimed family name, in data that is 4 seconds old; the name
+ * "Garbage" gets an answer that is none. Sink: appends the records to a file; with `fail = yes` it
+ * stores nothing. All answers come from a worker thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +75,11 @@ static void put_word(msgpack_packer *pk, const char *word)
         msgpack_pack_map(pk, 3);
         put_match(pk);
         put_searched(pk, 3);
+    } else if (strcmp(word, "aged") == 0) {
+        msgpack_pack_map(pk, 4);
+        put_match(pk);
+        put_searched(pk, 3);
+        whorl_put_int(pk, "age", 7);
     } else if (strcmp(word, "poor") == 0) {
         msgpack_pack_map(pk, 2);
         whorl_put_str(pk, "class", "poor_quality");
@@ -108,8 +113,8 @@ static void write_request(const struct whorl_host *host, const msgpack_object *r
     msgpack_sbuffer_destroy(&packed);
 }
 
-/* match, none, partial, poor, odd (a match of nobody), garbage; hang: until the host gives up;
- * slow: none after a while. */
+/* match, aged (a match in data that is 7 seconds old), none, partial, poor, odd (a match of
+ * nobody), garbage; hang: until the host gives up; slow: none after a while. */
 static void search(struct job *job, const msgpack_object *message)
 {
     const struct whorl_host *host = job->instance->host;
@@ -142,8 +147,9 @@ static void put_found(msgpack_packer *pk, const msgpack_object *person)
     const msgpack_object *found_for = whorl_map_get(person, "found_for");
     const msgpack_object *ref =
         identifiers != NULL ? &identifiers->via.map.ptr[0].val : whorl_map_get(person, "family");
-    msgpack_pack_map(pk, 2);
+    msgpack_pack_map(pk, 3);
     whorl_put_str(pk, "class", "match");
+    whorl_put_int(pk, "age", 4);
     whorl_put_key(pk, "candidates");
     msgpack_pack_array(pk, 1);
     msgpack_pack_map(pk, found_for != NULL ? 3 : 2);

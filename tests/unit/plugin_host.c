@@ -90,8 +90,9 @@ static bool host_submit(const struct whorl_host *host, void (*run)(void *arg), v
 static const char *pair(const struct plugin_host *self, const char *name, size_t index)
 {
     for (size_t i = 0; self->pairs != NULL && self->pairs[i] != NULL; i += 2) {
-        if (strcmp(self->pairs[i], name) == 0 && index-- == 0)
+        if (strcmp(self->pairs[i], name) == 0 && index-- == 0) {
             return self->pairs[i + 1];
+        }
     }
     return NULL;
 }
@@ -104,10 +105,11 @@ static const char *setting_string(const struct whorl_settings *settings, const c
     (void)force;
     for (size_t i = 0; value == NULL && i < self->plugin->setting_count; i++) {
         const struct whorl_setting *setting = &self->plugin->settings[i];
-        if (i == 0 && self->text != NULL && strcmp(setting->name, name) == 0)
+        if (i == 0 && self->text != NULL && strcmp(setting->name, name) == 0) {
             value = self->text;
-        else if (strcmp(setting->name, name) == 0)
+        } else if (strcmp(setting->name, name) == 0) {
             value = setting->fallback;
+        }
     }
     return value != NULL ? value : "";
 }
@@ -123,11 +125,13 @@ static const char *setting_item(const struct whorl_settings *settings, const cha
 {
     const struct plugin_host *self = settings->ctx;
     (void)force;
-    if (strcmp(name, self->plugin->settings[0].name) != 0)
+    if (strcmp(name, self->plugin->settings[0].name) != 0) {
         return pair(self, name, index);
+    }
     for (size_t i = 0; self->list != NULL && self->list[i] != NULL; i++) {
-        if (i == index)
+        if (i == index) {
             return self->list[i];
+        }
     }
     return NULL;
 }
@@ -161,12 +165,14 @@ bool plugin_host_start(struct plugin_host *host, const struct whorl_plugin *plug
 void plugin_host_stop(struct plugin_host *host)
 {
     pthread_mutex_lock(&host->mutex);
-    while (host->jobs > 0)
+    while (host->jobs > 0) {
         pthread_cond_wait(&host->moved, &host->mutex);
+    }
     pthread_mutex_unlock(&host->mutex);
     host->plugin->stop(host->instance);
-    for (size_t i = 0; i < HOST_CALLS; i++)
+    for (size_t i = 0; i < HOST_CALLS; i++) {
         free(host->answers[i].bytes);
+    }
     pthread_cond_destroy(&host->moved);
     pthread_mutex_destroy(&host->mutex);
 }
@@ -174,8 +180,9 @@ void plugin_host_stop(struct plugin_host *host)
 void plugin_host_wait(struct plugin_host *host, unsigned count)
 {
     pthread_mutex_lock(&host->mutex);
-    while (host->answered < count)
+    while (host->answered < count) {
         pthread_cond_wait(&host->moved, &host->mutex);
+    }
     pthread_mutex_unlock(&host->mutex);
 }
 

@@ -87,8 +87,9 @@ void world_remove(struct pnc_world *world)
     world_stop(world);
     PQfinish(world->owner);
     for (size_t i = 0; i < HOST_CALLS; i++) {
-        if (messages[i] != NULL)
+        if (messages[i] != NULL) {
             msgpack_sbuffer_free(messages[i]);
+        }
     }
     snprintf(command, sizeof(command), "rm -rf '%s'", world->dir);
     ck_assert_int_eq(system(command), 0);
@@ -110,10 +111,12 @@ void world_start(struct pnc_world *world, const char *const *more)
                                 NULL};
     struct whorl_fault fault;
     size_t count = 0;
-    for (size_t i = 0; more != NULL && more[i] != NULL; i++)
+    for (size_t i = 0; more != NULL && more[i] != NULL; i++) {
         pairs[count++] = more[i];
-    for (size_t i = 0; i < sizeof(last) / sizeof(last[0]); i++)
+    }
+    for (size_t i = 0; i < sizeof(last) / sizeof(last[0]); i++) {
         pairs[count++] = last[i];
+    }
     world->host = calloc(1, sizeof(*world->host));
     world->host->pairs = pairs;
     world->calls = 0;
@@ -123,8 +126,9 @@ void world_start(struct pnc_world *world, const char *const *more)
 
 void world_stop(struct pnc_world *world)
 {
-    if (world->host == NULL)
+    if (world->host == NULL) {
         return;
+    }
     plugin_host_stop(world->host);
     free(world->host);
     world->host = NULL;
@@ -144,10 +148,11 @@ static void pack_person(msgpack_packer *pk, const struct asked *asked)
     msgpack_pack_map(pk, 1);
     whorl_put_key(pk, "identifiers");
     msgpack_pack_map(pk, 1);
-    if (asked->pncid != NULL)
+    if (asked->pncid != NULL) {
         whorl_put_str(pk, "pncid", asked->pncid);
-    else
+    } else {
         whorl_put_str(pk, "cro", asked->cro);
+    }
 }
 
 unsigned world_call(struct pnc_world *world, const struct asked *asked, unsigned deadline_ms)
@@ -155,8 +160,9 @@ unsigned world_call(struct pnc_world *world, const struct asked *asked, unsigned
     msgpack_packer pk;
     unsigned id = world->calls++;
     ck_assert_uint_lt(id, HOST_CALLS);
-    if (messages[id] != NULL)
+    if (messages[id] != NULL) {
         msgpack_sbuffer_free(messages[id]);
+    }
     messages[id] = msgpack_sbuffer_new();
     msgpack_packer_init(&pk, messages[id], msgpack_sbuffer_write);
     msgpack_pack_map(&pk, 3);
@@ -188,8 +194,9 @@ struct answered world_answer(struct pnc_world *world, unsigned call)
                          *age = whorl_map_get(&msg.root, "age");
     whorl_str_copy(whorl_map_get(&msg.root, "class"), to.class, sizeof(to.class));
     whorl_str_copy(whorl_map_get(&msg.root, "reason"), to.reason, sizeof(to.reason));
-    if (age != NULL)
+    if (age != NULL) {
         to.age = age->via.i64;
+    }
     if (list != NULL) {
         to.candidates = list->via.array.size;
         whorl_str_copy(whorl_map_get(&list->via.array.ptr[0], "ref"), to.ref, sizeof(to.ref));
@@ -211,8 +218,9 @@ struct answered world_ask_until(struct pnc_world *world, const struct asked *ask
 {
     for (;;) {
         struct answered found = world_ask(world, asked);
-        if (strcmp(found.class, class) == 0)
+        if (strcmp(found.class, class) == 0) {
             return found;
+        }
         nap(20);
     }
 }
@@ -228,8 +236,9 @@ void world_wait_cached(struct pnc_world *world, const char *pncid)
         ck_assert_ptr_nonnull(txn);
         there = pnc_cache_record(cache, txn, pncid, &record, asked);
         pnc_cache_done(cache, txn);
-        if (there)
+        if (there) {
             pnc_record_release(&record);
+        }
     }
     pnc_cache_close(cache);
 }

@@ -104,6 +104,31 @@ START_TEST(every_planted_minutia_is_found_in_place_and_direction)
 }
 END_TEST
 
+/* A child's finger, whose ridges lie closer: the same picture, smaller, and noise on it. */
+START_TEST(narrow_ridges_show_their_minutiae)
+{
+    static const uint32_t smaller[] = {380, 340, 300}; /* of 500 */
+    for (size_t i = 0; i < sizeof smaller / sizeof *smaller; i++) {
+        struct afis_image image = draw(smaller[i], heap);
+        uint32_t state = 7;
+        for (size_t k = 0; k < (size_t)image.width * image.height; k++) {
+            state = state * 1664525u + 1013904223u;
+            int grey = image.pixels[k] + (int)(state >> 26) - 32;
+            image.pixels[k] = (uint8_t)(grey < 0 ? 0 : grey > 255 ? 255 : grey);
+        }
+        image.dpi = 500;
+        struct afis_template tmpl = extract(&image);
+        for (size_t k = 0; k < tmpl.count; k++) {
+            tmpl.minutiae[k].x = (int16_t)(tmpl.minutiae[k].x * 500 / (int)smaller[i]);
+            tmpl.minutiae[k].y = (int16_t)(tmpl.minutiae[k].y * 500 / (int)smaller[i]);
+        }
+        ck_assert_uint_eq(found(&tmpl, 9), PLANTED);
+        ck_assert_uint_le(tmpl.count, PLANTED + 6);
+        afis_image_release(&image, heap);
+    }
+}
+END_TEST
+
 START_TEST(the_resolution_stated_makes_no_difference)
 {
     static const uint32_t dpi[] = {250, 333, 569, 750, 1000};
@@ -460,6 +485,7 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, every_planted_minutia_is_found_in_place_and_direction);
     tcase_add_test(tests, the_resolution_stated_makes_no_difference);
+    tcase_add_test(tests, narrow_ridges_show_their_minutiae);
     tcase_add_test(tests, portable_and_fast_loops_agree_bit_for_bit);
     tcase_add_test(tests, twice_gives_the_same);
     tcase_add_test(tests, light_ridges_give_the_same_minutiae_of_the_other_type);

@@ -67,6 +67,32 @@ START_TEST(a_failure_is_unavailable_and_never_no_match)
 }
 END_TEST
 
+START_TEST(the_record_says_how_old_each_backend_s_data_was)
+{
+    ask(1, "request-1", SAMPLES("aged", "match"));
+    const msgpack_object *transaction = transaction_of(await(1));
+    struct packed whole = {0}, lookup = {0};
+    ck_assert_uint_eq(records_of("identify", transaction, &whole), 1);
+    ck_assert_uint_eq(records_of("lookup", transaction, &lookup), 1);
+    const msgpack_object_array *all = &whorl_map_get(&whole.msg.root, "answers")->via.array;
+    ck_assert_uint_eq(all->size, 3);
+    for (uint32_t i = 0; i < all->size; i++) {
+        const msgpack_object *backend = whorl_map_get(&all->ptr[i], "backend");
+        const msgpack_object *age = whorl_map_get(&all->ptr[i], "age");
+        int expected = whorl_str_is(backend, "finder")    ? 7
+                       : whorl_str_is(backend, "records") ? 4
+                                                          : -1;
+        ck_assert_ptr_nonnull(age);
+        ck_assert_int_eq(age->type,
+                         expected < 0 ? MSGPACK_OBJECT_NIL : MSGPACK_OBJECT_POSITIVE_INTEGER);
+        ck_assert(expected < 0 || age->via.i64 == expected);
+    }
+    ck_assert_int_eq(whorl_map_get(&lookup.msg.root, "age")->via.i64, 4);
+    packed_free(&whole);
+    packed_free(&lookup);
+}
+END_TEST
+
 START_TEST(one_backends_failure_leaves_the_others_alone)
 {
     ask(1, "request-1", SAMPLES("garbage", "match"));
@@ -563,6 +589,7 @@ int main(void)
     tcase_add_test(cases, a_match_is_looked_up_recorded_and_answered);
     tcase_add_loop_test(cases, a_failure_is_unavailable_and_never_no_match, 0,
                         sizeof classes / sizeof *classes);
+    tcase_add_test(cases, the_record_says_how_old_each_backend_s_data_was);
     tcase_add_test(cases, one_backends_failure_leaves_the_others_alone);
     tcase_add_test(cases, claimed_details_are_looked_up_when_nobody_was_found);
     tcase_add_test(cases, policy_decides_for_each_backend);

@@ -116,8 +116,9 @@ START_TEST(other_forms_are_refused)
     static const char *const bad_cros[] = {
         "265416/2021G", "265416/2G", "2654161/21G",   "SF5/482703J", "SF05482703J", "SF05/J",
         "S05/482703J",  "265416/21", "SF05/4827031J", "26541621G",   "SF",          "SF05/"};
-    for (size_t i = 0; i < COUNT_OF(bad_cros); i++)
+    for (size_t i = 0; i < COUNT_OF(bad_cros); i++) {
         ck_assert_msg(!pnc_cro_read(bad_cros[i], id, &fault), "%s", bad_cros[i]);
+    }
 }
 END_TEST
 
@@ -129,8 +130,9 @@ START_TEST(one_wrong_digit_is_always_seen)
         for (size_t at = 0; at < strlen(pncids[i].canonical) - 1; at++) {
             for (char digit = '0'; digit <= '9'; digit++) {
                 strcpy(text, pncids[i].canonical);
-                if (at < 2 || text[at] == '/' || text[at] == digit)
+                if (at < 2 || text[at] == '/' || text[at] == digit) {
                     continue; /* the century is not part of the letter */
+                }
                 text[at] = digit;
                 ck_assert_msg(!pnc_pncid_read(text, 2099, id, &fault), "%s", text);
             }

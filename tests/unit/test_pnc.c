@@ -123,8 +123,9 @@ START_TEST(lines_that_are_no_record_are_refused)
     static const char *const bad[] = {"",  "x",        "[]",     "5",
                                       "{", "\"text\"", "{} {} ", "{\"pncid\":\"88/12345g\"}"};
     struct pnc_record record;
-    for (size_t i = 0; i < COUNT_OF(bad); i++)
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
         ck_assert_msg(!read_json(bad[i], &record), "%s", bad[i]);
+    }
     char *long_line = malloc(PNC_LINE_MAX + 2);
     memset(long_line, ' ', PNC_LINE_MAX + 1);
     long_line[PNC_LINE_MAX + 1] = '\0';
@@ -138,8 +139,9 @@ START_TEST(stored_bytes_cut_anywhere_are_refused)
 {
     struct pnc_record record, cut;
     ck_assert(read_json(full, &record));
-    for (size_t len = 0; len < record.len; len++)
+    for (size_t len = 0; len < record.len; len++) {
         ck_assert(!pnc_record_from_bytes(record.bytes, len, &cut, &fault));
+    }
     pnc_record_release(&record);
 }
 END_TEST
@@ -150,10 +152,12 @@ START_TEST(dates_are_those_of_the_calendar)
     static const char *const bad[] = {"1900-02-29", "2023-02-29",  "1999-11-31", "1849-12-31",
                                       "2200-01-01", "2000-00-10",  "2000-01-00", "2000-01-1",
                                       "2000/01/01", "2000-01-01 ", "+200-01-01", ""};
-    for (size_t i = 0; i < COUNT_OF(good); i++)
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
         ck_assert_msg(pnc_date_valid(good[i]), "%s", good[i]);
-    for (size_t i = 0; i < COUNT_OF(bad); i++)
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
         ck_assert_msg(!pnc_date_valid(bad[i]), "%s", bad[i]);
+    }
 }
 END_TEST
 
@@ -337,17 +341,22 @@ static void pack_asked(msgpack_packer *pk, const struct asked *asked)
     if (ids) {
         whorl_put_key(pk, "identifiers");
         msgpack_pack_map(pk, asked->pncid != NULL && asked->cro != NULL ? 2 : 1);
-        if (asked->pncid != NULL)
+        if (asked->pncid != NULL) {
             whorl_put_str(pk, "pncid", asked->pncid);
-        if (asked->cro != NULL)
+        }
+        if (asked->cro != NULL) {
             whorl_put_str(pk, "cro", asked->cro);
+        }
     }
-    if (asked->family != NULL)
+    if (asked->family != NULL) {
         whorl_put_str(pk, "family", asked->family);
-    if (asked->given != NULL)
+    }
+    if (asked->given != NULL) {
         whorl_put_str(pk, "given", asked->given);
-    if (asked->born != NULL)
+    }
+    if (asked->born != NULL) {
         whorl_put_str(pk, "born", asked->born);
+    }
 }
 
 /* Asks for people and returns the parsed answer. */
@@ -364,8 +373,9 @@ static struct whorl_msg ask(const struct asked *asked, size_t count)
     whorl_put_str(&pk, "officer", "1234");
     whorl_put_key(&pk, "people");
     msgpack_pack_array(&pk, count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         pack_asked(&pk, &asked[i]);
+    }
     whorl_plugin.call(host->instance, id, (const uint8_t *)out.data, out.size);
     plugin_host_wait(host, id + 1);
     msgpack_sbuffer_destroy(&out);
@@ -383,10 +393,11 @@ static struct whorl_msg expect(const struct asked *asked, size_t count, const ch
     whorl_str_copy(whorl_map_get(&msg.root, "class"), found_class, sizeof(found_class));
     ck_assert_msg(strcmp(found_class, class) == 0, "%s (%s)", found_class, text);
     ck_assert_uint_eq(list != NULL ? list->via.array.size : 0, candidates);
-    if (reason != NULL)
+    if (reason != NULL) {
         ck_assert_msg(strstr(text, reason) != NULL, "%s", text);
-    else
+    } else {
         ck_assert_str_eq(text, "");
+    }
     return msg;
 }
 
@@ -577,8 +588,9 @@ START_TEST(many_look_ups_run_side_by_side)
     static const uint8_t message[] = "\x82\xa2op\xa6lookup\xa6people\x91\x81\xabidentifiers\x81\xa5"
                                      "pncid\xad"
                                      "1988/0012345G";
-    for (uint64_t id = 0; id < 200; id++)
+    for (uint64_t id = 0; id < 200; id++) {
         whorl_plugin.call(host->instance, id, message, sizeof(message) - 1);
+    }
     plugin_host_wait(host, 200);
     for (uint64_t id = 0; id < 200; id++) {
         struct whorl_msg msg = plugin_host_answer(host, id);

@@ -115,8 +115,9 @@ START_TEST(what_is_young_enough_is_answered_without_asking)
                                  {.cro = world_cro(3, cro)},
                                  {.family = "F3", .given = "G3", .born = "1970-01-01"}};
     world_start(&world, long_lived);
-    for (size_t i = 0; i < COUNT_OF(ways); i++)
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
         world_ask(&world, &ways[i]);
+    }
     world_wait_cached(&world, id);
     world_stop(&world); /* writes what is left */
     world_sql(&world, "DELETE FROM whorl.pnc_people");
@@ -271,16 +272,18 @@ START_TEST(connections_that_are_lost_lose_no_call_and_make_nobody_no_match)
         char id[PNC_ID_CAP];
         struct asked asked = {.pncid = world_pncid(i % WORLD_PEOPLE, id)};
         calls[i] = world_call(&world, &asked, 10000);
-        if (i % 250 == 100)
+        if (i % 250 == 100) {
             world_sql(&world, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                               "WHERE usename = 'reader'");
+        }
     }
     plugin_host_wait(world.host, world.calls);
     for (unsigned i = 0; i < COUNT_OF(calls); i++) {
         char id[PNC_ID_CAP];
         struct answered found = world_answer(&world, calls[i]);
-        if (strcmp(found.class, "unavailable") == 0)
+        if (strcmp(found.class, "unavailable") == 0) {
             continue;
+        }
         ck_assert_str_eq(found.class, "match");
         ck_assert_str_eq(found.ref, world_pncid(i % WORLD_PEOPLE, id));
         matches++;
@@ -369,8 +372,9 @@ START_TEST(a_row_that_is_not_valid_is_unavailable_and_no_value_of_it_is_told)
     world_start(&world, settings);
     for (size_t i = 0; i < COUNT_OF(hostile); i++) {
         struct asked asked = {.family = "F1", .given = "G1", .born = "1970-01-01"};
-        if (strncmp(hostile[i].change, "name_keys", 9) == 0)
+        if (strncmp(hostile[i].change, "name_keys", 9) == 0) {
             asked = (struct asked){.family = "F2", .given = "G2", .born = "1970-01-01"};
+        }
         world_sql(&world,
                   "TRUNCATE whorl.hostile; INSERT INTO whorl.hostile SELECT * FROM "
                   "whorl.pnc_people WHERE cro = '000001/00A'; "
@@ -433,10 +437,11 @@ START_TEST(a_statement_that_fails_spoils_no_other_in_flight)
     plugin_host_wait(world.host, world.calls);
     for (unsigned i = 0; i < COUNT_OF(calls); i++) {
         struct answered found = world_answer(&world, calls[i]);
-        if (i % 10 == 8)
+        if (i % 10 == 8) {
             expect(&found, "unavailable", "SQLSTATE 22012");
-        else
+        } else {
             expect(&found, "match", "[first]");
+        }
     }
 }
 END_TEST
@@ -603,10 +608,12 @@ START_TEST(every_mistake_in_the_settings_is_named)
         const char *pairs[32];
         size_t count = 0;
         struct whorl_fault fault = {{0}, {0}};
-        for (size_t k = 0; k < 6 && mistakes[i].settings[k] != NULL; k++)
+        for (size_t k = 0; k < 6 && mistakes[i].settings[k] != NULL; k++) {
             pairs[count++] = mistakes[i].settings[k];
-        for (size_t k = 0; good[k] != NULL; k++)
+        }
+        for (size_t k = 0; good[k] != NULL; k++) {
             pairs[count++] = good[k];
+        }
         pairs[count] = NULL;
         world.host->pairs = pairs;
         ck_assert_int_eq(whorl_plugin.check(&world.host->settings, &fault), -1);
@@ -696,8 +703,9 @@ static struct pnc_news *news_of(unsigned i, const struct pnc_moment *asked)
              id, 0);
     ck_assert(pnc_record_from_json(line, strlen(line), 2026, &news->records[0], &fault));
     news->count = 1;
-    for (size_t part = 0; part < PNC_CLASSES; part++)
+    for (size_t part = 0; part < PNC_CLASSES; part++) {
         news->asked[part] = *asked;
+    }
     return news;
 }
 
@@ -710,8 +718,9 @@ static bool is_cached(struct pnc_cache *cache, unsigned i)
     MDB_txn *txn = pnc_cache_read(cache, &fault);
     bool there = pnc_cache_record(cache, txn, world_pncid(i, id), &record, asked);
     pnc_cache_done(cache, txn);
-    if (there)
+    if (there) {
         pnc_record_release(&record);
+    }
     return there;
 }
 
@@ -755,8 +764,9 @@ START_TEST(news_of_an_older_question_replace_no_newer)
     write_news(cache, news_of(1, &now), 1 << 30);
     char id[PNC_ID_CAP];
     struct pnc_news *gone = pnc_news_new(PNC_BY_CRO, "000001/00A", 0);
-    for (size_t part = 0; part < PNC_CLASSES; part++)
+    for (size_t part = 0; part < PNC_CLASSES; part++) {
         gone->asked[part] = before;
+    }
     write_news(cache, gone, 1 << 30);
     write_news(cache, news_of(1, &before), 1 << 30);
     struct pnc_moment asked[PNC_CLASSES];

@@ -151,7 +151,7 @@ static void dry(double *plane, double level, uint64_t *state)
     smooth(spots, 1, 0, 2);
     smooth(spots, 0, 1, 2);
     for (size_t i = 0; i < SIZE; i++) {
-        plane[i] = spots[i] * 7 < level - 2 ? 0.05 * plane[i] + 0.95 * 245 : plane[i];
+        plane[i] = spots[i] * 7 < level - 2 ? 245 : plane[i];
     }
     free(spots);
 }
@@ -262,9 +262,9 @@ static void assert_told(spoil how, double level, uint8_t reason)
 
 START_TEST(advice_fits_what_went_wrong)
 {
-    assert_told(crop, 145, AFIS_REASON_TOO_LITTLE_FINGER);
+    assert_told(crop, 150, AFIS_REASON_TOO_LITTLE_FINGER);
     assert_told(slide, 4, AFIS_REASON_MOVED);
-    assert_told(dry, 3, AFIS_REASON_TOO_DRY);
+    assert_told(dry, 2.5, AFIS_REASON_TOO_DRY);
     assert_told(wet, 2, AFIS_REASON_TOO_WET);
 }
 END_TEST

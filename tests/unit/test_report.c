@@ -89,6 +89,7 @@ static void pack_identify(msgpack_packer *pk, const struct spec *s)
     whorl_put_int(pk, "elapsed_ms", s->elapsed);
 }
 
+/* With a family name: one of it was asked about, and K1 is the answer. */
 static void pack_lookup(msgpack_packer *pk, const struct spec *s)
 {
     msgpack_pack_map(pk, 12);
@@ -96,10 +97,17 @@ static void pack_lookup(msgpack_packer *pk, const struct spec *s)
     whorl_put_str(pk, "basis", "consent");
     whorl_put_str(pk, "backend", "pnc");
     whorl_put_key(pk, "asked");
-    msgpack_pack_array(pk, 0);
+    msgpack_pack_array(pk, s->family != NULL);
+    if (s->family != NULL) {
+        msgpack_pack_map(pk, 1);
+        whorl_put_str(pk, "family", s->family);
+    }
     whorl_put_str(pk, "class", "match");
     whorl_put_key(pk, "candidates");
-    msgpack_pack_array(pk, 0);
+    msgpack_pack_array(pk, s->family != NULL);
+    if (s->family != NULL) {
+        whorl_put_key(pk, "K1");
+    }
 }
 
 static void pack_outcome(msgpack_packer *pk, const struct spec *s)
@@ -483,7 +491,7 @@ START_TEST(a_persons_transactions_are_found_by_number_name_and_reference)
 END_TEST
 
 /* A record of an enrolment, or (ids that are no texts) something that only looks like one. */
-static msgpack_sbuffer packed_collection(const char *id)
+static msgpack_sbuffer packed_collection(const char *store, const char *id)
 {
     msgpack_sbuffer out;
     msgpack_packer pk;
@@ -495,7 +503,7 @@ static msgpack_sbuffer packed_collection(const char *id)
     whorl_put_str(&pk, "time", "2026-11-10T12:00:00.000Z");
     whorl_put_str(&pk, "transaction", NULL);
     whorl_put_str(&pk, "event", "enrolling");
-    whorl_put_str(&pk, "store", "ident1");
+    whorl_put_str(&pk, "store", store);
     whorl_put_str(&pk, "source", "custody");
     whorl_put_key(&pk, "ids");
     msgpack_pack_array(&pk, 2);
@@ -512,7 +520,8 @@ START_TEST(a_collection_is_told_to_whom_it_names_and_to_nobody_else)
 {
     const struct subject_query by_ref = {.ref = "K1"}, nobody = {.ref = "K2"};
     const struct subject_query *const queries[] = {&by_ref, &nobody};
-    msgpack_sbuffer packed = packed_collection("K1"), bad = packed_collection(NULL);
+    msgpack_sbuffer packed = packed_collection("ident1", "K1"),
+                    bad = packed_collection("ident1", NULL);
     struct whorl_msg msg;
     struct whorl_fault fault;
     struct record record;
@@ -548,6 +557,50 @@ START_TEST(a_collection_is_told_to_whom_it_names_and_to_nobody_else)
 }
 END_TEST
 
+/* How many rows a collection into a store has, of somebody who is known by name. */
+static size_t rows_of_collection(const char *store, const struct spec *records, size_t count)
+{
+    const struct subject_query by_name = {.family = "Fox"};
+    struct subject *subject = subject_new(&by_name);
+    struct document doc = {0};
+    struct whorl_msg msg;
+    struct whorl_fault fault;
+    struct record record;
+    msgpack_sbuffer packed = packed_collection(store, "K1");
+    for (size_t i = 0; i < count; i++) {
+        ck_assert(with_record(&records[i], to_subject, subject));
+    }
+    ck_assert(whorl_msg_parse((const uint8_t *)packed.data, packed.size, &msg, &fault));
+    ck_assert(record_read(&msg.root, &record, &fault));
+    subject_begin(subject, &doc);
+    subject_add(subject, &record, &doc);
+    size_t rows = doc.tables[0].row_count;
+    document_release(&doc);
+    subject_free(subject);
+    whorl_msg_release(&msg);
+    msgpack_sbuffer_destroy(&packed);
+    return rows;
+}
+
+START_TEST(a_name_leads_to_the_collection_of_whom_a_search_found_and_of_no_namesake)
+{
+    const struct spec found[] = {
+        {.transaction = 1, .family = "Fox", .class = "match", .lookup_class = "match"},
+        {.transaction = 1, .kind = "lookup"},
+    };
+    const struct spec namesake[] = {
+        {.transaction = 1, .family = "Fox", .lookup_class = "match"},
+        {.transaction = 1, .kind = "lookup", .family = "Fox"},
+    };
+    const struct spec other[] = {{.transaction = 1, .family = "Foxe", .class = "match"}};
+    ck_assert_uint_eq(rows_of_collection("ident1", found, 2), 1);
+    ck_assert_uint_eq(rows_of_collection("pnc", found, 2), 1);
+    ck_assert_uint_eq(rows_of_collection("immigration", found, 2), 0);
+    ck_assert_uint_eq(rows_of_collection("pnc", namesake, 2), 0);
+    ck_assert_uint_eq(rows_of_collection("ident1", other, 1), 0);
+}
+END_TEST
+
 int main(void)
 {
     period_use_uk_time();
@@ -567,6 +620,7 @@ int main(void)
     tcase_add_test(tcase, a_month_of_few_uses_publishes_nothing_but_that);
     tcase_add_test(tcase, a_persons_transactions_are_found_by_number_name_and_reference);
     tcase_add_test(tcase, a_collection_is_told_to_whom_it_names_and_to_nobody_else);
+    tcase_add_test(tcase, a_name_leads_to_the_collection_of_whom_a_search_found_and_of_no_namesake);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

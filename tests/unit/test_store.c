@@ -67,8 +67,9 @@ static int put_some(MDB_txn *txn, void *arg)
         MDB_val value = {.mv_size = put->size, .mv_data = put->chunk};
         memset(put->chunk, (int)(id & 0xff), put->size);
         int rc = mdb_put(txn, put->dbi, &key, &value, 0);
-        if (rc != 0)
+        if (rc != 0) {
             return rc;
+        }
     }
     return put->fail_with;
 }
@@ -168,8 +169,9 @@ START_TEST(a_file_that_is_no_store_is_refused)
     char path[96];
     snprintf(path, sizeof(path), "%s/data.mdb", dir);
     FILE *file = fopen(path, "w");
-    for (int i = 0; i < 20000; i++)
+    for (int i = 0; i < 20000; i++) {
         fputs("rubbish ", file);
+    }
     fclose(file);
     ck_assert_ptr_null(whorl_store_open(dir, WHORL_STORE_WRITE, 1, KIND, 1, &fault));
     ck_assert_ptr_nonnull(strstr(fault.text, "expected an LMDB file"));
@@ -315,14 +317,17 @@ START_TEST(the_map_grows_under_concurrent_readers_and_writers)
     struct reading reading = {.store = open_or_fail(WHORL_STORE_WRITE)};
     pthread_t threads[4];
     db_of(reading.store);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++) {
         ck_assert_int_eq(pthread_create(&threads[i], NULL, read_on, &reading), 0);
-    for (unsigned i = 0; i < WRITES; i++)
+    }
+    for (unsigned i = 0; i < WRITES; i++) {
         ck_assert_msg(write_some(reading.store, i * PER_WRITE, PER_WRITE, CHUNK, 0), "%s",
                       fault.text);
+    }
     atomic_store(&reading.stop, true);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++) {
         pthread_join(threads[i], NULL);
+    }
     ck_assert_uint_eq(count_things(reading.store), WRITES * PER_WRITE);
     ck_assert_uint_gt(atomic_load(&reading.rounds), 0);
     whorl_store_close(reading.store);
@@ -377,8 +382,9 @@ static pid_t child_of(void (*run)(void), int *go)
     if (pid == 0) {
         char byte;
         close(ends[1]);
-        if (read(ends[0], &byte, 1) == 1)
+        if (read(ends[0], &byte, 1) == 1) {
             run();
+        }
         _exit(9);
     }
     close(ends[0]);
@@ -423,8 +429,9 @@ static void hold_readers(void)
 {
     struct whorl_store *store = whorl_store_open(dir, WHORL_STORE_WRITE, 4, KIND, 1, &fault);
     int held = 0;
-    while (store != NULL && whorl_store_read(store, &fault) != NULL)
+    while (store != NULL && whorl_store_read(store, &fault) != NULL) {
         held++;
+    }
     _exit(held >= 500 && strstr(fault.text, "READERS_FULL") != NULL ? 0 : 1); /* closes nothing */
 }
 
@@ -502,15 +509,17 @@ START_TEST(what_was_deleted_is_in_the_file_until_it_is_erased)
     struct whorl_store_erased erased;
     struct whorl_store *store = open_or_fail(WHORL_STORE_WRITE);
     size_t size = sizes[_i];
-    for (unsigned id = 0; id < 250; id += 25)
+    for (unsigned id = 0; id < 250; id += 25) {
         ck_assert_msg(write_some(store, id, 25, size, 0), "%s", fault.text);
+    }
     struct put gone = {.dbi = db_of(store), .first = 100, .count = 150};
     ck_assert_msg(whorl_store_write(store, delete_some, &gone, &fault), "%s", fault.text);
     ck_assert(in_file(100));
     ck_assert_msg(whorl_store_erase(store, &erased, &fault), "%s", fault.text);
     ck_assert_uint_ge(erased.bytes, 150 * size);
-    for (unsigned id = 1; id < 250; id++)
+    for (unsigned id = 1; id < 250; id++) {
         ck_assert_msg(in_file((uint8_t)id) == (id < 100), "thing %u", id);
+    }
     ck_assert_uint_eq(count_things(store), 100);
     ck_assert_msg(write_some(store, 100, 100, size, 0), "%s", fault.text);
     ck_assert_uint_eq(count_things(store), 200);

@@ -53,8 +53,9 @@ struct pg_link *pg_link_new(const struct pg_target *target, const struct pg_use 
 
 void pg_link_free(struct pg_link *link)
 {
-    if (link == NULL)
+    if (link == NULL) {
         return;
+    }
     PQfinish(link->conn);
     free(link);
 }
@@ -71,8 +72,9 @@ static void pause_link(struct pg_link *link)
 
 void pg_link_lost(struct pg_link *link)
 {
-    if (link->state == UP && now_ms() >= link->until)
+    if (link->state == UP && now_ms() >= link->until) {
         link->pause = PAUSE_MIN_MS; /* it was fit: it isn't just being made in vain */
+    }
     pause_link(link);
 }
 
@@ -116,19 +118,22 @@ static void say_why(const char *message, size_t max, char text[WHY_CAP])
     size_t len = strcspn(from, "\n");
     if (len > max) {
         len = max;
-        while (len > 0 && ((unsigned char)from[len] & 0xc0) == 0x80) /* no half of a letter */
+        while (len > 0 && ((unsigned char)from[len] & 0xc0) == 0x80) { /* no half of a letter */
             len--;
+        }
     }
     snprintf(text, WHY_CAP, "%.*s", (int)len, from);
-    if (!whorl_text_is_clean(text, len))
+    if (!whorl_text_is_clean(text, len)) {
         snprintf(text, WHY_CAP, "it answered with what is no clean text");
+    }
 }
 
 static const char *advice_on(const char *message)
 {
     for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
-        if (strstr(message, advices[i].says) != NULL)
+        if (strstr(message, advices[i].says) != NULL) {
             return advices[i].advice;
+        }
     }
     return NULL;
 }
@@ -158,8 +163,9 @@ struct parameters {
 
 static void set(struct parameters *parameters, const char *key, const char *value)
 {
-    if (value == NULL || value[0] == '\0' || parameters->count == PARAMETERS_MAX)
+    if (value == NULL || value[0] == '\0' || parameters->count == PARAMETERS_MAX) {
         return;
+    }
     parameters->keys[parameters->count] = key;
     parameters->values[parameters->count++] = value;
 }
@@ -191,8 +197,9 @@ static void set_all(struct parameters *parameters, const struct pg_link *link, c
 static unsigned hosts_of(const struct pg_target *target)
 {
     unsigned hosts = 1;
-    for (const char *at = target->host; *at != '\0'; at++)
+    for (const char *at = target->host; *at != '\0'; at++) {
         hosts += *at == ',';
+    }
     return hosts;
 }
 
@@ -201,8 +208,9 @@ static enum pg_news begin(struct pg_link *link, struct whorl_fault *fault)
     char password[PG_PASSWORD_MAX + 1], options[200];
     struct parameters parameters = {.count = 0};
     struct whorl_fault bad;
-    if (!pg_target_password(link->target, password, &bad))
+    if (!pg_target_password(link->target, password, &bad)) {
         return attempt_failed(link, bad.text, fault);
+    }
     /* A search_path of the server's own functions alone: nobody can put another in their place.
      * With row_security off, rows that a policy would hide are an error: who is hidden is not
      * nobody. */
@@ -214,11 +222,13 @@ static enum pg_news begin(struct pg_link *link, struct whorl_fault *fault)
     set(&parameters, "password", password);
     link->conn = PQconnectStartParams(parameters.keys, parameters.values, 0);
     explicit_bzero(password, sizeof(password));
-    if (link->conn == NULL)
+    if (link->conn == NULL) {
         return attempt_failed(link, "out of memory", fault);
+    }
     PQsetNoticeProcessor(link->conn, ignore_notice, NULL);
-    if (PQstatus(link->conn) == CONNECTION_BAD)
+    if (PQstatus(link->conn) == CONNECTION_BAD) {
         return attempt_failed(link, NULL, fault);
+    }
     link->state = CONNECTING;
     link->events = POLLOUT;
     link->until = now_ms() + (int64_t)ATTEMPT_MS * hosts_of(link->target);
@@ -245,18 +255,21 @@ static enum pg_news ask_for_role(struct pg_link *link, struct whorl_fault *fault
     for (size_t i = 0; link->use.tables != NULL && link->use.tables[i] != NULL; i++) {
         int len = snprintf(names + used, sizeof(names) - used, "%s%s", i > 0 ? "\n" : "",
                            link->use.tables[i]);
-        if (len < 0 || used + (size_t)len >= sizeof(names))
+        if (len < 0 || used + (size_t)len >= sizeof(names)) {
             return attempt_failed(link, "the names of its tables are too long", fault);
+        }
         used += (size_t)len;
     }
     char *literal = PQescapeLiteral(link->conn, names, used);
-    if (literal == NULL)
+    if (literal == NULL) {
         return attempt_failed(link, NULL, fault);
+    }
     snprintf(query, sizeof(query), role_query, literal);
     PQfreemem(literal);
     /* The simple protocol: a replication connection takes no other. */
-    if (PQsetnonblocking(link->conn, 1) != 0 || PQsendQuery(link->conn, query) != 1)
+    if (PQsetnonblocking(link->conn, 1) != 0 || PQsendQuery(link->conn, query) != 1) {
         return attempt_failed(link, NULL, fault);
+    }
     link->state = CHECKING;
     link->events = POLLIN | POLLOUT;
     link->role_fits = false;
@@ -272,30 +285,33 @@ static void judge_role(struct pg_link *link, const PGresult *result)
         return;
     }
     const char *writes = PQgetvalue(result, 0, 1), *lacks = PQgetvalue(result, 0, 2);
-    if (!link->use.write && PQgetvalue(result, 0, 0)[0] == 't')
+    if (!link->use.write && PQgetvalue(result, 0, 0)[0] == 't') {
         whorl_fail(&link->found, "",
                    "its role is a superuser: take one that has nothing but SELECT");
-    else if (!link->use.write && writes[0] != '\0')
+    } else if (!link->use.write && writes[0] != '\0') {
         whorl_fail(&link->found, "",
                    "its role may write to %.60s: take one that has nothing but SELECT", writes);
-    else if (lacks[0] != '\0')
+    } else if (lacks[0] != '\0') {
         whorl_fail(&link->found, "", "%.60s is not there, or its role lacks SELECT on it", lacks);
-    else
+    } else {
         link->role_fits = true;
+    }
 }
 
 static enum pg_news go_on_checking(struct pg_link *link, struct whorl_fault *fault)
 {
     int unsent = PQflush(link->conn);
-    if (unsent < 0 || PQconsumeInput(link->conn) != 1)
+    if (unsent < 0 || PQconsumeInput(link->conn) != 1) {
         return attempt_failed(link, NULL, fault);
+    }
     link->events = (short)(POLLIN | (unsent > 0 ? POLLOUT : 0));
     while (PQisBusy(link->conn) == 0) {
         PGresult *result = PQgetResult(link->conn);
         if (result == NULL) {
-            if (!link->role_fits)
+            if (!link->role_fits) {
                 return attempt_failed(link, link->found.text[0] != '\0' ? link->found.text : NULL,
                                       fault);
+            }
             link->state = UP;
             link->until = now_ms() + PAUSE_MAX_MS;
             return PG_UP;
@@ -327,11 +343,13 @@ static enum pg_news go_on_connecting(struct pg_link *link, struct whorl_fault *f
 int pg_link_wants(const struct pg_link *link, struct pollfd *fd)
 {
     *fd = (struct pollfd){.fd = -1};
-    if (link->state != PAUSED)
+    if (link->state != PAUSED) {
         fd->fd = PQsocket(link->conn);
+    }
     fd->events = link->state == UP ? POLLIN : link->events;
-    if (link->state == UP)
+    if (link->state == UP) {
         return -1;
+    }
     int64_t left = link->until - now_ms();
     return left > 0 ? (int)left : 0;
 }
@@ -340,14 +358,17 @@ enum pg_news pg_link_step(struct pg_link *link, struct whorl_fault *fault)
 {
     struct pollfd fd;
     int left = pg_link_wants(link, &fd);
-    if (link->state == UP)
+    if (link->state == UP) {
         return PG_NOTHING;
-    if (link->state == PAUSED)
+    }
+    if (link->state == PAUSED) {
         return left > 0 ? PG_NOTHING : begin(link, fault);
+    }
     /* libpq must not be called before the socket is ready: it would take silence for success. */
-    if (poll(&fd, 1, 0) == 1)
+    if (poll(&fd, 1, 0) == 1) {
         return link->state == CONNECTING ? go_on_connecting(link, fault)
                                          : go_on_checking(link, fault);
+    }
     return left > 0 ? PG_NOTHING : attempt_failed(link, "it did not answer in time", fault);
 }
 
@@ -360,19 +381,24 @@ bool pg_link_wait(struct pg_link *link, int wake, unsigned give_up_ms, struct wh
         int ms = pg_link_wants(link, &fds[1]);
         int64_t left = end - now_ms();
         if (give_up_ms > 0 && left <= 0) {
-            if (fault->text[0] == '\0')
+            if (fault->text[0] == '\0') {
                 whorl_fail(fault, "", "the database %.80s did not answer in time",
                            link->target->name);
+            }
             return false;
         }
-        if (give_up_ms > 0 && left < ms)
+        if (give_up_ms > 0 && left < ms) {
             ms = (int)left;
-        if (poll(fds, 2, ms) < 0 && errno != EINTR)
+        }
+        if (poll(fds, 2, ms) < 0 && errno != EINTR) {
             return whorl_fail(fault, "", "cannot wait: %s", strerror(errno));
-        if (fds[0].revents != 0)
+        }
+        if (fds[0].revents != 0) {
             return false;
-        if (pg_link_step(link, fault) == PG_FAILED && give_up_ms == 0)
+        }
+        if (pg_link_step(link, fault) == PG_FAILED && give_up_ms == 0) {
             return false;
+        }
     }
     return true;
 }

@@ -106,4 +106,13 @@ bool pg_link_wait(struct pg_link *link, int wake, unsigned give_up_ms, struct wh
  * connection was lost). doing: "look people up". SQL and values are not repeated. Returns false. */
 bool pg_result_fail(const PGresult *result, const char *doing, struct whorl_fault *fault);
 
+/* Whether it holds rows of so many columns; rows -1: any number. false with *fault. */
+bool pg_result_shape(const PGresult *result, int columns, int rows, const char *doing,
+                     struct whorl_fault *fault);
+
+/* A value of a single row, as text without a NUL in it, which lives with the result; and as a
+ * number, false if it is none. */
+const char *pg_result_value(const PGresult *result, int column);
+bool pg_result_number(const PGresult *result, int column, uint64_t *out);
+
 #endif

@@ -1,4 +1,6 @@
 /* What became of a statement, in words. */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "plugins/source/postgresql/connect.h"
@@ -26,9 +28,10 @@ bool pg_result_fail(const PGresult *result, const char *doing, struct whorl_faul
 {
     const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *words = "it failed";
-    if (state == NULL || strlen(state) != 5 || !whorl_text_is_clean(state, 5))
+    if (state == NULL || strlen(state) != 5 || !whorl_text_is_clean(state, 5)) {
         return whorl_fail(fault, "", "cannot %s in the database: %s", doing,
                           result == NULL ? "the connection was lost" : "its answer makes no sense");
+    }
     for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
         if (strncmp(state, meanings[i].state, strlen(meanings[i].state)) == 0) {
             words = meanings[i].words;
@@ -37,4 +40,30 @@ bool pg_result_fail(const PGresult *result, const char *doing, struct whorl_faul
     }
     return whorl_fail(fault, "", "cannot %s in the database: %s (SQLSTATE %s)", doing, words,
                       state);
+}
+
+bool pg_result_shape(const PGresult *result, int columns, int rows, const char *doing,
+                     struct whorl_fault *fault)
+{
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQnfields(result) == columns &&
+        (rows < 0 || PQntuples(result) == rows)) {
+        return true;
+    }
+    return whorl_fail(fault, "", "cannot %s in the database: its answer makes no sense", doing);
+}
+
+const char *pg_result_value(const PGresult *result, int column)
+{
+    const char *text = PQgetvalue(result, 0, column);
+    return strlen(text) == (size_t)PQgetlength(result, 0, column) ? text : "";
+}
+
+bool pg_result_number(const PGresult *result, int column, uint64_t *out)
+{
+    const char *text = pg_result_value(result, column);
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 &&
+           *out <= 9000000000000000;
 }
