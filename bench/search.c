@@ -14,6 +14,8 @@
 #include "search_table.h"
 
 #define SIZES_MAX 12u
+#define FINGERS_USUAL 2u
+#define TEN_PEOPLE 100000u /* with up to ten prints */
 
 struct options {
     const char *dir, *data, *records, *plots;
@@ -190,8 +192,8 @@ static void show(void *ctx, uint32_t people)
     }
 }
 
-/* Opens DIR/N, fills it where it is not full, and brings its index up to date. */
-static void build(struct bench *b, const char *dir, uint32_t people)
+/* Opens DIR/kindN, fills it where it is not full, and brings its index up to date. */
+static void build(struct bench *b, const char *dir, const char *kind, uint32_t people)
 {
     struct whorl_fault fault;
     uint32_t added;
@@ -202,31 +204,45 @@ static void build(struct bench *b, const char *dir, uint32_t people)
     if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
         die(strerror(errno), dir);
     }
-    snprintf(b->dir, sizeof b->dir, "%s/%" PRIu32, dir, people);
+    snprintf(b->dir, sizeof b->dir, "%s/%s%" PRIu32, dir, kind, people);
     b->people = people;
     b->engine.gallery = gallery_open(b->dir, WHORL_STORE_WRITE, &fault);
     if (b->engine.gallery == NULL) {
         die_fault("opening the gallery", &fault);
     }
     hidden_remove(b->engine.gallery);
-    const double start = wall_seconds(), processor = processor_seconds();
+    const double start = wall_seconds(), processor = processor_seconds(), load = thread_seconds();
     if (!synth_fill(b->engine.gallery, &fill, &added, &fault)) {
         die_fault("filling the gallery", &fault);
     }
     b->built = added;
     b->build_seconds = wall_seconds() - start;
     b->build_processor = processor_seconds() - processor;
-    const double index = wall_seconds();
-    if (!gallery_index(b->engine.gallery, &fault)) {
+    b->load_processor = thread_seconds() - load; /* others make people up */
+    const double index = wall_seconds(), index_processor = thread_seconds();
+    bool in_use;
+    if (!gallery_index(b->engine.gallery, 1000, &in_use, &fault)) {
         die_fault("writing the index", &fault);
     }
     b->index_seconds = wall_seconds() - index;
+    b->index_processor = thread_seconds() - index_processor;
     gallery_close(b->engine.gallery);
+}
+
+/* People with ten prints are a gallery of their own, DIR/ten-N. */
+static void measure_ten(struct bench *b, const char *dir, uint32_t people)
+{
+    struct bench ten = {.population = b->population, .engine = b->engine, .probes = b->probes};
+    ten.population.fingers_most = SYNTH_FINGERS;
+    build(&ten, dir, "ten-", people);
+    bench_start(&ten);
+    bench_ten(b, &ten);
+    gallery_close(ten.engine.gallery);
 }
 
 static void measure(struct bench *b, const char *dir, uint32_t people)
 {
-    build(b, dir, people);
+    build(b, dir, "", people);
     bench_start(b);
     bench_searches(b);
     bench_hidden(b);
@@ -238,6 +254,10 @@ static void measure(struct bench *b, const char *dir, uint32_t people)
     }
     bench_memory(b);
     gallery_close(b->engine.gallery);
+    bench_cold(b);
+    if (b->population.fingers_most == FINGERS_USUAL) {
+        measure_ten(b, dir, people < TEN_PEOPLE ? people : TEN_PEOPLE);
+    }
 }
 
 static void measure_scale(const struct options *o)
@@ -250,7 +270,7 @@ static void measure_scale(const struct options *o)
     for (uint64_t n = 10000; count < SIZES_MAX; n *= 10) {
         struct bench b = o->bench;
         const bool last = n >= o->people;
-        build(&b, o->dir, last ? o->people : (uint32_t)n);
+        build(&b, o->dir, "", last ? o->people : (uint32_t)n);
         bench_start(&b);
         bench_searches(&b);
         people[count] = b.people;
@@ -299,7 +319,8 @@ int main(int argc, char **argv)
         .data = data,
         .records = records,
         .bench = {.engine = {.threads = 2, .match_fpir = 0.001, .possible_fpir = 0.5},
-                  .population = {.seed = 1, .fingers_least = 2, .fingers_most = 2, .mixed = true},
+                  .population =
+                      {.seed = 1, .fingers_least = 2, .fingers_most = FINGERS_USUAL, .mixed = true},
                   .probes = 50,
                   .rounds = 1}};
     argp_err_exit_status = 2;

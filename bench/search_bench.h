@@ -18,6 +18,7 @@ _Noreturn void die_fault(const char *what, const struct whorl_fault *fault);
 void *must_alloc(size_t size);  /* zeroed, 64-byte aligned */
 double wall_seconds(void);      /* monotonic */
 double processor_seconds(void); /* of all threads of this process */
+double thread_seconds(void);    /* processor, of this thread */
 
 /* --- numbers: search_numbers.c --- */
 

@@ -9,6 +9,24 @@ struct loss_count {
     unsigned searches, findable, lost, first;
 };
 
+/* Changes beside searches: search_updates.c. */
+enum update_kind { UPDATE_ADD, UPDATE_REPLACE, UPDATE_REMOVE, UPDATE_KINDS };
+#define UPDATE_PACE 5000.0 /* people a second that are to be kept up */
+struct updating {
+    double rate;                     /* people a second */
+    double slower, slower_processor; /* searches, against those without changes: 0.1 = 10 % */
+    double writer;                   /* processor seconds a person */
+};
+
+/* A start with nothing in the page cache: search_start.c. */
+enum { COLD_LOOKS = 3 };
+struct cold {
+    double stayed;               /* share of the files that could not be dropped */
+    double ready, first_answer;  /* seconds */
+    double progress[COLD_LOOKS]; /* stated after a quarter, half, three quarters of the time */
+    unsigned refused, begun;     /* searches before it was ready */
+};
+
 struct bench {
     /* what is wanted */
     struct synth_population population;
@@ -19,7 +37,7 @@ struct bench {
     /* the gallery */
     char dir[4096];
     uint32_t people, built;
-    double build_seconds, build_processor, index_seconds;
+    double build_seconds, build_processor, load_processor, index_seconds, index_processor;
 
     /* what was measured; seconds */
     double bandwidth, open_seconds, first_answer;
@@ -28,9 +46,12 @@ struct bench {
     unsigned mated_first, mated_all, wrong;
     struct waiting { /* seconds a search */
         double alone, together, alone_processor, together_processor;
-    } waiting[3];                               /* half of them are there; all; nobody */
-    struct numbers cancelled;                   /* seconds */
-    double updates, updates_slow, updates_most; /* people a second, and a ratio */
+    } waiting[3];             /* half of them are there; all; nobody */
+    struct numbers cancelled; /* seconds */
+    struct cold cold;
+    struct timing ten_known[2], ten_unknown[2]; /* ten prints: the person is there, is not */
+    unsigned ten_first, ten_all;                /* of those there, ranked first */
+    struct updating updates[UPDATE_KINDS], updates_most[UPDATE_KINDS];
     uint64_t false_searches, false_match, false_possible;
     double false_expected[2];
     uint64_t rss, rss_anonymous, disk;
@@ -43,6 +64,9 @@ void bench_hidden(struct bench *b);   /* real prints; the gallery is as before a
 void bench_waiting(struct bench *b);
 void bench_cancel(struct bench *b);
 void bench_updates(struct bench *b);
+void bench_cold(struct bench *b); /* of a gallery that is closed */
+/* Searches of `ten`, whose people have up to ten prints, for the figures of b. */
+void bench_ten(struct bench *b, struct bench *ten);
 void bench_false_matches(struct bench *b);
 void bench_memory(struct bench *b);
 void bench_report(struct bench *b);

@@ -222,6 +222,35 @@ bool block_drop(uint8_t *bytes, const char *id, uint32_t *prints)
     return true;
 }
 
+bool block_drop_places(uint8_t *bytes, const uint8_t *places, unsigned count)
+{
+    struct block_info info;
+    struct block_entry entry;
+    const char *why;
+    block_info(bytes, &info);
+    const struct block_info before = info;
+    size_t at = BLOCK_HEADER, to = BLOCK_HEADER;
+    unsigned dropped = 0;
+    while (block_next(bytes, &before, &at, &entry, &why)) {
+        const size_t place = at - entry.len;
+        if (dropped < count && get16(places + (size_t)2 * dropped) == place) {
+            info.people--;
+            info.prints -= entry.print_count;
+            dropped++;
+            continue;
+        }
+        memmove(bytes + to, bytes + place, entry.len);
+        to += entry.len;
+    }
+    if (why || dropped != count) {
+        return false;
+    }
+    memset(bytes + to, 0, before.used - to);
+    info.used = (uint32_t)to;
+    set_counts(bytes, &info);
+    return true;
+}
+
 void block_seal(uint8_t *bytes, uint64_t stamp)
 {
     put64(bytes + AT_STAMP, stamp);

@@ -65,6 +65,9 @@ size_t block_entry_size(const struct gallery_person *person);
 bool block_add(uint8_t *bytes, const struct gallery_person *person);
 /* false: not there. *prints: how many went. */
 bool block_drop(uint8_t *bytes, const char *id, uint32_t *prints);
+/* Drops the entries that begin at these places: count u16, ascending. false: no entry begins at one
+ * of them, or one is malformed. */
+bool block_drop_places(uint8_t *bytes, const uint8_t *places, unsigned count);
 /* Puts the stamp and the checksum in. */
 void block_seal(uint8_t *bytes, uint64_t stamp);
 /* Header fields of a block that this code wrote or that block_open passed. */

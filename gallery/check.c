@@ -82,14 +82,21 @@ static void check_block(struct check *check, const struct index_entry *index)
         complain(check, "block %u %s", index->number, why ? why : mdb_strerror(rc));
         return;
     }
-    if (info.stamp != index->stamp || info.people != index->people) {
+    if (info.stamp != index->written || info.people != index->people + index->gone) {
         complain(check, "block %u differs from what the index says of it", index->number);
     }
     struct block_entry entry;
     size_t at = BLOCK_HEADER;
     uint64_t people = 0, prints = 0;
+    uint32_t gone = 0;
     for (; block_next(bytes, &info, &at, &entry, &why); people++, prints += entry.print_count) {
-        check_entry(check, index->number, &entry);
+        if (gone < index->gone && get16(index->places + (size_t)2 * gone) == at - entry.len) {
+            gone++;
+            check->prints -= entry.print_count;
+            check->people--;
+        } else {
+            check_entry(check, index->number, &entry);
+        }
     }
     if (why) {
         complain(check, "block %u %s", index->number, why);
@@ -97,6 +104,9 @@ static void check_block(struct check *check, const struct index_entry *index)
     if (people != info.people || prints != info.prints) {
         complain(check, "block %u does not hold as many people and prints as it says",
                  index->number);
+    }
+    if (gone != index->gone) {
+        complain(check, "block %u does not hold all those who have left it", index->number);
     }
     check->people += people;
     check->prints += prints;
@@ -156,22 +166,32 @@ static int check_people(struct check *check)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* A chunk of the segment against one made from its block; chunks of other versions are not used. */
-static void check_chunk(struct check *check, const uint8_t *bytes, const struct chunk *chunk)
+/* A chunk of the segment against one made from its block, both without those who have left it;
+ * chunks of other versions are not used. */
+static void check_chunk(struct check *check, const struct chunk *chunk)
 {
     const uint8_t *block;
     struct block_info info;
+    struct index_entry index;
+    struct chunk all;
     const char *why;
     if (block_read(check->gallery, check->txn, chunk->number, &block, &info, &why) != 0 ||
+        index_read(check->gallery, check->txn, chunk->number, &index) != 0 ||
         info.stamp != chunk->stamp || info.checksum != chunk->block_checksum) {
         return;
     }
-    uint8_t *made = chunk_make(block, &info, NULL, &why);
-    if (!made || chunk->size != chunk_size(chunk->people, chunk->prints) ||
-        memcmp(made, bytes, chunk->size) != 0) {
+    uint8_t *made = chunk_make(block, &info, NULL, &why), *theirs = NULL, *ours = NULL;
+    if (made && chunk_open(made, SIZE_MAX, false, &all, &why)) {
+        ours = chunk_without(&all, index.places, index.gone);
+        theirs = chunk_without(chunk, index.places, index.gone);
+    }
+    if (!ours || !theirs || chunk_bytes(ours) != chunk_bytes(theirs) ||
+        memcmp(ours, theirs, chunk_bytes(ours)) != 0) {
         complain(check, "the segment's chunk of block %u differs from the block", chunk->number);
     }
     free(made);
+    free(ours);
+    free(theirs);
 }
 
 static void check_segment(struct check *check)
@@ -190,7 +210,7 @@ static void check_segment(struct check *check)
         struct chunk chunk;
         const char *why;
         if (chunk_open(bytes, segment->len - segment->offset[i], false, &chunk, &why)) {
-            check_chunk(check, bytes, &chunk);
+            check_chunk(check, &chunk);
         }
     }
     segment_unref(segment);

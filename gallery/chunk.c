@@ -38,6 +38,24 @@ uint32_t chunk_size(uint32_t people, uint32_t prints)
     return (size + ALIGN - 1) / ALIGN * ALIGN;
 }
 
+uint32_t chunk_bytes(const uint8_t *bytes)
+{
+    return get32(bytes + AT_SIZE);
+}
+
+uint32_t chunk_people(const uint8_t *bytes)
+{
+    return get32(bytes + AT_PEOPLE);
+}
+
+void chunk_stored_header(const uint8_t *bytes, uint8_t header[CHUNK_HEADER])
+{
+    memcpy(header, bytes, CHUNK_HEADER);
+    if (get32(header + AT_CHECKSUM) == 0) {
+        put32(header + AT_CHECKSUM, checksum(bytes, chunk_bytes(bytes)));
+    }
+}
+
 /* Finds the parts from the counts. */
 static void place_parts(const uint8_t *bytes, struct chunk *chunk)
 {
@@ -170,38 +188,111 @@ static bool fill(struct making *m, const struct block_info *info, const char **w
     return true;
 }
 
+/* Room for a chunk with these counts, zeroed. NULL: out of memory. */
+static uint8_t *new_chunk(struct chunk *chunk)
+{
+    chunk->size = chunk_size(chunk->people, chunk->prints);
+    uint8_t *bytes = aligned_alloc(ALIGN, chunk->size);
+    if (bytes) {
+        memset(bytes, 0, chunk->size);
+        place_parts(bytes, chunk);
+    }
+    return bytes;
+}
+
+/* Writes the header of a chunk whose parts are filled in, but for the checksum. */
+static void put_header(uint8_t *bytes, const struct chunk *chunk)
+{
+    put32(bytes + AT_MAGIC, MAGIC);
+    put32(bytes + AT_NUMBER, chunk->number);
+    put64(bytes + AT_STAMP, chunk->stamp);
+    put32(bytes + AT_PEOPLE, chunk->people);
+    put32(bytes + AT_PRINTS, chunk->prints);
+    put32(bytes + AT_SIZE, chunk->size);
+    put32(bytes + AT_BLOCK_CHECKSUM, chunk->block_checksum);
+    put16(bytes + AT_VERSION, AFIS_SIEVE_VERSION);
+    for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
+        put16(bytes + AT_FIRST + (size_t)2 * i, chunk->first[i + 1]);
+    }
+}
+
 uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
                     const char **why)
 {
-    struct chunk chunk = {.number = info->number, .stamp = info->stamp};
+    struct chunk chunk = {
+        .number = info->number, .stamp = info->stamp, .block_checksum = info->checksum};
     if (!count_prints(block, info, &chunk, why)) {
         return NULL;
     }
-    const uint32_t size = chunk_size(chunk.people, chunk.prints);
-    uint8_t *bytes = aligned_alloc(ALIGN, size);
+    uint8_t *bytes = new_chunk(&chunk);
     if (!bytes) {
         *why = "cannot be indexed: out of memory";
         return NULL;
     }
-    memset(bytes, 0, size);
-    place_parts(bytes, &chunk);
     struct making making = {.block = block, .chunk = &chunk, .before = before, .bytes = bytes};
     if (!fill(&making, info, why)) {
         free(bytes);
         return NULL;
     }
-    put32(bytes + AT_MAGIC, MAGIC);
-    put32(bytes + AT_NUMBER, chunk.number);
-    put64(bytes + AT_STAMP, chunk.stamp);
-    put32(bytes + AT_PEOPLE, chunk.people);
-    put32(bytes + AT_PRINTS, chunk.prints);
-    put32(bytes + AT_SIZE, size);
-    put32(bytes + AT_BLOCK_CHECKSUM, info->checksum);
-    put16(bytes + AT_VERSION, AFIS_SIEVE_VERSION);
-    for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
-        put16(bytes + AT_FIRST + (size_t)2 * i, chunk.first[i + 1]);
+    put_header(bytes, &chunk);
+    return bytes;
+}
+
+/* ------------------------------------------------------------------ leaving people out */
+
+#define LEFT_OUT UINT16_MAX
+
+/* Numbers those who stay, in place of LEFT_OUT, and counts their prints by position. */
+static void number_people(const struct chunk *from, const uint8_t *places, unsigned count,
+                          uint16_t *numbers, struct chunk *chunk)
+{
+    unsigned next = 0;
+    for (uint32_t i = 0; i < from->people; i++) {
+        const uint32_t place = chunk_entry(from, i);
+        while (next < count && get16(places + (size_t)2 * next) < place) {
+            next++;
+        }
+        const bool gone = next < count && get16(places + (size_t)2 * next) == place;
+        numbers[i] = gone ? LEFT_OUT : (uint16_t)chunk->people++;
     }
-    put32(bytes + AT_CHECKSUM, checksum(bytes, size));
+    for (unsigned p = 0; p < CHUNK_POSITIONS; p++) {
+        for (uint32_t row = from->first[p]; row < from->first[p + 1]; row++) {
+            chunk->prints += numbers[chunk_print_person(from, row)] != LEFT_OUT;
+        }
+        chunk->first[p + 1] = (uint16_t)chunk->prints;
+    }
+}
+
+uint8_t *chunk_without(const struct chunk *from, const uint8_t *places, unsigned count)
+{
+    uint16_t numbers[CHUNK_ROWS_MAX];
+    struct chunk chunk = {
+        .number = from->number, .stamp = from->stamp, .block_checksum = from->block_checksum};
+    number_people(from, places, count, numbers, &chunk);
+    uint8_t *bytes = new_chunk(&chunk);
+    if (!bytes) {
+        return NULL;
+    }
+    uint8_t *words = bytes + CHUNK_HEADER, *rows = words + (size_t)chunk.prints * CHUNK_PRINT;
+    uint8_t *expiries = rows + (size_t)chunk.prints * CHUNK_PRINT_ROW;
+    uint8_t *entries = expiries + (size_t)chunk.people * 8;
+    for (uint32_t row = 0; row < from->prints; row++) {
+        const uint16_t number = numbers[chunk_print_person(from, row)];
+        if (number != LEFT_OUT) {
+            memcpy(words, from->words + (size_t)row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+            memcpy(rows, from->print_rows + (size_t)row * CHUNK_PRINT_ROW, CHUNK_PRINT_ROW);
+            put16(rows, number);
+            words += CHUNK_PRINT;
+            rows += CHUNK_PRINT_ROW;
+        }
+    }
+    for (uint32_t i = 0; i < from->people; i++) {
+        if (numbers[i] != LEFT_OUT) {
+            put64(expiries + (size_t)numbers[i] * 8, (uint64_t)chunk_expires(from, i));
+            put16(entries + (size_t)numbers[i] * 2, (uint16_t)chunk_entry(from, i));
+        }
+    }
+    put_header(bytes, &chunk);
     return bytes;
 }
 

@@ -1,5 +1,6 @@
-/* A chunk: what the first stage of a search reads of one block. Made from the block and nothing
- * else, so it can be made again at any time; kept in memory or in a segment (gallery/segment.h).
+/* A chunk: what the first stage of a search reads of one block. Made from the block, less those who
+ * the index says have left it, so it can be made again at any time; kept in memory or in a segment
+ * (gallery/segment.h).
  *
  *     header   number, people, stamp, block's checksum, prints, size, checksum, groups    64 bytes
  *     words    192 bytes a print (afis/sieve.h)
@@ -39,12 +40,24 @@ struct chunk {
 /* How many bytes a chunk of so many people and prints has. */
 uint32_t chunk_size(uint32_t people, uint32_t prints);
 
+/* The size of a chunk that was made here, or was opened, and its people. */
+uint32_t chunk_bytes(const uint8_t *bytes);
+uint32_t chunk_people(const uint8_t *bytes);
+
+/* Its header with the checksum, to be stored with the rest: a chunk that is only kept in memory
+ * does without. */
+void chunk_stored_header(const uint8_t *bytes, uint8_t header[CHUNK_HEADER]);
+
 /* Makes the chunk of a block that block_open passed, in memory from aligned_alloc(64) that the
  * caller frees. before: the chunk of an earlier version of the block, of which the words of prints
  * that are the same are taken, or NULL. NULL with *why (static text) when an entry or a template is
  * damaged, or when memory is short. */
 uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
                     const char **why);
+
+/* The same chunk without the people whose entries begin at these places of the block: count u16,
+ * ascending; those whom it doesn't hold are passed over. Memory as above; NULL: out of memory. */
+uint8_t *chunk_without(const struct chunk *chunk, const uint8_t *places, unsigned count);
 
 /* Reads the parts of a chunk of which nothing is known but that `room` bytes can be read, 64-byte
  * aligned. Header and lengths are verified, with `deep` the checksum and every reference. *why:

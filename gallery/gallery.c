@@ -15,7 +15,8 @@
 #define FORMAT_VERSION 1u
 #define META_KEY "gallery"
 #define META_SIZE 32u
-#define INDEX_SIZE 16u
+#define INDEX_SIZE 16u      /* stamp, people, checksum; if somebody has left the block: */
+#define INDEX_GONE_SIZE 24u /* ... its own stamp, then places */
 #define EACH_BATCH 256u
 
 struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct whorl_fault *fault)
@@ -73,6 +74,7 @@ int meta_read(const struct gallery *gallery, MDB_txn *txn, struct meta *meta)
     meta->people = get64(p + 8);
     meta->prints = get64(p + 16);
     meta->tail = get32(p + 24);
+    meta->room = get32(p + 28);
     return 0;
 }
 
@@ -83,30 +85,53 @@ int meta_write(const struct gallery *gallery, MDB_txn *txn, const struct meta *m
     put64(bytes + 8, meta->people);
     put64(bytes + 16, meta->prints);
     put32(bytes + 24, meta->tail);
+    put32(bytes + 28, meta->room);
     MDB_val key = {sizeof META_KEY - 1, META_KEY}, value = {sizeof bytes, bytes};
     return mdb_put(txn, gallery->meta, &key, &value, 0);
 }
 
 int index_decode(const MDB_val *key, const MDB_val *value, struct index_entry *entry)
 {
-    if (key->mv_size != sizeof entry->number || value->mv_size != INDEX_SIZE) {
+    const uint8_t *p = value->mv_data;
+    const size_t size = value->mv_size;
+    if (key->mv_size != sizeof entry->number ||
+        (size != INDEX_SIZE && (size <= INDEX_GONE_SIZE || size % 2 != 0 ||
+                                size > INDEX_GONE_SIZE + (size_t)2 * GONE_MAX))) {
         return MDB_CORRUPTED;
     }
+    *entry =
+        (struct index_entry){.stamp = get64(p), .people = get32(p + 8), .checksum = get32(p + 12)};
     memcpy(&entry->number, key->mv_data, sizeof entry->number);
-    entry->stamp = get64(value->mv_data);
-    entry->people = get32((const uint8_t *)value->mv_data + 8);
-    entry->checksum = get32((const uint8_t *)value->mv_data + 12);
+    entry->written = entry->stamp;
+    if (size > INDEX_SIZE) {
+        entry->written = get64(p + INDEX_SIZE);
+        entry->places = p + INDEX_GONE_SIZE;
+        entry->gone = (uint32_t)(size - INDEX_GONE_SIZE) / 2;
+    }
     return 0;
+}
+
+int index_read(const struct gallery *gallery, MDB_txn *txn, uint32_t number,
+               struct index_entry *entry)
+{
+    MDB_val key = {sizeof number, &number}, value;
+    int rc = mdb_get(txn, gallery->index, &key, &value);
+    return rc != 0 ? rc : index_decode(&key, &value, entry);
 }
 
 int index_write(const struct gallery *gallery, MDB_txn *txn, const struct index_entry *entry)
 {
-    uint8_t bytes[INDEX_SIZE] = {0};
+    uint8_t bytes[INDEX_GONE_SIZE + 2 * GONE_MAX] = {0};
     uint32_t number = entry->number;
     put64(bytes, entry->stamp);
     put32(bytes + 8, entry->people);
     put32(bytes + 12, entry->checksum);
-    MDB_val key = {sizeof number, &number}, value = {sizeof bytes, bytes};
+    MDB_val key = {sizeof number, &number}, value = {INDEX_SIZE, bytes};
+    if (entry->gone > 0) {
+        put64(bytes + INDEX_SIZE, entry->written);
+        memcpy(bytes + INDEX_GONE_SIZE, entry->places, (size_t)2 * entry->gone);
+        value.mv_size = INDEX_GONE_SIZE + (size_t)2 * entry->gone;
+    }
     return mdb_put(txn, gallery->index, &key, &value, 0);
 }
 

@@ -29,7 +29,7 @@ static bool write_segment(const struct gallery *gallery, const struct view *view
         const char *why;
         if (view->chunks[i].bytes &&
             chunk_open(view->chunks[i].bytes, SIZE_MAX, false, &chunk, &why)) {
-            ok = segment_add(writer, view->chunks[i].bytes, chunk.size, fault);
+            ok = segment_add(writer, view->chunks[i].bytes, fault);
         }
     }
     if (writer && !ok) {
@@ -38,9 +38,12 @@ static bool write_segment(const struct gallery *gallery, const struct view *view
     return ok && segment_end(writer, fault);
 }
 
-bool gallery_index(struct gallery *gallery, struct whorl_fault *fault)
+bool gallery_index(struct gallery *gallery, unsigned patience_ms, bool *in_use,
+                   struct whorl_fault *fault)
 {
     size_t pending;
+    struct whorl_fault later;
+    *in_use = false;
     if (!gallery_prepare(gallery, fault)) {
         return false;
     }
@@ -52,5 +55,9 @@ bool gallery_index(struct gallery *gallery, struct whorl_fault *fault)
     whorl_store_done(gallery->store, txn);
     bool ok = view && write_segment(gallery, view, fault);
     view_unref(view);
-    return ok;
+    if (!ok || !gallery_prepare(gallery, fault)) { /* from the new one: this lets go of the other */
+        return false;
+    }
+    *in_use = !segment_dispose(gallery->dir, patience_ms, &later);
+    return true;
 }

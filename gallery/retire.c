@@ -29,19 +29,20 @@ struct current {
 static bool is_current(void *ctx, const struct chunk *chunk)
 {
     const struct current *current = ctx;
-    uint32_t number = chunk->number;
-    MDB_val key = {sizeof number, &number}, value;
     struct index_entry entry;
-    return mdb_get(current->txn, current->gallery->index, &key, &value) == 0 &&
-           index_decode(&key, &value, &entry) == 0 && entry.stamp == chunk->stamp &&
+    return index_read(current->gallery, current->txn, chunk->number, &entry) == 0 &&
+           entry.written == chunk->stamp &&
            (entry.checksum == 0 || entry.checksum == chunk->block_checksum);
 }
 
 bool gallery_erase(struct gallery *gallery, struct whorl_store_erased *done,
                    struct whorl_fault *fault)
 {
-    struct current current = {gallery, whorl_store_read(gallery->store, fault)};
     uint64_t bytes = 0;
+    if (!blocks_tidy(gallery, fault)) {
+        return false;
+    }
+    struct current current = {gallery, whorl_store_read(gallery->store, fault)};
     if (!current.txn) {
         return false;
     }

@@ -12,6 +12,7 @@
 #define STEP_NS 8000000LL
 #define ROUNDS_MAX 4u      /* after these, finish reads what still changes itself */
 #define BEGIN_BLOCKS 8192u /* changed ones that begin reads itself: half a second at most */
+#define LAGGING_SHARE 64u  /* one of so many chunks may lag behind until the search would end */
 #define PEOPLE_ALL 500u    /* of a gallery this small everyone is compared */
 
 /* How many people a stage looks at: that share of the gallery, at least so many. The shares are
@@ -409,11 +410,17 @@ static bool follow_txn(struct gallery_search *search, MDB_txn *txn, struct whorl
     return follow(search, view, fault);
 }
 
-/* Within txn: notices what changed, and either leaves it to more steps or reads it here; then goes
- * deeper, or ends. */
+/* Within txn: goes deeper, or notices what has changed since the view was made, and either leaves
+ * that to more steps or reads it here; then goes deeper, or ends. To notice it only when the search
+ * would end saves listing all blocks after every stage; the few that cannot be read until then
+ * because they were written anew are caught up with. */
 static enum gallery_finish finish_in(struct gallery_search *search, MDB_txn *txn, void *scratch,
                                      struct gallery_result *result, struct whorl_fault *fault)
 {
+    if (rewind_chunks(search) * LAGGING_SHARE <= search->view->count && deepen(search)) {
+        rewind_chunks(search);
+        return GALLERY_FINISH_AGAIN;
+    }
     if (!follow_txn(search, txn, fault)) {
         return GALLERY_FINISH_FAILED;
     }

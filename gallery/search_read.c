@@ -154,7 +154,7 @@ static bool find_block(const struct gallery_search *search, MDB_txn *txn, const 
     if (info->stamp != chunk->stamp) {
         return false;
     }
-    if (info->number != chunk->number || info->people != chunk->people ||
+    if (info->number != chunk->number || info->people < chunk->people ||
         info->checksum != chunk->block_checksum) {
         state->why = "differs from what was indexed";
     }

@@ -252,10 +252,13 @@ struct segment_writer *segment_begin(const char *dir, struct whorl_fault *fault)
     return writer;
 }
 
-bool segment_add(struct segment_writer *writer, const uint8_t *chunk, uint32_t size,
-                 struct whorl_fault *fault)
+bool segment_add(struct segment_writer *writer, const uint8_t *chunk, struct whorl_fault *fault)
 {
-    if (fwrite(chunk, 1, size, writer->file) != size) {
+    uint8_t header[CHUNK_HEADER];
+    const uint32_t size = chunk_bytes(chunk);
+    chunk_stored_header(chunk, header);
+    if (fwrite(header, 1, sizeof header, writer->file) != sizeof header ||
+        fwrite(chunk + CHUNK_HEADER, 1, size - CHUNK_HEADER, writer->file) != size - CHUNK_HEADER) {
         return write_failed(fault);
     }
     writer->len += size;
@@ -278,7 +281,6 @@ bool segment_end(struct segment_writer *writer, struct whorl_fault *fault)
 {
     uint8_t header[SEGMENT_HEADER] = {0};
     char path[PATH_MAX];
-    struct whorl_fault later;
     put32(header + AT_MAGIC, MAGIC);
     put32(header + AT_VERSION, VERSION);
     put64(header + AT_LENGTH, writer->len);
@@ -300,7 +302,6 @@ bool segment_end(struct segment_writer *writer, struct whorl_fault *fault)
     }
     (void)fclose(writer->file);
     ok = segment_sync_dir(writer->dir) || write_failed(fault);
-    (void)segment_dispose(writer->dir, 0, &later); /* or when whoever has it mapped is done */
     free(writer);
     return ok;
 }

@@ -58,8 +58,7 @@ bool segment_same(const struct segment_identity *a, const struct segment_identit
  * segment_end or segment_abandon exactly once. */
 struct segment_writer;
 struct segment_writer *segment_begin(const char *dir, struct whorl_fault *fault);
-bool segment_add(struct segment_writer *writer, const uint8_t *chunk, uint32_t size,
-                 struct whorl_fault *fault);
+bool segment_add(struct segment_writer *writer, const uint8_t *chunk, struct whorl_fault *fault);
 bool segment_end(struct segment_writer *writer, struct whorl_fault *fault);
 void segment_abandon(struct segment_writer *writer);
 

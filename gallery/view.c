@@ -8,6 +8,7 @@
 
 #define VERIFY_CHUNKS 150u  /* at a time: about 10 ms */
 #define PREPARE_BLOCKS 100u /* likewise */
+#define FIRST_BLOCKS 250u   /* of a gallery that was never ready: more are left to view_prepare */
 #define NO_STAMP UINT64_MAX /* of a view that mixes transactions */
 
 struct view_own {
@@ -25,6 +26,7 @@ struct view_keeper {
     struct view *draft_base;        /* ... since this one */
     size_t draft_at;
     uint64_t draft_people; /* ready in it */
+    uint64_t people;       /* in the gallery when view_prepare was last called */
 };
 
 /* ------------------------------------------------------------------ lifetimes */
@@ -80,10 +82,9 @@ void view_keeper_free(struct view_keeper *keeper)
 
 /* ------------------------------------------------------------------ listing */
 
-static bool same_version(const struct view_chunk *chunk, uint64_t stamp, uint32_t checksum)
+static bool same_checksum(uint32_t a, uint32_t b)
 {
-    return chunk->stamp == stamp &&
-           (checksum == 0 || chunk->checksum == 0 || chunk->checksum == checksum);
+    return a == 0 || b == 0 || a == b;
 }
 
 /* Takes the chunk of that version from the newest view. `at` walks along it. What lies in a segment
@@ -98,11 +99,13 @@ static bool take_known(const struct view *known, size_t *at, const struct segmen
         return false;
     }
     const struct view_chunk *chunk = &known->chunks[*at];
+    const bool same = same_checksum(chunk->checksum, to->checksum);
     if (chunk->number == to->number) {
         to->earlier = chunk->bytes; /* the keeper keeps that view until this one is made */
+        to->left = chunk->bytes && same && chunk->written == to->written;
     }
-    if (chunk->number != to->number || chunk->people != to->people ||
-        !same_version(chunk, to->stamp, to->checksum) || (!chunk->bytes && !chunk->why) ||
+    if (chunk->number != to->number || chunk->people != to->people || chunk->stamp != to->stamp ||
+        !same || (!chunk->bytes && !chunk->why) ||
         (chunk->bytes && !chunk->own && known->segment != segment)) {
         return false;
     }
@@ -128,8 +131,13 @@ static bool take_stored(const struct segment *segment, uint32_t *at, struct view
         (*at)++;
     }
     if (!segment || *at == segment->count || chunk.number != to->number ||
-        chunk.people != to->people || chunk.stamp != to->stamp ||
-        (to->checksum != 0 && chunk.block_checksum != to->checksum)) {
+        chunk.stamp != to->written || !same_checksum(chunk.block_checksum, to->checksum) ||
+        chunk.people < to->people) {
+        return false;
+    }
+    if (chunk.people > to->people) {
+        to->earlier = to->left ? to->earlier : segment->bytes + segment->offset[*at];
+        to->left = true;
         return false;
     }
     to->earlier = NULL;
@@ -146,6 +154,8 @@ static int list_into(const struct gallery *gallery, MDB_txn *txn, const struct v
     MDB_val key, value;
     size_t at_known = 0;
     uint32_t at_stored = 0;
+    /* Else what the segment has, the newest view has, too. */
+    const struct segment *segment = known && known->segment == view->segment ? NULL : view->segment;
     int rc = mdb_cursor_open(txn, gallery->index, &cursor);
     if (rc != 0) {
         return rc;
@@ -163,11 +173,12 @@ static int list_into(const struct gallery *gallery, MDB_txn *txn, const struct v
         *chunk = (struct view_chunk){.number = entry.number,
                                      .people = entry.people,
                                      .stamp = entry.stamp,
+                                     .written = entry.written,
                                      .checksum = entry.checksum,
                                      .before = view->people};
         view->people += entry.people;
         *pending += !take_known(known, &at_known, view->segment, chunk) &&
-                    !take_stored(view->segment, &at_stored, chunk);
+                    !take_stored(segment, &at_stored, chunk) && !chunk->left;
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -202,44 +213,63 @@ static struct view *list_view(const struct gallery *gallery, MDB_txn *txn, uint6
 
 /* ------------------------------------------------------------------ reading blocks */
 
+/* Of a block as txn has it. `before`: the chunk of an earlier version of it, or NULL. */
+static uint8_t *make_chunk(const struct gallery *gallery, MDB_txn *txn,
+                           const struct index_entry *entry, const struct chunk *before,
+                           const char **why)
+{
+    const uint8_t *bytes;
+    struct block_info info;
+    int rc = block_read(gallery, txn, entry->number, &bytes, &info, why);
+    if (rc == 0 && (info.stamp != entry->written || info.people != entry->people + entry->gone)) {
+        *why = "is of another version than the index says";
+    } else if (rc != 0 && !*why) {
+        *why = mdb_strerror(rc);
+    }
+    uint8_t *made = *why ? NULL : chunk_make(bytes, &info, before, why);
+    struct chunk chunk;
+    if (made && entry->gone > 0 && chunk_open(made, SIZE_MAX, false, &chunk, why)) {
+        uint8_t *less = chunk_without(&chunk, entry->places, entry->gone);
+        *why = !less                                 ? "cannot be indexed: out of memory"
+               : chunk_people(less) != entry->people ? "does not hold all those who have left it"
+                                                     : NULL;
+        free(made);
+        made = less;
+    }
+    return made;
+}
+
 /* Makes the chunk of a block as txn has it. A block that is gone or of another version leaves the
  * gap: the view is then no view of txn, and the next listing sees to it. */
 static void read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_chunk *chunk)
 {
-    const uint8_t *bytes;
-    struct block_info info;
-    const char *why;
-    MDB_val key = {sizeof chunk->number, &chunk->number}, value;
     struct index_entry entry;
+    struct chunk before;
     const uint8_t *earlier = chunk->earlier;
+    const char *why = NULL, *ignored;
+    uint8_t *bytes = NULL;
     chunk->earlier = NULL;
-    int rc = mdb_get(txn, gallery->index, &key, &value);
-    if (rc == 0) {
-        rc = index_decode(&key, &value, &entry);
-    }
-    if (rc != 0 || entry.stamp != chunk->stamp) {
+    if (index_read(gallery, txn, chunk->number, &entry) != 0 || entry.stamp != chunk->stamp) {
         return;
     }
-    rc = block_read(gallery, txn, chunk->number, &bytes, &info, &why);
-    if (rc == 0 && (info.stamp != entry.stamp || info.people != entry.people)) {
-        why = "is of another version than the index says";
-    } else if (rc != 0 && !why) {
-        why = mdb_strerror(rc);
-    }
-    struct chunk before;
-    const char *ignored;
     bool known = earlier && chunk_open(earlier, SIZE_MAX, false, &before, &ignored);
-    uint8_t *made = why ? NULL : chunk_make(bytes, &info, known ? &before : NULL, &why);
-    struct view_own *own = made ? calloc(1, sizeof *own) : NULL;
+    if (known && chunk->left) {
+        bytes = chunk_without(&before, entry.places, entry.gone);
+    }
+    if (!bytes || chunk_people(bytes) != entry.people) {
+        free(bytes);
+        bytes = make_chunk(gallery, txn, &entry, known ? &before : NULL, &why);
+    }
+    struct view_own *own = bytes ? calloc(1, sizeof *own) : NULL;
     if (!own) {
-        free(made);
+        free(bytes);
         chunk->why = why ? why : "cannot be indexed: out of memory";
         return;
     }
     atomic_init(&own->refs, 1);
-    own->bytes = made;
+    own->bytes = bytes;
     chunk->own = own;
-    chunk->bytes = made;
+    chunk->bytes = bytes;
 }
 
 static bool is_gap(const struct view_chunk *chunk)
@@ -291,7 +321,9 @@ struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t
 {
     *pending = 0;
     pthread_mutex_lock(&gallery->keeper->mutex);
-    struct view *view = get(gallery, txn, most, pending, fault);
+    const bool first = gallery->keeper->newest == NULL && most < SIZE_MAX;
+    struct view *view =
+        get(gallery, txn, first && most > FIRST_BLOCKS ? FIRST_BLOCKS : most, pending, fault);
     pthread_mutex_unlock(&gallery->keeper->mutex);
     return view;
 }
@@ -350,19 +382,29 @@ static void read_draft(const struct gallery *gallery, MDB_txn *txn)
     }
 }
 
+/* With the mutex held. What the segment holds is taken for what the gallery does. */
+static void progress(const struct view_keeper *keeper, uint64_t *people, uint64_t *of)
+{
+    *of = keeper->draft ? keeper->draft->people : keeper->people;
+    *people = keeper->draft ? keeper->draft_people : 0;
+    if (!keeper->draft && keeper->opening && keeper->opening->count > 0) {
+        *people = keeper->people * keeper->opening->verified / keeper->opening->count;
+    }
+}
+
 /* With the mutex held. */
-static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_t *people,
-                                  uint64_t *of, struct whorl_fault *fault)
+static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
+    struct meta meta;
     size_t pending = 0;
+    keeper->people = meta_read(gallery, txn, &meta) == 0 ? meta.people : 0;
     if (!keeper->draft && (verify_segment(gallery, fault) || fault->text[0])) {
         return GALLERY_PREPARING; /* without a segment, chunks are made from blocks */
     }
     if (!keeper->draft) {
         struct view *view = get(gallery, txn, PREPARE_BLOCKS, &pending, fault);
         if (view) {
-            *people = *of = view->people;
             view_unref(view);
             return GALLERY_READY;
         }
@@ -377,9 +419,7 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, uint64_
     if (!keeper->draft) {
         return GALLERY_PREPARE_FAILED;
     }
-    *of = keeper->draft->people;
     read_draft(gallery, txn);
-    *people = keeper->draft_people;
     return GALLERY_PREPARING;
 }
 
@@ -393,7 +433,9 @@ enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint6
         return GALLERY_PREPARE_FAILED;
     }
     pthread_mutex_lock(&gallery->keeper->mutex);
-    enum gallery_ready ready = prepare(gallery, txn, people, of, fault);
+    enum gallery_ready ready = prepare(gallery, txn, fault);
+    progress(gallery->keeper, people, of);
+    *people = ready == GALLERY_READY ? *of : *people;
     pthread_mutex_unlock(&gallery->keeper->mutex);
     whorl_store_done(gallery->store, txn);
     return ready;
@@ -401,9 +443,7 @@ enum gallery_ready view_prepare(struct gallery *gallery, uint64_t *people, uint6
 
 void view_progress(struct gallery *gallery, uint64_t *people, uint64_t *of)
 {
-    struct view_keeper *keeper = gallery->keeper;
-    pthread_mutex_lock(&keeper->mutex);
-    *people = keeper->draft_people;
-    *of = keeper->draft ? keeper->draft->people : 0;
-    pthread_mutex_unlock(&keeper->mutex);
+    pthread_mutex_lock(&gallery->keeper->mutex);
+    progress(gallery->keeper, people, of);
+    pthread_mutex_unlock(&gallery->keeper->mutex);
 }

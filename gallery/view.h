@@ -16,8 +16,10 @@ struct view_own;
 struct view_chunk {
     uint32_t number;
     uint32_t people;
-    uint64_t stamp;
+    uint64_t stamp;   /* of the transaction that last changed who is in the block ... */
+    uint64_t written; /* ... and of the one that wrote it */
     uint32_t checksum;
+    bool left;              /* `earlier` is of this very block, but holds people who have left it */
     uint64_t before;        /* people in the chunks before this one */
     const uint8_t *bytes;   /* NULL: the block is damaged ... */
     const char *why;        /* ... in this way; NULL: not read yet */
@@ -37,8 +39,8 @@ struct view {
 struct view_keeper *view_keeper_new(void);
 void view_keeper_free(struct view_keeper *keeper);
 
-/* The view of the gallery as it stands in txn. At most `most` blocks are read for it: if more are
- * needed, NULL with *pending > 0, and view_prepare has to be called. NULL with *pending 0: *fault.
+/* The view of the gallery as it stands in txn. At most `most` blocks are read for it, and fewer
+ * before the gallery was ready for the first time: if more are needed, NULL with *pending > 0, and view_prepare has to be called. NULL with *pending 0: *fault.
  * Any thread. Release with view_unref. */
 struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t *pending,
                       struct whorl_fault *fault);

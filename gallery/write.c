@@ -1,8 +1,11 @@
 /* Adding, replacing and removing people: each call is one transaction.
  *
- * New people go to the tail block until it is full. A person who is replaced stays in the block
- * that holds him where there is room. Within a transaction two blocks are kept open in memory, the
- * tail and the one touched last, so that a batch writes each block about once. */
+ * New people go to the tail block until it is full. Whoever leaves a block, removed or to be
+ * replaced, is only named in the index at first (struct index_entry), which costs some bytes
+ * instead of 64 KiB. When a sixth has left, the block is written anew without them; the room that
+ * this makes is filled before the tail grows, and before a new block is begun others are looked at,
+ * so that blocks stay filled when people come and go at random. Within a transaction two blocks are
+ * kept open in memory, the tail and the one with room, so that a batch writes each about once. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +16,11 @@
 #include "person.h"
 #include "store.h"
 #include "whorl/msg.h"
+
+#define NO_ENTRY "has no entry for a person that it should hold"
+#define GONE_SHARE 6u    /* a block is written anew when one of so many of its people has left */
+#define DRAWN 32u        /* blocks that are looked at for room */
+#define TIDY_BLOCKS 256u /* written anew in one transaction */
 
 struct open_block {
     uint32_t number; /* 0 = none */
@@ -50,47 +58,62 @@ static int damaged_block(struct batch *batch, uint32_t number, const char *why)
     return damaged(batch, "block", name, why);
 }
 
+/* Nobody is left in a block. */
+static int delete_block(struct batch *batch, uint32_t number)
+{
+    MDB_val key = {sizeof number, &number};
+    batch->meta.room = batch->meta.room == number ? 0 : batch->meta.room;
+    int rc = mdb_del(batch->txn, batch->gallery->index, &key, NULL);
+    if (rc == 0) {
+        rc = mdb_del(batch->txn, batch->gallery->blocks, &key, NULL);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 /* Writes a block back, or takes it away when nobody is left in it. */
 static int flush(struct batch *batch, struct open_block *block)
 {
     if (!block->number || !block->changed) {
         return 0;
     }
-    const struct gallery *gallery = batch->gallery;
-    MDB_val key = {sizeof block->number, &block->number};
+    const uint32_t number = block->number;
     struct block_info info;
     block->changed = false;
     block_info(block->bytes, &info);
     if (info.people == 0) {
-        int rc = mdb_del(batch->txn, gallery->index, &key, NULL);
-        if (rc == 0) {
-            rc = mdb_del(batch->txn, gallery->blocks, &key, NULL);
-        }
         block->number = 0;
-        return rc == MDB_NOTFOUND ? 0 : rc;
+        return delete_block(batch, number);
     }
     block_seal(block->bytes, batch->meta.stamp);
-    MDB_val value = {BLOCK_SIZE, block->bytes};
-    int rc = mdb_put(batch->txn, gallery->blocks, &key, &value, 0);
+    MDB_val key = {sizeof block->number, &block->number}, value = {BLOCK_SIZE, block->bytes};
+    int rc = mdb_put(batch->txn, batch->gallery->blocks, &key, &value, 0);
     if (rc != 0) {
         return rc;
     }
     block_info(block->bytes, &info);
-    struct index_entry entry = {block->number, batch->meta.stamp, info.people, info.checksum};
-    return index_write(gallery, batch->txn, &entry);
+    struct index_entry entry = {.number = number,
+                                .stamp = batch->meta.stamp,
+                                .people = info.people,
+                                .checksum = info.checksum};
+    return index_write(batch->gallery, batch->txn, &entry);
 }
 
+/* Opens a block, without those who have left it. */
 static int load(struct batch *batch, struct open_block *block, uint32_t number)
 {
     const uint8_t *bytes;
     struct block_info info;
+    struct index_entry index;
+    const char *why = NULL;
     int rc = flush(batch, block);
     if (rc != 0) {
         return rc;
     }
     block->number = 0;
-    const char *why;
-    rc = block_read(batch->gallery, batch->txn, number, &bytes, &info, &why);
+    rc = index_read(batch->gallery, batch->txn, number, &index);
+    if (rc == 0) {
+        rc = block_read(batch->gallery, batch->txn, number, &bytes, &info, &why);
+    }
     if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED) {
         return damaged_block(batch, number, why ? why : "is missing");
     }
@@ -98,6 +121,12 @@ static int load(struct batch *batch, struct open_block *block, uint32_t number)
         return rc;
     }
     memcpy(block->bytes, bytes, BLOCK_SIZE);
+    if (info.stamp != index.written) {
+        return damaged_block(batch, number, "is of another version than the index says");
+    }
+    if (index.gone > 0 && !block_drop_places(block->bytes, index.places, index.gone)) {
+        return damaged_block(batch, number, "does not hold all those who have left it");
+    }
     block->number = number;
     return 0;
 }
@@ -153,21 +182,96 @@ static int find(struct batch *batch, const char *id, uint32_t *block)
     return rc;
 }
 
-/* Takes a person's templates out of a block and leaves that block open. */
-static int take_out(struct batch *batch, const char *id, uint32_t number, struct open_block **block)
+/* Takes a person's entry out of an open block. */
+static int drop(struct batch *batch, struct open_block *block, const char *id)
 {
     uint32_t prints;
-    int rc = bring(batch, number, block);
+    if (!block_drop(block->bytes, id, &prints)) {
+        return damaged_block(batch, block->number, NO_ENTRY);
+    }
+    block->changed = true;
+    batch->meta.prints -= prints;
+    return 0;
+}
+
+/* Adds a place to those who have left a block. */
+static int let_go(struct batch *batch, struct index_entry *index, uint16_t place)
+{
+    uint8_t places[2 * GONE_MAX];
+    size_t before = 0;
+    while (before < index->gone && get16(index->places + 2 * before) < place) {
+        before++;
+    }
+    memcpy(places, index->places ? index->places : places, 2 * before);
+    put16(places + 2 * before, place);
+    if (index->gone > before) {
+        memcpy(places + 2 * before + 2, index->places + 2 * before, 2 * (index->gone - before));
+    }
+    index->places = places;
+    index->gone++;
+    index->people--;
+    index->stamp = batch->meta.stamp;
+    return index->people == 0 ? delete_block(batch, index->number)
+                              : index_write(batch->gallery, batch->txn, index);
+}
+
+/* Finds a person's entry in a block that is not open. Its checksum is left for those who read
+ * templates from it. */
+static int find_entry(struct batch *batch, const char *id, uint32_t number,
+                      struct index_entry *index, uint16_t *place, uint32_t *prints)
+{
+    MDB_val key = {sizeof number, &number}, value;
+    struct block_info info;
+    struct block_entry entry;
+    const char *why = NULL;
+    int rc = index_read(batch->gallery, batch->txn, number, index);
+    if (rc == 0) {
+        rc = mdb_get(batch->txn, batch->gallery->blocks, &key, &value);
+    }
+    if (rc == MDB_NOTFOUND || rc == MDB_CORRUPTED) {
+        return damaged_block(batch, number, "is missing");
+    }
     if (rc != 0) {
         return rc;
     }
-    if (!block_drop((*block)->bytes, id, &prints)) {
-        return damaged_block(batch, number, "has no entry for a person that it should hold");
+    if (!block_header(value.mv_data, value.mv_size, &info, &why)) {
+        return damaged_block(batch, number, why);
     }
-    (*block)->changed = true;
-    batch->meta.people--;
-    batch->meta.prints -= prints;
+    if (info.number != number || info.stamp != index->written) {
+        return damaged_block(batch, number, "is of another version than the index says");
+    }
+    if (!block_find(value.mv_data, &info, id, &entry)) {
+        return damaged_block(batch, number, NO_ENTRY);
+    }
+    *place = (uint16_t)(entry.bytes - (const uint8_t *)value.mv_data);
+    *prints = entry.print_count;
     return 0;
+}
+
+/* Takes a person's templates out of a block. */
+static int take_out(struct batch *batch, const char *id, uint32_t number)
+{
+    struct index_entry index;
+    uint16_t place;
+    uint32_t prints;
+    batch->meta.people--;
+    if (number == batch->tail->number || number == batch->other->number) {
+        return drop(batch, number == batch->tail->number ? batch->tail : batch->other, id);
+    }
+    int rc = find_entry(batch, id, number, &index, &place, &prints);
+    if (rc != 0) {
+        return rc;
+    }
+    if (index.gone < GONE_MAX && (index.gone + 1) * GONE_SHARE <= index.people + index.gone) {
+        batch->meta.prints -= prints;
+        return let_go(batch, &index, place);
+    }
+    rc = load(batch, batch->other, number);
+    if (rc == 0) {
+        batch->meta.room = number;
+        rc = drop(batch, batch->other, id);
+    }
+    return rc;
 }
 
 static int put_record(struct batch *batch, const struct gallery_person *person, uint32_t block)
@@ -181,35 +285,103 @@ static int put_record(struct batch *batch, const struct gallery_person *person, 
     return mdb_put(batch->txn, batch->gallery->people, &key, &value, 0);
 }
 
+/* Adds a person to the block with room, if he fits. */
+static int add_to_room(struct batch *batch, const struct gallery_person *person,
+                       struct open_block **block)
+{
+    const uint32_t number = batch->meta.room;
+    *block = NULL;
+    if (number == 0) {
+        return 0;
+    }
+    int rc = bring(batch, number, block);
+    if (rc == MDB_CORRUPTED) { /* the tail will do */
+        rc = 0;
+        *block = NULL;
+    }
+    if (rc == 0 && *block && !block_add((*block)->bytes, person)) {
+        *block = NULL;
+    }
+    batch->meta.room = *block ? number : 0;
+    return rc;
+}
+
+/* Looks for a block with room before a new one is begun: of some that are drawn at random the one
+ * with the fewest people, if they take seven eighths of it at most. Blocks that are less full than
+ * that cannot become many so. */
+static int seek_room(struct batch *batch)
+{
+    struct index_entry best = {.people = UINT32_MAX}, entry;
+    uint64_t drawn = batch->meta.stamp ^ batch->meta.people << 32;
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(batch->txn, batch->gallery->index, &cursor);
+    for (unsigned i = 0; rc == 0 && i < DRAWN && batch->meta.tail > 0; i++) {
+        drawn = drawn * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+        uint32_t number = 1 + (uint32_t)((drawn >> 32) % batch->meta.tail);
+        key = (MDB_val){sizeof number, &number};
+        rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+        if (rc == 0 && index_decode(&key, &value, &entry) == 0 && entry.people < best.people &&
+            entry.number != batch->tail->number && entry.number != batch->other->number) {
+            best = entry;
+        }
+        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    mdb_cursor_close(cursor);
+    struct block_info info;
+    const char *why;
+    key = (MDB_val){sizeof best.number, &best.number};
+    if (best.people < UINT32_MAX &&
+        mdb_get(batch->txn, batch->gallery->blocks, &key, &value) == 0 &&
+        block_header(value.mv_data, value.mv_size, &info, &why) &&
+        (uint64_t)info.used * best.people / (best.people + best.gone) <= BLOCK_SIZE / 8 * 7) {
+        batch->meta.room = best.number;
+    }
+    return 0;
+}
+
+/* Adds a person to the tail, or to a block with room where the tail is full. */
+static int add_to_tail(struct batch *batch, const struct gallery_person *person,
+                       struct open_block **block)
+{
+    int rc = batch->tail->number ? 0 : open_tail(batch, false);
+    *block = batch->tail;
+    if (rc != 0 || block_add(batch->tail->bytes, person)) {
+        return rc;
+    }
+    rc = seek_room(batch);
+    if (rc == 0) {
+        rc = add_to_room(batch, person, block);
+    }
+    if (rc != 0 || *block) {
+        return rc;
+    }
+    rc = open_tail(batch, true);
+    *block = batch->tail;
+    return rc != 0 || block_add(batch->tail->bytes, person) ? rc : MDB_BAD_VALSIZE;
+}
+
 static int put_one(struct batch *batch, const struct gallery_person *person)
 {
     uint32_t number;
     struct open_block *block = NULL;
     int rc = find(batch, person->id, &number);
     if (rc == 0 && number) {
-        rc = take_out(batch, person->id, number, &block);
+        rc = take_out(batch, person->id, number);
+    }
+    if (rc == 0) {
+        rc = add_to_room(batch, person, &block);
+    }
+    if (rc == 0 && !block) {
+        rc = add_to_tail(batch, person, &block);
     }
     if (rc != 0) {
         return rc;
     }
-    if (!number) {
-        batch->added++;
-    }
-    if (!block || !block_add(block->bytes, person)) {
-        if (!batch->tail->number) {
-            rc = open_tail(batch, false);
-        }
-        if (rc == 0 && !block_add(batch->tail->bytes, person)) {
-            rc = open_tail(batch, true);
-            if (rc == 0 && !block_add(batch->tail->bytes, person)) {
-                rc = MDB_BAD_VALSIZE;
-            }
-        }
-        block = batch->tail;
-    }
-    if (rc != 0) {
-        return rc;
-    }
+    batch->added += number == 0;
     block->changed = true;
     batch->meta.people++;
     batch->meta.prints += person->print_count;
@@ -219,12 +391,11 @@ static int put_one(struct batch *batch, const struct gallery_person *person)
 static int remove_one(struct batch *batch, const char *id)
 {
     uint32_t number;
-    struct open_block *block;
     int rc = find(batch, id, &number);
     if (rc != 0 || !number) {
         return rc;
     }
-    rc = take_out(batch, id, number, &block);
+    rc = take_out(batch, id, number);
     if (rc != 0) {
         return rc;
     }
@@ -262,16 +433,32 @@ static int write_mark(struct batch *batch)
     return rc;
 }
 
-/* The whole transaction; may be run again from its start. */
-static int run(MDB_txn *txn, void *arg)
+/* Ends the transaction. */
+static int end(struct batch *batch)
 {
-    struct batch *batch = arg;
+    int rc = flush(batch, batch->tail);
+    if (rc == 0) {
+        rc = flush(batch, batch->other);
+    }
+    return rc != 0 ? rc : meta_write(batch->gallery, batch->txn, &batch->meta);
+}
+
+/* Begins it; may be run again from its start. */
+static int start(struct batch *batch, MDB_txn *txn)
+{
     batch->txn = txn;
     batch->added = batch->removed = 0;
     batch->damage[0] = 0;
     batch->tail->number = batch->other->number = 0;
     batch->tail->changed = batch->other->changed = false;
-    int rc = meta_read(batch->gallery, txn, &batch->meta);
+    return meta_read(batch->gallery, txn, &batch->meta);
+}
+
+/* The whole transaction. */
+static int run(MDB_txn *txn, void *arg)
+{
+    struct batch *batch = arg;
+    int rc = start(batch, txn);
     if (rc == 0 && batch->change) {
         rc = check_mark(batch);
     }
@@ -283,22 +470,14 @@ static int run(MDB_txn *txn, void *arg)
         rc = put_one(batch, &batch->people[i]);
     }
     if (rc == 0) {
-        rc = flush(batch, batch->tail);
-    }
-    if (rc == 0) {
-        rc = flush(batch, batch->other);
-    }
-    if (rc == 0) {
-        rc = meta_write(batch->gallery, txn, &batch->meta);
+        rc = end(batch);
     }
     return rc == 0 && batch->change ? write_mark(batch) : rc;
 }
 
-static bool run_batch(struct batch *batch, struct whorl_fault *fault)
+static bool run_in(struct batch *batch, int (*transaction)(MDB_txn *txn, void *arg),
+                   struct whorl_fault *fault)
 {
-    if (batch->count + batch->id_count == 0 && !batch->change) {
-        return true;
-    }
     struct open_block *blocks = calloc(2, sizeof *blocks);
     if (!blocks) {
         return whorl_fail(fault, "", "out of memory");
@@ -306,7 +485,7 @@ static bool run_batch(struct batch *batch, struct whorl_fault *fault)
     batch->tail = &blocks[0];
     batch->other = &blocks[1];
     msgpack_sbuffer_init(&batch->record);
-    bool ok = whorl_store_write(batch->gallery->store, run, batch, fault);
+    bool ok = whorl_store_write(batch->gallery->store, transaction, batch, fault);
     msgpack_sbuffer_destroy(&batch->record);
     free(blocks);
     if (!ok && batch->damage[0]) {
@@ -314,6 +493,107 @@ static bool run_batch(struct batch *batch, struct whorl_fault *fault)
     }
     return ok;
 }
+
+static bool run_batch(struct batch *batch, struct whorl_fault *fault)
+{
+    return (batch->count + batch->id_count == 0 && !batch->change) || run_in(batch, run, fault);
+}
+
+/* ------------------------------------------------------------------ tidying */
+
+struct tidying {
+    struct batch batch;
+    uint32_t after;       /* blocks up to this one were tidied */
+    uint32_t count, last; /* in the last transaction; the last of them */
+};
+
+/* The next blocks that people have left. */
+static int list_left(const struct tidying *tidying, uint32_t numbers[TIDY_BLOCKS], uint32_t *count)
+{
+    const struct batch *batch = &tidying->batch;
+    uint32_t from = tidying->after + 1;
+    MDB_cursor *cursor;
+    MDB_val key = {sizeof from, &from}, value;
+    int rc = mdb_cursor_open(batch->txn, batch->gallery->index, &cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    *count = 0;
+    rc = from == 0 ? MDB_NOTFOUND : mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == 0 && *count < TIDY_BLOCKS) {
+        struct index_entry entry;
+        rc = index_decode(&key, &value, &entry);
+        if (rc == 0 && entry.gone > 0) {
+            numbers[(*count)++] = entry.number;
+        }
+        if (rc == 0) {
+            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        }
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Nobody is changed: a copy's mark stands for the same people as before. */
+static int keep_mark(struct batch *batch)
+{
+    MDB_val key = {sizeof MARK_KEY - 1, MARK_KEY}, value;
+    int rc = mdb_get(batch->txn, batch->gallery->meta, &key, &value);
+    if (rc == MDB_NOTFOUND) {
+        return 0;
+    }
+    if (rc != 0 || value.mv_size < MARK_HEAD || get64(value.mv_data) != batch->meta.stamp - 1) {
+        return rc;
+    }
+    uint8_t *mark = malloc(value.mv_size);
+    if (!mark) {
+        return ENOMEM;
+    }
+    memcpy(mark, value.mv_data, value.mv_size);
+    put64(mark, batch->meta.stamp);
+    value.mv_data = mark;
+    rc = mdb_put(batch->txn, batch->gallery->meta, &key, &value, 0);
+    free(mark);
+    return rc;
+}
+
+static int tidy(MDB_txn *txn, void *arg)
+{
+    struct tidying *tidying = arg;
+    struct batch *batch = &tidying->batch;
+    uint32_t numbers[TIDY_BLOCKS];
+    int rc = start(batch, txn);
+    if (rc == 0) {
+        rc = list_left(tidying, numbers, &tidying->count);
+    }
+    if (rc != 0 || tidying->count == 0) {
+        return rc;
+    }
+    batch->meta.stamp++;
+    for (uint32_t i = 0; rc == 0 && i < tidying->count; i++) {
+        rc = load(batch, batch->other, numbers[i]);
+        batch->other->changed = rc == 0;
+    }
+    if (rc == 0) {
+        rc = end(batch);
+    }
+    tidying->last = numbers[tidying->count - 1];
+    return rc != 0 ? rc : keep_mark(batch);
+}
+
+bool blocks_tidy(struct gallery *gallery, struct whorl_fault *fault)
+{
+    struct tidying tidying = {.batch = {.gallery = gallery}};
+    do {
+        if (!run_in(&tidying.batch, tidy, fault)) {
+            return false;
+        }
+        tidying.after = tidying.last;
+    } while (tidying.count == TIDY_BLOCKS);
+    return true;
+}
+
+/* ------------------------------------------------------------------ what callers see */
 
 static bool people_good(const struct gallery_person *people, size_t count,
                         struct whorl_fault *fault)

@@ -11,6 +11,8 @@
 #include "gallery/decode.h"
 #include "gallery/search.h"
 
+#define LET_GO_MS 60000u /* that servers are given to change to a new index */
+
 enum { OPT_GALLERY = 0x100 };
 
 struct options {
@@ -120,12 +122,19 @@ static int run_index(int argc, char **argv)
     if (!gallery) {
         return EXIT_FAILED;
     }
-    bool ok = gallery_index(gallery, &fault) && gallery_count(gallery, &counts, &fault);
+    bool in_use;
+    bool ok = gallery_index(gallery, LET_GO_MS, &in_use, &fault) &&
+              gallery_count(gallery, &counts, &fault);
     gallery_close(gallery);
     if (!ok) {
         return print_fault(&fault);
     }
     printf("%" PRIu64 " people, %" PRIu64 " prints: indexed\n", counts.people, counts.prints);
+    if (in_use) {
+        printf(
+            "The index that was replaced is still in use: it stays until the next one is written, "
+            "or `whorl gallery purge`.\n");
+    }
     return EXIT_DONE;
 }
 

@@ -35,6 +35,8 @@ class People(unittest.TestCase):
             found = answers(result)
             if found["ident1"]["class"] != "unavailable" or time.monotonic() > deadline:
                 return result, found
+            self.assertRegex(found["ident1"]["reason"],
+                             r"not ready to be searched: \d+ of \d+ people")
             time.sleep(0.2)
 
     def test_an_enrolled_person_is_found_among_made_up_ones(self):

@@ -1,6 +1,7 @@
 /* The search index: that what it holds, lacks or has wrong never changes what a search finds. */
 #include <check.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,8 @@ static void remove_person(unsigned n)
 
 static void write_index(void)
 {
-    ck_assert_msg(gallery_index(gallery, &fault), "%s", fault.text);
+    bool in_use;
+    ck_assert_msg(gallery_index(gallery, 0, &in_use, &fault), "%s", fault.text);
 }
 
 /* --- searching --- */
@@ -423,8 +425,8 @@ START_TEST(a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was)
     struct segment_writer *writer = segment_begin(dir, &fault);
     ck_assert_msg(writer != NULL, "%s", fault.text);
     ck_assert_msg(segment_begin(dir, &fault) == NULL, "two write at once");
-    uint8_t junk[64] = {1};
-    ck_assert(segment_add(writer, junk, sizeof junk, &fault));
+    uint8_t junk[CHUNK_HEADER] = {[0] = 1, [24] = CHUNK_HEADER}; /* with its length */
+    ck_assert(segment_add(writer, junk, &fault));
     segment_abandon(writer);
     ck_assert_uint_eq(count_chunks(&voided), before);
     write_index();
@@ -479,6 +481,50 @@ START_TEST(what_the_segment_held_of_somebody_removed_is_overwritten)
 }
 END_TEST
 
+START_TEST(a_segment_that_is_replaced_does_not_stay)
+{
+    struct gallery_result result;
+    bool in_use;
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    search_for(7, 3, true, &result); /* from the segment, which is mapped from now on */
+    gallery_result_release(&result);
+    put_range(300, 310, TWO_FINGERS);
+    ck_assert_msg(gallery_index(gallery, 0, &in_use, &fault), "%s", fault.text);
+    ck_assert(!in_use);
+    ck_assert(!file_holds(SEGMENT_NAME ".old", "", 1));
+    assert_found(305);
+}
+END_TEST
+
+/* Lets go of a segment after a while, as a server does that has looked for a newer one. */
+static void *let_go(void *segment)
+{
+    usleep(300000);
+    segment_unref(segment);
+    return NULL;
+}
+
+START_TEST(writing_the_index_waits_for_servers_to_let_go_of_the_one_before)
+{
+    bool missing, in_use;
+    pthread_t thread;
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    struct segment *mapped = segment_open(dir, &missing, &fault);
+    ck_assert_ptr_nonnull(mapped);
+    ck_assert_msg(gallery_index(gallery, 0, &in_use, &fault), "%s", fault.text);
+    ck_assert(in_use);
+    ck_assert(file_holds(SEGMENT_NAME ".old", "", 1));
+    ck_assert_int_eq(pthread_create(&thread, NULL, let_go, mapped), 0);
+    ck_assert_msg(gallery_index(gallery, 60000, &in_use, &fault), "%s", fault.text);
+    ck_assert(!in_use);
+    ck_assert(!file_holds(SEGMENT_NAME ".old", "", 1));
+    pthread_join(thread, NULL);
+    assert_found(205);
+}
+END_TEST
+
 START_TEST(a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped)
 {
     bool missing;
@@ -524,6 +570,8 @@ int main(void)
     tcase_add_test(tcase, a_segment_cut_anywhere_is_refused);
     tcase_add_test(tcase, a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was);
     tcase_add_test(tcase, what_the_segment_held_of_somebody_removed_is_overwritten);
+    tcase_add_test(tcase, a_segment_that_is_replaced_does_not_stay);
+    tcase_add_test(tcase, writing_the_index_waits_for_servers_to_let_go_of_the_one_before);
     tcase_add_test(tcase, a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

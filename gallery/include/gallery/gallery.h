@@ -5,7 +5,8 @@
  * scanned lies apart from what is looked up:
  *
  *     blocks   number -> 64 KiB of people's packed templates, many people each (gallery/block.h)
- *     index    number -> which version of the block is current, how many people it holds
+ *     index    number -> which version of the block is current, who has left it since it was
+ *                        written, how many people it holds
  *     people   id     -> who the person is, and in which block the templates are (gallery/person.h)
  *     meta     counters
  *

@@ -76,13 +76,18 @@ enum gallery_ready gallery_prepare_step(struct gallery *gallery, uint64_t *peopl
                                         struct whorl_fault *fault);
 
 /* Prepares, then writes the index's file, durably and in one step for whoever reads it. Searches of
- * this and other processes go on. Blocks. One process at a time. */
-bool gallery_index(struct gallery *gallery, struct whorl_fault *fault);
+ * this and other processes go on. Then waits up to patience_ms for all processes to let go of the
+ * file that was replaced, and overwrites and deletes it; *in_use: somebody has not, so that it
+ * stays until the next index or gallery_erase; that is no failure. Blocks. One process at a time.
+ */
+bool gallery_index(struct gallery *gallery, unsigned patience_ms, bool *in_use,
+                   struct whorl_fault *fault);
 
-/* Takes in what has changed. NULL with *fault, also when so much has that gallery_prepare must be
- * called, or when there is no locked memory for one more search (params.short_of_memory). What step
- * and finish read is the caller's gallery, which must stay open. Any thread; a millisecond or less
- * per million people where nothing has changed. */
+/* Takes in what has changed. NULL with *fault, also when so much has, or when a gallery of more
+ * than some 10,000 people has never been ready, that gallery_prepare must be called: the fault then
+ * says how far that is; or when there is no locked memory for one more search
+ * (params.short_of_memory). What step and finish read is the caller's gallery, which must stay
+ * open. Any thread; a millisecond or less per million people where nothing has changed. */
 struct gallery_search *gallery_search_begin(struct gallery *gallery,
                                             const struct gallery_search_params *params,
                                             struct whorl_fault *fault);
