@@ -338,7 +338,8 @@ static void drain(struct gallery_search *search, void *scratch)
     }
 }
 
-/* In each stage that counts a chunk changes, after all were read. */
+/* Before each stage a block changes: in the glance, which reads blocks, it cannot be read until the
+ * search follows, and all others are done by then. */
 START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
 {
     void *scratch = whorl_secret_alloc(gallery_search_scratch_size());
@@ -350,12 +351,12 @@ START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
     begin(&m);
     for (enum gallery_finish finish = GALLERY_FINISH_AGAIN; finish == GALLERY_FINISH_AGAIN;) {
         const enum stage stage = m.search->stage;
-        drain(m.search, scratch);
         ck_assert(gallery_put(gallery, &person->person, 1, NULL, &fault));
+        drain(m.search, scratch);
         finish = gallery_search_finish(m.search, scratch, &m.result, &fault);
         if (finish == GALLERY_FINISH_AGAIN && m.search->stage == stage) {
             drain(m.search, scratch);
-            if (stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE) {
+            if (stage == STAGE_GLANCE) {
                 ck_assert_uint_eq(m.search->levels.people, PEOPLE);
                 counted++;
             }
@@ -363,7 +364,7 @@ START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
         }
         ck_assert_int_ne(finish, GALLERY_FINISH_FAILED);
     }
-    ck_assert_uint_gt(counted, 1);
+    ck_assert_uint_gt(counted, 0);
     gallery_result_release(&m.result);
     gallery_search_free(m.search);
     drop_member(&m);
