@@ -6,8 +6,9 @@
 
 #include "stages.h"
 
-#define WINDOW_MAX 450000.0 /* pixels of the grid: 31 x 31 mm at 550 dpi */
-#define PATCH 16u           /* pixels of the frame a side */
+#define WINDOW_MAX 450000.0       /* pixels of the grid: 31 x 31 mm at 550 dpi */
+#define WINDOW_MAX_AGAIN 320000.0 /* on a second grid: the first try took time, too */
+#define PATCH 16u                 /* pixels of the frame a side */
 
 /* The frame in patches, and a box of them. */
 struct patches {
@@ -78,10 +79,15 @@ static void shrink(struct patches *p)
     }
 }
 
+static double window_max(int grid)
+{
+    return grid != GRID ? WINDOW_MAX_AGAIN : WINDOW_MAX;
+}
+
 bool afis_window_needed(const struct afis_image *image, int grid)
 {
     double scale = (double)grid / image->dpi;
-    return (double)image->width * image->height * scale * scale > WINDOW_MAX;
+    return (double)image->width * image->height * scale * scale > window_max(grid);
 }
 
 enum afis_status afis_window_choose(const struct afis_image *image, int grid,
@@ -100,7 +106,7 @@ enum afis_status afis_window_choose(const struct afis_image *image, int grid,
     p.by_row = p.by_col + p.cols;
     survey(image, &p);
     double scale = (double)grid * PATCH / image->dpi;
-    while ((p.right - p.left) * (p.bottom - p.top) * scale * scale > WINDOW_MAX) {
+    while ((p.right - p.left) * (p.bottom - p.top) * scale * scale > window_max(grid)) {
         shrink(&p);
     }
     memory->release(memory->ctx, p.contrast, size);
