@@ -18,9 +18,8 @@
 #define ONE_WAY 0.115f  /* mean coherence as scanned: with less, lines cross in each place */
 #define SHARP 0.6f      /* sharpness of ordinary prints: beyond is noise */
 #define STRAIGHT 190.0f /* mm2: over more than that ridges never all run one way */
-#define WIDE                                                                                       \
-    9.5f /* pixels at 500 dpi: a longer mean period is a blurred print's more often than not */
-#define GOOD 60 /* quality from which on no advice is due */
+#define WIDE 9.5f       /* pixels at 500 dpi: a longer mean period is mostly a blurred print's */
+#define GOOD 60         /* quality from which on no advice is due */
 
 /* Log-odds to quality: one chance in ten is 15, an even chance 39, nine in ten 64. */
 #define ODDS_AT_15 (-2.197f)

@@ -25,7 +25,8 @@ size_t afis_matcher_size(void);
 enum afis_status afis_finger_prepare(const struct afis_template *tmpl, struct afis_finger *out);
 
 /* The same from the packed form, of a finger that is to be compared once or a few times, like a
- * gallery's: six times as fast, but as the probe of many comparisons it makes each of them slower. */
+ * gallery's: six times as fast, but as the probe of many comparisons it makes each of them slower.
+ */
 enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
                                             struct afis_finger *out);
 
