@@ -23,7 +23,7 @@
 /* What the searching threads want to know. */
 struct standing {
     bool whole, overflow, connected;
-    int64_t agreed; /* CLOCK_BOOTTIME, seconds */
+    int64_t agreed; /* CLOCK_BOOTTIME, milliseconds */
     uint64_t done, of, missing;
 };
 
@@ -43,11 +43,11 @@ struct pg_follow {
     char told[sizeof(((struct whorl_fault *)0)->text)]; /* the last failure, said once */
 };
 
-static int64_t seconds_of(clockid_t clock)
+static int64_t ms_of(clockid_t clock)
 {
     struct timespec now;
     clock_gettime(clock, &now);
-    return now.tv_sec;
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void say(void *ctx, enum whorl_log_level level, const char *text)
@@ -58,12 +58,13 @@ static void say(void *ctx, enum whorl_log_level level, const char *text)
 
 /* ------------------------------------------------------------------ how it stands */
 
-/* When the mark says that they agreed, by a clock that nobody sets. A time in the future proves
- * that the other clock was set: then it says nothing. */
+/* When the mark says that they agreed, by a clock that nobody sets. The mark's second is taken from
+ * its beginning: a restart makes a copy no younger. A time in the future proves that the other
+ * clock was set: then it says nothing. */
 static int64_t agreed_at(int64_t unix_seconds)
 {
-    int64_t ago = seconds_of(CLOCK_REALTIME) - unix_seconds;
-    return unix_seconds == 0 || ago < 0 ? NEVER : seconds_of(CLOCK_BOOTTIME) - ago;
+    int64_t ago = ms_of(CLOCK_REALTIME) - unix_seconds * 1000;
+    return unix_seconds == 0 || ago < 0 ? NEVER : ms_of(CLOCK_BOOTTIME) - ago;
 }
 
 /* Tells the searching threads. agreed: since when, by CLOCK_BOOTTIME; NEVER: no news of that. */
@@ -91,7 +92,7 @@ static void say_stale(const struct pg_follow *follow, const struct standing *now
 {
     char since[32] = "its beginning";
     if (now->agreed != NEVER) {
-        time_t when = (time_t)(seconds_of(CLOCK_REALTIME) - standing->age);
+        time_t when = (time_t)(ms_of(CLOCK_REALTIME) / 1000 - standing->age);
         struct tm tm;
         gmtime_r(&when, &tm);
         strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", &tm);
@@ -110,13 +111,14 @@ void pg_follow_standing(void *arg, struct finger_search_standing *standing)
     pthread_mutex_unlock(&follow->mutex);
     *standing = (struct finger_search_standing){
         .missing = now.missing, .tolerated = now.missing <= follow->unreadable_limit};
-    standing->age = now.agreed == NEVER ? INT64_MAX : seconds_of(CLOCK_BOOTTIME) - now.agreed;
+    int64_t age = now.agreed == NEVER ? INT64_MAX : ms_of(CLOCK_BOOTTIME) - now.agreed;
+    standing->age = now.agreed == NEVER ? INT64_MAX : age / 1000;
     if (!now.whole) {
         snprintf(standing->reason, sizeof standing->reason,
                  "the copy of the database is not complete yet: %" PRIu64 " of %" PRIu64
                  " people%s",
                  now.done, now.of, now.connected ? "" : "; the database can't be reached");
-    } else if (standing->age > follow->stale_limit) {
+    } else if (age > follow->stale_limit * 1000) {
         say_stale(follow, &now, standing);
     } else if (now.overflow) {
         snprintf(standing->reason, sizeof standing->reason,
@@ -177,7 +179,7 @@ static bool pass_is_due(const struct pg_follow *follow)
 {
     const struct pg_mark *mark = pg_copy_mark(follow->copy);
     int64_t every = 3600 * (int64_t)follow->mapping->compare_every;
-    return every > 0 && !mark->pass && seconds_of(CLOCK_REALTIME) - mark->passed >= every;
+    return every > 0 && !mark->pass && ms_of(CLOCK_REALTIME) / 1000 - mark->passed >= every;
 }
 
 /* Takes in what has changed, until the connection is lost. */
@@ -186,13 +188,13 @@ static bool serve(struct pg_follow *follow, const struct pg_ask *ask, struct who
     bool busy = true, told = true, agreed;
     int64_t looked = 0;
     for (;;) {
-        int64_t now = seconds_of(CLOCK_BOOTTIME);
-        if (told || now != looked) {
+        int64_t now = ms_of(CLOCK_BOOTTIME);
+        if (told || now / 1000 != looked) {
             if (!pg_copy_refresh(follow->copy, fault) ||
                 !pg_copy_changes(follow->copy, &agreed, fault)) {
                 return false;
             }
-            looked = now;
+            looked = now / 1000;
             publish(follow, agreed ? now : NEVER);
         }
         bool passing = pg_copy_mark(follow->copy)->pass;
