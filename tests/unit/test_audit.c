@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "plugins/audit/proof.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 #include "whorl/store.h"
 
@@ -702,9 +703,5 @@ int main(void)
 {
     Suite *suite = suite_create("audit");
     suite_add_tcase(suite, log_tests());
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -10,6 +10,7 @@
 
 #include "plugin_host.h"
 #include "plugins/audit/proof.h"
+#include "run_suite.h"
 #include "whorl/store.h"
 
 #define ORIGIN "test.example/log"
@@ -308,9 +309,5 @@ int main(void)
     tcase_add_test(tests, a_full_disk_refuses_calls_until_there_is_room_again);
     tcase_add_test(tests, a_second_instance_appends_beside_the_first);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

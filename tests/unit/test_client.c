@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "run_suite.h"
 #include "sdk/client/src/backoff.h"
 #include "whorl/client.h"
 
@@ -363,9 +364,5 @@ int main(void)
     tcase_add_test(tc, addresses_and_arguments_are_checked);
     tcase_add_test(tc, options_and_calls_that_are_ill_formed_are_refused_with_a_word);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

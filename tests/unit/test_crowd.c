@@ -10,6 +10,7 @@
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 #include "search_state.h"
 #include "whorl/secret.h"
 
@@ -410,9 +411,5 @@ int main(void)
     tcase_add_test(tcase, everybody_is_counted_once_also_where_the_gallery_has_changed);
     tcase_add_test(tcase, nobody_waits_for_others);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

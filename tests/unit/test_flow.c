@@ -7,6 +7,7 @@
 
 #include "core/identify/stamp.h"
 #include "flow_world.h"
+#include "run_suite.h"
 
 START_TEST(a_match_is_looked_up_recorded_and_answered)
 {
@@ -656,9 +657,5 @@ int main(void)
     tcase_add_test(cases, a_backend_that_keeps_failing_is_cut_off_and_let_in_again);
     tcase_add_test(cases, events_of_the_server_are_recorded_with_both_configurations);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

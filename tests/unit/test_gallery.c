@@ -12,6 +12,7 @@
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 #include "whorl/secret.h"
 
 #define TWO_FINGERS (1u << 2 | 1u << 7)
@@ -841,9 +842,5 @@ int main(void)
 {
     people_warm(300, TWO_FINGERS);
     people_warm(60, 0x7fe);
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

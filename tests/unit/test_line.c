@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "run_suite.h"
 #include "whorl/line.h"
 
 enum { PATIENCE_MS = 30000, CONNECTIONS = 64, CALLS = 400 };
@@ -552,9 +553,5 @@ int main(void)
     tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);
     tcase_add_test(cases, calls_that_are_ill_formed_are_not_taken);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 
 #include "../../afis/match/internal.h"
 #include "minutiae.h"
+#include "run_suite.h"
 
 static struct afis_finger probe, gallery;
 static struct afis_matcher matcher;
@@ -356,9 +357,5 @@ int main(void)
     tcase_add_test(tests, thresholds_grow_with_the_gallery_and_with_caution);
     tcase_set_timeout(tests, 240);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -22,6 +22,7 @@
 #include "core/server/server.h"
 #include "failing.h"
 #include "packed.h"
+#include "run_suite.h"
 
 enum { PATIENCE_S = 20, FIRST_FD = 3 };
 
@@ -372,9 +373,5 @@ int main(void)
     failing_often(1);
     tcase_add_test(tests, a_server_serves_or_ends_with_a_word_why);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

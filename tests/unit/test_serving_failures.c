@@ -11,6 +11,7 @@
 #include "core/net/frame.h"
 #include "failing.h"
 #include "net_fixture.h"
+#include "run_suite.h"
 #include "whorl/client.h"
 #include "whorl/line.h"
 
@@ -314,9 +315,5 @@ int main(void)
     tcase_add_test(tests, a_client_gets_its_answer_or_is_told_why_not);
     tcase_add_test(tests, a_line_ends_each_call_once_with_its_answer_or_with_a_word_why);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include "../../afis/match/internal.h"
 #include "../../afis/match/sieve.h"
 #include "minutiae.h"
+#include "run_suite.h"
 
 #define PRINTS 40u
 
@@ -123,9 +124,5 @@ int main(void)
     tcase_add_test(tcase, prints_of_few_minutiae_rank_by_those);
     tcase_add_test(tcase, a_damaged_template_has_no_words);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }
