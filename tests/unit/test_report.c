@@ -464,7 +464,7 @@ static uint32_t theirs(const struct subject_query *query, const struct spec *rec
             ck_assert(with_record(&records[i], to_subject, subject));
         }
     } while (subject_grew(subject));
-    uint32_t found = subject_count(subject);
+    uint32_t found = subject_transactions(subject)->count;
     subject_free(subject);
     return found;
 }
