@@ -29,8 +29,7 @@ static void setup(void)
     struct test_person *people = calloc(AT_ONCE, sizeof *people);
     struct gallery_person list[AT_ONCE];
     people_mkdir(dir);
-    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
-    ck_assert_msg(gallery != NULL, "%s", fault.text);
+    people_open(&gallery, dir);
     for (unsigned from = 0; from < PEOPLE; from += AT_ONCE) {
         for (unsigned k = 0; k < AT_ONCE; k++) {
             /* blocks where everybody has the same fingers, and others */

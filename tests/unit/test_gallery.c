@@ -24,13 +24,13 @@ static struct whorl_fault fault;
 static void setup(void)
 {
     people_mkdir(dir);
-    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
-    ck_assert_msg(gallery != NULL, "%s", fault.text);
+    people_open(&gallery, dir);
 }
 
 static void teardown(void)
 {
     gallery_close(gallery);
+    gallery = NULL;
     people_rmdir(dir);
 }
 

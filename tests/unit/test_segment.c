@@ -24,9 +24,7 @@ static struct whorl_fault fault;
 
 static void reopen(void)
 {
-    gallery_close(gallery);
-    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
-    ck_assert_msg(gallery != NULL, "%s", fault.text);
+    people_open(&gallery, dir);
 }
 
 static void setup(void)
