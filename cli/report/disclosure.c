@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/audit/audit_writer.h"
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 #define FIELDS 7u /* of the kind, beside those that every such record has */
@@ -39,7 +40,7 @@ static void pack(const struct audit_writer *writer, const struct report_source *
 {
     msgpack_packer pk;
     const struct period *period = disclosure->period;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     audit_writer_begin(writer, &pk, "report", disclosure->report, FIELDS);
     whorl_put_str(&pk, "force", source->force != NULL ? source->force->code : NULL);
     whorl_put_str(&pk, "from", period != NULL ? period->first : NULL);
