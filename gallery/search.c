@@ -143,7 +143,9 @@ static bool chunks_even(const struct gallery_search *search)
 /* Threads may step from now on. */
 static void enter_stage(struct gallery_search *search)
 {
-    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK) && chunks_even(search)) {
+    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
+         (search->stage == STAGE_GLANCE && search->shareable)) &&
+        chunks_even(search)) {
         crowd_join(search);
     }
 }

@@ -1,4 +1,5 @@
 /* From a template to what is compared, and its packed form. */
+#include <endian.h>
 #include <string.h>
 
 #include "internal.h"
@@ -107,6 +108,14 @@ static uint64_t load(const uint8_t *p, unsigned bytes)
     return v;
 }
 
+/* load(p, 8), in one instruction where integers lie like this in memory. */
+static inline uint64_t load_eight(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return le64toh(v);
+}
+
 static void store(uint8_t *p, unsigned bytes, uint64_t v)
 {
     for (unsigned i = 0; i < bytes; i++) {
@@ -114,17 +123,25 @@ static void store(uint8_t *p, unsigned bytes, uint64_t v)
     }
 }
 
-/* Of everything but the checksum's own place. Catches what a disk or a bug does, not an attacker:
- * an attacker's template is as good as any other. */
-static uint32_t checksum(const uint8_t *bytes, size_t len)
+/* The checksum of everything but its own place, a word at a time. Catches what a disk or a bug
+ * does, not an attacker: an attacker's template is as good as any other. */
+static inline uint64_t checksum_begin(const uint8_t *bytes)
 {
-    uint64_t h = load(bytes, 8) ^ load(bytes + 8, 4);
-    h *= 0x9e3779b97f4a7c15u;
-    size_t at = PACKED_HEADER;
+    return (load(bytes, 8) ^ load(bytes + 8, 4)) * 0x9e3779b97f4a7c15u;
+}
+
+static inline uint64_t checksum_add(uint64_t h, uint64_t word)
+{
+    return ((h ^ (h >> 29)) + word) * 0xbf58476d1ce4e5b9u;
+}
+
+/* at: what has yet to be added; fewer than eight bytes end it. */
+static uint32_t checksum_end(uint64_t h, const uint8_t *bytes, size_t at, size_t len)
+{
     for (; len - at >= 8; at += 8) {
-        h = ((h ^ (h >> 29)) + load(bytes + at, 8)) * 0xbf58476d1ce4e5b9u;
+        h = checksum_add(h, load_eight(bytes + at));
     }
-    h = ((h ^ (h >> 29)) + load(bytes + at, (unsigned)(len - at))) * 0xbf58476d1ce4e5b9u;
+    h = checksum_add(h, load(bytes + at, (unsigned)(len - at)));
     return (uint32_t)((h ^ (h >> 32)) & UINT32_MAX);
 }
 
@@ -163,7 +180,7 @@ enum afis_status afis_template_pack(const struct afis_template *tmpl, uint8_t *b
                      (uint64_t)f.type[i] << 38 | (uint64_t)f.quality[i] << 40;
         store(p, PACKED_MINUTIA, v);
     }
-    store(bytes + 12, 4, checksum(bytes, need));
+    store(bytes + 12, 4, checksum_end(checksum_begin(bytes), bytes, PACKED_HEADER, need));
     *len = need;
     explicit_bzero(&f, sizeof f);
     return AFIS_OK;
@@ -180,24 +197,47 @@ static enum afis_status check_header(const uint8_t *bytes, size_t len)
     }
     if (bytes[11] > FINGER_MINUTIAE || bytes[8] > 10 || bytes[9] > 100 ||
         len != PACKED_HEADER + (size_t)bytes[11] * (PACKED_DESCRIPTOR + PACKED_MINUTIA) ||
-        bytes[3] != coord_shift((unsigned)load(bytes + 4, 2), (unsigned)load(bytes + 6, 2)) ||
-        load(bytes + 12, 4) != checksum(bytes, len)) {
+        bytes[3] != coord_shift((unsigned)load(bytes + 4, 2), (unsigned)load(bytes + 6, 2))) {
         return AFIS_BAD_FORMAT;
     }
     return AFIS_OK;
 }
 
-/* Minutia i from its 6 bytes; false when a field is out of range. */
-static bool read_minutia(struct afis_finger *f, unsigned i, uint64_t v, unsigned shift)
+/* Minutia i from its 48 bits; false when a field is out of range. */
+static inline bool read_minutia(struct afis_finger *f, unsigned i, uint64_t v, unsigned shift)
 {
     unsigned x = (unsigned)(v & 0x3fff) << shift, y = (unsigned)(v >> 14 & 0x3fff) << shift;
+    unsigned type = (unsigned)(v >> 38 & 3), quality = (unsigned)(v >> 40 & 0xff);
     f->x[i] = (int16_t)x;
     f->y[i] = (int16_t)y;
     f->angle[i] = (uint16_t)((v >> 28 & 0x3ff) << PACKED_ANGLE_SHIFT);
-    f->type[i] = (uint8_t)(v >> 38 & 3);
-    f->quality[i] = (uint8_t)(v >> 40 & 0x7f);
-    return x < (unsigned)f->width * AFIS_SUBPIXEL && y < (unsigned)f->height * AFIS_SUBPIXEL &&
-           f->type[i] <= AFIS_MINUTIA_BIFURCATION && f->quality[i] <= 100 && v >> 47 == 0;
+    f->type[i] = (uint8_t)type;
+    f->quality[i] = (uint8_t)quality;
+    /* no branches in between */
+    return (x < (unsigned)f->width * AFIS_SUBPIXEL) & (y < (unsigned)f->height * AFIS_SUBPIXEL) &
+           (type <= AFIS_MINUTIA_BIFURCATION) & (quality <= 100);
+}
+
+/* Descriptors, minutiae and the checksum of a template with a sound header. The checksum is a long
+ * chain of multiplications, each waiting for the one before: two links of it are made beside each
+ * minutia. */
+static bool read_minutiae(const uint8_t *bytes, size_t len, struct afis_finger *out)
+{
+    const uint8_t *minutia =
+        bytes + PACKED_HEADER + (size_t)out->count * PACKED_DESCRIPTOR - 2; /* the upper 48 bits */
+    uint64_t h = checksum_begin(bytes);
+    size_t at = PACKED_HEADER;
+    bool sound = true;
+    for (unsigned i = 0; i < out->count; i++, minutia += PACKED_MINUTIA) {
+        out->descriptor[i] = load_eight(bytes + PACKED_HEADER + (size_t)i * PACKED_DESCRIPTOR);
+        sound &= read_minutia(out, i, load_eight(minutia) >> 16, bytes[3]);
+        if (len - at >= 16) {
+            h = checksum_add(h, load_eight(bytes + at));
+            h = checksum_add(h, load_eight(bytes + at + 8));
+            at += 16;
+        }
+    }
+    return sound & (checksum_end(h, bytes, at, len) == load(bytes + 12, 4));
 }
 
 enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out)
@@ -213,16 +253,8 @@ enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struc
     out->quality_all = bytes[9];
     out->reasons = bytes[10];
     out->count = bytes[11];
-    const uint8_t *p = bytes + PACKED_HEADER;
-    for (unsigned i = 0; i < out->count; i++, p += PACKED_DESCRIPTOR) {
-        out->descriptor[i] = load(p, PACKED_DESCRIPTOR);
-    }
-    for (unsigned i = 0; i < out->count; i++, p += PACKED_MINUTIA) {
-        if (!read_minutia(out, i, load(p, PACKED_MINUTIA), bytes[3])) {
-            return AFIS_BAD_FORMAT;
-        }
-    }
-    return out->width != 0 && out->height != 0 ? AFIS_OK : AFIS_BAD_FORMAT;
+    const bool sound = read_minutiae(bytes, len, out);
+    return sound && out->width != 0 && out->height != 0 ? AFIS_OK : AFIS_BAD_FORMAT;
 }
 
 enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
