@@ -10,6 +10,7 @@
 #include "rank.h"
 
 #define RUN_CHUNKS 8u    /* taken at a time: some 30 µs for each search */
+#define MANY 8u          /* searches that together rank so many that whole chunks are read */
 #define HEADERS_AHEAD 3u /* chunks whose header is fetched before the next one is opened */
 #define WAIT_NS 4000000L
 
@@ -283,9 +284,10 @@ static bool sift_together(const struct run *run, const struct chunk *chunk, size
 static void rank_each(const struct run *run, const struct chunk *chunk, size_t i,
                       struct ranking *ranking)
 {
+    const uint16_t simple = rank_simple(chunk);
     for (size_t s = 0; s < run->count; s++) {
         const struct gallery_search *search = run->searches[s];
-        rank_sieved(search, chunk, ranking, search->ranks + search->view->chunks[i].before);
+        rank_sieved(search, chunk, simple, ranking, search->ranks + search->view->chunks[i].before);
     }
 }
 
@@ -307,9 +309,12 @@ static void fetch_next(const struct run *run, size_t i)
     }
     if (i < run->to && run->searches[0]->stage == STAGE_RANK && /* other levels are others' */
         open_chunk(&view->chunks[i], &chunk, &unused)) {
-        for (size_t s = 0; s < run->count; s++) {
+        for (size_t s = 0; s < run->count && run->count < MANY; s++) {
             const struct gallery_search *search = run->searches[s];
             rank_fetch(search, &chunk, search->ranks + view->chunks[i].before);
+        }
+        if (run->count >= MANY) {
+            fetch_bytes(chunk.words, (size_t)chunk.prints * CHUNK_PRINT);
         }
         i++;
     }

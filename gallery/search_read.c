@@ -271,7 +271,7 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
             rank_sift(search, &chunk, scratch->ranking, ranks, state);
             state->stage = STAGE_SIFT;
         } else if (stage == STAGE_RANK) {
-            rank_sieved(search, &chunk, scratch->ranking, ranks);
+            rank_sieved(search, &chunk, rank_simple(&chunk), scratch->ranking, ranks);
             state->stage = STAGE_RANK;
         } else if (!(stage == STAGE_GLANCE
                          ? glance_chunk(glancing, txn, scratch, &chunk, i, 0, state)

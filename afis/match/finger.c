@@ -1,29 +1,7 @@
 /* From a template to what is compared, and its packed form. */
-#include <endian.h>
 #include <string.h>
 
-#include "internal.h"
-
-/* Layout of the packed form, version 1, little-endian:
- *    0 magic "WT"  2 version  3 coordinate shift  4 width  6 height  8 position  9 quality
- *   10 reasons  11 count  12 checksum of all other bytes
- *   16 count descriptors of 8 bytes, then count minutiae of 6 bytes:
- *      x 14 bits, y 14 bits, angle 10 bits, type 2 bits, quality 7 bits, 1 bit 0 */
-enum {
-    PACKED_VERSION = 1,
-    PACKED_HEADER = 16,
-    PACKED_DESCRIPTOR = 8,
-    PACKED_MINUTIA = 6,
-    PACKED_COORD_BITS = 14,
-    PACKED_COORD_LIMIT = 1 << PACKED_COORD_BITS,
-    PACKED_ANGLE_SHIFT = 6 /* of 16 bits of angle, 10 are kept */
-};
-
-_Static_assert(PACKED_HEADER + FINGER_MINUTIAE * (PACKED_DESCRIPTOR + PACKED_MINUTIA) <=
-                   AFIS_PACKED_MAX,
-               "a full finger fits the packed form");
-_Static_assert(PACKED_HEADER + 40 * (PACKED_DESCRIPTOR + PACKED_MINUTIA) <= 600,
-               "40 minutiae take no more than 600 bytes");
+#include "packed.h"
 
 /* Coordinates beyond 1024 pixels are stored at half the precision. */
 static unsigned coord_shift(unsigned width, unsigned height)
@@ -99,50 +77,11 @@ enum afis_status afis_finger_prepare(const struct afis_template *tmpl, struct af
     return AFIS_OK;
 }
 
-static uint64_t load(const uint8_t *p, unsigned bytes)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        v |= (uint64_t)p[i] << (8 * i);
-    }
-    return v;
-}
-
-/* load(p, 8), in one instruction where integers lie like this in memory. */
-static inline uint64_t load_eight(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return le64toh(v);
-}
-
 static void store(uint8_t *p, unsigned bytes, uint64_t v)
 {
     for (unsigned i = 0; i < bytes; i++) {
         p[i] = (uint8_t)(v >> (8 * i));
     }
-}
-
-/* The checksum of everything but its own place, a word at a time. Catches what a disk or a bug
- * does, not an attacker: an attacker's template is as good as any other. */
-static inline uint64_t checksum_begin(const uint8_t *bytes)
-{
-    return (load(bytes, 8) ^ load(bytes + 8, 4)) * 0x9e3779b97f4a7c15u;
-}
-
-static inline uint64_t checksum_add(uint64_t h, uint64_t word)
-{
-    return ((h ^ (h >> 29)) + word) * 0xbf58476d1ce4e5b9u;
-}
-
-/* at: what has yet to be added; fewer than eight bytes end it. */
-static uint32_t checksum_end(uint64_t h, const uint8_t *bytes, size_t at, size_t len)
-{
-    for (; len - at >= 8; at += 8) {
-        h = checksum_add(h, load_eight(bytes + at));
-    }
-    h = checksum_add(h, load(bytes + at, (unsigned)(len - at)));
-    return (uint32_t)((h ^ (h >> 32)) & UINT32_MAX);
 }
 
 enum afis_status afis_template_pack(const struct afis_template *tmpl, uint8_t *bytes, size_t cap,
@@ -197,47 +136,11 @@ static enum afis_status check_header(const uint8_t *bytes, size_t len)
     }
     if (bytes[11] > FINGER_MINUTIAE || bytes[8] > 10 || bytes[9] > 100 ||
         len != PACKED_HEADER + (size_t)bytes[11] * (PACKED_DESCRIPTOR + PACKED_MINUTIA) ||
-        bytes[3] != coord_shift((unsigned)load(bytes + 4, 2), (unsigned)load(bytes + 6, 2))) {
+        bytes[3] !=
+            coord_shift((unsigned)load_bytes(bytes + 4, 2), (unsigned)load_bytes(bytes + 6, 2))) {
         return AFIS_BAD_FORMAT;
     }
     return AFIS_OK;
-}
-
-/* Minutia i from its 48 bits; false when a field is out of range. */
-static inline bool read_minutia(struct afis_finger *f, unsigned i, uint64_t v, unsigned shift)
-{
-    unsigned x = (unsigned)(v & 0x3fff) << shift, y = (unsigned)(v >> 14 & 0x3fff) << shift;
-    unsigned type = (unsigned)(v >> 38 & 3), quality = (unsigned)(v >> 40 & 0xff);
-    f->x[i] = (int16_t)x;
-    f->y[i] = (int16_t)y;
-    f->angle[i] = (uint16_t)((v >> 28 & 0x3ff) << PACKED_ANGLE_SHIFT);
-    f->type[i] = (uint8_t)type;
-    f->quality[i] = (uint8_t)quality;
-    /* no branches in between */
-    return (x < (unsigned)f->width * AFIS_SUBPIXEL) & (y < (unsigned)f->height * AFIS_SUBPIXEL) &
-           (type <= AFIS_MINUTIA_BIFURCATION) & (quality <= 100);
-}
-
-/* Descriptors, minutiae and the checksum of a template with a sound header. The checksum is a long
- * chain of multiplications, each waiting for the one before: two links of it are made beside each
- * minutia. */
-static bool read_minutiae(const uint8_t *bytes, size_t len, struct afis_finger *out)
-{
-    const uint8_t *minutia =
-        bytes + PACKED_HEADER + (size_t)out->count * PACKED_DESCRIPTOR - 2; /* the upper 48 bits */
-    uint64_t h = checksum_begin(bytes);
-    size_t at = PACKED_HEADER;
-    bool sound = true;
-    for (unsigned i = 0; i < out->count; i++, minutia += PACKED_MINUTIA) {
-        out->descriptor[i] = load_eight(bytes + PACKED_HEADER + (size_t)i * PACKED_DESCRIPTOR);
-        sound &= read_minutia(out, i, load_eight(minutia) >> 16, bytes[3]);
-        if (len - at >= 16) {
-            h = checksum_add(h, load_eight(bytes + at));
-            h = checksum_add(h, load_eight(bytes + at + 8));
-            at += 16;
-        }
-    }
-    return sound & (checksum_end(h, bytes, at, len) == load(bytes + 12, 4));
 }
 
 enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out)
@@ -247,13 +150,13 @@ enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struc
         return status;
     }
     memset(out, 0, offsetof(struct afis_finger, px)); /* the rest is match_ops.place's */
-    out->width = (uint16_t)load(bytes + 4, 2);
-    out->height = (uint16_t)load(bytes + 6, 2);
+    out->width = (uint16_t)load_bytes(bytes + 4, 2);
+    out->height = (uint16_t)load_bytes(bytes + 6, 2);
     out->position = bytes[8];
     out->quality_all = bytes[9];
     out->reasons = bytes[10];
     out->count = bytes[11];
-    const bool sound = read_minutiae(bytes, len, out);
+    const bool sound = afis_match_ops_best()->unpack(out, bytes, len);
     return sound && out->width != 0 && out->height != 0 ? AFIS_OK : AFIS_BAD_FORMAT;
 }
 
