@@ -390,7 +390,8 @@ static void read_run(const struct run *run, MDB_txn *txn, const struct scratch *
         pthread_mutex_lock(&search->mutex);
         search_count(search, run->from, run->to);
         for (size_t i = run->from; i < run->to; i++) {
-            search->people_read += stage == STAGE_SIFT ? view->chunks[i].people : 0;
+            search->people_read +=
+                stage == STAGE_SIFT && !search->states[i].why ? view->chunks[i].people : 0;
         }
         levels_narrow(&search->levels, search_wanted(search), search->view->people);
         pthread_mutex_unlock(&search->mutex);

@@ -304,6 +304,13 @@ static bool claim(struct gallery_search *search, size_t *from, size_t *to)
     return *from < *to;
 }
 
+/* Whether the stage has given somebody of a chunk a level that is counted. */
+static bool is_counted(const struct gallery_search *search, size_t chunk, uint32_t floor)
+{
+    const struct chunk_state *state = &search->states[chunk];
+    return state->stage == search->stage && state->top >= floor;
+}
+
 void search_count(struct gallery_search *search, size_t from, size_t to)
 {
     const struct view_chunk *chunks = search->view->chunks;
@@ -314,11 +321,15 @@ void search_count(struct gallery_search *search, size_t from, size_t to)
     }
     while (from < to) { /* those that follow one another together */
         const uint64_t before = chunks[from].before;
+        const uint32_t floor = search->levels.floor;
         uint64_t people = 0;
-        for (; from < to && search->states[from].stage == search->stage; from++) {
+        for (; from < to && is_counted(search, from, floor); from++) {
             people += chunks[from].people;
         }
         levels_add(&search->levels, levels + before, people);
+        if (from < to && search->states[from].stage == search->stage) {
+            levels_pass(&search->levels, chunks[from].people);
+        }
         from++;
     }
 }
@@ -349,7 +360,7 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
                 !read_chunk(search, txn, &scratch, i, &glancing, &state)) {
                 return GALLERY_STEP_CANCELLED;
             }
-            people += was_sifted ? 0 : search->view->chunks[i].people;
+            people += was_sifted || state.stage < STAGE_SIFT ? 0 : search->view->chunks[i].people;
             search->states[i] = state; /* claimed: nobody else looks at it */
         }
         pthread_mutex_lock(&search->mutex);
