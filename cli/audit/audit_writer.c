@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/common.h"
 #include "core/identify/stamp.h"
 #include "plugins/audit/log.h"
 #include "whorl/msg.h"
@@ -51,6 +52,7 @@ struct audit_writer *audit_writer_open(const struct conf *conf, struct whorl_fau
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
+    own_as(conf->core.data_dir);
     writer->conf = conf;
     writer->plugin = find_plugin(conf);
     if (writer->plugin == NULL) {
