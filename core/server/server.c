@@ -1,5 +1,6 @@
 #include "core/server/server.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -362,7 +363,9 @@ static bool make_parts(struct server *server, struct conf *conf, struct whorl_fa
     }
     server->rpc = rpc_new(&server->loop, conf, &handler, server->log);
     if (server->rpc == NULL) {
-        return whorl_fail(fault, "", "out of memory");
+        return whorl_fail(fault, "",
+                          "memory for devices' messages can't be had, or can't be locked: %s",
+                          strerror(errno));
     }
     server->control =
         control_open(&server->loop, conf->core.runtime_dir, on_control, server, fault);
