@@ -157,12 +157,12 @@ class PncSource(unittest.TestCase):
         self.database.write_hba("hostssl all whorl_reader 127.0.0.1/32 cert")
         self.database.sql("SELECT pg_reload_conf()")
         self.use_database()
-        edit(self.conf, (r"password_file = .*", ""))
+        edit(self.conf, (r"password_file = .*", ""),
+             (r"host=localhost port=", "host=localhost,localhost port=1,"))
         done = whorl("source", "check", "pnc", "-c", self.world.conf, code=3)
         self.assertIn("name one in database_certificate", done.stderr)
         edit(self.conf, (r"^( *)database_ca = .*", rf'\g<0>\n\1database_certificate = "{certificate}"'
-                         rf'\n\1database_key = "{key}"'),
-             (r"host=localhost port=", "host=localhost,localhost port=1,"))
+                         rf'\n\1database_key = "{key}"'))
         whorl("source", "check", "pnc", "-c", self.world.conf)
         os.chmod(key, 0o644)
         done = whorl("source", "check", "pnc", "-c", self.world.conf, code=3)

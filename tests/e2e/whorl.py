@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import ssl
+import stat
 import struct
 import subprocess
 import tempfile
@@ -41,6 +42,15 @@ def whorl(*args, code=0, text=True, **kwargs):
 def readelf(option, path):
     return subprocess.run(["readelf", "-W", option, path], check=True, capture_output=True,
                           text=True).stdout
+
+
+def is_closed():
+    """Whether the tree is where only root gets, such as root's home: nothing in it can be run as
+    somebody else."""
+    path = os.path.dirname(os.path.abspath(BINARY))
+    while os.stat(path).st_mode & stat.S_IXOTH and path != "/":
+        path = os.path.dirname(path)
+    return path != "/"
 
 
 def is_sanitized():
@@ -280,5 +290,5 @@ def rpc_frame(method, *params, message_id=1):
 
 
 __all__ = ["BINARY", "CLASSES", "COVERAGE", "Client", "DATA", "OFFICER", "PATIENCE", "ROOT", "RpcError",
-           "Server", "World", "answers", "edit", "is_sanitized", "readelf", "rpc_frame", "struct", "tls_context", "unittest",
-           "whorl"]
+           "Server", "World", "answers", "edit", "is_closed", "is_sanitized", "readelf", "rpc_frame",
+           "struct", "tls_context", "unittest", "whorl"]

@@ -138,11 +138,22 @@ static const char *advice_on(const char *message)
     return NULL;
 }
 
+/* libpq says it of each address that it tried, e.g. of localhost's two, and goes on to the next
+ * only where nobody answered: what counts is the last one. */
+static const char *of_last_address(const char *message)
+{
+    static const char begins[] = "\nconnection to server ";
+    for (const char *next; (next = strstr(message, begins)) != NULL;) {
+        message = next + 1;
+    }
+    return message;
+}
+
 /* Ends an attempt. why: NULL if libpq knows. */
 static enum pg_news attempt_failed(struct pg_link *link, const char *why, struct whorl_fault *fault)
 {
     char text[WHY_CAP];
-    const char *message = PQerrorMessage(link->conn);
+    const char *message = of_last_address(PQerrorMessage(link->conn));
     const char *advice = why == NULL ? advice_on(message) : NULL;
     if (why == NULL) {
         say_why(message, advice != NULL ? 75 : WHY_CAP - 1, text);
