@@ -360,18 +360,17 @@ static void read_templates(const struct run *run, MDB_txn *txn, const struct scr
         bool open = false;
         for (size_t s = 0; s < run->count; s++) {
             struct gallery_search *search = run->searches[s];
-            struct chunk_state state = search->states[i];
-            if (!search_concerns(search, STAGE_GLANCE, &state)) {
-                state.stage = STAGE_GLANCE;
-                state.top = RANK_NOBODY;
-            } else if ((open = open || open_chunk(&view->chunks[i], &chunk, &state.why))) {
-                state.why = NULL;
-                if (glance_chunk(&glancing, txn, scratch, &chunk, i, s, &state) &&
-                    state.stage == STAGE_GLANCE) {
-                    search_top(search, i, STAGE_GLANCE, &state);
+            struct chunk_state *state = &search->states[i]; /* but for `taken` */
+            if (!search_concerns(search, STAGE_GLANCE, state)) {
+                state->stage = STAGE_GLANCE;
+                state->top = RANK_NOBODY;
+            } else if ((open = open || open_chunk(&view->chunks[i], &chunk, &state->why))) {
+                state->why = NULL;
+                if (glance_chunk(&glancing, txn, scratch, &chunk, i, s, state) &&
+                    state->stage == STAGE_GLANCE) {
+                    search_top(search, i, STAGE_GLANCE, state);
                 }
             }
-            search->states[i] = state;
         }
     }
 }
