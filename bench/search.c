@@ -20,7 +20,7 @@
 struct options {
     const char *dir, *data, *records, *plots;
     uint32_t people;
-    bool population, losses, scale;
+    bool population, losses, scale, updates;
     struct bench bench;
 };
 
@@ -74,6 +74,7 @@ enum key {
     OPT_ROUNDS,
     OPT_FALSE,
     OPT_SCALE,
+    OPT_UPDATES,
     OPT_SENSOR,
     OPT_FINGERS,
     OPT_SEED,
@@ -102,6 +103,7 @@ static const struct argp_option list[] = {
     {"false-matches", OPT_FALSE, "K", 0,
      "also make K searches for people who are not there, and count matches", 0},
     {"scale", OPT_SCALE, NULL, 0, "also measure 10,000 people, 100,000, ... up to N", 0},
+    {"updates", OPT_UPDATES, NULL, 0, "measure changes beside searches alone", 0},
     {"sensor", OPT_SENSOR, "KIND", 0, "of the made-up prints, as for whorl synth templates", 0},
     {"fingers", OPT_FINGERS, "M", 0, "people have 2 to M fingers enrolled (default 2)", 0},
     {"seed", OPT_SEED, "S", 0, "of the made-up people (default 1)", 0},
@@ -157,6 +159,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_SCALE:
         o->scale = true;
+        return 0;
+    case OPT_UPDATES:
+        o->updates = true;
         return 0;
     case OPT_SENSOR:
         if (!synth_sensor_named(arg, &b->population)) {
@@ -249,6 +254,15 @@ static void measure_changes(struct bench *b)
     }
     bench_memory(b);
     report_memory(b);
+}
+
+static void measure_updates(struct bench *b, const char *dir, uint32_t people)
+{
+    build(b, dir, "", people);
+    report_begin(b);
+    bench_start(b);
+    measure_changes(b);
+    gallery_close(b->engine.gallery);
 }
 
 /* What matters most and what takes least comes first. */
@@ -367,7 +381,7 @@ int main(int argc, char **argv)
     }
     if (o.people != 0) {
         struct bench b = o.bench;
-        measure(&b, o.dir, o.people);
+        (o.updates ? measure_updates : measure)(&b, o.dir, o.people);
         if (o.scale) {
             measure_scale(&o);
         }

@@ -211,21 +211,52 @@ START_TEST(whoever_is_replaced_or_removed_anywhere_is_so_for_the_next_search)
 }
 END_TEST
 
+/* In one transaction each batch, one each person, and where the first half of all blocks is gone.
+ */
 START_TEST(blocks_stay_filled_when_people_are_replaced_at_random)
 {
     fill();
     const uint64_t before = counts().blocks;
     srand(7);
+    for (unsigned first = 0; _i == 2 && first < PEOPLE / 2; first += BATCH / 2) {
+        unsigned whom[BATCH];
+        for (unsigned i = 0; i < BATCH / 2; i++) {
+            whom[i] = first + i;
+        }
+        take_out(whom, BATCH / 2);
+    }
     for (unsigned round = 0; round < 100; round++) {
         unsigned whom[BATCH];
         const unsigned step = 1 + (unsigned)rand() % 14, from = (unsigned)rand() % PEOPLE;
         for (unsigned i = 0; i < BATCH; i++) {
             whom[i] = (from + i * step) % PEOPLE;
         }
-        put_as(whom, whom, _i == 0 ? BATCH : 1);
+        put_as(whom, whom, _i == 1 ? 1 : BATCH);
     }
     ck_assert_uint_eq(counts().people, PEOPLE);
-    ck_assert_uint_le(counts().blocks, before + before / 2);
+    ck_assert_uint_le(counts().blocks, before + before / 4 + 2); /* 8/7, and what is being filled */
+    assert_sound();
+}
+END_TEST
+
+START_TEST(who_is_added_takes_the_room_of_those_who_left)
+{
+    fill();
+    const uint64_t before = counts().blocks;
+    for (unsigned first = 0; first < PEOPLE; first += 2 * BATCH) {
+        unsigned whom[BATCH];
+        unsigned count = 0;
+        for (unsigned n = first; n < first + 2 * BATCH && n < PEOPLE; n += 2) {
+            whom[count++] = n;
+        }
+        take_out(whom, count);
+    }
+    ck_assert_uint_le(counts().blocks, before);
+    for (unsigned n = PEOPLE; n < PEOPLE + PEOPLE / 2; n++) {
+        put_as(&n, &n, 1);
+    }
+    ck_assert_uint_eq(counts().people, PEOPLE);
+    ck_assert_uint_le(counts().blocks, before + 1);
     assert_sound();
 }
 END_TEST
@@ -466,7 +497,8 @@ int main(void)
     tcase_set_timeout(tcase, 280);
     tcase_add_loop_test(tcase, whoever_is_replaced_or_removed_anywhere_is_so_for_the_next_search, 0,
                         3);
-    tcase_add_loop_test(tcase, blocks_stay_filled_when_people_are_replaced_at_random, 0, 2);
+    tcase_add_loop_test(tcase, blocks_stay_filled_when_people_are_replaced_at_random, 0, 3);
+    tcase_add_test(tcase, who_is_added_takes_the_room_of_those_who_left);
     tcase_add_test(tcase, few_who_leave_a_block_do_not_have_it_written_anew);
     tcase_add_loop_test(tcase, before_a_large_gallery_is_ready_a_search_says_how_far_it_is, 0, 2);
     tcase_add_test(tcase, erasing_leaves_nothing_of_those_who_left_a_block);
