@@ -357,7 +357,8 @@ START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
         if (finish == GALLERY_FINISH_AGAIN && m.search->stage == stage) {
             drain(m.search, scratch);
             if (stage == STAGE_GLANCE) {
-                ck_assert_uint_eq(m.search->levels.people, PEOPLE);
+                ck_assert_uint_eq(m.search->view->people, PEOPLE);
+                ck_assert_uint_eq(m.search->levels.people, m.search->view->rows);
                 counted++;
             }
             finish = gallery_search_finish(m.search, scratch, &m.result, &fault);
