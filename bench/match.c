@@ -214,15 +214,24 @@ static void make_noise(float *noise, float *blurred)
 }
 
 /* What costs an extractor most: a frame full of noise, of ridges, and of ridges so disturbed that
- * they are full of ends. */
-static void draw_frame(unsigned kind, uint32_t dpi, const float *noise, const float *blurred,
-                       uint8_t *pixels)
+ * they are full of ends; narrow ones are worked on twice (afis/extract/grid.c). */
+struct frame_kind {
+    const char *name;
+    float noise, blurred; /* how much of each */
+    float period;         /* pixels at 500 dpi; 0: no ridges */
+    float disturbance;    /* of their phase */
+};
+
+static void draw_frame(const struct frame_kind *kind, uint32_t dpi, const float *noise,
+                       const float *blurred, uint8_t *pixels)
 {
-    float per_pixel = 0.7854f * 500 / (float)dpi; /* a period of 8 pixels at 500 dpi */
+    float per_pixel = 6.2832f * 500 / ((float)dpi * kind->period);
     for (int i = 0; i < FRAME; i++) {
         float r = hypotf((float)(i % FRAME_WIDTH) - 320, (float)(i / FRAME_WIDTH) - 600);
-        float phase = r * per_pixel + (kind == 3 ? 60 * blurred[i] : 0);
-        float v = kind == 0 ? noise[i] : kind == 1 ? 8 * blurred[i] : cosf(phase);
+        float v = kind->noise * noise[i] + kind->blurred * blurred[i];
+        if (kind->period > 0) {
+            v += cosf(r * per_pixel + kind->disturbance * blurred[i]);
+        }
         v = v > 1 ? 1 : v < -1 ? -1 : v;
         pixels[i] = (uint8_t)(128 + 120 * v);
     }
@@ -233,13 +242,20 @@ static void extract_frames(uint32_t dpi)
     static float noise[FRAME];
     static float blurred[FRAME];
     static uint8_t pixels[FRAME];
-    static const char *const names[] = {"noise", "soft noise", "ridges", "broken ridges"};
+    static const struct frame_kind kinds[] = {
+        {"noise", 1, 0, 0, 0},
+        {"soft noise", 0, 8, 0, 0},
+        {"ridges", 0, 0, 8, 0},
+        {"broken ridges", 0, 0, 8, 60},
+        {"narrow ridges", 0, 0, 5.5f, 0},
+        {"narrow broken ridges", 0, 0, 5.5f, 20},
+    };
     make_noise(noise, blurred);
-    for (unsigned kind = 0; kind < 4; kind++) {
+    for (unsigned kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
         struct afis_image image = {FRAME_WIDTH, FRAME_HEIGHT, dpi, pixels};
         struct afis_template t;
         double ms[RUNS];
-        draw_frame(kind, dpi, noise, blurred, pixels);
+        draw_frame(&kinds[kind], dpi, noise, blurred, pixels);
         for (unsigned run = 0; run < RUNS; run++) {
             double start = seconds();
             if (afis_extract(&image, &afis_memory_heap, &t, NULL) != AFIS_OK) {
@@ -250,7 +266,7 @@ static void extract_frames(uint32_t dpi)
         double middle = median(ms, RUNS);
         printf(
             "extraction 640 x 480 at %u dpi of %s: %.2f ms median, %.2f ms longest, %u minutiae\n",
-            dpi, names[kind], middle, ms[RUNS - 1], t.count);
+            dpi, kinds[kind].name, middle, ms[RUNS - 1], t.count);
     }
 }
 

@@ -1,8 +1,7 @@
 /* The way of a call; see gallery/finger_search.h. What runs where:
  *
  *     loop thread   finger_search_call
- *     workers       read_job -> sample_job for each sample -> begin_search -> lane_job ... ->
- * finish
+ *     workers       read_job -> sample_job of each -> begin_search -> lane_job ... -> conclude
  *
  * Whoever is last to leave a stage starts the next one. A call that finds too little locked memory
  * lets go of what it has and begins again when another has ended (finger_wait.c). */

@@ -2,6 +2,7 @@
  * and in several passes: each pass reads direction and period off what the last one made visible,
  * and filters the normalised print again with those. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "stages.h"
@@ -40,13 +41,15 @@ static void reset_bank(struct kernel_bank *bank, float along)
 }
 
 /* The lower half of a kernel, its middle row first: the upper one is the same turned by 180
- * degrees. Columns are those of the whole kernel. */
+ * degrees. Columns are those of the whole kernel, and some more: loops over all of them always take
+ * as many, which compilers turn into few instructions. What lies outside a kernel is 0. */
+#define COLUMNS 24
 struct half {
-    float tap[RADIUS_MAX + 1][SPAN];
+    float tap[RADIUS_MAX + 1][COLUMNS];
 };
 
 struct rounded {
-    int32_t tap[RADIUS_MAX + 1][SPAN];
+    int32_t tap[RADIUS_MAX + 1][COLUMNS];
 };
 
 /* cos and sin of a wave's phase at -radius..radius pixels along one axis. */
@@ -62,15 +65,17 @@ static void sample_phase(float *cosine, float *sine, int radius, float per_pixel
 /* The wave: a product of what x and y alone contribute. */
 static void sample_wave(struct half *wave, int radius, float period, float phi)
 {
-    float cx[SPAN];
-    float sx[SPAN];
+    float cx[COLUMNS] = {0};
+    float sx[COLUMNS] = {0};
     float cy[SPAN];
     float sy[SPAN];
     sample_phase(cx, sx, radius, 2 * PI * cosf(phi) / period);
     sample_phase(cy, sy, radius, 2 * PI * sinf(phi) / period);
     for (int y = 0; y <= radius; y++) {
-        for (int i = 0; i <= 2 * radius; i++) {
-            wave->tap[y][i] = cx[i] * cy[radius + y] - sx[i] * sy[radius + y];
+        float c = cy[radius + y];
+        float s = sy[radius + y];
+        for (int i = 0; i < COLUMNS; i++) {
+            wave->tap[y][i] = cx[i] * c - sx[i] * s;
         }
     }
 }
@@ -82,8 +87,8 @@ static void sample_hill(struct half *hill, int radius, float across, float along
     float s = sinf(phi);
     float u2 = 1 / (2 * across * across);
     float v2 = 1 / (2 * along * along);
-    float mixed[SPAN];
-    float factor[SPAN];
+    float mixed[COLUMNS] = {0};
+    float factor[COLUMNS] = {0};
     const float least = expf(-REACH * REACH / 2);
     for (int i = 0; i <= 2 * radius; i++) {
         float x = (float)(i - radius);
@@ -92,7 +97,7 @@ static void sample_hill(struct half *hill, int radius, float across, float along
     }
     for (int y = 0; y <= radius; y++) {
         float down = expf(-(float)(y * y) * (u2 * s * s + v2 * c * c));
-        for (int i = 0; i <= 2 * radius; i++) {
+        for (int i = 0; i < COLUMNS; i++) {
             float h = mixed[i] * down;
             hill->tap[y][i] = h < least ? 0 : h;
             mixed[i] *= factor[i];
@@ -100,35 +105,47 @@ static void sample_hill(struct half *hill, int radius, float across, float along
     }
 }
 
+/* Sums over a kernel's columns: of the hill, hill * wave, hill * wave * wave. */
+struct kernel_sums {
+    float hill, wave, square;
+};
+
+static struct kernel_sums sum_kernel(const struct half *hill, const struct half *wave, int radius)
+{
+    float h_sums[COLUMNS] = {0};
+    float w_sums[COLUMNS] = {0};
+    float s_sums[COLUMNS] = {0};
+    for (int y = 0; y <= radius; y++) {
+        float times = y == 0 ? 1 : 2;
+        for (int i = 0; i < COLUMNS; i++) {
+            float h = times * hill->tap[y][i];
+            float w = h * wave->tap[y][i];
+            h_sums[i] += h;
+            w_sums[i] += w;
+            s_sums[i] += w * wave->tap[y][i];
+        }
+    }
+    struct kernel_sums sums = {0};
+    for (int i = 0; i <= 2 * radius; i++) {
+        sums.hill += h_sums[i];
+        sums.wave += w_sums[i];
+        sums.square += s_sums[i];
+    }
+    return sums;
+}
+
 /* An even Gabor function without response to a constant and with unit response to its wave. */
 static void sample_kernel(struct rounded *kernel, int radius, float period, float along, float phi)
 {
-    struct half wave;
-    struct half hill;
+    UNSET struct half wave;
+    UNSET struct half hill;
     sample_wave(&wave, radius, period, phi);
     sample_hill(&hill, radius, ACROSS * period, along * period, phi);
-    float sums[3][SPAN] = {{0}}; /* a column each: hill, hill * wave, hill * wave * wave */
+    struct kernel_sums sums = sum_kernel(&hill, &wave, radius);
+    float mean = sums.wave / sums.hill;
+    float gain = GAIN / (sums.square - mean * sums.wave);
     for (int y = 0; y <= radius; y++) {
-        float times = y == 0 ? 1 : 2;
-        for (int i = 0; i <= 2 * radius; i++) {
-            float h = times * hill.tap[y][i];
-            sums[0][i] += h;
-            sums[1][i] += h * wave.tap[y][i];
-            sums[2][i] += h * wave.tap[y][i] * wave.tap[y][i];
-        }
-    }
-    float envelope = 0;
-    float sum = 0;
-    float square = 0;
-    for (int i = 0; i <= 2 * radius; i++) {
-        envelope += sums[0][i];
-        sum += sums[1][i];
-        square += sums[2][i];
-    }
-    float mean = sum / envelope;
-    float gain = GAIN / (square - mean * sum);
-    for (int y = 0; y <= radius; y++) {
-        for (int i = 0; i <= 2 * radius; i++) {
+        for (int i = 0; i < COLUMNS; i++) {
             float v = hill.tap[y][i] * (wave.tap[y][i] - mean) * gain;
             kernel->tap[y][i] = (int32_t)(v + (v < 0 ? -0.5f : 0.5f));
         }
@@ -139,11 +156,13 @@ static void sample_kernel(struct rounded *kernel, int radius, float period, floa
 static void copy_row(const struct rounded *kernel, int radius, int dy, int32_t *row)
 {
     if (dy > radius) {
-        memset(row, 0, SPAN * sizeof *row);
+        memset(row, 0, COLUMNS * sizeof *row);
         return;
     }
-    for (int i = 0; i <= 2 * radius; i++) {
-        row[i] = dy < 0 ? kernel->tap[-dy][2 * radius - i] : kernel->tap[dy][i];
+    memcpy(row, kernel->tap[abs(dy)], COLUMNS * sizeof *row);
+    for (int i = 0; dy < 0 && i < radius; i++) {
+        row[i] = kernel->tap[-dy][2 * radius - i];
+        row[2 * radius - i] = kernel->tap[-dy][i];
     }
 }
 
@@ -151,30 +170,32 @@ static void copy_row(const struct rounded *kernel, int radius, int dy, int32_t *
 static void make_kernel(struct kernel_bank *bank, int period_bin, int orientation)
 {
     int radius = bank->radius[period_bin];
-    struct rounded kernel;
+    UNSET struct rounded kernel;
     sample_kernel(&kernel, radius, bank->period[period_bin], bank->along,
                   PI * (float)orientation / ORIENTATIONS);
     int32_t *taps = bank->taps + bank->count * (size_t)KERNEL_WORDS;
     bank->made[period_bin][orientation] = taps;
     bank->count++;
     for (int dy = -radius; dy <= radius; dy += 2) {
-        int32_t upper[SPAN];
-        int32_t lower[SPAN];
+        UNSET int32_t upper[COLUMNS];
+        UNSET int32_t lower[COLUMNS];
         copy_row(&kernel, radius, dy, upper);
         copy_row(&kernel, radius, dy + 1, lower);
+        for (int i = 0; i < COLUMNS; i++) {
+            upper[i] = (int32_t)((uint32_t)lower[i] << 16 | ((uint32_t)upper[i] & 0xffff));
+        }
         int first = 0;
         int end = 2 * radius + 1;
-        while (first < end && (upper[first] | lower[first]) == 0) {
+        while (first < end && upper[first] == 0) {
             first++;
         }
-        while (end > first && (upper[end - 1] | lower[end - 1]) == 0) {
+        while (end > first && upper[end - 1] == 0) {
             end--;
         }
         *taps++ = first;
         *taps++ = end - first;
-        for (int i = first; i < end; i++) {
-            *taps++ = (int32_t)((uint32_t)lower[i] << 16 | ((uint32_t)upper[i] & 0xffff));
-        }
+        memcpy(taps, upper + first, (size_t)(end - first) * sizeof *taps);
+        taps += end - first;
     }
 }
 

@@ -12,23 +12,12 @@
 #define SUITED 9.2f     /* what the others are brought to, nearly most prints' on GRID */
 #define SATURATION 1.6f /* narrow periods are read as wider, by so much of what they lack */
 
-static float mean_period(const struct work *work)
-{
-    float n = 0;
-    float sum = 0;
-    for (int i = 0; i < work->cells; i++) {
-        if (work->mask[i] != 0) {
-            sum += logf(work->period[i]);
-            n++;
-        }
-    }
-    return n > 0 ? expf(sum / n) : SUITED;
-}
-
 int afis_grid_suited(const struct work *work)
 {
-    float period = mean_period(work);
-    if (period >= NARROW && period <= BROAD) {
+    struct print first;
+    afis_measure_cells(work, &first);
+    float period = first.period * work->finer;
+    if ((period >= NARROW && period <= BROAD) || !afis_promising(&first)) {
         return work->grid;
     }
     if (period < NARROW) {

@@ -287,7 +287,7 @@ static __m256i add_products(__m256i sum, __m256i p, __m256i tap)
 static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
                         int16_t *to)
 {
-    _Alignas(64) int32_t window[SIDE][32];
+    _Alignas(64) UNSET int32_t window[SIDE][32];
     const int16_t *corner = from - radius * stride - radius;
     int side = 2 * radius + 1;
     for (int y = 0; y < CELL + 2 * radius; y++) {

@@ -12,27 +12,33 @@
 
 #include "stages.h"
 
-#define SPECK 5.0f      /* mm2 of ridges: less is no finger */
-#define PATCH 60.0f     /* mm2: from here on a finger's ridges are seen to turn and to vary */
-#define LITTLE 85.0f    /* mm2: less is a small part of a fingertip */
-#define ONE_WAY 0.115f  /* mean coherence as scanned: with less, lines cross in each place */
-#define SHARP 0.6f      /* sharpness of ordinary prints: beyond is noise */
-#define STRAIGHT 190.0f /* mm2: over more than that ridges never all run one way */
-#define WIDE 9.5f       /* pixels at 500 dpi: a longer mean period is mostly a blurred print's */
-#define GOOD 60         /* quality from which on no advice is due */
+#define SPECK 5.0f          /* mm2 of ridges: less is no finger */
+#define PATCH 60.0f         /* mm2: from here on a finger's ridges are seen to turn and to vary */
+#define LITTLE 85.0f        /* mm2: less is a small part of a fingertip */
+#define ONE_WAY 0.115f      /* mean coherence as scanned: with less, lines cross in each place */
+#define CERTAIN 0.985f      /* coherence and 0.3 agreement: noise and photographs have less */
+#define CERTAIN_FIRST 0.95f /* ... after one pass; the prints tried had 1.04 and more */
+#define SHARP 0.6f          /* sharpness of ordinary prints: beyond is noise */
+#define STRAIGHT 190.0f     /* mm2: over more than that ridges never all run one way */
+#define WIDE 9.5f           /* pixels at 500 dpi: blurred prints' mean period, mostly */
+#define GOOD 60             /* quality from which on no advice is due */
 
 /* Log-odds to quality: one chance in ten is 15, an even chance 39, nine in ten 64. */
 #define ODDS_AT_15 (-2.197f)
 #define PER_LOG_ODDS 11.1f
 
-static void measure_cells(const struct work *work, struct print *f)
+static float certainty_of(const struct print *f)
+{
+    return f->coherence + 0.3f * f->agreement;
+}
+
+void afis_measure_cells(const struct work *work, struct print *f)
 {
     const float cell_mm2 = powf(CELL * 25.4f / (float)work->grid, 2);
     float n = 1e-6f;
-    float cosine = 0;
-    float sine = 0;
     float log_period = 0;
     float log_period2 = 0;
+    *f = (struct print){0};
     for (int i = 0; i < work->cells; i++) {
         if (work->mask[i] == 0) {
             continue;
@@ -46,8 +52,6 @@ static void measure_cells(const struct work *work, struct print *f)
         f->incoherence += logf(1.02f - c);
         f->agreement += work->agreement[i];
         f->power += work->deviation[i] * work->deviation[i];
-        cosine += cosf(2 * work->phi[i]);
-        sine += sinf(2 * work->phi[i]);
         log_period += l;
         log_period2 += l * l;
     }
@@ -57,10 +61,29 @@ static void measure_cells(const struct work *work, struct print *f)
     f->incoherence /= n;
     f->agreement /= n;
     f->power /= n;
-    f->one_direction = sqrtf(cosine * cosine + sine * sine) / n;
     log_period /= n;
     f->period = expf(log_period) / work->finer;
     f->period_spread = sqrtf(fmaxf(0, log_period2 / n - log_period * log_period));
+}
+
+bool afis_promising(const struct print *first)
+{
+    return first->flow >= ONE_WAY && certainty_of(first) >= CERTAIN_FIRST;
+}
+
+static void measure_directions(const struct work *work, struct print *f)
+{
+    float n = 1e-6f;
+    float cosine = 0;
+    float sine = 0;
+    for (int i = 0; i < work->cells; i++) {
+        if (work->mask[i] != 0) {
+            cosine += cosf(2 * work->phi[i]);
+            sine += sinf(2 * work->phi[i]);
+            n++;
+        }
+    }
+    f->one_direction = sqrtf(cosine * cosine + sine * sine) / n;
 }
 
 /* From each cell to its right and to its lower neighbour. */
@@ -148,12 +171,12 @@ static bool cells_of_finger(const struct print *f)
     bool telling = f->period > 1.12f * PERIOD_MIN || f->coherence > 0.985f || f->agreement > 0.95f;
     bool even = telling && (f->period_change < 0.002f || f->period_spread < 0.012f);
     /* Noise and photographs: no direction that lasts, and what is smoother than ridges. */
-    float certainty = f->coherence + 0.3f * f->agreement;
+    float certainty = certainty_of(f);
     bool smooth = f->period > 13.2f && certainty < 1.13f;
     /* Dots, checks and grids, bent or not: waves in two directions at one place. The filters bring
      * out one of them, and hide the other; before them skin has one, even where it is noisy. */
     bool crossed = f->flow < ONE_WAY;
-    return f->area >= SPECK && !crossed && !(even && f->area >= PATCH) && certainty >= 0.985f &&
+    return f->area >= SPECK && !crossed && !(even && f->area >= PATCH) && certainty >= CERTAIN &&
            !smooth;
 }
 
@@ -197,8 +220,8 @@ static unsigned reasons_of(const struct print *f)
 void afis_survey(struct work *work)
 {
     struct print *f = &work->print;
-    *f = (struct print){0};
-    measure_cells(work, f);
+    afis_measure_cells(work, f);
+    measure_directions(work, f);
     measure_neighbours(work, f);
     f->finger = cells_of_finger(f);
 }

@@ -32,7 +32,9 @@
 #define UNIT 1024      /* one standard deviation in a plane */
 #define PLANE_MAX 4095 /* no value of a plane is larger: sums of 64 products fit 32 bits */
 #define WORDS 4        /* 64-bit words of a row that are thinned at once */
-#define DPI 500        /* of templates and frames */
+/* A large local that is written before it is read: not zeroed first, as locals else are. */
+#define UNSET __attribute__((uninitialized))
+#define DPI 500 /* of templates and frames */
 
 /* Pixels per inch of the working grid: the one that most prints are worked on, and how far grid.c
  * goes from it. */
@@ -149,6 +151,7 @@ struct work {
     int words; /* 64-bit words a row of bits, a multiple of WORDS */
     uint64_t *ridge_bits, *valley_bits, *end_bits;
     uint64_t *bit_scratch; /* of thin.c: three rows with WORDS of room on both sides */
+    int32_t *last_gone;    /* of thin.c: a value for each row, and one before and behind them */
     uint8_t *visited;
 
     struct candidate *candidates;
@@ -215,7 +218,8 @@ int afis_resampled(uint32_t pixels, uint32_t dpi, int grid);
 size_t afis_resample_scratch(const struct afis_image *image, int grid);
 void afis_resample(const struct afis_image *image, int grid, uint8_t *to, void *scratch);
 
-/* grid.c: the grid on which these ridges are worked on best, the work's own if it will do. */
+/* grid.c: the grid on which these ridges are worked on best; the work's own if it will do, or if
+ * there are none. */
 int afis_grid_suited(const struct work *work);
 
 /* fields.c */
@@ -252,8 +256,13 @@ void afis_find_minutiae(struct work *work);
 /* grade.c: how reliable each candidate is; the template but for the print's own quality. */
 void afis_grade(struct work *work, struct afis_template *out);
 
-/* quality.c: whether the cells look like a finger's; then the print's quality and reasons. What is
- * no finger loses its minutiae. */
+/* quality.c: what the fields say of the print as a whole, after any pass; whether after the first
+ * one it may be a finger at all. */
+void afis_measure_cells(const struct work *work, struct print *print);
+bool afis_promising(const struct print *first);
+
+/* Whether the cells look like a finger's; then the print's quality and reasons. What is no finger
+ * loses its minutiae. */
 void afis_survey(struct work *work);
 void afis_judge(struct work *work, struct afis_template *out);
 

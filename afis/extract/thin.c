@@ -87,18 +87,25 @@ static struct rows no_rows(const struct work *work)
     return (struct rows){first, first + stride, first + 2 * stride};
 }
 
-static void copy_row(const struct work *work, const uint64_t *bits, int y, uint64_t *to)
+static inline void copy_row(const struct work *work, const uint64_t *bits, int y, uint64_t *to)
 {
-    size_t size = (size_t)work->words * sizeof *to;
-    if (y >= 0 && y < work->height) {
-        memcpy(to, bits + (ptrdiff_t)y * work->words, size);
-    } else {
-        memset(to, 0, size);
+    const bool inside = y >= 0 && y < work->height;
+    const uint64_t *from = bits + (inside ? (ptrdiff_t)y * work->words : 0);
+    for (int i = 0; i < work->words; i += WORDS) {
+        lanes v = inside ? load(from + i) : (lanes){0};
+        memcpy(to + i, &v, sizeof v);
     }
 }
 
+/* Makes ready for advance to row y, where the rows before it were passed over. */
+static inline void skip_to(const struct work *work, const uint64_t *bits, int y, struct rows *rows)
+{
+    copy_row(work, bits, y - 1, rows->here);
+    copy_row(work, bits, y, rows->below);
+}
+
 /* One row on; the copy of the row below comes from what is still untouched. */
-static void advance(const struct work *work, const uint64_t *bits, int y, struct rows *rows)
+static inline void advance(const struct work *work, const uint64_t *bits, int y, struct rows *rows)
 {
     uint64_t *oldest = rows->above;
     rows->above = rows->here;
@@ -116,34 +123,59 @@ static inline bool any(lanes v)
     return sum != 0;
 }
 
-/* One sub-iteration in place. */
-static inline bool sub_iterate(const struct work *work, uint64_t *bits, bool second)
+/* One row; whether something has gone from it. */
+static inline bool thin_row(const struct work *work, uint64_t *row, const struct rows *rows,
+                            bool second)
 {
-    struct rows rows = no_rows(work);
     lanes changed = {0};
-    copy_row(work, bits, 0, rows.below);
-    for (int y = 0; y < work->height; y++) {
-        advance(work, bits, y, &rows);
-        for (int i = 0; i < work->words; i += WORDS) {
-            lanes here = load(rows.here + i);
-            if (any(here)) {
-                struct around a = neighbours(&rows, i);
-                lanes gone = here & deletable(&a, second);
-                lanes left = here & ~gone;
-                memcpy(bits + (ptrdiff_t)y * work->words + i, &left, sizeof left);
-                changed |= gone;
-            }
+    for (int i = 0; i < work->words; i += WORDS) {
+        lanes here = load(rows->here + i);
+        if (any(here)) {
+            struct around a = neighbours(rows, i);
+            lanes gone = here & deletable(&a, second);
+            lanes left = here & ~gone;
+            memcpy(row + i, &left, sizeof left);
+            changed |= gone;
         }
     }
     return any(changed);
 }
 
+/* Sub-iteration `now` of all, in place; whether something has gone. It finds a row as the one
+ * before the last left it, which was of its kind, unless something has gone from the row or from
+ * its neighbours since that began: work->last_gone holds the sub-iterations in which it did. */
+static inline bool sub_iterate(const struct work *work, uint64_t *bits, int now, bool second)
+{
+    struct rows rows = no_rows(work);
+    bool changed = false;
+    int ready = -1; /* the row that advance goes to */
+    for (int y = 0; y < work->height; y++) {
+        int32_t *last = work->last_gone + y + 1;
+        if (last[-1] < now - 2 && last[0] < now - 2 && last[1] < now - 2) {
+            continue;
+        }
+        if (y != ready) {
+            skip_to(work, bits, y, &rows);
+        }
+        advance(work, bits, y, &rows);
+        ready = y + 1;
+        if (thin_row(work, bits + (ptrdiff_t)y * work->words, &rows, second)) {
+            last[0] = now;
+            changed = true;
+        }
+    }
+    return changed;
+}
+
 void NAMED(thin)(const struct work *work, uint64_t *bits)
 {
+    for (int i = 0; i < work->height + 2; i++) {
+        work->last_gone[i] = -1;
+    }
     bool changed = true;
-    while (changed) {
-        changed = sub_iterate(work, bits, false);
-        changed = sub_iterate(work, bits, true) || changed;
+    for (int now = 0; changed; now += 2) {
+        changed = sub_iterate(work, bits, now, false);
+        changed = sub_iterate(work, bits, now + 1, true) || changed;
     }
 }
 

@@ -6,7 +6,7 @@
 
 #include "stages.h"
 
-#define WINDOW_MAX 450000.0       /* pixels of the grid: 31 x 31 mm at 550 dpi */
+#define WINDOW_MAX 400000.0       /* pixels of the grid: 29 x 29 mm at 550 dpi */
 #define WINDOW_MAX_AGAIN 240000.0 /* on a second grid: the first try took time, too */
 #define PATCH 16u                 /* pixels of the frame a side */
 

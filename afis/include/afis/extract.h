@@ -18,7 +18,7 @@ struct afis_overlay {
  * Working memory comes from `memory` and is wiped and given back before the return.
  * A poor print is not an error: *out then has a low quality, reasons, and few minutiae. What shows
  * no ridge pattern at all has quality 0, AFIS_REASON_NOT_A_FINGER and no minutiae.
- * Of a frame larger than any finger (at 500 dpi over 450,000 pixels, 34 x 34 mm) the part that
+ * Of a frame larger than any finger (over 400,000 pixels of 550 dpi, 29 x 29 mm) the part that
  * shows most is worked on; places count from the whole's corner all the same. At 500 dpi an image
  * must have 64 to 2047 pixels a side (AFIS_TOO_SMALL, AFIS_TOO_LARGE) and at most 2,560,000 in all.
  * Working memory is 10 MB at most, 2 MB for a fingertip. overlay may be NULL; otherwise its buffers
