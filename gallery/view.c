@@ -10,7 +10,7 @@
 #define PREPARE_BLOCKS 100u /* likewise */
 #define FIRST_BLOCKS 250u   /* of a gallery that was never ready: more are left to view_prepare */
 #define NO_STAMP UINT64_MAX /* of a view that mixes transactions */
-#define GONE_SHARE 4u       /* a chunk is copied when one of so many of its people has left */
+#define GONE_SHARE 12u      /* a chunk is copied when one of so many of its people has left */
 
 struct view_own {
     atomic_uint refs;
