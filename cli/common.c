@@ -1,8 +1,13 @@
 #include "common.h"
 
+#include <linux/securebits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "commands.h"
 
@@ -78,6 +83,21 @@ static void complain(void *ctx, const char *file, int line, const char *text)
 struct conf *read_conf(const char *dir)
 {
     return conf_read(dir, complain, NULL);
+}
+
+void own_as(const char *dir)
+{
+    struct stat st;
+    if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0) {
+        return;
+    }
+    /* Without this bit the change of user takes root's right to read with it (capabilities(7)). */
+    int bits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+    if (bits >= 0) {
+        (void)prctl(PR_SET_SECUREBITS, (unsigned long)bits | SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
+    }
+    (void)setfsgid(st.st_gid);
+    (void)setfsuid(st.st_uid);
 }
 
 int print_fault(const struct whorl_fault *fault)

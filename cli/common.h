@@ -38,6 +38,11 @@ const char *parse_only_conf_dir(int argc, char **argv, const char *doc);
  * any. */
 struct conf *read_conf(const char *dir);
 
+/* To be called before a command writes into dir, on the main thread: what root makes from then on
+ * belongs to the owner of dir, where that is somebody else. A server that runs as that owner could
+ * not read it otherwise. Root goes on reading what it can, and is still who getuid() names. */
+void own_as(const char *dir);
+
 /* Prints "whorl: WHERE: TEXT" to standard error; returns EXIT_FAILED. */
 int print_fault(const struct whorl_fault *fault);
 

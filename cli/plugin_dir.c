@@ -4,34 +4,29 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/conf/conf.h"
-
-static void complain(void *ctx, const char *file, int line, const char *text)
-{
-    (void)ctx;
-    fprintf(stderr, "%s:%d: %s\n", file, line, text);
-}
-
-bool plugin_dir_find(const char *conf_dir, const char *module, char *path, size_t cap)
+const struct conf_plugin *plugin_of_module(const struct conf *conf, const char *module)
 {
     const struct conf_plugin *found = NULL;
-    struct conf *conf = conf_read(conf_dir, complain, NULL);
-    if (conf == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < conf->plugin_count && found == NULL; i++) {
-        const char *slash = strrchr(conf->plugins[i].module, '/');
-        if (strcmp(slash != NULL ? slash + 1 : conf->plugins[i].module, module) == 0) {
-            found = &conf->plugins[i];
+    for (size_t i = 0; i < conf->plugin_count; i++) {
+        const struct conf_plugin *plugin = &conf->plugins[i];
+        const char *slash = strrchr(plugin->module, '/');
+        if (strcmp(slash != NULL ? slash + 1 : plugin->module, module) == 0 &&
+            (found == NULL || (!found->enabled && plugin->enabled))) {
+            found = plugin;
         }
     }
-    bool ok = found != NULL &&
-              (size_t)snprintf(path, cap, "%s/%s", conf->core.data_dir, found->name) < cap;
+    return found;
+}
+
+const struct conf_plugin *plugin_dir_find(const struct conf *conf, const char *module, char *path,
+                                          size_t cap)
+{
+    const struct conf_plugin *found = plugin_of_module(conf, module);
     if (found == NULL) {
-        fprintf(stderr, "%s: no plugin section has the module %s\n", conf_dir, module);
-    } else if (!ok) {
-        fprintf(stderr, "%s: data_dir is too long\n", conf_dir);
+        fprintf(stderr, "%s: no plugin section has the module %s\n", conf->dir, module);
+    } else if ((size_t)snprintf(path, cap, "%s/%s", conf->core.data_dir, found->name) >= cap) {
+        fprintf(stderr, "%s: data_dir is too long\n", conf->dir);
+        return NULL;
     }
-    conf_unref(conf);
-    return ok;
+    return found;
 }

@@ -5,9 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Reads the configuration in conf_dir and finds the plugin whose module is the file `module`
- * ("whorl-audit.so"): its data directory goes to path. false, having written to standard error
- * what is wrong with the configuration or that it has no such plugin. */
-bool plugin_dir_find(const char *conf_dir, const char *module, char *path, size_t cap);
+#include "core/conf/conf.h"
+
+/* The plugin whose module is the file `module` ("whorl-audit.so"); of several, one that is enabled.
+ * NULL: none has it. */
+const struct conf_plugin *plugin_of_module(const struct conf *conf, const char *module);
+
+/* The same; its data directory goes to path. NULL, having written to standard error that there is
+ * no such plugin. */
+const struct conf_plugin *plugin_dir_find(const struct conf *conf, const char *module, char *path,
+                                          size_t cap);
 
 #endif

@@ -6,9 +6,12 @@
 #include <time.h>
 
 #include "afis/sift.h"
+#include "glance.h"
 #include "rank.h"
 
-#define RUN_CHUNKS 8u /* taken at a time: some 30 µs for each search */
+#define RUN_CHUNKS 8u    /* taken at a time: some 30 µs for each search */
+#define MANY 8u          /* searches that together rank so many that whole chunks are read */
+#define HEADERS_AHEAD 3u /* chunks whose header is fetched before the next one is opened */
 #define WAIT_NS 4000000L
 
 /* Tables of those who are in the crowd. */
@@ -228,8 +231,9 @@ static bool take_run(struct gallery_search *search, struct run *run)
     while (search->next == count || search->states[search->next].taken) {
         search->next = search->next == count ? 0 : search->next + 1;
     }
+    const size_t most = search->stage == STAGE_GLANCE ? GLANCE_CHUNKS : RUN_CHUNKS;
     run->from = run->to = search->next;
-    while (run->to < count && run->to - run->from < RUN_CHUNKS && !search->states[run->to].taken) {
+    while (run->to < count && run->to - run->from < most && !search->states[run->to].taken) {
         run->to++;
     }
     search->next = crowd->at = run->to;
@@ -283,9 +287,10 @@ static bool sift_together(const struct run *run, const struct chunk *chunk, size
 static void rank_each(const struct run *run, const struct chunk *chunk, size_t i,
                       struct ranking *ranking)
 {
+    const uint16_t simple = rank_simple(chunk);
     for (size_t s = 0; s < run->count; s++) {
         const struct gallery_search *search = run->searches[s];
-        rank_sieved(search, chunk, ranking, search->ranks + search->view->chunks[i].before);
+        rank_sieved(search, chunk, simple, ranking, search->ranks + search->view->chunks[i].before);
     }
 }
 
@@ -302,11 +307,17 @@ static void fetch_next(const struct run *run, size_t i)
     const struct view *view = run->searches[0]->view;
     struct chunk chunk;
     const char *unused;
+    if (i + HEADERS_AHEAD < view->count && view->chunks[i + HEADERS_AHEAD].bytes) {
+        fetch_bytes(view->chunks[i + HEADERS_AHEAD].bytes, 1);
+    }
     if (i < run->to && run->searches[0]->stage == STAGE_RANK && /* other levels are others' */
         open_chunk(&view->chunks[i], &chunk, &unused)) {
-        for (size_t s = 0; s < run->count; s++) {
+        for (size_t s = 0; s < run->count && run->count < MANY; s++) {
             const struct gallery_search *search = run->searches[s];
             rank_fetch(search, &chunk, search->ranks + view->chunks[i].before);
+        }
+        if (run->count >= MANY) {
+            fetch_bytes(chunk.words, (size_t)chunk.prints * CHUNK_PRINT);
         }
         i++;
     }
@@ -315,7 +326,8 @@ static void fetch_next(const struct run *run, size_t i)
     }
 }
 
-static void read_run(const struct run *run, struct ranking *ranking)
+/* By words alone. */
+static void read_words(const struct run *run, struct ranking *ranking)
 {
     const struct view *view = run->searches[0]->view;
     const enum stage stage = run->searches[0]->stage;
@@ -338,12 +350,51 @@ static void read_run(const struct run *run, struct ranking *ranking)
             }
         }
     }
+}
+
+/* Glances; a chunk that has changed, or whose search was cancelled, stays where it is. */
+static void read_templates(const struct run *run, MDB_txn *txn, const struct scratch *scratch)
+{
+    const struct view *view = run->searches[0]->view;
+    struct glancing glancing;
+    glance_begin(&glancing, run->searches, run->count, run->from, run->to);
+    for (size_t i = run->from; i < run->to; i++) {
+        struct chunk chunk;
+        bool open = false;
+        for (size_t s = 0; s < run->count; s++) {
+            struct gallery_search *search = run->searches[s];
+            struct chunk_state state = search->states[i];
+            if (!search_concerns(search, STAGE_GLANCE, &state)) {
+                state.stage = STAGE_GLANCE;
+                state.top = RANK_NOBODY;
+            } else if ((open = open || open_chunk(&view->chunks[i], &chunk, &state.why))) {
+                state.why = NULL;
+                if (glance_chunk(&glancing, txn, scratch, &chunk, i, s, &state) &&
+                    state.stage == STAGE_GLANCE) {
+                    search_top(search, i, STAGE_GLANCE, &state);
+                }
+            }
+            search->states[i] = state;
+        }
+    }
+}
+
+static void read_run(const struct run *run, MDB_txn *txn, const struct scratch *scratch)
+{
+    const struct view *view = run->searches[0]->view;
+    const enum stage stage = run->searches[0]->stage;
+    if (stage == STAGE_GLANCE) {
+        read_templates(run, txn, scratch);
+    } else {
+        read_words(run, scratch->ranking);
+    }
     for (size_t s = 0; s < run->count; s++) {
         struct gallery_search *search = run->searches[s];
         pthread_mutex_lock(&search->mutex);
         search_count(search, run->from, run->to);
         for (size_t i = run->from; i < run->to; i++) {
-            search->people_read += stage == STAGE_SIFT ? view->chunks[i].people : 0;
+            search->people_read +=
+                stage == STAGE_SIFT && !search->states[i].why ? view->chunks[i].people : 0;
         }
         levels_narrow(&search->levels, search_wanted(search), search->view->rows);
         pthread_mutex_unlock(&search->mutex);
@@ -383,24 +434,20 @@ static bool wait_for_guests(struct gallery_search *search)
     return done;
 }
 
-static bool cancelled(const struct gallery_search *search)
-{
-    return search->params.cancelled && search->params.cancelled(search->params.ctx);
-}
-
-enum gallery_step crowd_read(struct gallery_search *search, struct ranking *ranking, int64_t until)
+enum gallery_step crowd_read(struct gallery_search *search, MDB_txn *txn,
+                             const struct scratch *scratch, int64_t until)
 {
     struct crowd *crowd = search->gallery->crowd;
     for (;;) {
         struct run run;
-        if (cancelled(search)) {
+        if (search_cancelled(search)) {
             return GALLERY_STEP_CANCELLED;
         }
         pthread_mutex_lock(&crowd->mutex);
         const bool more = take_run(search, &run);
         pthread_mutex_unlock(&crowd->mutex);
         if (more) {
-            read_run(&run, ranking);
+            read_run(&run, txn, scratch);
             end_run(crowd, &run);
         } else if (wait_for_guests(search)) {
             return GALLERY_STEP_DRAINED;

@@ -26,6 +26,12 @@ void levels_clear(struct levels *l);
 
 void levels_add(struct levels *l, const uint16_t *levels, uint64_t people);
 
+/* The same of people of whom no level reaches the floor. */
+static inline void levels_pass(struct levels *l, uint64_t people)
+{
+    l->people += people;
+}
+
 /* Once a thirty-second of `of` people was counted, gives up, for once, the levels above which lie
  * twice as many of them as `wanted` of `of` would be. */
 void levels_narrow(struct levels *l, uint64_t wanted, uint64_t of);

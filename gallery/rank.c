@@ -14,6 +14,8 @@ struct ranking {
     int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
     uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
     uint16_t list[CHUNK_ROWS_MAX];    /* people */
+    uint16_t row[CHUNK_ROWS_MAX];     /* prints, */
+    uint16_t of[CHUNK_ROWS_MAX];      /* and whose of the list they are */
     _Alignas(64) uint8_t sift[];      /* afis_sift's */
 };
 
@@ -87,19 +89,24 @@ void rank_release(struct gallery_search *search)
 
 /* ------------------------------------------------------------------ by finger */
 
-/* Whether nobody of the chunk has more than one print that a finger of this position is compared
- * with: then each score counts as it is. */
-static bool is_simple(const struct chunk *chunk, unsigned position)
+/* Whether nobody has more than one print of a position. */
+static bool is_single(const struct chunk *chunk, unsigned position)
 {
-    uint32_t last = UINT32_MAX;
-    for (uint32_t i = chunk->first[position]; i < chunk->first[position + 1]; i++) {
-        const uint32_t person = chunk_print_person(chunk, i);
-        if (person == last) { /* rows are in order of people */
-            return false;
-        }
-        last = person;
+    bool twice = false;
+    for (uint32_t i = chunk->first[position] + 1u; i < chunk->first[position + 1]; i++) {
+        /* rows are in order of people */
+        twice |= chunk_print_person(chunk, i) == chunk_print_person(chunk, i - 1);
     }
-    return position != 0 && chunk->first[1] == 0;
+    return !twice;
+}
+
+uint16_t rank_simple(const struct chunk *chunk)
+{
+    unsigned simple = 0;
+    for (unsigned position = 1; position < CHUNK_POSITIONS && chunk->first[1] == 0; position++) {
+        simple |= (unsigned)is_single(chunk, position) << position;
+    }
+    return (uint16_t)simple;
 }
 
 /* Whether everyone has exactly one, the rows numbered like people. */
@@ -113,13 +120,13 @@ static bool is_in_order(const struct chunk *chunk, unsigned position)
     return same;
 }
 
-static bool all_simple(const struct gallery_search *search, const struct chunk *chunk)
+static bool all_simple(const struct gallery_search *search, uint16_t simple)
 {
-    bool simple = search->shareable && search->sifts;
-    for (size_t f = 0; simple && f < search->probe.fingers; f++) {
-        simple = is_simple(chunk, search->probe.position[f]);
+    bool all = search->shareable && search->sifts;
+    for (size_t f = 0; f < search->probe.fingers; f++) {
+        all = all && (simple >> search->probe.position[f] & 1u);
     }
-    return simple;
+    return all;
 }
 
 enum by { BY_SIFT, BY_SIEVE };
@@ -261,14 +268,16 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
     }
     for (size_t k = 0; k < search->probe.impressions; k++) {
         const unsigned position = search->probe.position[search->probe.of[k]];
+        uint32_t there = 0; /* who has such a print */
         for (uint32_t i = 0; i < count; i++) {
             const uint32_t row = row_of(chunk, position, r->list[i]);
-            int16_t score = 0;
-            if (row < chunk->first[position + 1]) {
-                afis_sieve_scan(rank_sieve(search, k),
-                                chunk->words + (size_t)row * AFIS_SIEVE_WORDS, 1, &score);
-            }
-            r->sum[i] += score;
+            r->row[there] = (uint16_t)row;
+            r->of[there] = (uint16_t)i;
+            there += row < chunk->first[position + 1];
+        }
+        afis_sieve_scan_rows(rank_sieve(search, k), chunk->words, r->row, there, r->score);
+        for (uint32_t i = 0; i < there; i++) {
+            r->sum[r->of[i]] += r->score[i];
         }
     }
     for (uint32_t i = 0; i < chunk->people; i++) { /* who is not ranked */
@@ -279,10 +288,10 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
     }
 }
 
-void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
+void rank_sieved(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
                  struct ranking *ranking, uint16_t *levels)
 {
-    if (all_simple(search, chunk)) {
+    if (all_simple(search, simple)) {
         sieve_simple(search, chunk, ranking, levels);
         return;
     }
@@ -399,7 +408,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state)
 {
-    const bool simple = all_simple(search, chunk);
+    const bool simple = all_simple(search, rank_simple(chunk));
     memset(levels, 0, chunk->people * sizeof *levels);
     for (size_t k = 0; simple && k < search->probe.impressions; k++) {
         sift_rows(sift_of(search, k), 1, chunk, search->probe.position[search->probe.of[k]],
@@ -503,8 +512,9 @@ int rank_group_find(const struct rank_group *group, const struct gallery_search 
 bool rank_group_sift(const struct rank_group *group, uint32_t members, const struct chunk *chunk,
                      struct ranking *ranking, uint16_t *const *levels, struct chunk_state *states)
 {
+    const uint16_t simple = rank_simple(chunk);
     for (unsigned position = 1; position < CHUNK_POSITIONS; position++) {
-        if (group->tables[position].sift && !is_simple(chunk, position)) {
+        if (group->tables[position].sift && !(simple >> position & 1u)) {
             return false;
         }
     }

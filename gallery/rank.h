@@ -23,9 +23,14 @@ const struct afis_sieve *rank_sieve(const struct gallery_search *search, size_t 
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state);
 
+/* Positions of which nobody has more than one print, one bit each, where no print's position is
+ * unknown: then each score counts as it is. */
+uint16_t rank_simple(const struct chunk *chunk);
+
 /* Ranks by the sieve those from the search's sift_cut up to its first_cut. Of the others those who
- * were compared already are done with; the rest ranks lowest. */
-void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
+ * were compared already are done with; the rest ranks lowest. simple: what rank_simple says of
+ * the chunk. */
+void rank_sieved(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
                  struct ranking *ranking, uint16_t *levels);
 
 /* Has the memory fetched that rank_sift and rank_sieved read beside words: to be called a chunk

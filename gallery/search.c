@@ -132,6 +132,17 @@ static void drop_stale_hits(struct gallery_search *search)
     search->hit_count = kept;
 }
 
+static void count_read(struct gallery_search *search)
+{
+    uint64_t people = 0;
+    for (size_t i = 0; i < search->view->count; i++) {
+        people += search->states[i].stage >= STAGE_SIFT ? search->view->chunks[i].people : 0;
+    }
+    pthread_mutex_lock(&search->mutex);
+    search->people_read = people;
+    pthread_mutex_unlock(&search->mutex);
+}
+
 static void count_again(struct gallery_search *search)
 {
     levels_clear(&search->levels);
@@ -161,6 +172,7 @@ static bool follow(struct gallery_search *search, struct view *view, struct whor
     search->ranks = ranks;
     search->impressions = impressions;
     drop_stale_hits(search);
+    count_read(search);
     count_again(search);
     return true;
 }
@@ -170,11 +182,8 @@ static size_t rewind_chunks(struct gallery_search *search)
 {
     size_t left = 0;
     search->next = 0;
-    search->people_read = 0;
     for (size_t i = 0; i < search->view->count; i++) {
-        const struct chunk_state *state = &search->states[i];
-        left += !search_chunk_done(search, state);
-        search->people_read += state->stage >= STAGE_SIFT ? search->view->chunks[i].people : 0;
+        left += !search_chunk_done(search, &search->states[i]);
     }
     return left;
 }
@@ -194,7 +203,9 @@ static bool chunks_even(const struct gallery_search *search)
 /* Threads may step from now on. */
 static void enter_stage(struct gallery_search *search)
 {
-    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK) && chunks_even(search)) {
+    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
+         (search->stage == STAGE_GLANCE && search->shareable)) &&
+        chunks_even(search)) {
         crowd_join(search);
     }
 }
@@ -251,7 +262,6 @@ static bool begin(struct gallery_search *search, struct whorl_fault *fault)
     search->first_cut = RANK_ALL;
     search->stage = few ? STAGE_FIRST : STAGE_SIFT;
     search->last = few ? STAGE_FIRST : STAGE_COMPARE;
-    rewind_chunks(search);
     enter_stage(search);
     return true;
 }
@@ -390,7 +400,8 @@ static bool deepen(struct gallery_search *search)
         search->compare_cut = cut_of(search, &compare_quota);
     }
     search->stage++;
-    count_again(search);
+    levels_clear(&search->levels); /* no chunk has come through that stage */
+    search->next = 0;
     return true;
 }
 
@@ -469,7 +480,6 @@ static enum gallery_finish finish_in(struct gallery_search *search, MDB_txn *txn
                                      struct gallery_result *result, struct whorl_fault *fault)
 {
     if (rewind_chunks(search) * LAGGING_SHARE <= search->view->count && deepen(search)) {
-        rewind_chunks(search);
         return GALLERY_FINISH_AGAIN;
     }
     if (!follow_txn(search, txn, fault)) {
@@ -487,7 +497,6 @@ static enum gallery_finish finish_in(struct gallery_search *search, MDB_txn *txn
         }
     }
     if (deepen(search)) {
-        rewind_chunks(search);
         return GALLERY_FINISH_AGAIN;
     }
     drop_stale_hits(search);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "afis/sieve.h"
+#include "chunk.h"
 #include "gallery/search.h"
 #include "levels.h"
 #include "score.h"
@@ -93,6 +94,40 @@ bool search_chunk_done(const struct gallery_search *search, const struct chunk_s
 enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *memory,
                               int64_t until);
 int64_t search_now_ns(void);
+bool search_cancelled(const struct gallery_search *search);
+
+/* Working memory of one thread. */
+struct scratch {
+    struct score_person *person;
+    struct afis_matcher *matcher;
+    struct afis_finger *finger;
+    struct ranking *ranking;
+};
+/* The parts of gallery_search_scratch_size() bytes. */
+struct scratch search_scratch(void *memory);
+
+/* Whether a stage looks at anybody of a chunk that is through the stage before. */
+bool search_concerns(const struct gallery_search *search, enum stage stage,
+                     const struct chunk_state *state);
+
+/* A block's place in the store, as long as the transaction lasts. */
+struct found {
+    bool sought;
+    int rc; /* of LMDB */
+    MDB_val value;
+};
+void search_seek(const struct gallery_search *search, MDB_txn *txn, uint32_t number,
+                 struct found *found);
+
+/* The block that a chunk was made from. false with state->why NULL: it has changed since, which the
+ * next listing notices. */
+bool search_block(const struct gallery_search *search, MDB_txn *txn, const struct chunk *chunk,
+                  struct found *found, const uint8_t **bytes, struct block_info *info,
+                  struct chunk_state *state);
+
+/* The entry that begins at a place of it, as its chunk says. false with state->why. */
+bool search_entry(const uint8_t *block, const struct block_info *info, size_t place,
+                  struct block_entry *entry, struct chunk_state *state);
 
 /* Counts the levels that the search's stage has given to the people of chunks [from, to). With the
  * mutex held, or while no thread steps. */

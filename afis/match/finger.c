@@ -1,28 +1,7 @@
 /* From a template to what is compared, and its packed form. */
 #include <string.h>
 
-#include "internal.h"
-
-/* Layout of the packed form, version 1, little-endian:
- *    0 magic "WT"  2 version  3 coordinate shift  4 width  6 height  8 position  9 quality
- *   10 reasons  11 count  12 checksum of all other bytes
- *   16 count descriptors of 8 bytes, then count minutiae of 6 bytes:
- *      x 14 bits, y 14 bits, angle 10 bits, type 2 bits, quality 7 bits, 1 bit 0 */
-enum {
-    PACKED_VERSION = 1,
-    PACKED_HEADER = 16,
-    PACKED_DESCRIPTOR = 8,
-    PACKED_MINUTIA = 6,
-    PACKED_COORD_BITS = 14,
-    PACKED_COORD_LIMIT = 1 << PACKED_COORD_BITS,
-    PACKED_ANGLE_SHIFT = 6 /* of 16 bits of angle, 10 are kept */
-};
-
-_Static_assert(PACKED_HEADER + FINGER_MINUTIAE * (PACKED_DESCRIPTOR + PACKED_MINUTIA) <=
-                   AFIS_PACKED_MAX,
-               "a full finger fits the packed form");
-_Static_assert(PACKED_HEADER + 40 * (PACKED_DESCRIPTOR + PACKED_MINUTIA) <= 600,
-               "40 minutiae take no more than 600 bytes");
+#include "packed.h"
 
 /* Coordinates beyond 1024 pixels are stored at half the precision. */
 static unsigned coord_shift(unsigned width, unsigned height)
@@ -98,34 +77,11 @@ enum afis_status afis_finger_prepare(const struct afis_template *tmpl, struct af
     return AFIS_OK;
 }
 
-static uint64_t load(const uint8_t *p, unsigned bytes)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        v |= (uint64_t)p[i] << (8 * i);
-    }
-    return v;
-}
-
 static void store(uint8_t *p, unsigned bytes, uint64_t v)
 {
     for (unsigned i = 0; i < bytes; i++) {
         p[i] = (uint8_t)(v >> (8 * i));
     }
-}
-
-/* Of everything but the checksum's own place. Catches what a disk or a bug does, not an attacker:
- * an attacker's template is as good as any other. */
-static uint32_t checksum(const uint8_t *bytes, size_t len)
-{
-    uint64_t h = load(bytes, 8) ^ load(bytes + 8, 4);
-    h *= 0x9e3779b97f4a7c15u;
-    size_t at = PACKED_HEADER;
-    for (; len - at >= 8; at += 8) {
-        h = ((h ^ (h >> 29)) + load(bytes + at, 8)) * 0xbf58476d1ce4e5b9u;
-    }
-    h = ((h ^ (h >> 29)) + load(bytes + at, (unsigned)(len - at))) * 0xbf58476d1ce4e5b9u;
-    return (uint32_t)((h ^ (h >> 32)) & UINT32_MAX);
 }
 
 enum afis_status afis_template_pack(const struct afis_template *tmpl, uint8_t *bytes, size_t cap,
@@ -163,7 +119,7 @@ enum afis_status afis_template_pack(const struct afis_template *tmpl, uint8_t *b
                      (uint64_t)f.type[i] << 38 | (uint64_t)f.quality[i] << 40;
         store(p, PACKED_MINUTIA, v);
     }
-    store(bytes + 12, 4, checksum(bytes, need));
+    store(bytes + 12, 4, checksum_end(checksum_begin(bytes), bytes, PACKED_HEADER, need));
     *len = need;
     explicit_bzero(&f, sizeof f);
     return AFIS_OK;
@@ -180,24 +136,11 @@ static enum afis_status check_header(const uint8_t *bytes, size_t len)
     }
     if (bytes[11] > FINGER_MINUTIAE || bytes[8] > 10 || bytes[9] > 100 ||
         len != PACKED_HEADER + (size_t)bytes[11] * (PACKED_DESCRIPTOR + PACKED_MINUTIA) ||
-        bytes[3] != coord_shift((unsigned)load(bytes + 4, 2), (unsigned)load(bytes + 6, 2)) ||
-        load(bytes + 12, 4) != checksum(bytes, len)) {
+        bytes[3] !=
+            coord_shift((unsigned)load_bytes(bytes + 4, 2), (unsigned)load_bytes(bytes + 6, 2))) {
         return AFIS_BAD_FORMAT;
     }
     return AFIS_OK;
-}
-
-/* Minutia i from its 6 bytes; false when a field is out of range. */
-static bool read_minutia(struct afis_finger *f, unsigned i, uint64_t v, unsigned shift)
-{
-    unsigned x = (unsigned)(v & 0x3fff) << shift, y = (unsigned)(v >> 14 & 0x3fff) << shift;
-    f->x[i] = (int16_t)x;
-    f->y[i] = (int16_t)y;
-    f->angle[i] = (uint16_t)((v >> 28 & 0x3ff) << PACKED_ANGLE_SHIFT);
-    f->type[i] = (uint8_t)(v >> 38 & 3);
-    f->quality[i] = (uint8_t)(v >> 40 & 0x7f);
-    return x < (unsigned)f->width * AFIS_SUBPIXEL && y < (unsigned)f->height * AFIS_SUBPIXEL &&
-           f->type[i] <= AFIS_MINUTIA_BIFURCATION && f->quality[i] <= 100 && v >> 47 == 0;
 }
 
 enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struct afis_finger *out)
@@ -207,22 +150,14 @@ enum afis_status afis_finger_read_packed(const uint8_t *bytes, size_t len, struc
         return status;
     }
     memset(out, 0, offsetof(struct afis_finger, px)); /* the rest is match_ops.place's */
-    out->width = (uint16_t)load(bytes + 4, 2);
-    out->height = (uint16_t)load(bytes + 6, 2);
+    out->width = (uint16_t)load_bytes(bytes + 4, 2);
+    out->height = (uint16_t)load_bytes(bytes + 6, 2);
     out->position = bytes[8];
     out->quality_all = bytes[9];
     out->reasons = bytes[10];
     out->count = bytes[11];
-    const uint8_t *p = bytes + PACKED_HEADER;
-    for (unsigned i = 0; i < out->count; i++, p += PACKED_DESCRIPTOR) {
-        out->descriptor[i] = load(p, PACKED_DESCRIPTOR);
-    }
-    for (unsigned i = 0; i < out->count; i++, p += PACKED_MINUTIA) {
-        if (!read_minutia(out, i, load(p, PACKED_MINUTIA), bytes[3])) {
-            return AFIS_BAD_FORMAT;
-        }
-    }
-    return out->width != 0 && out->height != 0 ? AFIS_OK : AFIS_BAD_FORMAT;
+    const bool sound = afis_match_ops_best()->unpack(out, bytes, len);
+    return sound && out->width != 0 && out->height != 0 ? AFIS_OK : AFIS_BAD_FORMAT;
 }
 
 enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,

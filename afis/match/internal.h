@@ -144,6 +144,10 @@ struct afis_matcher {
 #define SUPPORT_LEAST (-4.2f) /* FEATURE_SUPPORT below which an alignment is never tried */
 
 struct match_ops {
+    /* Reads descriptors and minutiae of a packed template with a sound header, whose size and count
+     * the finger has already, and of which all else that is stored is 0. false: a field is out of
+     * range, or the checksum differs. */
+    bool (*unpack)(struct afis_finger *finger, const uint8_t *bytes, size_t len);
     /* Fills in coordinates, directions and trust from a finger's packed fields. */
     void (*place)(struct afis_finger *finger);
     /* ... and the map of a finger that is compared often. */

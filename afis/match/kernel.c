@@ -12,6 +12,7 @@
 
 #include "internal.h"
 #include "lanes.h"
+#include "unpack.h"
 
 #ifndef MATCH_OPS
 #define MATCH_OPS afis_match_ops_portable
@@ -746,4 +747,4 @@ static bool compare(struct afis_matcher *m, const struct afis_finger *p,
     return true;
 }
 
-const struct match_ops MATCH_OPS = {place, cover, glance, compare};
+const struct match_ops MATCH_OPS = {unpack, place, cover, glance, compare};

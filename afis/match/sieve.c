@@ -97,5 +97,11 @@ sieve_scan *afis_sieve_scan_best(void)
 void afis_sieve_scan(const struct afis_sieve *sieve, const uint64_t *words, size_t prints,
                      int16_t *scores)
 {
-    afis_sieve_scan_best()(sieve, words, prints, scores);
+    afis_sieve_scan_best()(sieve, words, NULL, prints, scores);
+}
+
+void afis_sieve_scan_rows(const struct afis_sieve *sieve, const uint64_t *words,
+                          const uint16_t *rows, size_t count, int16_t *scores)
+{
+    afis_sieve_scan_best()(sieve, words, rows, count, scores);
 }

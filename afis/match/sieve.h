@@ -16,8 +16,14 @@ struct afis_sieve {
     int16_t worth[64]; /* of a distance; 63 stands for 63 and 64 */
 };
 
-typedef void sieve_scan(const struct afis_sieve *sieve, const uint64_t *words, size_t prints,
-                        int16_t *scores);
+/* rows: which prints; NULL: one after the other. */
+typedef void sieve_scan(const struct afis_sieve *sieve, const uint64_t *all, const uint16_t *rows,
+                        size_t prints, int16_t *scores);
+
+static inline const uint64_t *sieve_print(const uint64_t *all, const uint16_t *rows, size_t p)
+{
+    return all + (rows ? rows[p] : p) * AFIS_SIEVE_WORDS;
+}
 
 /* sieve_scan.c, compiled once per instruction set */
 sieve_scan afis_sieve_scan_portable;

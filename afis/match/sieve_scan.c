@@ -15,8 +15,8 @@ static inline __m512i nearer(__m512i least, __m512i lane, __m512i word)
     return _mm512_min_epu8(least, _mm512_popcnt_epi64(_mm512_xor_si512(lane, word)));
 }
 
-void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t prints,
-                int16_t *scores)
+void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *all, const uint16_t *rows,
+                size_t prints, int16_t *scores)
 {
     const __m512i a = _mm512_loadu_si512(sieve->lane), b = _mm512_loadu_si512(sieve->lane + 8);
     const __m512i c = _mm512_loadu_si512(sieve->lane + 16),
@@ -24,7 +24,8 @@ void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t pr
     const __m512i worth_low = _mm512_loadu_si512(sieve->worth),
                   worth_high = _mm512_loadu_si512(sieve->worth + 32);
     const __m512i most = _mm512_set1_epi64(63), ones = _mm512_set1_epi16(1);
-    for (size_t p = 0; p < prints; p++, words += AFIS_SIEVE_WORDS) {
+    for (size_t p = 0; p < prints; p++) {
+        const uint64_t *words = sieve_print(all, rows, p);
         __m512i la = most, lb = most, lc = most, ld = most;
 #pragma GCC unroll 24
         for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
@@ -59,10 +60,11 @@ static inline __m256i count_bits(__m256i v)
     return _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256());
 }
 
-void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t prints,
-                int16_t *scores)
+void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *all, const uint16_t *rows,
+                size_t prints, int16_t *scores)
 {
-    for (size_t p = 0; p < prints; p++, words += AFIS_SIEVE_WORDS) {
+    for (size_t p = 0; p < prints; p++) {
+        const uint64_t *words = sieve_print(all, rows, p);
         int sum = 0;
         for (unsigned v = 0; v < SIEVE_LANES; v += 4) {
             const __m256i lane = _mm256_loadu_si256((const __m256i *)(sieve->lane + v));
@@ -83,10 +85,11 @@ void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t pr
 
 #else
 
-void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *words, size_t prints,
-                int16_t *scores)
+void SIEVE_SCAN(const struct afis_sieve *sieve, const uint64_t *all, const uint16_t *rows,
+                size_t prints, int16_t *scores)
 {
-    for (size_t p = 0; p < prints; p++, words += AFIS_SIEVE_WORDS) {
+    for (size_t p = 0; p < prints; p++) {
+        const uint64_t *words = sieve_print(all, rows, p);
         int sum = 0;
         for (unsigned lane = 0; lane < SIEVE_LANES; lane++) {
             unsigned least = 63;

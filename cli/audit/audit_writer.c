@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/common.h"
+#include "cli/plugin_dir.h"
 #include "core/identify/stamp.h"
 #include "plugins/audit/log.h"
 #include "whorl/msg.h"
@@ -18,18 +20,6 @@ struct audit_writer {
     const struct conf_plugin *plugin;
     char *dir;
 };
-
-static const struct conf_plugin *find_plugin(const struct conf *conf)
-{
-    for (size_t i = 0; i < conf->plugin_count; i++) {
-        const char *slash = strrchr(conf->plugins[i].module, '/');
-        if (conf->plugins[i].settings != NULL &&
-            strcmp(slash != NULL ? slash + 1 : conf->plugins[i].module, MODULE) == 0) {
-            return &conf->plugins[i];
-        }
-    }
-    return NULL;
-}
 
 static bool open_log(struct audit_writer *writer, struct whorl_fault *fault)
 {
@@ -51,9 +41,10 @@ struct audit_writer *audit_writer_open(const struct conf *conf, struct whorl_fau
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
+    own_as(conf->core.data_dir);
     writer->conf = conf;
-    writer->plugin = find_plugin(conf);
-    if (writer->plugin == NULL) {
+    writer->plugin = plugin_of_module(conf, MODULE);
+    if (writer->plugin == NULL || !writer->plugin->enabled) {
         whorl_fail(fault, conf->dir,
                    "no enabled plugin has the module " MODULE
                    ", so what is done could not be recorded");

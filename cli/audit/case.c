@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/identify/stamp.h"
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 #define FIELDS 10u /* of the kind, beside those that every such record has */
@@ -159,7 +160,7 @@ static bool write_record(struct audit_writer *writer, const char *event,
     msgpack_sbuffer packed;
     msgpack_packer pk;
     msgpack_sbuffer_init(&packed);
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, &packed, packed_write);
     audit_writer_begin(writer, &pk, "case", event, FIELDS);
     whorl_put_key(&pk, "case");
     if (state != NULL) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/packed/packed.h"
 #include "whorl/msg.h"
 
 static const char *const kinds[] = {
@@ -17,7 +18,7 @@ static void pack(const struct audit_writer *writer, const struct change *change,
 {
     msgpack_packer pk;
     bool erasure = change->kind == CHANGE_ERASURE;
-    msgpack_packer_init(&pk, out, msgpack_sbuffer_write);
+    msgpack_packer_init(&pk, out, packed_write);
     audit_writer_begin(writer, &pk, kinds[change->kind], change->event, erasure ? 4 : 5);
     whorl_put_str(&pk, "store", change->store);
     if (erasure) {
@@ -28,7 +29,7 @@ static void pack(const struct audit_writer *writer, const struct change *change,
         if (change->entry == NULL) {
             msgpack_pack_nil(&pk);
         } else {
-            msgpack_sbuffer_write(out, change->entry->data, change->entry->size);
+            (void)packed_write(out, change->entry->data, change->entry->size);
         }
     }
     whorl_put_int(&pk, "count", change->count);

@@ -51,7 +51,8 @@ static const struct argp_option options_list[] = {
 };
 
 struct options {
-    const char *action, *conf, *transaction, *before, *name, *old;
+    const char *action, *conf_dir, *transaction, *before, *name, *old;
+    const struct conf *conf; /* what conf_dir holds */
     struct audit_trust trust;
     const char *arguments[2]; /* of the action */
     unsigned argument_count;
@@ -287,10 +288,10 @@ static bool is_due(void *ctx, uint64_t position, const struct audit_record *reco
 /* Writes one record of what is done, with a log of its own: LMDB uses the memory of pages again as
  * it is, so writing on with the one that erased would put pieces of what it erased into the file.
  */
-static bool record_erasure(const struct conf *conf, const struct options *o, const char *event,
-                           uint64_t count, struct whorl_fault *fault)
+static bool record_erasure(const struct options *o, const char *event, uint64_t count,
+                           struct whorl_fault *fault)
 {
-    struct audit_writer *log = audit_writer_open(conf, fault);
+    struct audit_writer *log = audit_writer_open(o->conf, fault);
     if (log == NULL) {
         return false;
     }
@@ -308,15 +309,10 @@ static int erase(const char *dir, const struct options *o)
 {
     struct whorl_fault fault = {{0}, {0}};
     uint64_t erased = 0;
-    struct conf *conf = read_conf(o->conf);
-    if (conf == NULL) {
-        return 3;
-    }
     /* The visitor only reads the options. */
-    bool ok = record_erasure(conf, o, "erasing", 0, &fault) &&
+    bool ok = record_erasure(o, "erasing", 0, &fault) &&
               audit_erase(dir, is_due, (void *)(uintptr_t)o, &erased, &fault) &&
-              record_erasure(conf, o, "erased", erased, &fault);
-    conf_unref(conf);
+              record_erasure(o, "erased", erased, &fault);
     if (!ok) {
         return complain(&fault);
     }
@@ -337,6 +333,7 @@ static int request(const char *dir, const struct options *o)
 
 static int cosigned(const char *dir, const struct options *o)
 {
+    own_as(dir);
     return audit_witness_take(dir, o->trust.vkey, o->trust.witness);
 }
 
@@ -401,8 +398,8 @@ static void check_usage(struct argp_state *state, const struct options *o)
                           "cosigned or witness");
     } else if (o->argument_count != action->arguments) {
         argp_error(state, "%s takes %u arguments", action->name, action->arguments);
-    } else if ((action->run == witness) == (o->conf != NULL)) {
-        argp_error(state, o->conf == NULL ? "-c is missing" : "witness takes no -c");
+    } else if ((action->run == witness) == (o->conf_dir != NULL)) {
+        argp_error(state, o->conf_dir == NULL ? "-c is missing" : "witness takes no -c");
     } else if (misplaced(o, action) != NULL) {
         argp_error(state, "%s", misplaced(o, action));
     }
@@ -413,7 +410,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct options *o = state->input;
     switch (key) {
     case 'c':
-        o->conf = arg;
+        o->conf_dir = arg;
         return 0;
     case OPT_TRANSACTION:
         o->transaction = arg;
@@ -484,11 +481,17 @@ int cmd_audit(int argc, char **argv)
     struct options o = {0};
     char dir[PATH_MAX];
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (o.conf == NULL) {
+    if (o.conf_dir == NULL) {
         return find_action(o.action)->run(NULL, &o);
     }
-    if (!plugin_dir_find(o.conf, "whorl-audit.so", dir, sizeof(dir))) {
+    struct conf *conf = read_conf(o.conf_dir);
+    if (conf == NULL) {
         return 3;
     }
-    return find_action(o.action)->run(dir, &o);
+    o.conf = conf;
+    int exit_code = plugin_dir_find(conf, "whorl-audit.so", dir, sizeof(dir)) != NULL
+                        ? find_action(o.action)->run(dir, &o)
+                        : 3;
+    conf_unref(conf);
+    return exit_code;
 }

@@ -68,7 +68,11 @@ static struct gallery *open_for(int argc, char **argv, const char *args_doc, con
                                 struct options *o)
 {
     read_options(argc, argv, args_doc, doc, o);
-    return gallery_dir_open(o->dir, o->gallery, WHORL_STORE_READ);
+    struct conf *conf = read_conf(o->dir);
+    struct gallery *gallery =
+        conf != NULL ? gallery_dir_open(conf, o->gallery, WHORL_STORE_READ) : NULL;
+    conf_unref(conf);
+    return gallery;
 }
 
 static void print_problem(void *ctx, const char *text)

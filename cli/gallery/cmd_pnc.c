@@ -303,17 +303,12 @@ static int import_with(struct audit_writer *log, const char *dir, const char *pa
     return exit_code;
 }
 
-static int import_file(const char *conf_dir, const char *dir, const char *path)
+static int import_file(const struct conf *conf, const char *dir, const char *path)
 {
     struct whorl_fault fault = {{0}, {0}};
-    struct conf *conf = read_conf(conf_dir);
-    if (conf == NULL) {
-        return 3;
-    }
     struct audit_writer *log = audit_writer_open(conf, &fault);
     int exit_code = log != NULL ? import_with(log, dir, path) : print_fault(&fault);
     audit_writer_close(log);
-    conf_unref(conf);
     return exit_code;
 }
 
@@ -398,19 +393,16 @@ static int show(const char *dir, const char *text)
 }
 
 /* Says so if the records here are not those that the server looks people up in. */
-static void note_source(const char *conf_dir, const char *name)
+static void note_source(const struct conf_plugin *plugin)
 {
-    struct conf *conf = read_conf(conf_dir);
-    const struct conf_plugin *plugin = conf != NULL ? conf_find_plugin(conf, name) : NULL;
-    const char *source = plugin != NULL && plugin->settings != NULL
+    const char *source = plugin->settings != NULL
                              ? plugin->settings->string(plugin->settings, NULL, "source")
                              : NULL;
     if (source != NULL && strcmp(source, "lmdb") != 0) {
         fprintf(stderr,
                 "whorl pnc: the source of \"%s\" is %s: the records here count when it is lmdb\n",
-                name, source);
+                plugin->name, source);
     }
-    conf_unref(conf);
 }
 
 int cmd_pnc(int argc, char **argv)
@@ -436,9 +428,15 @@ int cmd_pnc(int argc, char **argv)
     if (strcmp(o.action, "sql") == 0) {
         return write_sql(o.what);
     }
-    if (!plugin_dir_find(o.conf, "whorl-pnc.so", dir, sizeof(dir))) {
-        return 3;
+    struct conf *conf = read_conf(o.conf);
+    const struct conf_plugin *plugin =
+        conf != NULL ? plugin_dir_find(conf, "whorl-pnc.so", dir, sizeof(dir)) : NULL;
+    int exit_code = 3;
+    if (plugin != NULL) {
+        note_source(plugin);
+        exit_code =
+            strcmp(o.action, "import") == 0 ? import_file(conf, dir, o.what) : show(dir, o.what);
     }
-    note_source(o.conf, strrchr(dir, '/') + 1);
-    return strcmp(o.action, "import") == 0 ? import_file(o.conf, dir, o.what) : show(dir, o.what);
+    conf_unref(conf);
+    return exit_code;
 }

@@ -3,7 +3,8 @@
 #include "cli/common.h"
 #include "cli/gallery/gallery_dir.h"
 
-bool gallery_change_open(struct gallery_change *change, const char *conf_dir, const char *name)
+static bool open_change(struct gallery_change *change, const char *conf_dir, const char *name,
+                        bool own)
 {
     struct whorl_fault fault = {0};
     *change = (struct gallery_change){.conf = read_conf(conf_dir), .name = name};
@@ -14,12 +15,23 @@ bool gallery_change_open(struct gallery_change *change, const char *conf_dir, co
     if (change->log == NULL) {
         print_fault(&fault);
     } else {
-        change->gallery = gallery_dir_open(conf_dir, name, WHORL_STORE_WRITE);
+        change->gallery = own ? gallery_dir_open_own(change->conf, name, WHORL_STORE_READ)
+                              : gallery_dir_open(change->conf, name, WHORL_STORE_WRITE);
     }
     if (change->gallery == NULL) {
         gallery_change_close(change);
     }
     return change->gallery != NULL;
+}
+
+bool gallery_change_open(struct gallery_change *change, const char *conf_dir, const char *name)
+{
+    return open_change(change, conf_dir, name, false);
+}
+
+bool gallery_change_open_own(struct gallery_change *change, const char *conf_dir, const char *name)
+{
+    return open_change(change, conf_dir, name, true);
 }
 
 void gallery_change_close(struct gallery_change *change)

@@ -63,17 +63,12 @@ static char *find_searched(const struct conf *conf, const char *name, enum whorl
     return dir;
 }
 
-static struct gallery *open_dir(const char *conf_dir, const char *name, enum whorl_store_mode mode,
-                                bool searched)
+static struct gallery *open_dir(const struct conf *conf, const char *name,
+                                enum whorl_store_mode mode, bool searched)
 {
     struct whorl_fault fault = {{0}, {0}};
     struct gallery *gallery = NULL;
-    struct conf *conf = read_conf(conf_dir);
-    if (!conf) {
-        return NULL;
-    }
     char *dir = searched ? find_searched(conf, name, mode, &fault) : find(conf, name, &fault);
-    conf_unref(conf);
     if (dir) {
         gallery = gallery_open(dir, mode, &fault);
     }
@@ -84,13 +79,14 @@ static struct gallery *open_dir(const char *conf_dir, const char *name, enum who
     return gallery;
 }
 
-struct gallery *gallery_dir_open(const char *conf_dir, const char *name, enum whorl_store_mode mode)
+struct gallery *gallery_dir_open(const struct conf *conf, const char *name,
+                                 enum whorl_store_mode mode)
 {
-    return open_dir(conf_dir, name, mode, true);
+    return open_dir(conf, name, mode, true);
 }
 
-struct gallery *gallery_dir_open_own(const char *conf_dir, const char *name,
+struct gallery *gallery_dir_open_own(const struct conf *conf, const char *name,
                                      enum whorl_store_mode mode)
 {
-    return open_dir(conf_dir, name, mode, false);
+    return open_dir(conf, name, mode, false);
 }

@@ -124,6 +124,15 @@ struct adding {
     bool replace;
 };
 
+static bool pack_add(struct registry *registry, const void *arg, msgpack_packer *pk,
+                     struct whorl_fault *fault)
+{
+    (void)registry;
+    (void)fault;
+    pack_device(pk, ((const struct adding *)arg)->device);
+    return true;
+}
+
 static bool apply_add(struct registry *registry, const void *arg, struct whorl_fault *fault)
 {
     const struct adding *adding = arg;
@@ -135,26 +144,19 @@ static bool put(const struct registry_use *use, const struct registry_device *de
                 struct whorl_fault *fault)
 {
     struct registry_device old;
-    msgpack_sbuffer entry;
-    msgpack_packer pk;
     const struct adding adding = {device, replace};
     if (!registry_check_device(use->registry, device, replace, fault)) {
         return false;
     }
     bool there = registry_device(use->registry, device->id, &old, fault) == REGISTRY_PRESENT;
-    msgpack_sbuffer_init(&entry);
-    msgpack_packer_init(&pk, &entry, msgpack_sbuffer_write);
-    pack_device(&pk, device);
     const struct registry_change change = {.kind = &devices,
                                            .doing = there ? "replacing" : "adding",
                                            .done = there ? "replaced" : "added",
                                            .id = device->id,
-                                           .entry = &entry,
+                                           .pack = pack_add,
                                            .apply = apply_add,
                                            .arg = &adding};
-    bool ok = registry_change(use, &change, fault);
-    msgpack_sbuffer_destroy(&entry);
-    return ok;
+    return registry_change(use, &change, fault);
 }
 
 static int add_to(const struct registry_use *use, const void *options)

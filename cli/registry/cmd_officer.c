@@ -152,6 +152,15 @@ struct adding {
     bool replace;
 };
 
+static bool pack_add(struct registry *registry, const void *arg, msgpack_packer *pk,
+                     struct whorl_fault *fault)
+{
+    (void)registry;
+    (void)fault;
+    pack_officer(pk, ((const struct adding *)arg)->officer);
+    return true;
+}
+
 static bool apply_add(struct registry *registry, const void *arg, struct whorl_fault *fault)
 {
     const struct adding *adding = arg;
@@ -163,26 +172,19 @@ static bool put(const struct registry_use *use, const struct registry_officer *o
                 bool replace, struct whorl_fault *fault)
 {
     struct registry_officer old;
-    msgpack_sbuffer entry;
-    msgpack_packer pk;
     const struct adding adding = {officer, replace};
     if (!registry_check_officer(use->registry, officer, replace, fault)) {
         return false;
     }
     bool there = registry_officer(use->registry, officer->id, &old, fault) == REGISTRY_PRESENT;
-    msgpack_sbuffer_init(&entry);
-    msgpack_packer_init(&pk, &entry, msgpack_sbuffer_write);
-    pack_officer(&pk, officer);
     const struct registry_change change = {.kind = &officers,
                                            .doing = there ? "replacing" : "adding",
                                            .done = there ? "replaced" : "added",
                                            .id = officer->id,
-                                           .entry = &entry,
+                                           .pack = pack_add,
                                            .apply = apply_add,
                                            .arg = &adding};
-    bool ok = registry_change(use, &change, fault);
-    msgpack_sbuffer_destroy(&entry);
-    return ok;
+    return registry_change(use, &change, fault);
 }
 
 static int add_to(const struct registry_use *use, const void *options)

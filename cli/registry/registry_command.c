@@ -5,6 +5,7 @@
 
 #include "cli/audit/change.h"
 #include "cli/commands.h"
+#include "core/packed/packed.h"
 
 int with_registry(const char *conf_dir, bool changes,
                   int (*work)(const struct registry_use *use, const void *options),
@@ -29,7 +30,7 @@ int with_registry(const char *conf_dir, bool changes,
 }
 
 static bool record(const struct registry_use *use, const struct registry_change *change,
-                   const char *event, struct whorl_fault *fault)
+                   const char *event, const msgpack_sbuffer *entry, struct whorl_fault *fault)
 {
     const struct change record = {.kind = CHANGE_ALTERATION,
                                   .event = event,
@@ -37,16 +38,23 @@ static bool record(const struct registry_use *use, const struct registry_change 
                                   .ids = &change->id,
                                   .id_count = 1,
                                   .count = 1,
-                                  .entry = change->entry};
+                                  .entry = entry};
     return change_record(use->log, &record, 1, fault);
 }
 
 bool registry_change(const struct registry_use *use, const struct registry_change *change,
                      struct whorl_fault *fault)
 {
-    return record(use, change, change->doing, fault) &&
-           change->apply(use->registry, change->arg, fault) &&
-           record(use, change, change->done, fault);
+    msgpack_sbuffer entry;
+    msgpack_packer pk;
+    msgpack_sbuffer_init(&entry);
+    msgpack_packer_init(&pk, &entry, packed_write);
+    bool ok = change->pack(use->registry, change->arg, &pk, fault) &&
+              record(use, change, change->doing, &entry, fault) &&
+              change->apply(use->registry, change->arg, fault) &&
+              record(use, change, change->done, &entry, fault);
+    msgpack_sbuffer_destroy(&entry);
+    return ok;
 }
 
 error_t parse_registry_id(const struct registry_kind *kind, int key, char *arg,
@@ -87,6 +95,13 @@ static error_t parse_set(int key, char *arg, struct argp_state *state)
     return parse_registry_id(o->kind, key, arg, state, &o->id, &o->dir);
 }
 
+static bool pack_set(struct registry *registry, const void *arg, msgpack_packer *pk,
+                     struct whorl_fault *fault)
+{
+    const struct set_options *o = arg;
+    return o->kind->describe(registry, o->id, o->state, pk, fault);
+}
+
 static bool apply_set(struct registry *registry, const void *arg, struct whorl_fault *fault)
 {
     const struct set_options *o = arg;
@@ -105,21 +120,14 @@ static int set(const struct registry_use *use, const void *options)
 {
     const struct set_options *o = options;
     struct whorl_fault fault = {0};
-    msgpack_sbuffer entry;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&entry);
-    msgpack_packer_init(&pk, &entry, msgpack_sbuffer_write);
     const struct registry_change change = {.kind = o->kind,
                                            .doing = events[o->state].doing,
                                            .done = events[o->state].done,
                                            .id = o->id,
-                                           .entry = &entry,
+                                           .pack = pack_set,
                                            .apply = apply_set,
                                            .arg = o};
-    bool ok = o->kind->describe(use->registry, o->id, o->state, &pk, &fault) &&
-              registry_change(use, &change, &fault);
-    msgpack_sbuffer_destroy(&entry);
-    if (!ok) {
+    if (!registry_change(use, &change, &fault)) {
         return print_fault(&fault);
     }
     printf("%s %s is %s\n", o->kind->noun, o->id, registry_state_name(o->state));

@@ -41,9 +41,11 @@ struct registry_change {
     const struct registry_kind *kind;
     const char *doing, *done; /* events: "adding" and "added" */
     const char *id;
-    const msgpack_sbuffer *entry; /* one packed map: what the records say it becomes */
+    /* Packs one map: what the records say it becomes. */
+    bool (*pack)(struct registry *registry, const void *arg, msgpack_packer *pk,
+                 struct whorl_fault *fault);
     bool (*apply)(struct registry *registry, const void *arg, struct whorl_fault *fault);
-    const void *arg;
+    const void *arg; /* of both */
 };
 
 /* Records what is about to be done, does it only if that record is durable, and records that it is

@@ -6,6 +6,7 @@
 #include "common.h"
 #include "core/identify/stamp.h"
 #include "report/codes.h"
+#include "report/disclosure.h"
 #include "report/foi.h"
 #include "report/report.h"
 
@@ -143,8 +144,10 @@ static void list_use(struct document *doc, struct table *table, const struct fac
     }
 }
 
-/* An outcome for one scan of a chain is one for the person. *found: whether any is open. */
-static void list_open(const struct facts *facts, int64_t before, struct document *doc, bool *found)
+/* An outcome for one scan of a chain is one for the person. *named: the officers of those that are
+ * open. */
+static void list_open(const struct facts *facts, int64_t before, struct document *doc,
+                      struct names *named)
 {
     bool *closed = calloc(facts->count + 1u, sizeof *closed);
     struct table *table = document_table(doc, "open", "Uses without an outcome", "");
@@ -160,8 +163,9 @@ static void list_open(const struct facts *facts, int64_t before, struct document
     for (uint32_t i = 0; closed != NULL && i < facts->count; i++) {
         const struct transaction *row = &facts->rows[i];
         if (!row->refusal && row->time_ms <= before && !closed[row->chain]) {
+            const char *officer = facts->officers.texts[row->officer];
             list_use(doc, table, facts, row);
-            *found = true;
+            doc->failed |= names_add(named, officer, strlen(officer)) == NAMES_NONE;
         }
     }
     free(closed);
@@ -175,17 +179,24 @@ static int make_open(const struct report_source *source, void *options)
     struct scan scan;
     struct document doc = {0};
     char subtitle[128];
-    bool found = false;
+    struct names named = {0};
+    const struct disclosure shown = {
+        .report = "open", .flags = DISCLOSURE_NONE, .sample = DISCLOSURE_NONE, .officers = &named};
+    struct whorl_fault fault = {0};
     int code = report_read_facts(source, &always, &facts, &scan);
     if (code == EXIT_DONE) {
         snprintf(subtitle, sizeof subtitle, "Older than %g days, as of the last record at %s.",
                  o->days, scan.last_time);
         document_begin(&doc, "open", "Uses whose outcome nobody has recorded", subtitle);
         document_scope(&doc, source->force != NULL ? source->force->code : "all", "", "");
-        list_open(&facts, stamp_now() - (int64_t)(o->days * (double)DAY_MS), &doc, &found);
-        code = report_warn(&scan, report_print(&doc, o->format));
-        code = code == EXIT_DONE && found ? EXIT_NEGATIVE : code;
+        named.most = facts.officers.count;
+        list_open(&facts, stamp_now() - (int64_t)(o->days * (double)DAY_MS), &doc, &named);
+        code = report_disclose(source, &shown, &fault)
+                   ? report_warn(&scan, report_print(&doc, o->format))
+                   : print_fault(&fault);
+        code = code == EXIT_DONE && named.count > 0 ? EXIT_NEGATIVE : code;
     }
+    names_release(&named);
     document_release(&doc);
     facts_release(&facts);
     return code;
@@ -202,10 +213,12 @@ int report_open(int argc, char **argv)
     static const struct argp argp = {
         .options = options,
         .parser = parse_open,
-        .doc = "Lists uses after which nobody has recorded an outcome (whorl outcome). Of scans "
-               "that continue one another, one outcome is enough. Refusals need none.\v"
-               "Exit status: 0 none is open, 1 some are, or some records of the log are "
-               "malformed, 2 wrong usage, 3 failure.",
+        .doc =
+            "Lists uses after which nobody has recorded an outcome (whorl outcome). Of scans "
+            "that continue one another, one outcome is enough. Refusals need none. Whom it names "
+            "is recorded first.\v"
+            "Exit status: 0 none is open, 1 some are, or some records of the log are "
+            "malformed, 2 wrong usage, 3 failure.",
     };
     struct options o = {.format = "text", .days = 7};
     argp_parse(&argp, argc, argv, 0, NULL, &o);

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "common.h"
 #include "core/registry/registry.h"
+#include "report/disclosure.h"
 #include "report/month.h"
 #include "report/report.h"
 
@@ -46,17 +47,25 @@ static int make(const struct report_source *source, void *options)
     struct facts facts;
     struct scan scan;
     struct document doc = {0};
+    struct whorl_fault fault = {0};
     int code = report_read_facts(source, &o->period, &facts, &scan);
     if (code == EXIT_DONE) {
         struct month_options month = {.force = source->force->code,
                                       .force_title = source->force->title,
                                       .rates = o->rates,
                                       .devices = registered_devices(source)};
-        if (month_build(&facts, &scan, &month, &doc)) {
-            code = report_warn(&scan, report_write_files(&doc, o->out, true));
-        } else {
+        const struct disclosure shown = {.report = "month",
+                                         .period = &o->period,
+                                         .flags = DISCLOSURE_NONE,
+                                         .sample = DISCLOSURE_NONE,
+                                         .officers = &facts.officers};
+        if (!month_build(&facts, &scan, &month, &doc)) {
             fputs("whorl report: out of memory\n", stderr);
             code = EXIT_FAILED;
+        } else if (!report_disclose(source, &shown, &fault)) {
+            code = print_fault(&fault);
+        } else {
+            code = report_warn(&scan, report_write_files(&doc, o->out, true));
         }
     }
     document_release(&doc);
@@ -78,8 +87,9 @@ int report_month(int argc, char **argv)
         .parser = parse,
         .args_doc = "YYYY-MM",
         .doc = "Reports a force's month from the audit log, for the PNC Bureau, Professional "
-               "Standards and Information Management. It names officers and devices: not for "
-               "publication. The month is that of United Kingdom local time.\v" MONTH_ARGS_STATUS,
+               "Standards and Information Management. It names officers and devices, which is "
+               "recorded first: not for publication. The month is that of United Kingdom local "
+               "time.\v" MONTH_ARGS_STATUS,
     };
     struct month_args o = {.rates = {.hours = 14, .pounds = 30}, .needs_force = true};
     argp_parse(&argp, argc, argv, 0, NULL, &o);

@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "common.h"
 #include "core/identify/stamp.h"
+#include "report/disclosure.h"
 #include "report/month.h"
 #include "report/report.h"
 #include "report/subject.h"
@@ -97,6 +98,24 @@ static int look(const char *log_dir, struct pass *pass, struct scan *scan)
     return EXIT_DONE;
 }
 
+/* Records whose transactions are told, and only then prints them. */
+static int disclose(const struct report_source *source, const struct options *o,
+                    const struct subject *subject, const struct scan *scan, struct document *doc)
+{
+    const struct disclosure shown = {.report = "subject-access",
+                                     .flags = DISCLOSURE_NONE,
+                                     .sample = DISCLOSURE_NONE,
+                                     .transactions = subject_transactions(subject)};
+    struct whorl_fault fault = {0};
+    bool found = doc->table_count > 0 && doc->tables[0].row_count > 0;
+    if (!report_disclose(source, &shown, &fault)) {
+        return print_fault(&fault);
+    }
+    month_source(doc, scan);
+    int code = report_warn(scan, report_print(doc, o->format));
+    return code == EXIT_DONE && !found ? EXIT_NEGATIVE : code;
+}
+
 static int make(const struct report_source *source, void *options)
 {
     const struct options *o = options;
@@ -117,10 +136,7 @@ static int make(const struct report_source *source, void *options)
         }
     }
     if (code == EXIT_DONE) {
-        bool found = doc.table_count > 0 && doc.tables[0].row_count > 0;
-        month_source(&doc, &scan);
-        code = report_warn(&scan, report_print(&doc, o->format));
-        code = code == EXIT_DONE && !found ? EXIT_NEGATIVE : code;
+        code = disclose(source, o, pass.subject, &scan, &doc);
     }
     document_release(&doc);
     subject_free(pass.subject);
@@ -145,7 +161,8 @@ int report_subject_access(int argc, char **argv)
                "another: when, why, on which basis, which databases were searched, what they "
                "answered, and what happened next; also when data that databases hold of them was "
                "collected, altered or erased. Officers, devices and candidates who may be "
-               "other people are left out. Two people may have claimed the same name: whoever "
+               "other people are left out. That it is printed is recorded first. Two people may "
+               "have claimed the same name: whoever "
                "answers the request must make sure of the person.\v"
                "Exit status: 0 something is recorded, 1 nothing is, or some records of the log are "
                "malformed, 2 wrong usage, 3 failure.",

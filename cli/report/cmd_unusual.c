@@ -4,15 +4,13 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-#include "cli/audit/audit_writer.h"
 #include "commands.h"
 #include "common.h"
 #include "plugins/audit/proof.h"
+#include "report/disclosure.h"
 #include "report/report.h"
 #include "report/unusual.h"
 #include "whorl/msg.h"
-
-#define OFFICERS_MAX 1000u /* in the record of a report */
 
 enum { OPT_ROSTER = 0x100, OPT_IDENTITIES, OPT_POSITIONS, OPT_BUDGET, OPT_SAMPLE, OPT_SEED };
 
@@ -106,49 +104,31 @@ static int read_checkpoint(const struct report_source *source, char *text, size_
     return EXIT_DONE;
 }
 
-/* Says in the log whom the report names as flagged, before it is written anywhere. Flags of an
- * officer need not follow one another. */
-static void put_officers(msgpack_packer *pk, const struct unusual *unusual)
+/* Whom the report flags, in its order; flags of an officer need not follow one another. */
+static bool flagged(const struct unusual *unusual, struct names *out)
 {
     const struct names *officers = &unusual->activity->facts.officers;
-    uint32_t named[OFFICERS_MAX], count = 0;
-    for (uint32_t i = 0; i < unusual->flag_count && count < OFFICERS_MAX; i++) {
-        uint32_t at = 0;
-        while (at < count && named[at] != unusual->flags[i].officer) {
-            at++;
-        }
-        named[at] = unusual->flags[i].officer;
-        count += at == count;
+    bool ok = true;
+    out->most = officers->count;
+    for (uint32_t i = 0; ok && i < unusual->flag_count; i++) {
+        const char *officer = officers->texts[unusual->flags[i].officer];
+        ok = names_add(out, officer, strlen(officer)) != NAMES_NONE;
     }
-    whorl_put_key(pk, "officers");
-    msgpack_pack_array(pk, count);
-    for (uint32_t i = 0; i < count; i++) {
-        const char *officer = officers->texts[named[i]];
-        msgpack_pack_str_with_body(pk, officer, strlen(officer));
-    }
+    return ok;
 }
 
 static bool record(const struct report_source *source, const struct options *o,
                    const struct unusual *unusual, struct whorl_fault *fault)
 {
-    struct audit_writer *writer = audit_writer_open(source->conf, fault);
-    msgpack_sbuffer packed;
-    msgpack_packer pk;
-    if (writer == NULL) {
-        return false;
-    }
-    msgpack_sbuffer_init(&packed);
-    msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
-    audit_writer_begin(writer, &pk, "report", "unusual", 6);
-    whorl_put_str(&pk, "force", source->force->code);
-    whorl_put_str(&pk, "from", o->args.period.first);
-    whorl_put_str(&pk, "to", o->args.period.last);
-    whorl_put_int(&pk, "flags", unusual->flag_count);
-    whorl_put_int(&pk, "sample", unusual->sample_count);
-    put_officers(&pk, unusual);
-    bool ok = audit_writer_append(writer, &packed, 1, NULL, fault);
-    msgpack_sbuffer_destroy(&packed);
-    audit_writer_close(writer);
+    struct names officers = {0};
+    const struct disclosure shown = {.report = "unusual",
+                                     .period = &o->args.period,
+                                     .flags = unusual->flag_count,
+                                     .sample = unusual->sample_count,
+                                     .officers = &officers};
+    bool ok = (flagged(unusual, &officers) || whorl_fail(fault, "", "out of memory")) &&
+              report_disclose(source, &shown, fault);
+    names_release(&officers);
     return ok;
 }
 

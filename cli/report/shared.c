@@ -15,8 +15,8 @@
 int report_open_source(const char *conf_dir, const char *force, struct report_source *source)
 {
     *source = (struct report_source){.conf = read_conf(conf_dir)};
-    if (source->conf == NULL ||
-        !plugin_dir_find(conf_dir, "whorl-audit.so", source->log_dir, sizeof source->log_dir)) {
+    if (source->conf == NULL || plugin_dir_find(source->conf, "whorl-audit.so", source->log_dir,
+                                                sizeof source->log_dir) == NULL) {
         return EXIT_FAILED;
     }
     if (force != NULL) {

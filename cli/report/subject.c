@@ -43,9 +43,9 @@ void subject_free(struct subject *subject)
     free(subject);
 }
 
-uint32_t subject_count(const struct subject *subject)
+const struct names *subject_transactions(const struct subject *subject)
 {
-    return subject->theirs.count;
+    return &subject->theirs;
 }
 
 bool subject_grew(struct subject *subject)

@@ -7,6 +7,7 @@
 #define CLI_REPORT_SUBJECT_H
 
 #include "report/document.h"
+#include "report/names.h"
 #include "report/record.h"
 
 /* By what the person is known; NULL: by nothing of that kind. One of transaction, family and ref is
@@ -33,7 +34,7 @@ bool subject_grew(struct subject *subject);
 void subject_begin(struct subject *subject, struct document *doc);
 void subject_add(struct subject *subject, const struct record *record, struct document *doc);
 
-/* How many transactions are theirs. */
-uint32_t subject_count(const struct subject *subject);
+/* The transactions that are theirs, and the one that was asked for. As long as the subject. */
+const struct names *subject_transactions(const struct subject *subject);
 
 #endif

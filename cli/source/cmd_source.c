@@ -9,7 +9,7 @@
 #include "cli/audit/change.h"
 #include "cli/commands.h"
 #include "cli/common.h"
-#include "cli/gallery/gallery_dir.h"
+#include "cli/gallery/gallery_change.h"
 #include "cli/source/fill.h"
 #include "cli/source/schema.h"
 #include "cli/source/source_args.h"
@@ -190,18 +190,10 @@ int cmd_source_init(int argc, char **argv)
 
 /* ------------------------------------------------------------------ fill */
 
-/* From whose gallery, and where it is recorded. */
-struct fill {
-    const char *name;
-    struct conf *conf;
-    struct audit_writer *log;
-    struct gallery *gallery;
-};
-
 static bool record_filling(void *ctx, const struct changed_person *people, size_t count,
                            struct whorl_fault *fault)
 {
-    const struct fill *fill = ctx;
+    const struct gallery_change *fill = ctx;
     return change_record_people(fill->log, "filling", fill->name, people, count, fault);
 }
 
@@ -213,7 +205,8 @@ static void show_filled(void *ctx, uint64_t people)
     }
 }
 
-static bool fill_from(struct fill *fill, const struct arguments *a, struct whorl_fault *fault)
+static bool fill_from(struct gallery_change *fill, const struct arguments *a,
+                      struct whorl_fault *fault)
 {
     struct source_place place;
     const struct pg_use use = {.application = "whorl source fill", .write = true};
@@ -249,18 +242,12 @@ int cmd_source_fill(int argc, char **argv)
     struct whorl_fault fault = {{0}, {0}};
     as_settings(&a);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
-    struct fill fill = {.name = a.name, .conf = read_conf(a.conf_dir)};
-    bool ok = false;
-    if (fill.conf != NULL && (fill.log = audit_writer_open(fill.conf, &fault)) == NULL) {
-        print_fault(&fault);
+    struct gallery_change fill;
+    if (!gallery_change_open_own(&fill, a.conf_dir, a.name)) {
+        return EXIT_FAILED;
     }
-    if (fill.log != NULL) {
-        fill.gallery = gallery_dir_open_own(a.conf_dir, a.name, WHORL_STORE_READ);
-        ok = fill.gallery != NULL && fill_from(&fill, &a, &fault);
-    }
-    gallery_close(fill.gallery);
-    audit_writer_close(fill.log);
-    conf_unref(fill.conf);
+    bool ok = fill_from(&fill, &a, &fault);
+    gallery_change_close(&fill);
     return ok ? EXIT_DONE : EXIT_FAILED;
 }
 

@@ -2,6 +2,8 @@
 #ifndef CORE_IDENTIFY_INTERNAL_H
 #define CORE_IDENTIFY_INTERNAL_H
 
+#include <limits.h>
+
 #include "core/identify/answer.h"
 #include "core/identify/claimed.h"
 #include "core/identify/decode.h"
@@ -28,6 +30,9 @@ struct identify {
     struct log *log;
     struct identify_replies replies;
     struct repeats *repeats;
+    /* The account that the server runs as; "": it has no name. Looked up before it serves, as
+     * another machine may have to be asked. */
+    char user[LOGIN_NAME_MAX];
     uint8_t key[32];   /* of the digests; of this process, never written anywhere */
     msgpack_zone zone; /* of the request at hand */
     bool draining;
@@ -162,7 +167,7 @@ void record_outcome(const struct identity *who, const struct decoded_outcome *ou
                     const struct conf *conf, msgpack_sbuffer *out);
 void record_disclosure(const struct identity *who, const char *request_id, const char *transaction,
                        const struct conf *conf, msgpack_sbuffer *out);
-void record_server(const char *event, const struct conf *conf, const uint8_t *before,
+void record_server(const struct identify *identify, const char *event, const uint8_t *before,
                    msgpack_sbuffer *out);
 
 /* result.c: what the device gets, appended to an empty buffer. */

@@ -1,6 +1,5 @@
 /* Audit records, in the form of docs/plugins.md. Every field is always there, nil where there is
  * nothing to say. Nothing biometric: of a sample its kind and size, of a candidate its id. */
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -247,18 +246,17 @@ void record_disclosure(const struct identity *who, const char *request_id, const
     put_hex(&pk, "policy", conf->digest);
 }
 
-void record_server(const char *event, const struct conf *conf, const uint8_t *before,
+void record_server(const struct identify *identify, const char *event, const uint8_t *before,
                    msgpack_sbuffer *out)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, packed_write);
-    const struct passwd *account = getpwuid(getuid());
     msgpack_pack_map(&pk, 9);
     put_head(&pk, "server", NULL);
     whorl_put_str(&pk, "event", event);
     whorl_put_int(&pk, "uid", (int64_t)getuid());
-    whorl_put_str(&pk, "user", account != NULL ? account->pw_name : NULL);
-    put_hex(&pk, "policy", conf->digest);
+    whorl_put_str(&pk, "user", or_nil(identify->user));
+    put_hex(&pk, "policy", identify->setup->conf->digest);
     if (before != NULL) {
         put_hex(&pk, "policy_before", before);
     } else {

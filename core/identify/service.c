@@ -1,9 +1,10 @@
 /* The methods, by name. */
-#include <openssl/crypto.h>
 #include <openssl/rand.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/identify/internal.h"
 #include "core/packed/packed.h"
@@ -30,6 +31,14 @@ static void tick(uv_timer_t *timer)
     access_forget(identify);
     for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
         flow_tick(flow);
+    }
+}
+
+static void find_account(struct identify *identify)
+{
+    const struct passwd *account = getpwuid(getuid());
+    if (account != NULL) {
+        (void)snprintf(identify->user, sizeof identify->user, "%s", account->pw_name);
     }
 }
 
@@ -64,6 +73,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
         return NULL;
     }
     identify->setup = setup_ref(setup);
+    find_account(identify);
     uv_timer_init(loop, &identify->tick);
     identify->tick.data = identify;
     uv_timer_start(&identify->tick, tick, TICK_MS, TICK_MS);
@@ -651,6 +661,6 @@ void identify_record_event(struct identify *identify, const char *event, const u
     *errand = (struct errand){.identify = identify, .done = done, .ctx = ctx};
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    record_server(event, identify->setup->conf, before, &packed);
+    record_server(identify, event, before, &packed);
     send_record(errand, NULL, NULL, &packed, event_written);
 }

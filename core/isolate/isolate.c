@@ -65,13 +65,15 @@ struct isolate {
     struct held held[];
 };
 
+enum { ENDED, BELL, CONTROL, POLLS };
+
 /* A process with the handles that watch it. */
 struct watched {
     struct process *process;
     struct isolate *isolate;
-    uv_poll_t ended, bell, control;
-    unsigned open;
-    bool lost; /* no longer isolate->watched: only its end is awaited */
+    uv_poll_t polls[POLLS];
+    unsigned open; /* so many of them, from the first on */
+    bool lost;     /* no longer isolate->watched: only its end is awaited */
 };
 
 static void on_prepare(uv_prepare_t *prepare);
@@ -242,12 +244,12 @@ static void on_watched_closed(uv_handle_t *handle)
     }
 }
 
-/* Its process has ended: closes what watches it. */
+/* Closes what watches a process; with the last of it the process goes. */
 static void unwatch(struct watched *watched)
 {
-    uv_close((uv_handle_t *)&watched->ended, on_watched_closed);
-    uv_close((uv_handle_t *)&watched->bell, on_watched_closed);
-    uv_close((uv_handle_t *)&watched->control, on_watched_closed);
+    for (unsigned i = 0; i < watched->open; i++) {
+        uv_close((uv_handle_t *)&watched->polls[i], on_watched_closed);
+    }
 }
 
 /* Everything that the process had is answered for. From here on state isn't UP, so that whoever
@@ -294,9 +296,9 @@ static void lose(struct isolate *isolate, enum isolate_loss loss, const char *wh
     count_loss(isolate, loss, what, why);
     isolate->last_lost = watched;
     isolate_kill(&watched->process->child);
-    uv_poll_stop(&watched->bell);
-    uv_poll_stop(&watched->control);
-    uv_ref((uv_handle_t *)&watched->ended);
+    uv_poll_stop(&watched->polls[BELL]);
+    uv_poll_stop(&watched->polls[CONTROL]);
+    uv_ref((uv_handle_t *)&watched->polls[ENDED]);
     abandon_calls(isolate, watched->process);
     if (stopping) {
         close_handles(isolate);
@@ -532,11 +534,10 @@ static void on_watch(uv_timer_t *timer)
  * kernel may have no room for it. Those that were begun are counted in `open`. */
 static int begin_watching(struct isolate *isolate, struct watched *watched)
 {
-    uv_poll_t *const polls[] = {&watched->ended, &watched->bell, &watched->control};
     const struct process *process = watched->process;
-    const int descriptors[] = {process->child.pidfd, process->bell, process->child.control};
-    for (; watched->open < 3; watched->open++) {
-        uv_poll_t *poll = polls[watched->open];
+    const int descriptors[POLLS] = {process->child.pidfd, process->bell, process->child.control};
+    for (; watched->open < POLLS; watched->open++) {
+        uv_poll_t *poll = &watched->polls[watched->open];
         int error = uv_poll_init(isolate->loop, poll, descriptors[watched->open]);
         if (error != 0) {
             return error;
@@ -550,7 +551,6 @@ static int begin_watching(struct isolate *isolate, struct watched *watched)
 /* Ends a process of which not all can be watched. */
 static void abandon_watch(struct isolate *isolate, struct watched *watched)
 {
-    uv_poll_t *const polls[] = {&watched->ended, &watched->bell, &watched->control};
     if (watched->open == 0) {
         isolate_forgo(watched->process);
         free(watched);
@@ -558,9 +558,7 @@ static void abandon_watch(struct isolate *isolate, struct watched *watched)
     }
     watched->lost = true;
     isolate->open++;
-    for (unsigned i = watched->open; i > 0; i--) {
-        uv_close((uv_handle_t *)polls[i - 1], on_watched_closed);
-    }
+    unwatch(watched);
 }
 
 /* Watches a process from now on. Takes it over, also where that fails. */
@@ -577,8 +575,8 @@ static bool watch(struct isolate *isolate, struct process *process, struct whorl
         abandon_watch(isolate, watched);
         return whorl_fail(fault, "", "its process can't be watched: %s", uv_strerror(error));
     }
-    uv_poll_start(&watched->ended, UV_READABLE, on_ended);
-    uv_poll_start(&watched->bell, UV_READABLE, on_bell);
+    uv_poll_start(&watched->polls[ENDED], UV_READABLE, on_ended);
+    uv_poll_start(&watched->polls[BELL], UV_READABLE, on_bell);
     isolate->watched = watched;
     isolate->open++;
     isolate->idle_since = uv_now(isolate->loop);
@@ -597,7 +595,7 @@ static void restart(struct isolate *isolate)
         return;
     }
     isolate->state = STARTING;
-    uv_poll_start(&isolate->watched->control, UV_READABLE, on_control);
+    uv_poll_start(&isolate->watched->polls[CONTROL], UV_READABLE, on_control);
     uv_timer_start(&isolate->timer, on_timer, ISOLATE_WAIT_MS, 0);
 }
 
@@ -682,7 +680,7 @@ static void take_stop(void *instance)
         close_handles(isolate);
         return;
     }
-    uv_ref((uv_handle_t *)&watched->ended);
+    uv_ref((uv_handle_t *)&watched->polls[ENDED]);
     if (before != UP || !process_stop(watched->process)) {
         lose(isolate, ISOLATE_NOT_STARTED, "was stopped before it had started", NULL);
         return;

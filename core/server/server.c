@@ -1,5 +1,6 @@
 #include "core/server/server.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -362,7 +363,9 @@ static bool make_parts(struct server *server, struct conf *conf, struct whorl_fa
     }
     server->rpc = rpc_new(&server->loop, conf, &handler, server->log);
     if (server->rpc == NULL) {
-        return whorl_fail(fault, "", "out of memory");
+        return whorl_fail(fault, "",
+                          "memory for devices' messages can't be had, or can't be locked: %s",
+                          strerror(errno));
     }
     server->control =
         control_open(&server->loop, conf->core.runtime_dir, on_control, server, fault);
@@ -376,7 +379,8 @@ static void before_sleep(uv_prepare_t *prepare)
     whorl_secret_forget();
 }
 
-static bool watch_signal(struct server *server, size_t i, int number)
+/* 0, or an error of libuv's. */
+static int watch_signal(struct server *server, size_t i, int number)
 {
     int rc = uv_signal_init(&server->loop, &server->signals[i]);
     if (rc == 0) {
@@ -384,7 +388,7 @@ static bool watch_signal(struct server *server, size_t i, int number)
         server->signal_count = i + 1;
         rc = uv_signal_start(&server->signals[i], on_signal, number);
     }
-    return rc == 0;
+    return rc;
 }
 
 /* Without its signals a server could be neither stopped in order nor reloaded. */
@@ -397,8 +401,9 @@ static bool watch_signals(struct server *server, struct whorl_fault *fault)
     uv_prepare_init(&server->loop, &server->forget);
     uv_prepare_start(&server->forget, before_sleep);
     for (size_t i = 0; i < 3; i++) {
-        if (!watch_signal(server, i, numbers[i])) {
-            return whorl_fail(fault, "", "signals can't be watched: out of memory");
+        int rc = watch_signal(server, i, numbers[i]);
+        if (rc != 0) {
+            return whorl_fail(fault, "", "signals can't be watched: %s", uv_strerror(rc));
         }
     }
     return true;
@@ -417,8 +422,12 @@ static void worked_nothing(uv_work_t *work, int status)
 
 static bool make_threads(struct server *server, struct whorl_fault *fault)
 {
-    return process_try_threads(fault) &&
-           uv_queue_work(&server->loop, &server->first_work, work_nothing, worked_nothing) == 0;
+    if (!process_try_threads(fault)) {
+        return false;
+    }
+    /* fails never */
+    (void)uv_queue_work(&server->loop, &server->first_work, work_nothing, worked_nothing);
+    return true;
 }
 
 static bool make_host(struct server *server, struct conf *conf, struct whorl_fault *fault)

@@ -57,14 +57,16 @@ class OursInProcesses(test_identify.Identify):
 
 
 class RogueWorld(World):
-    """With plugins of the rogue module, named as given, beside ours."""
+    """With plugins of the rogue module, named as given, beside ours. Those in hurried have a second
+    to answer; the others so long that no busy machine makes them late."""
 
-    def __init__(self, *names, deadline=1, more="", settings=""):
+    def __init__(self, *names, hurried=(), more="", settings=""):
         super().__init__()
         os.chmod(os.path.dirname(self.dir), 0o755)
         self.names = names
         with open(os.path.join(self.conf, "rogue.conf"), "w", encoding="utf-8") as file:
             for name in names:
+                deadline = 1 if name in hurried else 60
                 file.write(f'plugin "{name}" {{\n    module = "{MODULE}"\n    deadline = {deadline}\n'
                            f'    memory_limit = 128\n{more}    settings {{ {settings} }}\n}}\n')
         listed = "".join(f', "{name}"' for name in names)
@@ -138,7 +140,9 @@ class Rogue(unittest.TestCase):
             "foreign": ("no_match", ""),
         }
         names = {act: "rogue-" + act.replace(" ", "-") for act in acts}
-        self.start(*names.values())
+        # Who answers needs no second, but may not get it while the others spin and flood.
+        self.start(*names.values(),
+                   hurried=[names[act] for act, (said, _) in acts.items() if said == "unavailable"])
         with self.server.client() as client, self.server.client() as other:
             before = children(self.server.process.pid)
             self.assertEqual(set(before), set(names.values()))
@@ -171,13 +175,15 @@ class Rogue(unittest.TestCase):
             self.assertIn(self.ask(client, "leaky", b"leak")["class"], ("no_match", "unavailable"))
             self.assertEqual(self.ask(client, "idler", b"spin beside")["class"], "no_match")
             wait_until(lambda: self.said("leaky", "has used up its memory"))
-            wait_until(lambda: self.said("idler", "works without having been asked"))
+            # Each minute is looked at by itself: one in which a busy machine gave it less than what
+            # is too much proves nothing.
+            wait_until(lambda: self.said("idler", "works without having been asked"), 5 * PATIENCE)
             for name in ("leaky", "idler"):
                 wait_until(lambda: self.ask(client, name)["class"] == "no_match")  # pylint: disable=W0640
         self.assertEqual(self.server.stop(), 0)
 
     def test_calls_end_at_once_when_their_process_is_killed(self):
-        self.start("slow", deadline=60)
+        self.start("slow")
         with self.server.client() as client:
             calls = [client.start("identify", self.world.word(b"hang", ["slow"]))
                      for _ in range(20)]
@@ -225,7 +231,7 @@ class Rogue(unittest.TestCase):
         self.assertEqual(self.server.stop(), 0)
 
     def test_calls_that_one_crash_ends_are_one_failure(self):
-        self.start("slow", deadline=60, more="    breaker_failures = 2\n")
+        self.start("slow", more="    breaker_failures = 2\n")
         with self.server.client() as client:
             calls = [client.start("identify", self.world.word(b"hang", ["slow"])) for _ in range(20)]
             self.assertEqual(self.ask(client, "slow")["class"], "no_match")  # so they are there
@@ -262,7 +268,7 @@ class Rogue(unittest.TestCase):
         wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in processes))
 
     def test_reloads_lose_no_call(self):
-        self.start("slow", deadline=60)
+        self.start("slow")
         with self.server.client() as client:
             calls = []
             for i in range(20):
@@ -413,7 +419,7 @@ class Rogue(unittest.TestCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "only root may read another process's memory")
     def test_nothing_is_left_of_a_probe_in_its_process(self):
-        self.start("rogue", deadline=60)
+        self.start("rogue")
         pid = children(self.server.process.pid)["rogue"]
         small, large = os.urandom(24), os.urandom(24)
         with self.server.client() as client:

@@ -15,7 +15,8 @@ import urllib.request
 
 import msgpack
 
-from whorl import (BINARY, PATIENCE, RpcError, Server, World, answers, edit, tls_context, whorl)
+from whorl import (BINARY, PATIENCE, ROOT, RpcError, Server, World, answers, edit, tls_context,
+                   whorl)
 
 MODULES = os.path.join(os.path.dirname(BINARY), "plugins")
 TEST_MODULES = os.path.join(os.path.dirname(BINARY), "tests", "plugins")
@@ -381,6 +382,38 @@ class Supervised(unittest.TestCase):
             for call in calls:
                 self.assertEqual(answers(seen[call][1])["slow"]["class"], "match")
         self.assertEqual(server.process.wait(PATIENCE), 0)
+        whorl("audit", "verify", "-c", world.conf)
+
+
+@unittest.skipIf(os.geteuid() != 0, "only root can make files of others")
+class Root(unittest.TestCase):
+    """A service runs as a user of its own, and root gives commands beside it."""
+    OWNER = 65534
+
+    def test_what_root_makes_belongs_to_the_owner_of_the_data(self):
+        world = World()
+        shutil.rmtree(world.path("var", "pnc"))  # so that a store is made anew, too
+        for folder, folders, files in os.walk(world.path("var")):
+            for name in [".", *folders, *files]:
+                os.chown(os.path.join(folder, name), self.OWNER, self.OWNER)
+        os.chmod(world.prints, 0o700)  # root's alone, who goes on reading it
+        whorl("officer", "add", "WMP7777", "--force", "WMP", "-c", world.conf)
+        whorl("enrol", "-c", world.conf, "--gallery", "immigration",
+              os.path.join(world.prints, "ident1.csv"))
+        whorl("pnc", "import", "-c", world.conf,
+              os.path.join(ROOT, "packaging", "demo", "pnc.jsonl"))
+        found = [os.path.join(folder, name) for folder, folders, files in
+                 os.walk(world.path("var")) for name in [*folders, *files]]
+        self.assertIn(world.path("var", "audit", "checkpoint"), found)
+        self.assertIn(world.path("var", "pnc", "data.mdb"), found)
+        foreign = [path for path in found
+                   if (os.stat(path).st_uid, os.stat(path).st_gid) != (self.OWNER, self.OWNER)]
+        self.assertEqual(foreign, [])
+        # The log still says who it was.
+        listed = [json.loads(line)["record"] for line in whorl(
+            "audit", "list", "-c", world.conf, "--json").stdout.splitlines()]
+        changes = [record for record in listed if record["kind"] in ("alteration", "collection")]
+        self.assertEqual({record["uid"] for record in changes}, {0})
         whorl("audit", "verify", "-c", world.conf)
 
 

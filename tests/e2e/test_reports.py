@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import math
+import os
 import shutil
 from fractions import Fraction
 
@@ -163,6 +164,49 @@ class Real(unittest.TestCase):
         self.assertEqual([row["code"] for row in rows], [self.miss, self.again])
         whorl("report", "open", "-c", self.world.conf, "--days", 1, code=0)
 
+    def named(self, code, *args):
+        """Runs a report; the records that it leaves."""
+        before = len(records_of(self.world))
+        whorl("report", args[0], "-c", self.world.conf, *args[1:], code=code)
+        return records_of(self.world)[before:]
+
+    def test_reports_that_name_anybody_are_recorded_first(self):
+        out, month, day = self.world.path("named"), f"{self.month:%Y-%m}", f"{self.month:%Y-%m-%d}"
+        by_force = ("--force", "WMP")
+        nobody = dict.fromkeys(("from", "flags", "sample", "officers", "transactions"))
+        for code, args, expected in (
+                (0, ("month", *by_force, month, "-o", out),
+                 {"force": "WMP", "from": month + "-01", "officers": [OFFICER]}),
+                (1, ("open", "--days", "0"), {"force": None, "officers": [OFFICER]}),
+                (0, ("open", "--days", "1", *by_force), {"force": "WMP", "officers": []}),
+                (0, ("subject-access", "--transaction", self.miss),
+                 {"force": None, "transactions": [self.miss, self.again]}),
+                (1, ("subject-access", "--ref", "nobody"), {"force": None, "transactions": []})):
+            with self.subTest(args[0]):
+                record, = self.named(code, *args)
+                self.assertEqual((record["kind"], record["event"]), ("report", args[0]))
+                self.assertTrue(record["user"])
+                expected = {**nobody, **expected}
+                self.assertEqual({field: record[field] for field in expected}, expected)
+                self.assertEqual(record["to"] is None, record["from"] is None)
+        self.assertEqual(self.named(0, "public", month, "-o", out), [])
+        self.assertEqual(self.named(0, "foi", "--from", day, "--to", day), [])
+
+    def test_no_report_names_anybody_that_can_not_be_recorded(self):
+        out = self.world.path("unrecorded")
+        key = self.world.path("var", "audit", "checkpoint.key")
+        os.rename(key, key + ".away")
+        try:
+            for args in (("month", "--force", "WMP", f"{self.month:%Y-%m}", "-o", out),
+                         ("open", "--days", "0"), ("subject-access", "--transaction", self.miss)):
+                shown = whorl("report", args[0], "-c", self.world.conf, *args[1:], code=3)
+                self.assertEqual(shown.stdout, "")
+                self.assertFalse(os.path.exists(out + ".json"))
+        finally:
+            if os.path.exists(key):
+                os.remove(key)
+            os.rename(key + ".away", key)
+
     def test_foi_answers_for_a_period(self):
         day = records_of(self.world)[-1]["time"][:10]
         done = whorl("report", "foi", "-c", self.world.conf, "--from", "2020-01-01", "--to", day,
@@ -281,6 +325,18 @@ class Simulated(unittest.TestCase):
                     same = float(text) == value if isinstance(value, (int, float)) \
                         else text == value
                     self.assertTrue(same, (table, code, measure, text, value))
+
+    def test_of_many_officers_all_are_recorded(self):
+        """More than one record holds."""
+        world = World()
+        whorl("synth", "month", "-c", world.conf, "--month", "2026-11", "--transactions", 20000)
+        done = whorl("report", "open", "-c", world.conf, "--days", 0, "--format", "json", code=1)
+        shown = {row["values"]["officer"] for row in json.loads(done.stdout)["tables"][0]["rows"]}
+        records = [record for record in records_of(world) if record["kind"] == "report"]
+        self.assertGreater(len(records), 1)
+        recorded = [officer for record in records for officer in record["officers"]]
+        self.assertEqual(len(recorded), len(set(recorded)))
+        self.assertEqual(set(recorded), shown)
 
     def test_the_same_seed_gives_the_same_month(self):
         other = World()

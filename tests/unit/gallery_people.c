@@ -164,3 +164,11 @@ void people_rmdir(const char *dir)
 {
     ck_assert_int_eq(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
+
+void people_open(struct gallery **gallery, const char *dir)
+{
+    struct whorl_fault fault = {0};
+    gallery_close(*gallery);
+    *gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
+    ck_assert_msg(*gallery != NULL, "%s", fault.text);
+}

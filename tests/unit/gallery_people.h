@@ -38,4 +38,7 @@ uint64_t people_seed(unsigned n, unsigned position);
 void people_mkdir(char dir[64]);
 void people_rmdir(const char *dir);
 
+/* Opens the gallery there for writing; what was open before (NULL: nothing) is closed first. */
+void people_open(struct gallery **gallery, const char *dir);
+
 #endif

@@ -16,6 +16,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "loopback.h"
+
 /* --- The server ----------------------------------------------------------------------------- */
 
 /* On the server's thread: no assertion of Check's, which allocates, as memory may be what fails. */
@@ -242,16 +244,10 @@ unsigned wait_for(const atomic_uint *counter, unsigned least)
 
 struct client client_connect(uint16_t port)
 {
-    struct client client = {socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL};
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval patience = {20, 0};
+    struct client client = {loopback_connect(port), NULL};
     int on = 1;
-    ck_assert_int_ge(client.fd, 0);
-    setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    ck_assert_msg(client.fd >= 0, "%s", strerror(errno));
     setsockopt(client.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    ck_assert_msg(connect(client.fd, (struct sockaddr *)&address, sizeof address) == 0, "%s",
-                  strerror(errno));
     return client;
 }
 

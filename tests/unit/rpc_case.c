@@ -1,4 +1,5 @@
 #include "rpc_case.h"
+#include "run_suite.h"
 
 #include <stdlib.h>
 
@@ -36,9 +37,5 @@ int rpc_case_run(const char *name, void (*add)(TCase *tc))
     tcase_set_timeout(tc, 60);
     add(tc);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include "afis/match.h"
 #include "an2k_file.h"
 #include "data_dir.h"
+#include "run_suite.h"
 
 static struct an2k_file file;
 static struct afis_an2k an2k;
@@ -617,9 +618,5 @@ int main(void)
     tcase_add_test(tc, every_reference_file_is_read);
     tcase_add_test(tc, slap_fingers_of_a_card_are_its_rolled_fingers);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include "core/identify/answer.h"
 #include "core/identify/claimed.h"
 #include "packed.h"
+#include "run_suite.h"
 
 static struct packed packed;
 static struct answer answer;
@@ -277,9 +278,5 @@ int main(void)
     tcase_add_test(cases, bytes_cut_anywhere_are_no_answer);
     tcase_add_loop_test(cases, claimed_against_found, 0, sizeof claims / sizeof *claims);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,7 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "audit_record.h"
 #include "plugins/audit/proof.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 #include "whorl/store.h"
 
@@ -38,24 +40,9 @@ static void remove_folder(void)
     shell("rm -rf '%s'");
 }
 
-/* A record {"n": n, "pad": bin of size bytes}. */
-static msgpack_sbuffer record_of(unsigned n, size_t size)
-{
-    msgpack_sbuffer out;
-    msgpack_packer pk;
-    uint8_t *pad = calloc(1, size + 1);
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 2);
-    whorl_put_int(&pk, "n", n);
-    whorl_put_bin(&pk, "pad", pad, size);
-    free(pad);
-    return out;
-}
-
 static bool append_one(struct audit_log *log, unsigned n, size_t size, struct audit_head *head)
 {
-    msgpack_sbuffer bytes = record_of(n, size);
+    msgpack_sbuffer bytes = audit_record_of(n, size);
     struct audit_record record = {.bytes = (const uint8_t *)bytes.data, .len = bytes.size};
     bool ok = audit_log_append(log, &record, 1, head, &fault);
     msgpack_sbuffer_destroy(&bytes);
@@ -303,7 +290,7 @@ END_TEST
 
 static bool check_hashes(void *ctx, uint64_t position, const struct audit_record *record)
 {
-    msgpack_sbuffer expected = record_of((unsigned)position, 10);
+    msgpack_sbuffer expected = audit_record_of((unsigned)position, 10);
     ck_assert_uint_eq(record->len, expected.size);
     ck_assert_mem_eq(record->bytes, expected.data, expected.size);
     msgpack_sbuffer_destroy(&expected);
@@ -325,7 +312,7 @@ END_TEST
 START_TEST(equal_records_have_different_commitments)
 {
     struct audit_head heads[2];
-    msgpack_sbuffer bytes = record_of(7, 10);
+    msgpack_sbuffer bytes = audit_record_of(7, 10);
     struct audit_record records[2] = {{(const uint8_t *)bytes.data, bytes.size},
                                       {(const uint8_t *)bytes.data, bytes.size}};
     struct audit_log *log = open_log();
@@ -702,9 +689,5 @@ int main(void)
 {
     Suite *suite = suite_create("audit");
     suite_add_tcase(suite, log_tests());
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

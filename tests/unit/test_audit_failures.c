@@ -8,6 +8,7 @@
 
 #include "failing.h"
 #include "plugins/audit/witness.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 #define ORIGIN "test.example/log"
@@ -374,9 +375,5 @@ int main(void)
     tcase_add_loop_test(tests, a_call_that_fails_is_told_and_loses_nothing, 0,
                         sizeof deeds / sizeof deeds[0]);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

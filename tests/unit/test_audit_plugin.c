@@ -8,8 +8,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "audit_record.h"
 #include "plugin_host.h"
 #include "plugins/audit/proof.h"
+#include "run_suite.h"
 #include "whorl/store.h"
 
 #define ORIGIN "test.example/log"
@@ -31,21 +33,6 @@ static void remove_folder(void)
     char command[128];
     snprintf(command, sizeof(command), "rm -rf '%s'", dir);
     ck_assert_int_eq(system(command), 0);
-}
-
-/* A record {"n": n, "pad": bin of size bytes}. */
-static msgpack_sbuffer record_of(unsigned n, size_t size)
-{
-    msgpack_sbuffer out;
-    msgpack_packer pk;
-    uint8_t *pad = calloc(1, size + 1);
-    msgpack_sbuffer_init(&out);
-    msgpack_packer_init(&pk, &out, msgpack_sbuffer_write);
-    msgpack_pack_map(&pk, 2);
-    whorl_put_int(&pk, "n", n);
-    whorl_put_bin(&pk, "pad", pad, size);
-    free(pad);
-    return out;
 }
 
 static struct audit_report verify_intact(void)
@@ -96,7 +83,7 @@ static msgpack_sbuffer message_of(unsigned records, size_t size)
     whorl_put_key(&pk, "records");
     msgpack_pack_array(&pk, records);
     for (unsigned i = 0; i < records; i++) {
-        msgpack_sbuffer record = record_of(i, size);
+        msgpack_sbuffer record = audit_record_of(i, size);
         msgpack_pack_bin_with_body(&pk, record.data, record.size);
         msgpack_sbuffer_destroy(&record);
     }
@@ -308,9 +295,5 @@ int main(void)
     tcase_add_test(tests, a_full_disk_refuses_calls_until_there_is_room_again);
     tcase_add_test(tests, a_second_instance_appends_beside_the_first);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "plugins/audit/proof.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 #define ORIGIN "test.example/log"
@@ -487,9 +488,5 @@ int main(void)
     tcase_add_test(tests, a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted);
     tcase_add_test(tests, a_log_keeps_its_name_and_key);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

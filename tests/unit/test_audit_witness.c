@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "plugins/audit/witness.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 #define ORIGIN "test.example/log"
@@ -375,9 +376,5 @@ int main(void)
     tcase_add_test(tests, a_log_rewritten_with_its_own_key_is_found_by_the_witness_s_copy);
     tcase_add_test(tests, altered_cosignatures_do_not_verify_wherever_they_are_altered);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

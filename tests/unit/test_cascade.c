@@ -11,6 +11,7 @@
 #include "packed.h"
 #include "plugins/source/upstream/ask.h"
 #include "plugins/source/upstream/merge.h"
+#include "run_suite.h"
 
 static struct whorl_fault fault;
 
@@ -475,9 +476,5 @@ int main(void)
     tcase_add_test(cases, a_message_without_who_asks_is_not_passed_on);
     tcase_add_test(cases, time_gets_shorter_at_each_level_and_never_too_short);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -13,6 +13,7 @@
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 #include "store.h"
 #include "whorl/secret.h"
 
@@ -26,9 +27,7 @@ static struct whorl_fault fault;
 
 static void reopen(void)
 {
-    gallery_close(gallery);
-    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
-    ck_assert_msg(gallery != NULL, "%s", fault.text);
+    people_open(&gallery, dir);
 }
 
 static void setup(void)
@@ -587,9 +586,5 @@ int main(void)
     tcase_add_loop_test(tcase, a_crash_while_people_are_replaced_leaves_what_was_acknowledged, 0,
                         4);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -1,6 +1,5 @@
 /* libwhorl-client against servers that misbehave: each does what a script says, on one thread. */
 #include <check.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "loopback.h"
+#include "run_suite.h"
 #include "sdk/client/src/backoff.h"
 #include "whorl/client.h"
 
@@ -63,13 +64,9 @@ static void *serve(void *arg)
 
 static void start(struct script *script)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    script->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(bind(script->listener, (struct sockaddr *)&at, size), 0);
-    ck_assert_int_eq(listen(script->listener, 8), 0);
-    ck_assert_int_eq(getsockname(script->listener, (struct sockaddr *)&at, &size), 0);
-    snprintf(script->address, sizeof script->address, "127.0.0.1:%u", ntohs(at.sin_port));
+    uint16_t port = 0;
+    script->listener = loopback_listen(&port);
+    snprintf(script->address, sizeof script->address, "127.0.0.1:%u", port);
     while (script->count < STEPS && script->steps[script->count].bytes) {
         script->count++;
     }
@@ -363,9 +360,5 @@ int main(void)
     tcase_add_test(tc, addresses_and_arguments_are_checked);
     tcase_add_test(tc, options_and_calls_that_are_ill_formed_are_refused_with_a_word);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 
 #include "conf_folder.h"
 #include "core/isolate/spec.h"
+#include "run_suite.h"
 
 static struct conf_folder folder;
 
@@ -812,9 +813,5 @@ int main(void)
     tcase_add_test(tests, what_differs_between_two_configurations_is_said_in_words);
     tcase_add_test(tests, a_breakers_waits_must_fit_together);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

@@ -12,6 +12,7 @@
 
 #include "core/control/control.h"
 #include "failing.h"
+#include "run_suite.h"
 
 static char dir[64], runtime[96];
 static struct whorl_fault fault;
@@ -271,9 +272,5 @@ int main(void)
     tcase_add_test(tests, a_socket_opens_or_its_fault_is_told);
     tcase_add_test(tests, a_caller_gets_an_answer_or_is_told_that_there_is_none);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

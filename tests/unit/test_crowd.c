@@ -10,6 +10,7 @@
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 #include "search_state.h"
 #include "whorl/secret.h"
 
@@ -28,8 +29,7 @@ static void setup(void)
     struct test_person *people = calloc(AT_ONCE, sizeof *people);
     struct gallery_person list[AT_ONCE];
     people_mkdir(dir);
-    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
-    ck_assert_msg(gallery != NULL, "%s", fault.text);
+    people_open(&gallery, dir);
     for (unsigned from = 0; from < PEOPLE; from += AT_ONCE) {
         for (unsigned k = 0; k < AT_ONCE; k++) {
             /* blocks where everybody has the same fingers, and others */
@@ -338,6 +338,64 @@ static void drain(struct gallery_search *search, void *scratch)
     }
 }
 
+/* Takes a search to the glance; false: it ends before. */
+static bool reach_glance(struct member *m, void *scratch)
+{
+    begin(m);
+    while (m->search->stage != STAGE_GLANCE) {
+        drain(m->search, scratch);
+        if (gallery_search_finish(m->search, scratch, &m->result, &fault) != GALLERY_FINISH_AGAIN) {
+            gallery_result_release(&m->result);
+            gallery_search_free(m->search);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What each finds by glancing, one thread: those who can be glance together. */
+START_TEST(every_impression_is_the_same_in_company)
+{
+    enum { MANY = 18 };
+    void *scratch = whorl_secret_alloc(gallery_search_scratch_size());
+    struct member *list = calloc(MANY, sizeof *list);
+    uint16_t *alone[MANY] = {NULL};
+    unsigned there = 0, joined = 0, done_for = 0;
+    for (unsigned k = 0; k < MANY; k++) {
+        make_member(&list[k], k + 20);
+        if (reach_glance(&list[k], scratch)) {
+            drain(list[k].search, scratch);
+            alone[k] = malloc(PEOPLE * sizeof *alone[k]);
+            memcpy(alone[k], list[k].search->impressions, PEOPLE * sizeof *alone[k]);
+            gallery_search_free(list[k].search);
+        }
+    }
+    for (unsigned k = 0; k < MANY; k++) {
+        there += alone[k] && reach_glance(&list[k], scratch);
+    }
+    for (unsigned k = 0; k < MANY; k++) {
+        joined += alone[k] && list[k].search->joined;
+        done_for += alone[k] && list[k].search->joined && list[k].search->left == 0;
+        if (alone[k]) {
+            drain(list[k].search, scratch);
+            ck_assert_mem_eq(list[k].search->impressions, alone[k], PEOPLE * sizeof *alone[k]);
+        }
+    }
+    ck_assert_uint_gt(there, joined); /* some glance by themselves */
+    ck_assert_uint_gt(joined, 4);
+    ck_assert_uint_ge(done_for, joined - 1);
+    for (unsigned k = 0; k < MANY; k++) {
+        if (alone[k]) {
+            gallery_search_free(list[k].search);
+        }
+        free(alone[k]);
+        drop_member(&list[k]);
+    }
+    free(list);
+    whorl_secret_free(scratch, gallery_search_scratch_size());
+}
+END_TEST
+
 /* Before each stage a block changes: in the glance, which reads blocks, it cannot be read until the
  * search follows, and all others are done by then. */
 START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
@@ -458,13 +516,10 @@ int main(void)
     tcase_set_timeout(tcase, 240);
     tcase_add_loop_test(tcase, searches_together_find_what_they_find_alone, 0, 3);
     tcase_add_test(tcase, every_level_is_the_same_in_company);
+    tcase_add_test(tcase, every_impression_is_the_same_in_company);
     tcase_add_test(tcase, everybody_is_counted_once_also_where_the_gallery_has_changed);
     tcase_add_test(tcase, who_leaves_has_no_level_in_a_search_under_way);
     tcase_add_test(tcase, nobody_waits_for_others);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 
 #include "core/identify/decode.h"
 #include "packed.h"
+#include "run_suite.h"
 
 static struct packed packed;
 static struct decoded_identify request;
@@ -470,9 +471,5 @@ int main(void)
     tcase_add_test(cases, a_refused_request_still_says_who_asked_if_that_is_readable);
     tcase_add_test(cases, outcomes_are_checked_field_by_field);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -10,6 +10,7 @@
 #include "csv.h"
 #include "data_dir.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 static char dir[64], gallery_dir[96];
@@ -541,9 +542,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -7,6 +7,7 @@
 
 #include "conf_folder.h"
 #include "core/host/host.h"
+#include "run_suite.h"
 
 static struct conf_folder folder;
 static uv_loop_t loop;
@@ -206,9 +207,5 @@ int main(void)
     tcase_add_test(tests, a_cancelled_search_ends_and_lets_the_backend_stop);
     tcase_add_test(tests, an_entry_without_text_is_refused_where_it_stands);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

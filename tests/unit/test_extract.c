@@ -8,6 +8,7 @@
 #include "afis/extract.h"
 #include "counting_memory.h"
 #include "extract/stages.h"
+#include "run_suite.h"
 
 #define WIDTH 320
 #define HEIGHT 352
@@ -499,9 +500,5 @@ int main(void)
     tcase_add_test(tests, the_overlay_of_a_large_frame_lies_over_the_print);
     tcase_add_test(tests, the_overlay_shows_ridges_inside_the_print_only);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

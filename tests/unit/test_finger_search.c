@@ -18,6 +18,7 @@
 #include "data_dir.h"
 #include "gallery/gallery.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 
 #define TWO_FINGERS (1u << 2 | 1u << 7)
 
@@ -754,9 +755,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

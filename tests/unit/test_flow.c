@@ -7,6 +7,7 @@
 
 #include "core/identify/stamp.h"
 #include "flow_world.h"
+#include "run_suite.h"
 
 START_TEST(a_match_is_looked_up_recorded_and_answered)
 {
@@ -492,7 +493,8 @@ START_TEST(an_officer_who_calls_too_often_is_told_when_to_come_again)
 }
 END_TEST
 
-START_TEST(when_every_search_is_full_the_request_is_told_to_come_again)
+/* From now on the finder takes four calls, and has them: 1 to 4, "request-1" to "request-4". */
+static void fill_finder(void)
 {
     char id[16];
     finder_calls = 4;
@@ -506,6 +508,11 @@ START_TEST(when_every_search_is_full_the_request_is_told_to_come_again)
         ask(call, id, SAMPLE("slow"));
         ck_assert(!replies[call].done);
     }
+}
+
+START_TEST(when_every_search_is_full_the_request_is_told_to_come_again)
+{
+    fill_finder();
     ask(5, "request-5", SAMPLE("match"));
     ck_assert(replies[5].done);
     assert_refused(&replies[5], "busy", "");
@@ -519,17 +526,7 @@ END_TEST
 
 START_TEST(a_full_search_turns_away_only_what_needs_it)
 {
-    char id[16];
-    finder_calls = 4;
-    write_plugins(true, false);
-    struct setup *old = setup;
-    setup = start_setup();
-    identify_use(identify, setup);
-    setup_unref(old);
-    for (uint64_t call = 1; call <= 4; call++) {
-        snprintf(id, sizeof id, "request-%d", (int)call);
-        ask(call, id, SAMPLE("slow"));
-    }
+    fill_finder();
     /* Before anything else of it is looked at: neither recorded nor judged. */
     send_as(9, 5, "identify", "{'request_id':'request-5'," SAMPLE("match") "}");
     ck_assert(replies[5].done);
@@ -656,9 +653,5 @@ int main(void)
     tcase_add_test(cases, a_backend_that_keeps_failing_is_cut_off_and_let_in_again);
     tcase_add_test(cases, events_of_the_server_are_recorded_with_both_configurations);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "flow_world.h"
+#include "run_suite.h"
 
 #define FOUND                                                                                      \
     "'people':[{'found_for':{'backend':'ident1','ref':'K9'},'identifiers':{'pncid':'P9'}}]"
@@ -105,9 +106,5 @@ int main(void)
     tcase_add_test(cases, who_asks_is_told_to_backends_that_pass_calls_on_and_to_no_other);
     tcase_add_test(cases, a_gateway_gives_its_request_up_and_it_is_recorded);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

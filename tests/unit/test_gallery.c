@@ -12,6 +12,7 @@
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 #include "whorl/secret.h"
 
 #define TWO_FINGERS (1u << 2 | 1u << 7)
@@ -23,13 +24,13 @@ static struct whorl_fault fault;
 static void setup(void)
 {
     people_mkdir(dir);
-    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
-    ck_assert_msg(gallery != NULL, "%s", fault.text);
+    people_open(&gallery, dir);
 }
 
 static void teardown(void)
 {
     gallery_close(gallery);
+    gallery = NULL;
     people_rmdir(dir);
 }
 
@@ -841,9 +842,5 @@ int main(void)
 {
     people_warm(300, TWO_FINGERS);
     people_warm(60, 0x7fe);
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

@@ -11,6 +11,7 @@
 #include "conf_folder.h"
 #include "core/host/host.h"
 #include "core/module/module.h"
+#include "run_suite.h"
 
 enum { CALLS = 2000 };
 
@@ -716,9 +717,5 @@ int main(void)
     tcase_add_test(modules, a_file_put_in_a_modules_place_is_loaded_beside_it);
     tcase_add_test(modules, a_module_that_was_written_over_while_in_use_is_refused);
     suite_add_tcase(suite, modules);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

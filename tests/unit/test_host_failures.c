@@ -11,6 +11,7 @@
 #include "conf_folder.h"
 #include "core/host/host.h"
 #include "failing.h"
+#include "run_suite.h"
 
 static struct conf_folder folder;
 static uv_loop_t loop;
@@ -277,9 +278,5 @@ int main(void)
     tcase_add_test(guests, a_plugins_process_starts_or_its_fault_is_told);
     tcase_add_loop_test(guests, a_plugins_process_answers_or_is_replaced, 0, 6);
     suite_add_tcase(suite, guests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

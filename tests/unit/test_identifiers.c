@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "plugins/pnc/identifiers.h"
+#include "run_suite.h"
 
 #define YEAR 2026
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -184,9 +185,5 @@ int main(void)
     tcase_add_test(tests, exactly_one_letter_fits_and_never_i_o_or_s);
     tcase_add_test(tests, a_fault_never_repeats_the_identifier);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

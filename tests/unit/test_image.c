@@ -6,6 +6,7 @@
 
 #include "afis/image.h"
 #include "counting_memory.h"
+#include "run_suite.h"
 
 #define SIDE 24u
 
@@ -287,9 +288,5 @@ int main(void)
     tcase_add_test(tests, raw_pixels_must_be_as_many_as_the_size_says);
     tcase_add_test(tests, what_is_encoded_decodes_to_the_same);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

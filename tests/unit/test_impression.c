@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "impression.h"
+#include "run_suite.h"
 
 START_TEST(a_stranger_at_the_nearest_finger_spares_the_others)
 {
@@ -47,9 +48,5 @@ int main(void)
     tcase_add_test(cases, a_stranger_at_the_nearest_finger_spares_the_others);
     tcase_add_test(cases, a_doubtful_finger_has_the_next_one_glanced_at);
     tcase_add_test(cases, of_equal_impressions_the_higher_rank_is_compared_first);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 
 #include "afis/template.h"
 #include "data_dir.h"
+#include "run_suite.h"
 
 typedef enum afis_status (*write_fn)(const struct afis_template *tmpl, uint8_t *bytes, size_t cap,
                                      size_t *len);
@@ -158,9 +159,5 @@ int main(void)
     tcase_add_test(tc, conformance_samples_round_trip_exactly);
     tcase_add_test(tc, later_version_is_named_unsupported);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

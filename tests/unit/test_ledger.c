@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/identify/ledger.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 static uint8_t registers[16][16];
@@ -71,9 +72,5 @@ int main(void)
     TCase *cases = tcase_create("ledger");
     tcase_add_test(cases, threads_that_a_write_starts_inherit_no_registers);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "levels.h"
+#include "run_suite.h"
 
 enum { PEOPLE = 40000, LOWEST = 1 };
 
@@ -114,9 +115,5 @@ int main(void)
     tcase_add_test(tcase, a_cut_among_those_given_up_is_refused);
     tcase_add_test(tcase, the_top_is_the_highest_level);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

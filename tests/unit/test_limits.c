@@ -7,6 +7,7 @@
 #include "core/host/breaker.h"
 #include "core/limit/quota.h"
 #include "core/metrics/histogram.h"
+#include "run_suite.h"
 
 START_TEST(a_bucket_gives_its_burst_at_once_and_then_its_rate)
 {
@@ -308,9 +309,5 @@ int main(void)
     tcase_add_test(tc, with_no_number_of_failures_it_never_opens);
     tcase_add_test(tc, durations_fall_into_the_bucket_that_bounds_them);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

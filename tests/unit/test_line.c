@@ -1,7 +1,6 @@
 /* whorl/line.h against a server whose methods misbehave: what each call ends with, and that each
  * ends once. */
 #include <check.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -12,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "loopback.h"
+#include "run_suite.h"
 #include "whorl/line.h"
 
 enum { PATIENCE_MS = 30000, CONNECTIONS = 64, CALLS = 400 };
@@ -127,17 +128,7 @@ static void *accept_all(void *arg)
 
 static void server_open(void)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                             .sin_port = htons(server.port)};
-    socklen_t size = sizeof at;
-    int on = 1;
-    server.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(server.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    ck_assert_int_eq(bind(server.listener, (struct sockaddr *)&at, size), 0);
-    ck_assert_int_eq(listen(server.listener, 64), 0);
-    ck_assert_int_eq(getsockname(server.listener, (struct sockaddr *)&at, &size), 0);
-    server.port = ntohs(at.sin_port);
+    server.listener = loopback_listen(&server.port);
     ck_assert_int_eq(pthread_create(&server.accepting, NULL, accept_all, &server.listener), 0);
 }
 
@@ -552,9 +543,5 @@ int main(void)
     tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);
     tcase_add_test(cases, calls_that_are_ill_formed_are_not_taken);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "../../afis/match/internal.h"
+#include "../../afis/match/packed.h"
 #include "minutiae.h"
+#include "run_suite.h"
 
 static struct afis_finger probe, gallery;
 static struct afis_matcher matcher;
@@ -110,6 +112,23 @@ static void same_bits(const struct match_ops *ops, const struct afis_template *t
     ck_assert_mem_eq(m[0].features, m[1].features, sizeof m[0].features);
 }
 
+/* ... and of a packed template. */
+static bool same_fields(const struct match_ops *ops, const uint8_t *bytes, size_t len)
+{
+    static struct afis_finger f[2];
+    memset(f, 0, sizeof f);
+    for (unsigned k = 0; k < 2; k++) {
+        f[k].width = f[k].height = 900;
+        f[k].count = bytes[11];
+    }
+    const bool sound = ops->unpack(&f[0], bytes, len);
+    ck_assert(afis_match_ops_portable.unpack(&f[1], bytes, len) == sound);
+    if (sound) {
+        ck_assert_mem_eq(&f[0], &f[1], sizeof f[0]);
+    }
+    return sound;
+}
+
 static void same_descriptors(const struct describe_ops *ops, const struct afis_template *t)
 {
     static struct afis_finger f[2];
@@ -151,6 +170,40 @@ START_TEST(every_variant_of_the_kernel_returns_the_same_bits)
         }
 #endif
     }
+}
+END_TEST
+
+/* Any number of minutiae; any bit changed, with the checksum of that. */
+START_TEST(every_variant_unpacks_and_refuses_the_same)
+{
+    const struct match_ops *list[] = {afis_match_ops_best(),
+#ifdef AFIS_HAVE_MATCH_KERNELS
+                                      &afis_match_ops_avx2
+#endif
+    };
+    const size_t variants = list[0] == &afis_match_ops_portable ? 1 : sizeof list / sizeof list[0];
+    unsigned refused = 0;
+    for (unsigned k = 0; k <= FINGER_MINUTIAE; k++) {
+        const struct afis_template made = minutiae_template(40 + k, k),
+                                   t = moved(&made, 1, 5, 5, 0);
+        uint8_t bytes[AFIS_PACKED_MAX];
+        size_t len;
+        ck_assert_int_eq(afis_template_pack(&t, bytes, sizeof bytes, &len), AFIS_OK);
+        for (size_t v = 0; v < variants; v++) {
+            ck_assert(same_fields(list[v], bytes, len));
+            for (size_t bit = 16 * 8; bit < len * 8; bit += 5) {
+                bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+                ck_assert(!same_fields(list[v], bytes, len));
+                const uint32_t sum = checksum_end(checksum_begin(bytes), bytes, 16, len),
+                               old = (uint32_t)load_bytes(bytes + 12, 4);
+                memcpy(bytes + 12, &sum, sizeof sum); /* x86 alone has variants */
+                refused += !same_fields(list[v], bytes, len);
+                memcpy(bytes + 12, &old, sizeof old);
+                bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            }
+        }
+    }
+    ck_assert_uint_gt(refused, 100); /* fields out of range */
 }
 END_TEST
 
@@ -344,6 +397,7 @@ int main(void)
     tcase_add_test(tests, scores_hardly_depend_on_which_is_the_probe);
     tcase_add_test(tests, every_variant_describes_with_the_same_bits);
     tcase_add_test(tests, every_variant_of_the_kernel_returns_the_same_bits);
+    tcase_add_test(tests, every_variant_unpacks_and_refuses_the_same);
     tcase_add_test(tests, a_finger_is_bare_when_half_its_minutiae_report_no_quality);
     tcase_add_test(tests, the_same_evidence_is_worth_less_without_qualities);
     tcase_add_test(tests, every_calibration_rises_with_the_evidence);
@@ -356,9 +410,5 @@ int main(void)
     tcase_add_test(tests, thresholds_grow_with_the_gallery_and_with_caution);
     tcase_set_timeout(tests, 240);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

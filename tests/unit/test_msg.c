@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 #define LARGE (8u << 20)
@@ -813,9 +814,5 @@ int main(void)
     tcase_add_test(fields, numbers_come_in_either_precision_and_truths_are_no_numbers);
     tcase_add_test(fields, writers_write_what_readers_read);
     suite_add_tcase(suite, fields);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -11,6 +11,7 @@
 #include "core/log/log.h"
 #include "core/net/frame.h"
 #include "core/net/idmap.h"
+#include "run_suite.h"
 
 #define MAX (1u << 20)
 
@@ -246,9 +247,5 @@ int main(void)
     tcase_add_test(tc, a_log_line_is_one_json_object_whatever_it_holds);
     tcase_add_test(tc, levels_have_names);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 
 #include "report/others.h"
 #include "report/period.h"
+#include "run_suite.h"
 
 #define HOUR INT64_C(3600000)
 
@@ -160,9 +161,5 @@ int main(void)
     tcase_add_test(tcase, of_identities_only_those_that_were_found_are_kept);
     tcase_add_test(tcase, a_device_is_where_its_last_line_says);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 
 #include "plugin_host.h"
 #include "plugins/pnc/people.h"
+#include "run_suite.h"
 
 #define YEAR 2026
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -670,9 +671,5 @@ int main(void)
     suite_add_tcase(suite, record_tests());
     suite_add_tcase(suite, plugin_tests());
     suite_add_tcase(suite, empty);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

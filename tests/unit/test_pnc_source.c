@@ -8,6 +8,7 @@
 
 #include "plugins/pnc/keeper.h"
 #include "pnc_world.h"
+#include "run_suite.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define LONG_LIVED                                                                                 \
@@ -847,9 +848,5 @@ int main(void)
     tcase_add_test(tests, the_cache_stays_within_its_size_and_the_oldest_goes);
     tcase_add_test(tests, news_of_an_older_question_replace_no_newer);
     tcase_add_test(tests, a_cache_of_the_future_is_emptied);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/policy/policy.h"
+#include "run_suite.h"
 
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 static const char *const nothing[] = {NULL};
@@ -206,9 +207,5 @@ int main(void)
     tcase_add_test(decisions, the_first_required_field_that_is_missing_is_named);
     tcase_add_test(decisions, standing_says_what_could_be_asked_on_some_basis);
     suite_add_tcase(suite, decisions);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include "afis/extract.h"
 #include "afis/synth.h"
 #include "data_dir.h"
+#include "run_suite.h"
 
 #define FINGERS 6u
 #define WIDTH 300u
@@ -514,9 +515,5 @@ int main(void)
     tcase_add_test(others, real_prints_pass);
     suite_add_tcase(suite, made);
     suite_add_tcase(suite, others);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

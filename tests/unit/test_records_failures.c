@@ -8,6 +8,7 @@
 #include "core/registry/registry.h"
 #include "failing.h"
 #include "plugins/pnc/people.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 static char dir[64], data_dir[96];
@@ -348,9 +349,5 @@ int main(void)
     tcase_add_loop_test(tests, a_failure_on_the_way_to_a_pnc_record_is_told, 0,
                         sizeof pnc_deeds / sizeof pnc_deeds[0]);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

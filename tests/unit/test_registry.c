@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/registry/registry.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 static char dir[64];
@@ -313,9 +314,5 @@ int main(void)
     tcase_add_test(entries, what_another_process_writes_is_seen_by_the_next_look_up);
     tcase_add_test(entries, a_damaged_record_is_a_fault_and_never_an_entry);
     suite_add_tcase(suite, entries);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

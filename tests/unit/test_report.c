@@ -9,6 +9,7 @@
 #include "report/month.h"
 #include "report/public.h"
 #include "report/subject.h"
+#include "run_suite.h"
 #include "whorl/msg.h"
 
 /* What a record says; what is left out is ordinary. */
@@ -463,7 +464,7 @@ static uint32_t theirs(const struct subject_query *query, const struct spec *rec
             ck_assert(with_record(&records[i], to_subject, subject));
         }
     } while (subject_grew(subject));
-    uint32_t found = subject_count(subject);
+    uint32_t found = subject_transactions(subject)->count;
     subject_free(subject);
     return found;
 }
@@ -622,9 +623,5 @@ int main(void)
     tcase_add_test(tcase, a_collection_is_told_to_whom_it_names_and_to_nobody_else);
     tcase_add_test(tcase, a_name_leads_to_the_collection_of_whom_a_search_found_and_of_no_namesake);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

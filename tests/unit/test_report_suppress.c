@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "report/suppress.h"
+#include "run_suite.h"
 
 #define ROWS 5
 #define THRESHOLD 5
@@ -230,9 +231,5 @@ int main(void)
     tcase_add_test(tcase, rows_that_their_sum_gives_away_need_another);
     tcase_add_test(tcase, a_row_known_from_elsewhere_is_no_cover);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "loopback.h"
 #include "rpc_case.h"
 
 START_TEST(plain_tcp_is_refused_off_loopback)
@@ -77,12 +78,7 @@ START_TEST(listening_again_opens_keeps_and_closes)
     ck_assert(server_listen(&server, &fault));
     ck_assert_uint_eq(server_port(&server, "second"), 0);
     client_ping(&other);
-    struct client late = {socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL};
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(second),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    ck_assert_int_eq(connect(late.fd, (struct sockaddr *)&address, sizeof address), -1);
-    client_close(&late);
+    ck_assert_int_eq(loopback_connect(second), -1);
     client_close(&other);
     end();
 }
@@ -109,19 +105,6 @@ START_TEST(a_listener_may_change_its_address_and_keep_its_port)
 }
 END_TEST
 
-/* A listening socket of somebody else, who has bound it to loopback. */
-static int listening_socket(uint16_t *port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(listen(fd, 10), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    *port = ntohs(address.sin_port);
-    return fd;
-}
-
 static void inherit(struct server *at, void *arg)
 {
     const char *name = at->listeners[1].name;
@@ -132,11 +115,11 @@ static void inherit(struct server *at, void *arg)
 START_TEST(a_socket_that_was_handed_over_is_used)
 {
     struct whorl_fault fault;
-    uint16_t ports[3];
+    uint16_t ports[3] = {0, 0, 0};
     int fds[3];
     begin();
     for (int i = 0; i < 3; i++) {
-        fds[i] = listening_socket(&ports[i]);
+        fds[i] = loopback_listen(&ports[i]); /* of somebody else, who has bound it */
         server.listeners[1].name = i == 1 ? "named" : "some";
         server_do(&server, inherit, &fds[i]);
     }
@@ -156,12 +139,7 @@ START_TEST(a_socket_that_was_handed_over_is_used)
     client_close(&early);
     client_close(&late);
     /* The one that nobody wanted is closed. */
-    struct client none = {socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL};
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(ports[2]),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    ck_assert_int_eq(connect(none.fd, (struct sockaddr *)&address, sizeof address), -1);
-    client_close(&none);
+    ck_assert_int_eq(loopback_connect(ports[2]), -1);
     end();
 }
 END_TEST

@@ -18,6 +18,7 @@
 
 #include "core/guest/sandbox.h"
 #include "failing.h"
+#include "run_suite.h"
 
 enum { NOBODY = 65534, PATH_SIZE = 96 };
 
@@ -256,9 +257,5 @@ int main(void)
                         sizeof trials / sizeof *trials);
     tcase_add_test(tests, without_a_server_it_goes_no_further);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "run_suite.h"
 #include "whorl/secret.h"
 
 /* Whether /proc/self/smaps gives the mapping of p this two-letter flag. */
@@ -191,9 +192,5 @@ int main(void)
     tcase_add_test(tc, a_growing_buffer_keeps_its_bytes_and_its_protection);
     tcase_add_test(tc, consuming_moves_the_rest_down_and_wipes_its_old_place);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

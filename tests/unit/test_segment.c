@@ -12,6 +12,7 @@
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 #include "segment.h"
 #include "whorl/secret.h"
 
@@ -23,9 +24,7 @@ static struct whorl_fault fault;
 
 static void reopen(void)
 {
-    gallery_close(gallery);
-    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
-    ck_assert_msg(gallery != NULL, "%s", fault.text);
+    people_open(&gallery, dir);
 }
 
 static void setup(void)
@@ -574,9 +573,5 @@ int main(void)
     tcase_add_test(tcase, writing_the_index_waits_for_servers_to_let_go_of_the_one_before);
     tcase_add_test(tcase, a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -1,7 +1,6 @@
 /* The whole server with each call failing once, from its start to its end, while a device asks, its
  * figures are read and its configuration is read anew: it serves, or ends with a word why; what it
  * has answered is recorded; and it never just dies or hangs. */
-#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +20,9 @@
 #include "core/registry/registry.h"
 #include "core/server/server.h"
 #include "failing.h"
+#include "loopback.h"
 #include "packed.h"
+#include "run_suite.h"
 
 enum { PATIENCE_S = 20, FIRST_FD = 3 };
 
@@ -85,18 +86,6 @@ struct running {
     bool ended;
 };
 
-static int listen_somewhere(uint16_t *port)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    ck_assert_int_eq(listen(fd, 8), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
 static int hear_notifications(void)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
@@ -127,7 +116,7 @@ static struct running start(bool failing)
 {
     struct running running = {.notified = hear_notifications(),
                               .log = memfd_create("log", MFD_CLOEXEC)};
-    int listening = listen_somewhere(&running.port);
+    int listening = loopback_listen(&running.port);
     running.pid = fork();
     ck_assert_int_ge(running.pid, 0);
     if (running.pid == 0)
@@ -183,20 +172,6 @@ static void close_all(struct running *running)
 
 /* ------------------------------------------------------------------ who asks */
 
-static int connect_to(uint16_t port)
-{
-    struct sockaddr_in at = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
-    struct timeval patience = {PATIENCE_S, 0};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
 /* Sends a request and reads to its answer, past what is told of its progress; false when the
  * connection has ended before. */
 static bool exchange(int fd, const void *bytes, size_t len, msgpack_unpacked *answer)
@@ -233,7 +208,7 @@ static bool identify(uint16_t port, char transaction[64])
     static unsigned number;
     struct packed request;
     msgpack_unpacked answer;
-    int fd = connect_to(port);
+    int fd = loopback_connect(port);
     bool matched = false;
     if (fd < 0)
         return false;
@@ -264,7 +239,7 @@ static void look_at(uint16_t port)
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
         char reply[4096];
         ssize_t n = 1;
-        int fd = connect_to(port);
+        int fd = loopback_connect(port);
         if (fd < 0)
             return;
         (void)!send(fd, requests[i], strlen(requests[i]), MSG_NOSIGNAL);
@@ -372,9 +347,5 @@ int main(void)
     failing_often(1);
     tcase_add_test(tests, a_server_serves_or_ends_with_a_word_why);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

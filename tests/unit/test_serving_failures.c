@@ -11,6 +11,7 @@
 #include "core/net/frame.h"
 #include "failing.h"
 #include "net_fixture.h"
+#include "run_suite.h"
 #include "whorl/client.h"
 #include "whorl/line.h"
 
@@ -187,15 +188,20 @@ static void write_device(void)
     snprintf(address, sizeof address, "127.0.0.1:%u", server_port(&server, "tls"));
 }
 
+static struct whorl_client_options device_options(void)
+{
+    return (struct whorl_client_options){.size = sizeof(struct whorl_client_options),
+                                         .server = address,
+                                         .certificate = device_pem,
+                                         .key = device_key,
+                                         .ca = pki.ca,
+                                         .backoff_ms = 1,
+                                         .backoff_max_ms = 2};
+}
+
 static bool ask(void)
 {
-    const struct whorl_client_options options = {.size = sizeof options,
-                                                 .server = address,
-                                                 .certificate = device_pem,
-                                                 .key = device_key,
-                                                 .ca = pki.ca,
-                                                 .backoff_ms = 1,
-                                                 .backoff_max_ms = 2};
+    const struct whorl_client_options options = device_options();
     const struct whorl_client_request request = {.size = sizeof request,
                                                  .method = "ping",
                                                  .argument = (const uint8_t *)"\xc0",
@@ -267,13 +273,7 @@ START_TEST(a_line_ends_each_call_once_with_its_answer_or_with_a_word_why)
     unsigned rounds = 0;
     write_device();
     for (; failing_again(rounds == 0); rounds++) {
-        const struct whorl_client_options client = {.size = sizeof client,
-                                                    .server = address,
-                                                    .certificate = device_pem,
-                                                    .key = device_key,
-                                                    .ca = pki.ca,
-                                                    .backoff_ms = 1,
-                                                    .backoff_max_ms = 2};
+        const struct whorl_client_options client = device_options();
         const struct whorl_line_options options = {.size = sizeof options, .client = &client};
         struct ending_of endings[2] = {{.times = 0}, {.times = 0}};
         bool started[2] = {false, false};
@@ -314,9 +314,5 @@ int main(void)
     tcase_add_test(tests, a_client_gets_its_answer_or_is_told_why_not);
     tcase_add_test(tests, a_line_ends_each_call_once_with_its_answer_or_with_a_word_why);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include "../../afis/match/internal.h"
 #include "../../afis/match/sieve.h"
 #include "minutiae.h"
+#include "run_suite.h"
 
 #define PRINTS 40u
 
@@ -66,15 +67,23 @@ START_TEST(every_variant_returns_the_same_scores)
             words[k][w] = sieve.lane[draw() % SIEVE_LANES] ^ noise;
         }
     }
-    afis_sieve_scan_portable(&sieve, words[0], PRINTS, expected);
+    afis_sieve_scan_portable(&sieve, words[0], NULL, PRINTS, expected);
     afis_sieve_scan(&sieve, words[0], PRINTS, scores);
     ck_assert_mem_eq(scores, expected, sizeof expected);
 #ifdef AFIS_HAVE_MATCH_KERNELS
     if (afis_match_ops_best() != &afis_match_ops_portable) {
-        afis_sieve_scan_avx2(&sieve, words[0], PRINTS, scores);
+        afis_sieve_scan_avx2(&sieve, words[0], NULL, PRINTS, scores);
         ck_assert_mem_eq(scores, expected, sizeof expected);
     }
 #endif
+    uint16_t rows[PRINTS];
+    for (unsigned k = 0; k < PRINTS; k++) {
+        rows[k] = (uint16_t)(k * 7 % PRINTS);
+    }
+    afis_sieve_scan_rows(&sieve, words[0], rows, PRINTS, scores);
+    for (unsigned k = 0; k < PRINTS; k++) {
+        ck_assert_int_eq(scores[k], expected[rows[k]]);
+    }
     if (_i == 0) {
         ck_assert_int_eq(expected[0], 0);
     }
@@ -123,9 +132,5 @@ int main(void)
     tcase_add_test(tcase, prints_of_few_minutiae_rank_by_those);
     tcase_add_test(tcase, a_damaged_template_has_no_words);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 #include "../../afis/match/internal.h"
 #include "../../afis/match/sift.h"
 #include "minutiae.h"
+#include "run_suite.h"
 
 #define PRINTS 77u /* no multiple of a block */
 
@@ -200,9 +201,5 @@ int main(void)
     tcase_add_test(tcase, minutiae_that_are_all_the_same_have_room);
     tcase_add_test(tcase, the_same_print_scores_far_above_others);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

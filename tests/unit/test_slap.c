@@ -8,6 +8,7 @@
 #include "afis/match.h"
 #include "afis/slap.h"
 #include "afis/synth.h"
+#include "run_suite.h"
 
 #define WIDTH 1600u
 #define HEIGHT 1000u
@@ -311,9 +312,5 @@ int main(void)
     tcase_add_test(tc, empty_and_odd_images_have_no_finger);
     tcase_add_test(tc, noise_of_any_size_and_resolution_is_survived);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

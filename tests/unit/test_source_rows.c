@@ -10,6 +10,7 @@
 #include "gallery_people.h"
 #include "plugins/source/postgresql/mark.h"
 #include "plugins/source/postgresql/row.h"
+#include "run_suite.h"
 
 /* ------------------------------------------------------------------ rows */
 
@@ -782,10 +783,7 @@ int main(void)
     suite_add_tcase(suite, rows);
     suite_add_tcase(suite, names);
     suite_add_tcase(suite, marks);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    int code = run_suite(suite);
     pg_arena_release(&arena);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return code;
 }

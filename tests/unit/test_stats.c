@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "report/stats.h"
+#include "run_suite.h"
 
 static uint64_t state;
 
@@ -245,9 +246,5 @@ int main(void)
     tcase_add_test(tcase, shares_that_are_all_the_same_flag_nobody);
     tcase_add_test(tcase, adjusted_values_are_those_of_benjamini_and_hochberg);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

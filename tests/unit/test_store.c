@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "run_suite.h"
 #include "whorl/store.h"
 
 #define KIND "whorl-test"
@@ -556,9 +557,5 @@ int main(void)
     tcase_add_test(tests, a_full_disk_loses_nothing_and_is_survived);
     tcase_add_loop_test(tests, what_was_deleted_is_in_the_file_until_it_is_erased, 0, 4);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

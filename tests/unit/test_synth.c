@@ -10,6 +10,7 @@
 #include "afis/extract.h"
 #include "afis/match.h"
 #include "afis/synth.h"
+#include "run_suite.h"
 
 #define CLASSES 5
 
@@ -660,9 +661,5 @@ int main(void)
     tcase_add_loop_exit_test(command, test_misuse_exits_with_2, 2, 0, MISUSES);
     tcase_add_test(command, test_a_folder_that_cannot_be_made_is_a_failure);
     suite_add_tcase(suite, command);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

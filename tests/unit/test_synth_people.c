@@ -10,6 +10,7 @@
 #include "afis/memory.h"
 #include "cli/synth/synth_fill.h"
 #include "gallery_people.h"
+#include "run_suite.h"
 
 enum { SAMPLE = 200 };
 
@@ -287,9 +288,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

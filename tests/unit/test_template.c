@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "minutiae.h"
+#include "run_suite.h"
 
 enum { RECORD_CAP = 2048 };
 
@@ -311,9 +312,5 @@ int main(void)
     tcase_add_test(tests, advice_is_given_for_the_lowest_reason);
     tcase_set_timeout(tests, 120);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "net_fixture.h"
+#include "run_suite.h"
 
 static struct server server;
 static struct pki pki;
@@ -478,9 +479,5 @@ int main(void)
     tcase_add_test(tc, a_private_key_that_others_can_read_is_refused);
     tcase_add_test(tc, many_reloads_leave_connections_alone);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

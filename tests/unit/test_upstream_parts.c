@@ -8,6 +8,7 @@
 #include "packed.h"
 #include "plugins/source/upstream/ask.h"
 #include "plugins/source/upstream/merge.h"
+#include "run_suite.h"
 
 static struct whorl_fault fault;
 
@@ -382,9 +383,5 @@ int main(void)
                    matches_are_of_one_person_only_if_they_share_an_identifier_and_none_differs);
     tcase_add_test(cases, a_message_that_is_none_of_a_host_is_not_passed_on);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -7,6 +7,7 @@
 
 #include "afis/image.h"
 #include "data_dir.h"
+#include "run_suite.h"
 #include "wsq_file.h"
 
 static struct wsq_file file;
@@ -315,9 +316,5 @@ int main(void)
     tcase_add_test(tc, filters_longer_than_the_picture_are_decoded);
     tcase_add_test(tc, exhausted_memory_is_reported);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -35,4 +35,8 @@ void afis_sieve_init(struct afis_sieve *sieve, const struct afis_finger *probe);
 void afis_sieve_scan(const struct afis_sieve *sieve, const uint64_t *words, size_t prints,
                      int16_t *scores);
 
+/* The same for `count` of those prints: scores[i] is of print rows[i]. */
+void afis_sieve_scan_rows(const struct afis_sieve *sieve, const uint64_t *words,
+                          const uint16_t *rows, size_t count, int16_t *scores);
+
 #endif

@@ -213,15 +213,20 @@ bool pg_copy_keep(struct pg_copy *copy, struct whorl_fault *fault)
 bool pg_batch_begin(struct pg_batch *batch, struct whorl_fault *fault)
 {
     *batch = (struct pg_batch){.people = malloc(PG_PAGE * sizeof *batch->people),
-                               .ids = malloc(2 * (size_t)PG_PAGE * sizeof *batch->ids)};
-    return (batch->people && batch->ids) || whorl_fail(fault, "", "out of memory");
+                               .ids = malloc(2 * (size_t)PG_PAGE * sizeof *batch->ids),
+                               .known = malloc(PG_PAGE * sizeof *batch->known)};
+    return (batch->people && batch->ids && batch->known) || whorl_fail(fault, "", "out of memory");
 }
 
 void pg_batch_end(struct pg_batch *batch)
 {
+    for (size_t i = 0; i < batch->known_count; i++) {
+        gallery_person_free(batch->known[i]);
+    }
     pg_arena_release(&batch->arena);
     free(batch->people);
     free(batch->ids);
+    free(batch->known);
 }
 
 bool pg_copy_set_position(struct pg_mark *mark, const char *position, struct whorl_fault *fault)
@@ -233,6 +238,11 @@ bool pg_copy_set_position(struct pg_mark *mark, const char *position, struct who
     }
     memcpy(mark->position, position, len + 1);
     return true;
+}
+
+bool pg_batch_fits(const PGresult *page, struct whorl_fault *fault)
+{
+    return PQntuples(page) <= PG_PAGE || whorl_fail(fault, "", "the database gave too much");
 }
 
 void pg_batch_row(const PGresult *result, int i, struct pg_row *row)
@@ -412,12 +422,4 @@ bool pg_batch_take(struct pg_copy *copy, struct pg_batch *batch, const struct pg
         batch->ids[batch->id_count++] = has->id;
     }
     return true;
-}
-
-void pg_known_release(struct pg_known *known)
-{
-    for (size_t i = 0; i < known->count; i++) {
-        gallery_person_free(known->people[i]);
-    }
-    known->count = 0;
 }

@@ -15,9 +15,8 @@ static PGresult *ask_changes(struct pg_copy *copy, const char *sql, const char *
     return pg_ask(&copy->slow, sql, parameters, 2, "read changes", fault);
 }
 
-static bool take_changed(struct pg_copy *copy, struct pg_batch *batch, struct pg_known *known,
-                         const PGresult *result, char after[GALLERY_ID_MAX + 1],
-                         struct whorl_fault *fault)
+static bool take_changed(struct pg_copy *copy, struct pg_batch *batch, const PGresult *result,
+                         char after[GALLERY_ID_MAX + 1], struct whorl_fault *fault)
 {
     for (int i = 0; i < PQntuples(result); i++) {
         struct pg_row row;
@@ -26,7 +25,7 @@ static bool take_changed(struct pg_copy *copy, struct pg_batch *batch, struct pg
             !gallery_get(copy->gallery, after, true, &has, fault)) {
             return false;
         }
-        known->people[known->count++] = has;
+        batch->known[batch->known_count++] = has;
         pg_batch_row(result, i, &row);
         if (!pg_batch_take(copy, batch, &row, after, has, fault)) {
             return false;
@@ -35,9 +34,8 @@ static bool take_changed(struct pg_copy *copy, struct pg_batch *batch, struct pg
     return true;
 }
 
-static bool take_gone(struct pg_copy *copy, struct pg_batch *batch, struct pg_known *known,
-                      const PGresult *result, char after[GALLERY_ID_MAX + 1],
-                      struct whorl_fault *fault)
+static bool take_gone(struct pg_copy *copy, struct pg_batch *batch, const PGresult *result,
+                      char after[GALLERY_ID_MAX + 1], struct whorl_fault *fault)
 {
     for (int i = 0; i < PQntuples(result); i++) {
         struct gallery_person *has;
@@ -45,7 +43,7 @@ static bool take_gone(struct pg_copy *copy, struct pg_batch *batch, struct pg_kn
             !gallery_get(copy->gallery, after, false, &has, fault)) {
             return false;
         }
-        known->people[known->count++] = has;
+        batch->known[batch->known_count++] = has;
         pg_mark_drop_unreadable(copy->mark, after);
         if (has) {
             batch->ids[batch->id_count++] = has->id;
@@ -61,17 +59,16 @@ static enum pg_outcome change_page(struct pg_copy *copy, bool gone, const char *
                                    struct whorl_fault *fault)
 {
     struct pg_batch batch;
-    struct pg_known *known = calloc(1, sizeof *known);
     enum pg_outcome outcome = PG_COPY_FAILED;
     PGresult *result = NULL;
-    bool ok = pg_batch_begin(&batch, fault) && known;
+    bool ok = pg_batch_begin(&batch, fault);
     if (ok) {
         result =
             ask_changes(copy, gone ? copy->mapping->gone : copy->mapping->people, after, fault);
         ok = result && pg_result_shape(result, gone ? 1 : PG_COLUMNS, -1, "read changes", fault) &&
-             (PQntuples(result) <= PG_PAGE || whorl_fail(fault, "", "the database gave too much"));
+             pg_batch_fits(result, fault);
     }
-    ok = ok && (gone ? take_gone : take_changed)(copy, &batch, known, result, after, fault);
+    ok = ok && (gone ? take_gone : take_changed)(copy, &batch, result, after, fault);
     *more = ok && PQntuples(result) == PG_PAGE;
     if (ok && !gone && !*more) {
         ok = pg_copy_set_position(copy->mark, position, fault);
@@ -83,10 +80,6 @@ static enum pg_outcome change_page(struct pg_copy *copy, bool gone, const char *
         outcome = nothing ? PG_COPY_DONE : pg_copy_apply(copy, &batch, fault);
     }
     PQclear(result);
-    if (known) {
-        pg_known_release(known);
-    }
-    free(known);
     pg_batch_end(&batch);
     return outcome;
 }

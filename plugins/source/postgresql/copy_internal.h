@@ -45,13 +45,8 @@ struct pg_batch {
     struct pg_arena arena;
     struct gallery_person *people; /* PG_PAGE */
     const char **ids;              /* 2 * PG_PAGE, to be removed */
-    size_t count, id_count;
-};
-
-/* People of the gallery, as many as one page may be about. */
-struct pg_known {
-    struct gallery_person *people[PG_PAGE];
-    size_t count;
+    struct gallery_person **known; /* PG_PAGE: whom the gallery has of those that it is about */
+    size_t count, id_count, known_count;
 };
 
 /* Of a step: done; somebody else was quicker, and what they did has been taken up; *fault says. */
@@ -84,6 +79,9 @@ void pg_copy_leave_pass(struct pg_copy *copy);
 bool pg_batch_begin(struct pg_batch *batch, struct whorl_fault *fault);
 void pg_batch_end(struct pg_batch *batch);
 
+/* Whether a page's rows are no more than were asked for. */
+bool pg_batch_fits(const PGresult *page, struct whorl_fault *fault);
+
 /* A row of a result, whose values it points to. */
 void pg_batch_row(const PGresult *result, int i, struct pg_row *row);
 
@@ -91,11 +89,8 @@ void pg_batch_row(const PGresult *result, int i, struct pg_row *row);
 bool pg_batch_id(const PGresult *result, int i, char id[GALLERY_ID_MAX + 1],
                  struct whorl_fault *fault);
 
-/* Takes a row in beside what the gallery has of that person, which may be NULL; it must outlive the
- * batch. */
+/* Takes a row in beside what the gallery has of that person, which may be NULL. */
 bool pg_batch_take(struct pg_copy *copy, struct pg_batch *batch, const struct pg_row *row,
                    const char *id, const struct gallery_person *has, struct whorl_fault *fault);
-
-void pg_known_release(struct pg_known *known);
 
 #endif

@@ -54,7 +54,8 @@ static PGresult *next_page(struct pg_copy *copy, char last[GALLERY_ID_MAX + 1],
     PGresult *page = copy->ready;
     copy->ready = NULL;
     last[0] = '\0';
-    if (!pg_result_shape(page, PG_COLUMNS, -1, "read people", fault) || PQntuples(page) > PG_PAGE ||
+    if (!pg_result_shape(page, PG_COLUMNS, -1, "read people", fault) ||
+        !pg_batch_fits(page, fault) ||
         (PQntuples(page) == PG_PAGE &&
          (!pg_batch_id(page, PG_PAGE - 1, last, fault) || !send_page(copy, last, fault)))) {
         PQclear(page);
@@ -65,7 +66,7 @@ static PGresult *next_page(struct pg_copy *copy, char last[GALLERY_ID_MAX + 1],
 
 /* Page and gallery side by side, up to `last` (NULL: to the end). */
 static bool merge(struct pg_copy *copy, struct pg_batch *batch, const PGresult *page,
-                  const struct pg_known *known, const char *last, struct whorl_fault *fault)
+                  const char *last, struct whorl_fault *fault)
 {
     int rows = PQntuples(page), i = 0;
     size_t k = 0;
@@ -76,13 +77,14 @@ static bool merge(struct pg_copy *copy, struct pg_batch *batch, const PGresult *
             return false;
         }
         row_left = row_left && (!last || strcmp(id, last) <= 0);
-        bool known_left = k < known->count && (!last || strcmp(known->people[k]->id, last) <= 0);
+        bool known_left =
+            k < batch->known_count && (!last || strcmp(batch->known[k]->id, last) <= 0);
         if (!row_left && !known_left) {
             return true;
         }
-        int order = !row_left ? 1 : !known_left ? -1 : strcmp(id, known->people[k]->id);
+        int order = !row_left ? 1 : !known_left ? -1 : strcmp(id, batch->known[k]->id);
         if (order > 0) {
-            batch->ids[batch->id_count++] = known->people[k++]->id;
+            batch->ids[batch->id_count++] = batch->known[k++]->id;
             continue;
         }
         struct pg_row row;
@@ -91,7 +93,7 @@ static bool merge(struct pg_copy *copy, struct pg_batch *batch, const PGresult *
         }
         memcpy(before, id, sizeof before);
         pg_batch_row(page, i++, &row);
-        if (!pg_batch_take(copy, batch, &row, id, order == 0 ? known->people[k++] : NULL, fault)) {
+        if (!pg_batch_take(copy, batch, &row, id, order == 0 ? batch->known[k++] : NULL, fault)) {
             return false;
         }
         copy->mark->done++;
@@ -99,11 +101,11 @@ static bool merge(struct pg_copy *copy, struct pg_batch *batch, const PGresult *
 }
 
 /* How far both reach: the smaller of the page's last person and the gallery's; NULL: to the end. */
-static const char *common_end(const char *page_last, const struct pg_known *known)
+static const char *common_end(const char *page_last, const struct pg_batch *batch)
 {
     const char *last = page_last[0] ? page_last : NULL;
-    if (known->count == PG_PAGE) {
-        const char *own = known->people[PG_PAGE - 1]->id;
+    if (batch->known_count == PG_PAGE) {
+        const char *own = batch->known[PG_PAGE - 1]->id;
         last = !last || strcmp(own, last) < 0 ? own : last;
     }
     return last;
@@ -128,16 +130,17 @@ static void tell_pass(struct pg_copy *copy, bool over)
 }
 
 static enum pg_outcome work_through(struct pg_copy *copy, const PGresult *page,
-                                    const char *page_last, struct pg_known *known,
-                                    struct pg_batch *batch, struct whorl_fault *fault)
+                                    const char *page_last, struct pg_batch *batch,
+                                    struct whorl_fault *fault)
 {
     struct pg_mark *mark = copy->mark;
-    if (!gallery_next(copy->gallery, mark->after, known->people, PG_PAGE, &known->count, fault)) {
+    if (!gallery_next(copy->gallery, mark->after, batch->known, PG_PAGE, &batch->known_count,
+                      fault)) {
         return PG_COPY_FAILED;
     }
-    const char *last = common_end(page_last, known);
+    const char *last = common_end(page_last, batch);
     pg_mark_drop_range(mark, mark->after, last);
-    if (!merge(copy, batch, page, known, last, fault)) {
+    if (!merge(copy, batch, page, last, fault)) {
         return PG_COPY_FAILED;
     }
     mark->put += batch->count;
@@ -166,17 +169,12 @@ bool pg_copy_page(struct pg_copy *copy, bool *busy, struct whorl_fault *fault)
     }
     char last[GALLERY_ID_MAX + 1];
     struct pg_batch batch;
-    struct pg_known *known = calloc(1, sizeof *known);
     PGresult *page = NULL;
     enum pg_outcome outcome = PG_COPY_FAILED;
-    if (pg_batch_begin(&batch, fault) && known && (page = next_page(copy, last, fault)) != NULL) {
-        outcome = work_through(copy, page, last, known, &batch, fault);
+    if (pg_batch_begin(&batch, fault) && (page = next_page(copy, last, fault)) != NULL) {
+        outcome = work_through(copy, page, last, &batch, fault);
     }
     PQclear(page);
-    if (known) {
-        pg_known_release(known);
-    }
-    free(known);
     pg_batch_end(&batch);
     *busy = outcome != PG_COPY_FAILED && copy->mark->pass;
     if (!*busy) {
