@@ -51,21 +51,27 @@ static uint64_t status_of(const char *name)
     return value;
 }
 
-void bench_memory(struct bench *b)
+static uint64_t disk_of(const char *path)
 {
-    DIR *dir = opendir(b->dir);
-    b->rss = status_of("VmRSS");
-    b->rss_anonymous = status_of("RssAnon");
-    b->disk = 0;
+    uint64_t bytes = 0;
+    DIR *dir = opendir(path);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
         struct stat info;
         if (fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 && S_ISREG(info.st_mode)) {
-            b->disk += (uint64_t)info.st_blocks * 512;
+            bytes += (uint64_t)info.st_blocks * 512;
         }
     }
     if (dir != NULL) {
         closedir(dir);
     }
+    return bytes;
+}
+
+void bench_memory(struct bench *b)
+{
+    b->rss = status_of("VmRSS");
+    b->rss_anonymous = status_of("RssAnon");
+    b->disk = disk_of(b->dir);
 }
 
 /* ------------------------------------------------------------------ made-up probes */
@@ -86,6 +92,7 @@ void bench_start(struct bench *b)
         die_fault("opening the gallery", &fault);
     }
     b->open_seconds = wall_seconds() - start;
+    b->disk_before = disk_of(b->dir);
     pair_capture(&pair, &b->population, b->people / 2 + 1, 1);
     engine_search(&b->engine, pair.probes, 2, &out);
     b->first_answer = wall_seconds() - start;
@@ -223,15 +230,13 @@ void bench_hidden(struct bench *b)
 
 /* ------------------------------------------------------------------ many at once */
 
-static const char *const waiting_names[] = {"half of them there", "all there", "nobody there"};
-
-static bool is_there(unsigned kind, uint32_t k)
+static bool is_there(enum waiting_kind kind, uint32_t k)
 {
-    return kind == 1 || (kind == 0 && k % 2 == 0);
+    return kind == WAITING_ALL || (kind == WAITING_HALF && k % 2 == 0);
 }
 
 /* Twice as many as wait at once, each alone, then together. */
-static void wait_together(struct bench *b, unsigned kind)
+void bench_waiting(struct bench *b, enum waiting_kind kind)
 {
     struct waiting *w = &b->waiting[kind];
     struct gallery_probe probes[2 * WAITING][2];
@@ -256,13 +261,6 @@ static void wait_together(struct bench *b, unsigned kind)
     for (uint32_t k = 0; k < 2 * WAITING; k++) {
         free(pairs[k].finger[0]);
         free(pairs[k].finger[1]);
-    }
-}
-
-void bench_waiting(struct bench *b)
-{
-    for (unsigned kind = 0; kind < 3; kind++) {
-        wait_together(b, kind);
     }
 }
 
@@ -299,136 +297,4 @@ void bench_false_matches(struct bench *b)
     }
     b->false_expected[0] = engine.match_fpir * (double)b->false_searches;
     b->false_expected[1] = engine.possible_fpir * (double)b->false_searches;
-}
-
-/* ------------------------------------------------------------------ the report */
-
-static void row_ms(const char *name, struct timing *timing)
-{
-    printf("| %s (%zu) | median %.1f ms, 95 %% %.1f, 99 %% %.1f; processor %.1f, %.1f, %.1f |\n",
-           name, timing->wall.count, 1e3 * numbers_at(&timing->wall, 0.5),
-           1e3 * numbers_at(&timing->wall, 0.95), 1e3 * numbers_at(&timing->wall, 0.99),
-           1e3 * numbers_at(&timing->processor, 0.5), 1e3 * numbers_at(&timing->processor, 0.95),
-           1e3 * numbers_at(&timing->processor, 0.99));
-}
-
-static void row_loss(const char *name, const struct loss_count losses[SETS])
-{
-    struct loss_count all = {0};
-    printf("| %s |", name);
-    for (unsigned set = 0; set < SETS; set++) {
-        printf(" %s %u of %u,", set_names[set], losses[set].lost, losses[set].findable);
-        all.searches += losses[set].searches;
-        all.findable += losses[set].findable;
-        all.lost += losses[set].lost;
-        all.first += losses[set].first;
-    }
-    printf(" all %.2f %% (%u of %u); ranked first %u of %u |\n",
-           all.findable > 0 ? 100.0 * all.lost / all.findable : 0, all.lost, all.findable,
-           all.first, all.searches);
-}
-
-static void report_speed(struct bench *b)
-{
-    const double bytes = 2.0 * 192 * b->people; /* that the sift reads of two fingers */
-    row_ms("search, the person is there (made-up)", &b->mated);
-    row_ms("search, the person is there (real prints)", &b->hidden);
-    row_ms("search, the person is not there", &b->non_mated);
-    row_ms("the same, fingers of unknown position", &b->unknown);
-    printf("| unknown position against known, processor (goal: 5 times at most) | %.1f times |\n",
-           numbers_at(&b->unknown.processor, 0.5) / numbers_at(&b->non_mated.processor, 0.5));
-    printf("| read by the sift | at least %.1f GB/s in the fastest search, of %.1f GB/s |\n",
-           bytes / numbers_at(&b->mated.wall, 0) * 1e-9, b->bandwidth * 1e-9);
-    for (unsigned kind = 0; kind < 3; kind++) {
-        const struct waiting *w = &b->waiting[kind];
-        printf("| %u searches waiting (%s), each | %.1f ms, against %.1f ms one at a time: %.2f "
-               "times; processor %.1f and %.1f: %.2f times |\n",
-               WAITING, waiting_names[kind], 1e3 * w->together, 1e3 * w->alone,
-               w->alone / w->together, 1e3 * w->together_processor, 1e3 * w->alone_processor,
-               w->alone_processor / w->together_processor);
-    }
-    printf("| cancelled searches (%zu) have stopped after | median %.1f ms, longest %.1f |\n",
-           b->cancelled.count, 1e3 * numbers_at(&b->cancelled, 0.5),
-           1e3 * numbers_at(&b->cancelled, 1));
-}
-
-static void report_updates(const struct bench *b)
-{
-    static const char *const names[UPDATE_KINDS] = {"added, and removed again",
-                                                    "replaced, at random", "removed, at random"};
-    for (unsigned kind = 0; kind < UPDATE_KINDS; kind++) {
-        const struct updating *u = &b->updates[kind], *most = &b->updates_most[kind];
-        printf("| %s, while searching (goal: 5,000 people/s, searches + 20 %% at most) | "
-               "%.0f people/s: searches take %+.0f %% (their own processor "
-               "time %+.0f %%, the writer's %.0f us a person); without a pause %.0f people/s |\n",
-               names[kind], u->rate, 100 * u->slower, 100 * u->slower_processor, 1e6 * u->writer,
-               most->rate);
-    }
-}
-
-/* Making people up is not the gallery's work. */
-static void report_building(const struct bench *b)
-{
-    if (b->built > 0) {
-        printf(
-            "| building (goal: 9,000,000 in 15 minutes) | %" PRIu32 " people in %.0f s; processor "
-            "a person: making up %.0f us, loading %.1f us (%.0f people/s of one core) |\n",
-            b->built, b->build_seconds, 1e6 * (b->build_processor - b->load_processor) / b->built,
-            1e6 * b->load_processor / b->built, b->built / b->load_processor);
-    }
-    printf("| writing the index | %.1f s, processor %.1f s: %.0f people/s of one core |\n",
-           b->index_seconds, b->index_processor, b->people / b->index_processor);
-}
-
-static void report_ten(struct bench *b)
-{
-    if (b->ten_all == 0) {
-        return;
-    }
-    row_ms("people with 2 to 10 prints, two known fingers, there", &b->ten_known[0]);
-    row_ms("... not there", &b->ten_known[1]);
-    row_ms("... fingers of unknown position, there", &b->ten_unknown[0]);
-    row_ms("... not there", &b->ten_unknown[1]);
-    printf(
-        "| ... unknown position against known, processor (goal: 5 times at most) | there %.1f "
-        "times, not there %.1f; ranked first %u of %u |\n",
-        numbers_at(&b->ten_unknown[0].processor, 0.5) / numbers_at(&b->ten_known[0].processor, 0.5),
-        numbers_at(&b->ten_unknown[1].processor, 0.5) / numbers_at(&b->ten_known[1].processor, 0.5),
-        b->ten_first, b->ten_all);
-}
-
-void bench_report(struct bench *b)
-{
-    printf("\n| %" PRIu32 " people, %u to %u fingers, %u threads | measured |\n| --- | --- |\n",
-           b->people, b->population.fingers_least, b->population.fingers_most, b->engine.threads);
-    report_speed(b);
-    report_ten(b);
-    printf("| made-up mates ranked first | %u of %u; matches of people who are not there: %u |\n",
-           b->mated_first, b->mated_all, b->wrong);
-    if (b->real) {
-        row_loss("lost by the fast stages, two fingers", b->two);
-        row_loss("lost by the fast stages, one finger", b->one);
-    }
-    report_updates(b);
-    printf(
-        "| start, page cache warm (goal: 5 s) | ready after %.2f s, first answer after %.2f s |\n",
-        b->open_seconds, b->first_answer);
-    printf(
-        "| start, page cache cold (%.1f %% of the files stayed in it) | ready after %.1f s, first "
-        "answer after %.1f s; stated progress after a quarter, half, three quarters of this: %.0f, "
-        "%.0f, %.0f %%; of %u searches meanwhile %u refused as not ready |\n",
-        100 * b->cold.stayed, b->cold.ready, b->cold.first_answer, 100 * b->cold.progress[0],
-        100 * b->cold.progress[1], 100 * b->cold.progress[2], b->cold.refused + b->cold.begun,
-        b->cold.refused);
-    printf("| disk (goal: 2,000) | %.0f bytes a person |\n", (double)b->disk / b->people);
-    printf("| memory, resident | %.0f bytes a person, of which %.0f are not file pages |\n",
-           (double)b->rss / b->people, (double)b->rss_anonymous / b->people);
-    report_building(b);
-    if (b->false_searches > 0) {
-        printf("| false matches in %" PRIu64 " searches | %" PRIu64 ", predicted %.1f; possible "
-               "%" PRIu64 ", predicted %.1f |\n",
-               b->false_searches, b->false_match, b->false_expected[0], b->false_possible,
-               b->false_expected[1]);
-    }
-    fflush(stdout);
 }

@@ -4,6 +4,12 @@
 
 #include "search_bench.h"
 
+/* Who is there of searches that wait together: half of them, all, nobody. */
+enum waiting_kind { WAITING_HALF, WAITING_ALL, WAITING_NOBODY, WAITING_KINDS };
+struct waiting { /* seconds a search */
+    double alone, together, alone_processor, together_processor;
+};
+
 /* Mated searches with real prints. */
 struct loss_count {
     unsigned searches, findable, lost, first;
@@ -44,9 +50,7 @@ struct bench {
     struct timing mated, non_mated, unknown, hidden;
     struct loss_count two[SETS], one[SETS];
     unsigned mated_first, mated_all, wrong;
-    struct waiting { /* seconds a search */
-        double alone, together, alone_processor, together_processor;
-    } waiting[3];             /* half of them are there; all; nobody */
+    struct waiting waiting[WAITING_KINDS];
     struct numbers cancelled; /* seconds */
     struct cold cold;
     struct timing ten_known[2], ten_unknown[2]; /* ten prints: the person is there, is not */
@@ -54,21 +58,35 @@ struct bench {
     struct updating updates[UPDATE_KINDS], updates_most[UPDATE_KINDS];
     uint64_t false_searches, false_match, false_possible;
     double false_expected[2];
-    uint64_t rss, rss_anonymous, disk;
+    uint64_t rss, rss_anonymous, disk_before, disk; /* bytes; before: the updates */
 };
 
+/* Measuring. */
 void bench_machine(struct bench *b);  /* prints its name and bandwidth */
 void bench_start(struct bench *b);    /* opens the gallery as a server does */
 void bench_searches(struct bench *b); /* made-up probes */
 void bench_hidden(struct bench *b);   /* real prints; the gallery is as before afterwards */
-void bench_waiting(struct bench *b);
+void bench_waiting(struct bench *b, enum waiting_kind kind);
 void bench_cancel(struct bench *b);
-void bench_updates(struct bench *b);
+void bench_updates(struct bench *b, enum update_kind kind);
 void bench_cold(struct bench *b); /* of a gallery that is closed */
 /* Searches of `ten`, whose people have up to ten prints, for the figures of b. */
 void bench_ten(struct bench *b, struct bench *ten);
 void bench_false_matches(struct bench *b);
 void bench_memory(struct bench *b);
-void bench_report(struct bench *b);
+
+/* The table: search_report.c. Each prints the rows of what was measured, at once. */
+void report_begin(const struct bench *b);
+void report_building(const struct bench *b);
+void report_start(const struct bench *b);
+void report_searches(struct bench *b);
+void report_hidden(struct bench *b);
+void report_waiting(const struct bench *b, enum waiting_kind kind);
+void report_cancel(struct bench *b);
+void report_updates(const struct bench *b, enum update_kind kind);
+void report_memory(const struct bench *b);
+void report_false_matches(const struct bench *b);
+void report_cold(const struct bench *b);
+void report_ten(struct bench *b, const struct bench *ten);
 
 #endif

@@ -138,11 +138,16 @@ void block_print(const uint8_t **at, struct gallery_print *print)
 bool block_find(const uint8_t *bytes, const struct block_info *info, const char *id,
                 struct block_entry *entry)
 {
-    size_t len = strlen(id), at = BLOCK_HEADER;
+    const size_t id_len = strlen(id);
     const char *why;
-    while (block_next(bytes, info, &at, entry, &why)) {
-        if (entry->id_len == len && memcmp(entry->id, id, len) == 0) {
-            return true;
+    size_t at = BLOCK_HEADER, len;
+    for (; at + ENTRY_HEADER + id_len <= info->used; at += len) {
+        len = get16(bytes + at);
+        if (bytes[at + 2] == id_len && memcmp(bytes + at + ENTRY_HEADER, id, id_len) == 0) {
+            return block_next(bytes, info, &at, entry, &why);
+        }
+        if (len < ENTRY_HEADER) {
+            return false;
         }
     }
     return false;

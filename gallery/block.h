@@ -54,7 +54,8 @@ bool block_next(const uint8_t *bytes, const struct block_info *info, size_t *at,
  * digest is left alone. Entries from block_next were checked: print_count calls are sound. */
 void block_print(const uint8_t **at, struct gallery_print *print);
 
-/* Finds a person's entry. */
+/* Finds a person's entry. Of those before it only the lengths are read: the rest of each would have
+ * to come from memory. */
 bool block_find(const uint8_t *bytes, const struct block_info *info, const char *id,
                 struct block_entry *entry);
 

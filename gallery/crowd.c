@@ -251,8 +251,9 @@ static void sift_alone(const struct run *run, const struct chunk *chunk, size_t 
 {
     for (size_t s = 0; s < run->count; s++) {
         struct gallery_search *search = run->searches[s];
-        rank_sift(search, chunk, ranking, search->ranks + search->view->chunks[i].before,
-                  &search->states[i]);
+        uint16_t *levels = search->ranks + search->view->chunks[i].before;
+        rank_sift(search, chunk, ranking, levels, &search->states[i]);
+        search_sifted(&search->view->chunks[i], levels, &search->states[i]);
     }
 }
 
@@ -276,7 +277,9 @@ static bool sift_together(const struct run *run, const struct chunk *chunk, size
         return false;
     }
     for (size_t s = 0; s < run->count; s++) {
-        run->searches[s]->states[i].comparable = states[member[s]].comparable;
+        struct gallery_search *search = run->searches[s];
+        search->states[i].comparable = states[member[s]].comparable;
+        search_sifted(&search->view->chunks[i], levels[member[s]], &search->states[i]);
     }
     return true;
 }
@@ -392,7 +395,7 @@ static void read_run(const struct run *run, MDB_txn *txn, const struct scratch *
             search->people_read +=
                 stage == STAGE_SIFT && !search->states[i].why ? view->chunks[i].people : 0;
         }
-        levels_narrow(&search->levels, search_wanted(search), search->view->people);
+        levels_narrow(&search->levels, search_wanted(search), search->view->rows);
         pthread_mutex_unlock(&search->mutex);
     }
 }

@@ -160,10 +160,10 @@ static bool go_ahead(const struct glancing *g, struct ahead *a)
                 !search_concerns(search, STAGE_GLANCE, &search->states[a->at])) {
                 continue;
             }
-            while (a->person < known->people && ranks[a->person] < search->glance_cut) {
+            while (a->person < known->rows && ranks[a->person] < search->glance_cut) {
                 a->person++;
             }
-            if (a->person < known->people &&
+            if (a->person < known->rows &&
                 (a->open || chunk_open(known->bytes, SIZE_MAX, false, &a->chunk, &why))) {
                 a->open = true;
                 a->person++;

@@ -1,4 +1,6 @@
 /* Making a gallery ready to be searched. */
+#include <stdlib.h>
+
 #include "gallery/search.h"
 #include "view.h"
 #include "whorl/msg.h"
@@ -19,18 +21,27 @@ enum gallery_ready gallery_prepare_step(struct gallery *gallery, uint64_t *peopl
     return view_prepare(gallery, people, of, fault);
 }
 
+/* Nobody who has left is written. */
+static bool add_chunk(struct segment_writer *writer, const struct view_chunk *chunk,
+                      struct whorl_fault *fault)
+{
+    if (!chunk->gone) {
+        return segment_add(writer, chunk->bytes, fault);
+    }
+    uint8_t *bytes = view_chunk_without(chunk);
+    const bool ok =
+        bytes ? segment_add(writer, bytes, fault) : whorl_fail(fault, "", "out of memory");
+    free(bytes);
+    return ok;
+}
+
 static bool write_segment(const struct gallery *gallery, const struct view *view,
                           struct whorl_fault *fault)
 {
     struct segment_writer *writer = segment_begin(gallery->dir, fault);
     bool ok = writer != NULL;
     for (size_t i = 0; ok && i < view->count; i++) {
-        struct chunk chunk;
-        const char *why;
-        if (view->chunks[i].bytes &&
-            chunk_open(view->chunks[i].bytes, SIZE_MAX, false, &chunk, &why)) {
-            ok = segment_add(writer, view->chunks[i].bytes, fault);
-        }
+        ok = !view->chunks[i].bytes || add_chunk(writer, &view->chunks[i], fault);
     }
     if (writer && !ok) {
         segment_abandon(writer);

@@ -26,10 +26,57 @@ static const struct quota sift_quota = {0.1, 5000}, best_quota = {0.00002, 50},
 
 /* ------------------------------------------------------------------ following the gallery */
 
-static bool same_chunk(const struct view_chunk *a, const struct view_chunk *b)
+/* Whether both have the same rows. Some of their people may have left between the two. */
+static bool same_rows(const struct view_chunk *a, const struct view_chunk *b)
 {
-    return a->number == b->number && a->people == b->people && a->stamp == b->stamp &&
-           a->checksum == b->checksum && (a->bytes != NULL) == (b->bytes != NULL);
+    if (a->number != b->number || a->written != b->written || a->checksum != b->checksum ||
+        a->rows != b->rows) {
+        return false;
+    }
+    return (a->bytes && a->bytes == b->bytes) ||
+           (a->stamp == b->stamp && !a->gone && !b->gone && !a->bytes == !b->bytes);
+}
+
+/* Whether everyone who had left `then` has left `now`. */
+static bool holds_all(const struct view_gone *now, const struct view_gone *then)
+{
+    uint32_t at = 0;
+    for (uint32_t i = 0; then && i < then->count; i++, at++) {
+        while (now && at < now->count && now->people[at] < then->people[i]) {
+            at++;
+        }
+        if (!now || at == now->count || now->people[at] != then->people[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes those out of what is known of a chunk who have left its block since. false: it is to be
+ * read again, because it is not known what came of one of them, or because the view is of an
+ * earlier moment. */
+static bool let_leave(const struct view_gone *now, const struct view_gone *then,
+                      struct chunk_state *state, uint16_t *ranks, uint16_t *impressions)
+{
+    uint32_t next = 0;
+    if (now == then) {
+        return true;
+    }
+    if (!holds_all(now, then) || state->stage == STAGE_NONE || state->above_possible > 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < now->count; i++) {
+        const uint16_t person = now->people[i];
+        if (then && next < then->count && then->people[next] == person) {
+            next++;
+        } else if (ranks[person] == RANK_NOBODY) {
+            return false;
+        } else {
+            state->comparable--;
+            ranks[person] = impressions[person] = RANK_NOBODY;
+        }
+    }
+    return true;
 }
 
 /* Carries over what is known of chunks that are the same in both views. */
@@ -42,12 +89,16 @@ static void carry_over(const struct gallery_search *search, const struct view *v
         while (old && k < old->count && old->chunks[k].number < chunk->number) {
             k++;
         }
-        if (old && k < old->count && same_chunk(chunk, &old->chunks[k])) {
+        if (old && k < old->count && same_rows(chunk, &old->chunks[k])) {
             states[i] = search->states[k];
             memcpy(ranks + chunk->before, search->ranks + old->chunks[k].before,
-                   chunk->people * sizeof *ranks);
+                   chunk->rows * sizeof *ranks);
             memcpy(impressions + chunk->before, search->impressions + old->chunks[k].before,
-                   chunk->people * sizeof *impressions);
+                   chunk->rows * sizeof *impressions);
+            if (!let_leave(chunk->gone, old->chunks[k].gone, &states[i], ranks + chunk->before,
+                           impressions + chunk->before)) {
+                states[i] = (struct chunk_state){0};
+            }
         }
     }
 }
@@ -102,8 +153,8 @@ static void count_again(struct gallery_search *search)
 static bool follow(struct gallery_search *search, struct view *view, struct whorl_fault *fault)
 {
     struct chunk_state *states = calloc(view->count + 1, sizeof *states);
-    uint16_t *ranks = malloc((view->people + 1) * sizeof *ranks);
-    uint16_t *impressions = calloc(view->people + 1, sizeof *impressions);
+    uint16_t *ranks = malloc((view->rows + 1) * sizeof *ranks);
+    uint16_t *impressions = calloc(view->rows + 1, sizeof *impressions);
     if (!states || !ranks || !impressions) {
         free(states);
         free(ranks);

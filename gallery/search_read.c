@@ -202,7 +202,16 @@ void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
     if (stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE) {
         state->top = levels_top((stage == STAGE_GLANCE ? search->impressions : search->ranks) +
                                     known->before,
-                                known->people);
+                                known->rows);
+    }
+}
+
+void search_sifted(const struct view_chunk *known, uint16_t *levels, struct chunk_state *state)
+{
+    for (uint32_t i = 0; known->gone && i < known->gone->count; i++) {
+        uint16_t *level = &levels[known->gone->people[i]];
+        state->comparable -= *level != RANK_NOBODY;
+        *level = RANK_NOBODY;
     }
 }
 
@@ -269,6 +278,7 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
         uint16_t *ranks = search->ranks + known->before;
         if (stage == STAGE_SIFT) {
             rank_sift(search, &chunk, scratch->ranking, ranks, state);
+            search_sifted(known, ranks, state);
             state->stage = STAGE_SIFT;
         } else if (stage == STAGE_RANK) {
             rank_sieved(search, &chunk, rank_simple(&chunk), scratch->ranking, ranks);
@@ -322,13 +332,13 @@ void search_count(struct gallery_search *search, size_t from, size_t to)
     while (from < to) { /* those that follow one another together */
         const uint64_t before = chunks[from].before;
         const uint32_t floor = search->levels.floor;
-        uint64_t people = 0;
+        uint64_t rows = 0;
         for (; from < to && is_counted(search, from, floor); from++) {
-            people += chunks[from].people;
+            rows += chunks[from].rows;
         }
-        levels_add(&search->levels, levels + before, people);
+        levels_add(&search->levels, levels + before, rows);
         if (from < to && search->states[from].stage == search->stage) {
-            levels_pass(&search->levels, chunks[from].people);
+            levels_pass(&search->levels, chunks[from].rows);
         }
         from++;
     }
@@ -365,7 +375,7 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
         }
         pthread_mutex_lock(&search->mutex);
         search_count(search, from, to);
-        levels_narrow(&search->levels, search_wanted(search), search->view->people);
+        levels_narrow(&search->levels, search_wanted(search), search->view->rows);
         search->people_read += people;
         pthread_mutex_unlock(&search->mutex);
         if (until && search_now_ns() >= until) {

@@ -12,7 +12,7 @@
 #include "view.h"
 
 #define HITS_MAX 4096u     /* candidates remembered; beyond it the lower half is only counted */
-#define RANK_NOBODY 0u     /* expired, without a print to compare, or compared at first */
+#define RANK_NOBODY 0u     /* has left, expired, no print to compare, or compared at first */
 #define RANK_ALL 1u        /* at or above it is everybody else */
 #define RANK_NEUTRAL 8192u /* no evidence either way */
 
@@ -59,7 +59,7 @@ struct gallery_search {
 
     struct view *view;
     struct chunk_state *states; /* of the view's chunks */
-    uint16_t *ranks;            /* of the view's people; levels, after the first stage */
+    uint16_t *ranks;            /* of the view's rows; levels, after the first stage */
     uint16_t *impressions;      /* likewise; RANK_NOBODY: not glanced at */
 
     struct levels levels; /* how many people have each of those that the stage finds out */
@@ -132,6 +132,9 @@ bool search_entry(const uint8_t *block, const struct block_info *info, size_t pl
 /* Counts the levels that the search's stage has given to the people of chunks [from, to). With the
  * mutex held, or while no thread steps. */
 void search_count(struct gallery_search *search, size_t from, size_t to);
+
+/* Takes those out of a chunk's levels, just given by the sift, who have left its block. */
+void search_sifted(const struct view_chunk *known, uint16_t *levels, struct chunk_state *state);
 
 /* Notes the highest of the levels that the stage has given to them. */
 void search_top(struct gallery_search *search, size_t chunk, enum stage stage,

@@ -10,6 +10,7 @@
 #define PREPARE_BLOCKS 100u /* likewise */
 #define FIRST_BLOCKS 250u   /* of a gallery that was never ready: more are left to view_prepare */
 #define NO_STAMP UINT64_MAX /* of a view that mixes transactions */
+#define GONE_SHARE 12u      /* a chunk is copied when one of so many of its people has left */
 
 struct view_own {
     atomic_uint refs;
@@ -39,6 +40,13 @@ static void own_unref(struct view_own *own)
     }
 }
 
+static void gone_unref(struct view_gone *gone)
+{
+    if (gone && atomic_fetch_sub(&gone->refs, 1) == 1) {
+        free(gone);
+    }
+}
+
 struct view *view_ref(struct view *view)
 {
     atomic_fetch_add(&view->refs, 1);
@@ -52,6 +60,7 @@ void view_unref(struct view *view)
     }
     for (size_t i = 0; i < view->count; i++) {
         own_unref(view->chunks[i].own);
+        gone_unref(view->chunks[i].gone);
     }
     segment_unref(view->segment);
     free(view);
@@ -87,40 +96,113 @@ static bool same_checksum(uint32_t a, uint32_t b)
     return a == 0 || b == 0 || a == b;
 }
 
+/* Lists whom of a chunk the index says to have left the block. NULL: out of memory. */
+static struct view_gone *list_gone(const struct chunk *chunk, const struct index_entry *entry)
+{
+    struct view_gone *gone = malloc(sizeof *gone + entry->gone * sizeof *gone->people);
+    if (!gone) {
+        return NULL;
+    }
+    atomic_init(&gone->refs, 1);
+    gone->count = 0;
+    for (uint32_t i = 0, next = 0; i < chunk->people && next < entry->gone; i++) {
+        const uint32_t place = chunk_entry(chunk, i);
+        while (next < entry->gone && get16(entry->places + (size_t)2 * next) < place) {
+            next++; /* who had left before the chunk was made */
+        }
+        if (next < entry->gone && get16(entry->places + (size_t)2 * next) == place) {
+            gone->people[gone->count++] = (uint16_t)i;
+        }
+    }
+    return gone;
+}
+
+/* Takes a chunk of that version of the block, which may hold people who have left since. false: it
+ * can only help to make another. */
+static bool take(const uint8_t *bytes, struct view_own *own, const struct index_entry *entry,
+                 struct view_chunk *to)
+{
+    struct chunk chunk;
+    const char *why;
+    if (!chunk_open(bytes, SIZE_MAX, false, &chunk, &why) || chunk.people < entry->people) {
+        return false;
+    }
+    to->earlier = bytes;
+    to->left = true;
+    const uint32_t count = chunk.people - entry->people;
+    struct view_gone *gone = NULL;
+    if (count * GONE_SHARE > chunk.people) {
+        return false;
+    }
+    if (count > 0) {
+        gone = list_gone(&chunk, entry);
+        if (!gone || gone->count != count) {
+            gone_unref(gone);
+            return false;
+        }
+    }
+    to->earlier = NULL;
+    to->left = false;
+    to->bytes = bytes;
+    to->rows = chunk.people;
+    to->gone = gone;
+    to->own = own;
+    if (own) {
+        atomic_fetch_add(&own->refs, 1);
+    }
+    return true;
+}
+
 /* Takes the chunk of that version from the newest view. `at` walks along it. What lies in a segment
  * that is not `segment` is not taken: the new view would not keep it mapped. */
 static bool take_known(const struct view *known, size_t *at, const struct segment *segment,
-                       struct view_chunk *to)
+                       const struct index_entry *entry, struct view_chunk *to)
 {
     while (known && *at < known->count && known->chunks[*at].number < to->number) {
         (*at)++;
     }
-    if (!known || *at == known->count) {
+    if (!known || *at == known->count || known->chunks[*at].number != to->number) {
         return false;
     }
     const struct view_chunk *chunk = &known->chunks[*at];
     const bool same = same_checksum(chunk->checksum, to->checksum);
-    if (chunk->number == to->number) {
-        to->earlier = chunk->bytes; /* the keeper keeps that view until this one is made */
-        to->left = chunk->bytes && same && chunk->written == to->written;
+    if (same && chunk->stamp == to->stamp && chunk->people == to->people && !chunk->bytes &&
+        chunk->why) {
+        to->why = chunk->why;
+        to->rows = chunk->rows;
+        return true;
     }
-    if (chunk->number != to->number || chunk->people != to->people || chunk->stamp != to->stamp ||
-        !same || (!chunk->bytes && !chunk->why) ||
-        (chunk->bytes && !chunk->own && known->segment != segment)) {
+    /* The keeper keeps that view until this one is made. */
+    if (!chunk->bytes || !same || chunk->written != to->written) {
+        to->earlier = to->left ? to->earlier : chunk->bytes;
         return false;
     }
+    to->earlier = chunk->bytes;
+    to->left = true;
+    if (!chunk->own && known->segment != segment) {
+        return false;
+    }
+    if (chunk->stamp != to->stamp || chunk->people != to->people) {
+        return take(chunk->bytes, chunk->own, entry, to);
+    }
     to->earlier = NULL;
+    to->left = false;
     to->bytes = chunk->bytes;
-    to->why = chunk->why;
+    to->rows = chunk->rows;
     to->own = chunk->own;
+    to->gone = chunk->gone;
     if (to->own) {
         atomic_fetch_add(&to->own->refs, 1);
+    }
+    if (to->gone) {
+        atomic_fetch_add(&to->gone->refs, 1);
     }
     return true;
 }
 
 /* The same from the segment. */
-static bool take_stored(const struct segment *segment, uint32_t *at, struct view_chunk *to)
+static bool take_stored(const struct segment *segment, uint32_t *at,
+                        const struct index_entry *entry, struct view_chunk *to)
 {
     struct chunk chunk = {0};
     const char *why;
@@ -130,19 +212,9 @@ static bool take_stored(const struct segment *segment, uint32_t *at, struct view
            chunk.number < to->number) {
         (*at)++;
     }
-    if (!segment || *at == segment->count || chunk.number != to->number ||
-        chunk.stamp != to->written || !same_checksum(chunk.block_checksum, to->checksum) ||
-        chunk.people < to->people) {
-        return false;
-    }
-    if (chunk.people > to->people) {
-        to->earlier = to->left ? to->earlier : segment->bytes + segment->offset[*at];
-        to->left = true;
-        return false;
-    }
-    to->earlier = NULL;
-    to->bytes = segment->bytes + segment->offset[*at];
-    return true;
+    return segment && *at < segment->count && chunk.number == to->number &&
+           chunk.stamp == to->written && same_checksum(chunk.block_checksum, to->checksum) &&
+           take(segment->bytes + segment->offset[*at], NULL, entry, to);
 }
 
 /* Fills the view with what the index lists; *pending: chunks that neither the newest view nor the
@@ -172,13 +244,13 @@ static int list_into(const struct gallery *gallery, MDB_txn *txn, const struct v
         }
         *chunk = (struct view_chunk){.number = entry.number,
                                      .people = entry.people,
+                                     .rows = entry.people,
                                      .stamp = entry.stamp,
                                      .written = entry.written,
-                                     .checksum = entry.checksum,
-                                     .before = view->people};
+                                     .checksum = entry.checksum};
         view->people += entry.people;
-        *pending += !take_known(known, &at_known, view->segment, chunk) &&
-                    !take_stored(segment, &at_stored, chunk) && !chunk->left;
+        *pending += !take_stored(segment, &at_stored, &entry, chunk) &&
+                    !take_known(known, &at_known, view->segment, &entry, chunk) && !chunk->left;
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -277,6 +349,31 @@ static bool is_gap(const struct view_chunk *chunk)
     return !chunk->bytes && !chunk->why;
 }
 
+/* Says where the rows of each chunk lie, once all are known. */
+static void place_rows(struct view *view)
+{
+    view->rows = 0;
+    for (size_t i = 0; i < view->count; i++) {
+        view->chunks[i].before = view->rows;
+        view->rows += view->chunks[i].rows;
+    }
+}
+
+uint8_t *view_chunk_without(const struct view_chunk *chunk)
+{
+    uint8_t places[2 * GONE_MAX];
+    const uint32_t count = chunk->gone ? chunk->gone->count : 0;
+    struct chunk all;
+    const char *why;
+    if (!chunk_open(chunk->bytes, SIZE_MAX, false, &all, &why)) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        put16(places + (size_t)2 * i, (uint16_t)chunk_entry(&all, chunk->gone->people[i]));
+    }
+    return chunk_without(&all, places, count);
+}
+
 /* ------------------------------------------------------------------ the newest view */
 
 /* With the mutex held. */
@@ -308,6 +405,7 @@ static struct view *get(struct gallery *gallery, MDB_txn *txn, size_t most, size
         }
     }
     *pending = 0;
+    place_rows(view);
     if (!keeper->newest || keeper->newest->stamp == NO_STAMP ||
         keeper->newest->stamp <= view->stamp) {
         view_unref(keeper->newest);

@@ -1,8 +1,10 @@
 /* What searches read: the chunks of every block as the gallery stood in one transaction.
  *
- * A view never changes; the next one shares the chunks of all blocks that did not. They come from
- * the segment where it has that version of the block, and are else made from the block and kept in
- * memory. The keeper holds the newest view of a gallery that is open. */
+ * A view never changes; the next one shares the chunks of all blocks that were not written anew.
+ * They come from the segment where it has that version of the block, and are else made from the
+ * block and kept in memory. Who has left a block since is listed beside its chunk, whose rows stay
+ * as they are: so nothing is copied, and a search under way keeps what it knows of the others. The
+ * keeper holds the newest view of a gallery that is open. */
 #ifndef GALLERY_VIEW_H
 #define GALLERY_VIEW_H
 
@@ -13,24 +15,33 @@
 /* A chunk in memory, shared by views. */
 struct view_own;
 
+/* Who of a chunk's people have left its block, shared likewise. */
+struct view_gone {
+    atomic_uint refs;
+    uint32_t count;
+    uint16_t people[]; /* their numbers in the chunk, ascending */
+};
+
 struct view_chunk {
     uint32_t number;
-    uint32_t people;
+    uint32_t people;  /* in the block still */
+    uint32_t rows;    /* people in the chunk: these, and who has left since it was made */
     uint64_t stamp;   /* of the transaction that last changed who is in the block ... */
     uint64_t written; /* ... and of the one that wrote it */
     uint32_t checksum;
     bool left;              /* `earlier` is of this very block, but holds people who have left it */
-    uint64_t before;        /* people in the chunks before this one */
+    uint64_t before;        /* rows in the chunks before this one */
     const uint8_t *bytes;   /* NULL: the block is damaged ... */
     const char *why;        /* ... in this way; NULL: not read yet */
     const uint8_t *earlier; /* while a view is made: of an earlier version of the block, or NULL */
     struct view_own *own;   /* NULL: in the segment */
+    struct view_gone *gone; /* NULL: nobody */
 };
 
 struct view {
     atomic_uint refs;
     uint64_t stamp; /* of the transaction */
-    uint64_t people;
+    uint64_t people, rows;
     struct segment *segment;
     size_t count;
     struct view_chunk chunks[]; /* by number */
@@ -40,12 +51,16 @@ struct view_keeper *view_keeper_new(void);
 void view_keeper_free(struct view_keeper *keeper);
 
 /* The view of the gallery as it stands in txn. At most `most` blocks are read for it, and fewer
- * before the gallery was ready for the first time: if more are needed, NULL with *pending > 0, and view_prepare has to be called. NULL with *pending 0: *fault.
- * Any thread. Release with view_unref. */
+ * before the gallery was ready for the first time: if more are needed, NULL with *pending > 0, and
+ * view_prepare has to be called. NULL with *pending 0: *fault. Any thread. Release with view_unref.
+ */
 struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t *pending,
                       struct whorl_fault *fault);
 struct view *view_ref(struct view *view);
 void view_unref(struct view *view); /* NULL is allowed */
+
+/* The chunk without those who have left it, from malloc. NULL: out of memory. */
+uint8_t *view_chunk_without(const struct view_chunk *chunk);
 
 /* How much of the gallery is ready to be searched: about 10 ms of work towards all of it, first of
  * verifying the segment, then of reading blocks. *of: 0 when that is not known yet. */

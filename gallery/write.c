@@ -1,11 +1,12 @@
 /* Adding, replacing and removing people: each call is one transaction.
  *
  * New people go to the tail block until it is full. Whoever leaves a block, removed or to be
- * replaced, is only named in the index at first (struct index_entry), which costs some bytes
- * instead of 64 KiB. When a sixth has left, the block is written anew without them; the room that
- * this makes is filled before the tail grows, and before a new block is begun others are looked at,
- * so that blocks stay filled when people come and go at random. Within a transaction two blocks are
- * kept open in memory, the tail and the one with room, so that a batch writes each about once. */
+ * replaced, is only named in the index (struct index_entry), which costs some bytes instead of 64
+ * KiB. Before a new block is begun others are looked at: one that enough people have left is
+ * written anew without them and filled up again. That is how log-structured file systems clean: a
+ * block that is taken late gives room for many at once (Rosenblum, Ousterhout, ACM TOCS 10 (1),
+ * 1992). Within a transaction two blocks are kept open in memory, the tail and the one with room,
+ * so that a batch writes each about once. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +19,11 @@
 #include "whorl/msg.h"
 
 #define NO_ENTRY "has no entry for a person that it should hold"
-#define GONE_SHARE 6u    /* a block is written anew when one of so many of its people has left */
-#define DRAWN 32u        /* blocks that are looked at for room */
-#define TIDY_BLOCKS 256u /* written anew in one transaction */
+#define DRAWN 16u                      /* blocks that are looked at for room ... */
+#define TRIES 64u                      /* ... of so many numbers at most */
+#define FULL (BLOCK_SIZE / 8 * 7)      /* bytes: as full as blocks are to be on average */
+#define MUCH_ROOM (BLOCK_SIZE / 4 * 3) /* with less than that a block is filled up in any case */
+#define TIDY_BLOCKS 256u               /* written anew in one transaction */
 
 struct open_block {
     uint32_t number; /* 0 = none */
@@ -32,7 +35,9 @@ struct batch {
     struct gallery *gallery;
     MDB_txn *txn;
     struct meta meta;
-    struct open_block *tail, *other; /* two of one allocation */
+    struct open_block *tail, *other;    /* two of one allocation */
+    uint64_t drawn;                     /* the last random number */
+    uint64_t drawn_bytes, drawn_people; /* of the blocks that were drawn */
     msgpack_sbuffer record;
 
     const struct gallery_person *people; /* to put */
@@ -262,7 +267,7 @@ static int take_out(struct batch *batch, const char *id, uint32_t number)
     if (rc != 0) {
         return rc;
     }
-    if (index.gone < GONE_MAX && (index.gone + 1) * GONE_SHARE <= index.people + index.gone) {
+    if (index.gone < GONE_MAX) {
         batch->meta.prints -= prints;
         return let_go(batch, &index, place);
     }
@@ -306,39 +311,68 @@ static int add_to_room(struct batch *batch, const struct gallery_person *person,
     return rc;
 }
 
-/* Looks for a block with room before a new one is begun: of some that are drawn at random the one
- * with the fewest people, if they take seven eighths of it at most. Blocks that are less full than
- * that cannot become many so. */
+/* Draws a block at random, with the bytes that it uses for all people, also those who have left it.
+ * A number that no block has is passed over, unless `near`: the block behind a gap would be drawn
+ * too often. MDB_NOTFOUND: there is none, or it cannot be read. */
+static int draw_block(struct batch *batch, MDB_cursor *cursor, bool near, struct index_entry *entry,
+                      uint64_t *used)
+{
+    struct block_info info;
+    const char *why;
+    batch->drawn = batch->drawn * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+    uint32_t number = 1 + (uint32_t)((batch->drawn >> 32) % batch->meta.tail);
+    MDB_val key = {sizeof number, &number}, value;
+    if (mdb_cursor_get(cursor, &key, &value, near ? MDB_SET_RANGE : MDB_SET_KEY) != 0 ||
+        index_decode(&key, &value, entry) != 0 || entry->people == 0) {
+        return MDB_NOTFOUND;
+    }
+    number = entry->number;
+    key = (MDB_val){sizeof number, &number};
+    if (mdb_get(batch->txn, batch->gallery->blocks, &key, &value) != 0 ||
+        !block_header(value.mv_data, value.mv_size, &info, &why)) {
+        return MDB_NOTFOUND;
+    }
+    *used = info.used;
+    return 0;
+}
+
+/* Looks for a block with room before a new one is begun: of some that are drawn at random the
+ * emptiest, if all blocks together have more room than they need to have, or this one has much. */
 static int seek_room(struct batch *batch)
 {
-    struct index_entry best = {.people = UINT32_MAX}, entry;
-    uint64_t drawn = batch->meta.stamp ^ batch->meta.people << 32;
+    uint64_t least = UINT64_MAX;
+    uint32_t best = 0;
     MDB_cursor *cursor;
-    MDB_val key, value;
-    int rc = mdb_cursor_open(batch->txn, batch->gallery->index, &cursor);
-    for (unsigned i = 0; rc == 0 && i < DRAWN && batch->meta.tail > 0; i++) {
-        drawn = drawn * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
-        uint32_t number = 1 + (uint32_t)((drawn >> 32) % batch->meta.tail);
-        key = (MDB_val){sizeof number, &number};
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-        if (rc == 0 && index_decode(&key, &value, &entry) == 0 && entry.people < best.people &&
-            entry.number != batch->tail->number && entry.number != batch->other->number) {
-            best = entry;
-        }
-        rc = rc == MDB_NOTFOUND ? 0 : rc;
+    MDB_stat stat;
+    int rc = mdb_stat(batch->txn, batch->gallery->index, &stat);
+    if (rc == 0) {
+        rc = mdb_cursor_open(batch->txn, batch->gallery->index, &cursor);
     }
     if (rc != 0) {
         return rc;
     }
+    for (unsigned tries = 0, drawn = 0; tries < TRIES && drawn < DRAWN && batch->meta.tail > 0;
+         tries++) {
+        struct index_entry entry;
+        uint64_t used;
+        if (draw_block(batch, cursor, tries >= TRIES - DRAWN, &entry, &used) != 0) {
+            continue;
+        }
+        drawn++;
+        batch->drawn_bytes += used;
+        batch->drawn_people += entry.people + entry.gone;
+        used = used * entry.people / (entry.people + entry.gone);
+        if (used < least && entry.number != batch->tail->number &&
+            entry.number != batch->other->number) {
+            least = used;
+            best = entry.number;
+        }
+    }
     mdb_cursor_close(cursor);
-    struct block_info info;
-    const char *why;
-    key = (MDB_val){sizeof best.number, &best.number};
-    if (best.people < UINT32_MAX &&
-        mdb_get(batch->txn, batch->gallery->blocks, &key, &value) == 0 &&
-        block_header(value.mv_data, value.mv_size, &info, &why) &&
-        (uint64_t)info.used * best.people / (best.people + best.gone) <= BLOCK_SIZE / 8 * 7) {
-        batch->meta.room = best.number;
+    const double person = (double)batch->drawn_bytes / (double)batch->drawn_people;
+    const double full = person * (double)batch->meta.people / (double)stat.ms_entries;
+    if (best != 0 && (full <= FULL || least <= MUCH_ROOM)) {
+        batch->meta.room = best;
     }
     return 0;
 }
@@ -451,7 +485,10 @@ static int start(struct batch *batch, MDB_txn *txn)
     batch->damage[0] = 0;
     batch->tail->number = batch->other->number = 0;
     batch->tail->changed = batch->other->changed = false;
-    return meta_read(batch->gallery, txn, &batch->meta);
+    int rc = meta_read(batch->gallery, txn, &batch->meta);
+    batch->drawn = batch->meta.stamp ^ batch->meta.people << 32;
+    batch->drawn_bytes = batch->drawn_people = 0;
+    return rc;
 }
 
 /* The whole transaction. */

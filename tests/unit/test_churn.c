@@ -116,13 +116,13 @@ static struct afis_finger *finger_of(unsigned n, uint8_t position)
     return finger;
 }
 
-/* Whom the fingers of person n find; "" = nobody. */
-static void search_for(unsigned n, char found[GALLERY_ID_MAX + 1])
+/* Searches with the fingers of person n. `between`, if any, is called before each of its rounds. */
+static void run_search(unsigned n, void (*between)(unsigned round), struct gallery_result *result)
 {
     struct afis_finger *fingers[2];
     struct gallery_probe probes[2];
-    struct gallery_result result;
     enum gallery_finish finish;
+    unsigned round = 0;
     for (unsigned f = 0; f < 2; f++) {
         const uint8_t position = f == 0 ? 2 : 7;
         fingers[f] = finger_of(n, position);
@@ -138,22 +138,32 @@ static void search_for(unsigned n, char found[GALLERY_ID_MAX + 1])
     ck_assert_msg(search != NULL, "%s", fault.text);
     void *scratch = whorl_secret_alloc(gallery_search_scratch_size());
     do {
+        if (between) {
+            between(round++);
+        }
         while (gallery_search_step(search, scratch) == GALLERY_STEP_MORE) {
         }
-        finish = gallery_search_finish(search, scratch, &result, &fault);
+        finish = gallery_search_finish(search, scratch, result, &fault);
     } while (finish == GALLERY_FINISH_AGAIN);
     ck_assert_int_eq(finish, GALLERY_FINISH_DONE);
-    ck_assert_msg(result.complete, "%s", result.trouble.text);
-    ck_assert_uint_eq(result.people, result.of);
-    ck_assert_uint_eq(result.of, counts().people);
-    ck_assert_uint_le(result.candidate_count, 1);
-    (void)snprintf(found, GALLERY_ID_MAX + 1, "%s",
-                   result.candidate_count > 0 ? result.candidates[0].person->id : "");
-    gallery_result_release(&result);
+    ck_assert_msg(result->complete, "%s", result->trouble.text);
+    ck_assert_uint_eq(result->people, result->of);
+    ck_assert_uint_eq(result->of, counts().people);
+    ck_assert_uint_le(result->candidate_count, 1);
     whorl_secret_free(scratch, gallery_search_scratch_size());
     gallery_search_free(search);
     free(fingers[0]);
     free(fingers[1]);
+}
+
+/* Whom the fingers of person n find; "" = nobody. */
+static void search_for(unsigned n, char found[GALLERY_ID_MAX + 1])
+{
+    struct gallery_result result;
+    run_search(n, NULL, &result);
+    (void)snprintf(found, GALLERY_ID_MAX + 1, "%s",
+                   result.candidate_count > 0 ? result.candidates[0].person->id : "");
+    gallery_result_release(&result);
 }
 
 static void assert_finds(unsigned fingers_of, const unsigned *whom)
@@ -210,21 +220,121 @@ START_TEST(whoever_is_replaced_or_removed_anywhere_is_so_for_the_next_search)
 }
 END_TEST
 
+static unsigned mate, leaves_in; /* the round in which he leaves */
+
+/* Some leave in all rounds, also from one block in several. */
+static void some_leave(unsigned round)
+{
+    const unsigned whom[] = {10 + round, 200 + 7 * round, 399 - round, 590 - round};
+    take_out(whom, sizeof whom / sizeof *whom);
+    if (round == leaves_in) {
+        take_out(&mate, 1);
+    }
+}
+
+/* From an index file, and from chunks in memory. */
+START_TEST(who_leaves_while_a_search_runs_is_not_in_its_result)
+{
+    enum { ROUNDS = 5 };
+    struct gallery_result during, after;
+    bool in_use;
+    fill();
+    if (_i >= ROUNDS) {
+        ck_assert(gallery_index(gallery, 0, &in_use, &fault));
+    }
+    ck_assert(gallery_prepare(gallery, &fault));
+    mate = 300;
+    leaves_in = (unsigned)_i % ROUNDS;
+    run_search(mate, some_leave, &during);
+    run_search(mate, NULL, &after);
+    ck_assert_uint_eq(during.candidate_count, after.candidate_count);
+    ck_assert_uint_eq(during.comparable, after.comparable);
+    ck_assert_uint_eq(during.above_match, after.above_match);
+    ck_assert(_i % ROUNDS > 1 || after.candidate_count == 0);
+    gallery_result_release(&during);
+    gallery_result_release(&after);
+    assert_sound();
+}
+END_TEST
+
+/* Until nobody is left in some blocks, and with a new index on the way. */
+START_TEST(people_leave_a_block_one_after_the_other)
+{
+    const unsigned stays = 99, first = 100, last = 170;
+    struct gallery_result result;
+    bool in_use;
+    fill();
+    if (_i == 1) {
+        ck_assert(gallery_index(gallery, 0, &in_use, &fault));
+    }
+    for (unsigned n = first; n < last; n++) {
+        take_out(&n, 1);
+        assert_finds(n, NULL);
+        run_search(stays, NULL, &result);
+        ck_assert_uint_eq(result.candidate_count, 1);
+        ck_assert_uint_eq(result.comparable, counts().people);
+        gallery_result_release(&result);
+        if (n % 16 == 0) {
+            assert_finds(n + 1, &(unsigned){n + 1});
+        }
+        if (_i == 1 && n == first + 10) {
+            ck_assert(gallery_index(gallery, 0, &in_use, &fault));
+            assert_finds(n, NULL);
+        }
+    }
+    ck_assert(gallery_index(gallery, 0, &in_use, &fault));
+    assert_finds(first, NULL);
+    assert_finds(last, &last);
+    assert_sound();
+}
+END_TEST
+
+/* In one transaction each batch, one each person, and where the first half of all blocks is gone.
+ */
 START_TEST(blocks_stay_filled_when_people_are_replaced_at_random)
 {
     fill();
     const uint64_t before = counts().blocks;
     srand(7);
+    for (unsigned first = 0; _i == 2 && first < PEOPLE / 2; first += BATCH / 2) {
+        unsigned whom[BATCH];
+        for (unsigned i = 0; i < BATCH / 2; i++) {
+            whom[i] = first + i;
+        }
+        take_out(whom, BATCH / 2);
+    }
     for (unsigned round = 0; round < 100; round++) {
         unsigned whom[BATCH];
         const unsigned step = 1 + (unsigned)rand() % 14, from = (unsigned)rand() % PEOPLE;
         for (unsigned i = 0; i < BATCH; i++) {
             whom[i] = (from + i * step) % PEOPLE;
         }
-        put_as(whom, whom, _i == 0 ? BATCH : 1);
+        put_as(whom, whom, _i == 1 ? 1 : BATCH);
     }
     ck_assert_uint_eq(counts().people, PEOPLE);
-    ck_assert_uint_le(counts().blocks, before + before / 2);
+    ck_assert_uint_le(counts().blocks, before + before / 4 + 2); /* 8/7, and what is being filled */
+    assert_sound();
+}
+END_TEST
+
+START_TEST(who_is_added_takes_the_room_of_those_who_left)
+{
+    fill();
+    const uint64_t before = counts().blocks;
+    for (unsigned first = 0; first < PEOPLE; first += 2 * BATCH) {
+        unsigned whom[BATCH];
+        unsigned count = 0;
+        for (unsigned n = first; n < first + 2 * BATCH && n < PEOPLE; n += 2) {
+            whom[count++] = n;
+        }
+        take_out(whom, count);
+    }
+    ck_assert_uint_le(counts().blocks, before);
+    for (unsigned n = PEOPLE; n < PEOPLE + PEOPLE / 2; n++) {
+        put_as(&n, &n, 1);
+    }
+    ck_assert_uint_eq(counts().people, PEOPLE);
+    ck_assert_uint_le(counts().blocks, before + 1);
     assert_sound();
 }
 END_TEST
@@ -465,7 +575,10 @@ int main(void)
     tcase_set_timeout(tcase, 280);
     tcase_add_loop_test(tcase, whoever_is_replaced_or_removed_anywhere_is_so_for_the_next_search, 0,
                         3);
-    tcase_add_loop_test(tcase, blocks_stay_filled_when_people_are_replaced_at_random, 0, 2);
+    tcase_add_loop_test(tcase, blocks_stay_filled_when_people_are_replaced_at_random, 0, 3);
+    tcase_add_loop_test(tcase, who_leaves_while_a_search_runs_is_not_in_its_result, 0, 10);
+    tcase_add_loop_test(tcase, people_leave_a_block_one_after_the_other, 0, 2);
+    tcase_add_test(tcase, who_is_added_takes_the_room_of_those_who_left);
     tcase_add_test(tcase, few_who_leave_a_block_do_not_have_it_written_anew);
     tcase_add_loop_test(tcase, before_a_large_gallery_is_ready_a_search_says_how_far_it_is, 0, 2);
     tcase_add_test(tcase, erasing_leaves_nothing_of_those_who_left_a_block);

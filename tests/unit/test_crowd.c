@@ -415,7 +415,8 @@ START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
         if (finish == GALLERY_FINISH_AGAIN && m.search->stage == stage) {
             drain(m.search, scratch);
             if (stage == STAGE_GLANCE) {
-                ck_assert_uint_eq(m.search->levels.people, PEOPLE);
+                ck_assert_uint_eq(m.search->view->people, PEOPLE);
+                ck_assert_uint_eq(m.search->levels.people, m.search->view->rows);
                 counted++;
             }
             finish = gallery_search_finish(m.search, scratch, &m.result, &fault);
@@ -423,6 +424,56 @@ START_TEST(everybody_is_counted_once_also_where_the_gallery_has_changed)
         ck_assert_int_ne(finish, GALLERY_FINISH_FAILED);
     }
     ck_assert_uint_gt(counted, 0);
+    gallery_result_release(&m.result);
+    gallery_search_free(m.search);
+    drop_member(&m);
+    free(person);
+    whorl_secret_free(scratch, gallery_search_scratch_size());
+}
+END_TEST
+
+/* How many have left of those whose levels the search knows. None may have one. */
+static unsigned count_gone(const struct gallery_search *search)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < search->view->count; i++) {
+        const struct view_chunk *chunk = &search->view->chunks[i];
+        if (!chunk->gone || search->states[i].stage == STAGE_NONE) {
+            continue;
+        }
+        for (uint32_t k = 0; k < chunk->gone->count; k++) {
+            const uint64_t row = chunk->before + chunk->gone->people[k];
+            ck_assert_uint_eq(search->ranks[row], RANK_NOBODY);
+            ck_assert_uint_eq(search->impressions[row], RANK_NOBODY);
+        }
+        count += chunk->gone->count;
+    }
+    return count;
+}
+
+/* A block that is written anew before each round has the search follow the gallery while it is
+ * under way, in which others have left whose levels it knows. */
+START_TEST(who_leaves_has_no_level_in_a_search_under_way)
+{
+    void *scratch = whorl_secret_alloc(gallery_search_scratch_size());
+    struct test_person *person = malloc(sizeof *person);
+    struct member m;
+    unsigned gone = 0, round = 0;
+    people_make(person, 400, TWO_FINGERS);
+    make_member(&m, 4); /* thorough */
+    begin(&m);
+    for (enum gallery_finish finish = GALLERY_FINISH_AGAIN; finish == GALLERY_FINISH_AGAIN;) {
+        char id[16];
+        drain(m.search, scratch);
+        ck_assert(gallery_put(gallery, &person->person, 1, NULL, &fault));
+        (void)snprintf(id, sizeof id, "P%06u", 100 + 7 * round++);
+        ck_assert(gallery_remove(gallery, (const char *const[]){id}, 1, NULL, &fault));
+        finish = gallery_search_finish(m.search, scratch, &m.result, &fault);
+        ck_assert_int_ne(finish, GALLERY_FINISH_FAILED);
+        gone += finish == GALLERY_FINISH_AGAIN ? count_gone(m.search) : 0;
+    }
+    ck_assert_uint_gt(gone, 0);
+    ck_assert_uint_eq(m.result.comparable, m.result.of);
     gallery_result_release(&m.result);
     gallery_search_free(m.search);
     drop_member(&m);
@@ -467,6 +518,7 @@ int main(void)
     tcase_add_test(tcase, every_level_is_the_same_in_company);
     tcase_add_test(tcase, every_impression_is_the_same_in_company);
     tcase_add_test(tcase, everybody_is_counted_once_also_where_the_gallery_has_changed);
+    tcase_add_test(tcase, who_leaves_has_no_level_in_a_search_under_way);
     tcase_add_test(tcase, nobody_waits_for_others);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
