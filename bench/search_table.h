@@ -19,6 +19,7 @@ struct loss_count {
 enum update_kind { UPDATE_ADD, UPDATE_REPLACE, UPDATE_REMOVE, UPDATE_KINDS };
 #define UPDATE_PACE 5000.0 /* people a second that are to be kept up */
 struct updating {
+    uint32_t searches;               /* beside the changes, and as many before and after */
     double rate;                     /* people a second */
     double slower, slower_processor; /* searches, against those without changes: 0.1 = 10 % */
     double writer;                   /* processor seconds a person */

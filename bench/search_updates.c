@@ -13,10 +13,11 @@
 
 #include "search_table.h"
 
-#define BATCH 500u        /* people in one transaction */
-#define DRAWN_MOST 40000u /* who are replaced or removed in a run; half of a smaller gallery */
-#define SECONDS 6.0       /* that changes and searches run side by side */
-#define NEW_FROM 200000u  /* people who are new are numbered from here on, behind the gallery's */
+#define BATCH 500u         /* people in one transaction */
+#define DRAWN_MOST 160000u /* who are replaced or removed in a run; half of a smaller gallery */
+#define SECONDS 6.0        /* that changes and searches run side by side, at least ... */
+#define SEARCHES_LEAST 20u /* ... and as many searches */
+#define NEW_FROM 200000u   /* people who are new are numbered from here on, behind the gallery's */
 
 struct updater {
     const struct bench *bench;
@@ -172,24 +173,27 @@ struct searching {
     double wall, processor; /* all */
 };
 
-static void search_for(struct bench *b, double seconds, struct searching *s)
+/* Always for the same people: `count` of them, or as many as that takes (0). */
+static struct searching search_for(struct bench *b, uint32_t count)
 {
     struct probe_pair pair = {0};
     const double start = wall_seconds();
-    *s = (struct searching){0};
-    do {
+    struct searching s = {0};
+    while (count > 0 ? s.count < count
+                     : s.count < SEARCHES_LEAST || wall_seconds() - start < SECONDS) {
         struct outcome out;
-        pair_capture(&pair, &b->population, b->people + NEW_FROM / 2 + s->count++, 1);
+        pair_capture(&pair, &b->population, b->people + NEW_FROM / 2 + s.count++, 1);
         engine_search(&b->engine, pair.probes, 2, &out);
-        s->wall += out.seconds;
-        s->processor += out.processor;
+        s.wall += out.seconds;
+        s.processor += out.processor;
         gallery_result_release(&out.result);
-    } while (wall_seconds() - start < seconds);
+    }
     free(pair.finger[0]);
     free(pair.finger[1]);
+    return s;
 }
 
-/* Changes at this pace while searches run. */
+/* Changes at this pace while as many searches run as before and after it. */
 static void change_beside(struct bench *b, enum update_kind kind, double pace,
                           struct synth_person *fresh, struct updating *result)
 {
@@ -198,27 +202,25 @@ static void change_beside(struct bench *b, enum update_kind kind, double pace,
                         .pace = pace,
                         .fresh = fresh,
                         .random = 88172645463325252u + (uint64_t)kind + (uint64_t)pace};
-    struct searching before, during, after;
     pthread_t thread;
     if (kind != UPDATE_ADD) {
         draw_people(&u);
     }
-    search_for(b, SECONDS / 2, &before);
+    const struct searching before = search_for(b, 0);
     if (pthread_create(&thread, NULL, update, &u) != 0) {
         die("a thread could not be started", "updates");
     }
-    search_for(b, SECONDS, &during);
+    const struct searching during = search_for(b, before.count);
     atomic_store(&u.stop, true);
     pthread_join(thread, NULL);
     restore(&u);
-    search_for(b, SECONDS / 2, &after);
-    const double alone = (before.wall + after.wall) / (before.count + after.count);
-    const double alone_processor =
-        (before.processor + after.processor) / (before.count + after.count);
+    const struct searching after = search_for(b, before.count);
     *result = (struct updating){
+        .searches = before.count,
         .rate = (double)u.changed / u.seconds,
-        .slower = during.wall / during.count / alone - 1,
-        .slower_processor = (during.processor - u.processor) / during.count / alone_processor - 1,
+        .slower = 2 * during.wall / (before.wall + after.wall) - 1,
+        .slower_processor =
+            2 * (during.processor - u.processor) / (before.processor + after.processor) - 1,
         .writer = u.processor / (double)u.changed};
 }
 
