@@ -11,31 +11,58 @@
 
 #define CLIP 1.3f /* standard deviations: a ridge is a sign more than a depth */
 
+/* Sum and sum of squares of n x lines pixels. */
+static void sum_cell(const uint8_t *p, int width, int n, int lines, uint32_t *sum, uint32_t *square)
+{
+    uint32_t s = 0;
+    uint32_t q = 0;
+    for (; lines > 0; lines--, p += width) {
+        for (int x = 0; x < n; x++) {
+            s += p[x];
+            q += (uint32_t)(p[x] * p[x]);
+        }
+    }
+    *sum = s;
+    *square = q;
+}
+
+/* Of a cell that lies wholly inside. */
+static void sum_whole_cell(const uint8_t *p, int width, uint32_t *sum, uint32_t *square)
+{
+#ifdef __AVX2__
+    __m128i s = _mm_setzero_si128();
+    __m128i q = s;
+    for (int y = 0; y < CELL; y++, p += width) {
+        __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)p);
+        __m128i words = _mm_cvtepu8_epi16(bytes);
+        s = _mm_add_epi32(s, _mm_sad_epu8(bytes, _mm_setzero_si128()));
+        q = _mm_add_epi32(q, _mm_madd_epi16(words, words));
+    }
+    q = _mm_add_epi32(q, _mm_unpackhi_epi64(q, q));
+    *sum = (uint32_t)_mm_cvtsi128_si32(s);
+    *square = (uint32_t)(_mm_cvtsi128_si32(q) + _mm_extract_epi32(q, 1));
+#else
+    sum_cell(p, width, CELL, CELL, sum, square);
+#endif
+}
+
 static void cell_sums(const struct work *work, float *sum, float *squares)
 {
     for (int row = 0; row < work->rows; row++) {
         int y0 = row * CELL;
-        int y1 = y0 + CELL < work->height ? y0 + CELL : work->height;
+        int lines = y0 + CELL < work->height ? CELL : work->height - y0;
         for (int col = 0; col < work->cols; col++) {
             int x0 = col * CELL;
             int n = x0 + CELL < work->width ? CELL : work->width - x0;
-            uint32_t s = 0;
-            uint32_t q = 0;
-            for (int y = y0; y < y1; y++) {
-                const uint8_t *p = work->grey + (size_t)y * (size_t)work->width + x0;
-                if (n == CELL) {
-                    for (int x = 0; x < CELL; x++) {
-                        s += p[x];
-                        q += (uint32_t)(p[x] * p[x]);
-                    }
-                } else {
-                    for (int x = 0; x < n; x++) {
-                        s += p[x];
-                        q += (uint32_t)(p[x] * p[x]);
-                    }
-                }
+            const uint8_t *p = work->grey + (size_t)y0 * (size_t)work->width + x0;
+            uint32_t s;
+            uint32_t q;
+            if (n == CELL && lines == CELL) {
+                sum_whole_cell(p, work->width, &s, &q);
+            } else {
+                sum_cell(p, work->width, n, lines, &s, &q);
             }
-            float count = (float)(n * (y1 - y0));
+            float count = (float)(n * lines);
             sum[row * work->cols + col] = (float)s / count;
             squares[row * work->cols + col] = (float)q / count;
         }

@@ -124,23 +124,33 @@ struct counts {
     float slope;
 };
 
-/* Eight pixels of a row, none of them at the image's edge. */
+/* Eight pixels of a row, none of them at the image's edge; without branches, for vectors. */
 static void count_pixels(const struct work *work, int x, int y, struct counts *counts)
 {
     const uint8_t *grey = work->grey + (ptrdiff_t)y * work->width + x;
+    const uint8_t *above = grey - work->width;
+    const uint8_t *below = grey + work->width;
     const int16_t *enhanced = work->enhanced + y * work->stride + x;
     const int16_t *normal = work->normal + y * work->stride + x;
     int slope = 0;
+    int ridges = 0;
+    int light = 0;
+    int dark = 0;
     for (int i = 0; i < CELL; i++) {
-        bool ridge = enhanced[i] > 0;
         int across = grey[i + 1] - grey[i - 1];
-        int down = grey[i + work->width] - grey[i - work->width];
+        int down = below[i] - above[i];
         slope += across * across + down * down;
-        counts->ridge += ridge;
-        counts->light += ridge && normal[i] < 0;
-        counts->dark += !ridge && normal[i] > 0;
+    }
+    for (int i = 0; i < CELL; i++) {
+        int ridge = enhanced[i] > 0;
+        ridges += ridge;
+        light += ridge & (normal[i] < 0);
+        dark += (ridge ^ 1) & (normal[i] > 0);
     }
     counts->pixels += CELL;
+    counts->ridge += ridges;
+    counts->light += light;
+    counts->dark += dark;
     counts->slope += (float)slope;
 }
 

@@ -6,7 +6,7 @@
 #include "stages.h"
 
 #define SPAN_MAX 5 /* source pixels under a filter at 1000 dpi: 2 * 2 + 1 */
-#define SPAN_FEW 3 /* ... where the grid is the finer one */
+#define SPAN_FEW 2 /* ... where the grid is the finer one */
 
 int afis_resampled(uint32_t pixels, uint32_t dpi, int grid)
 {

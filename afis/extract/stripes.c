@@ -12,15 +12,34 @@
 #define NEAR 4       /* lines on either side that a line is measured against */
 #define CERTAIN 3.0f /* standard errors by which a line stands out */
 
+/* Adds up to SHORT rows to their columns' sums. */
+#define SHORT 257 /* 255 each, and sixteen bits hold the sum */
+static void sum_few(const struct work *work, int y, int last, int32_t *to)
+{
+    UNSET uint16_t sums[SIDE_MAX * GRID_MAX / DPI + CELL];
+    memset(sums, 0, (size_t)work->width * sizeof *sums);
+    for (; y < last; y++) {
+        const uint8_t *grey = work->grey + (ptrdiff_t)y * work->width;
+        for (int x = 0; x < work->width; x++) {
+            sums[x] = (uint16_t)(sums[x] + grey[x]);
+        }
+    }
+    for (int x = 0; x < work->width; x++) {
+        to[x] += sums[x];
+    }
+}
+
 /* Sums of the part of each line within each band: lines are columns, or rows. */
 static void sum_columns(const struct work *work, int32_t *sums)
 {
     memset(sums, 0, (size_t)STRIPE_BANDS * (size_t)work->width * sizeof *sums);
-    for (int y = 0; y < work->height; y++) {
-        const uint8_t *grey = work->grey + (ptrdiff_t)y * work->width;
-        int32_t *to = sums + (ptrdiff_t)(y * STRIPE_BANDS / work->height) * work->width;
-        for (int x = 0; x < work->width; x++) {
-            to[x] += grey[x];
+    for (int band = 0; band < STRIPE_BANDS; band++) {
+        /* the rows y with y * STRIPE_BANDS / height == band */
+        int last = ((band + 1) * work->height + STRIPE_BANDS - 1) / STRIPE_BANDS;
+        int y = (band * work->height + STRIPE_BANDS - 1) / STRIPE_BANDS;
+        for (; y < last; y += SHORT) {
+            sum_few(work, y, y + SHORT < last ? y + SHORT : last,
+                    sums + (ptrdiff_t)band * work->width);
         }
     }
 }
