@@ -9,13 +9,6 @@
 #define SIDE_MIN 64        /* pixels at 500 dpi: 3 mm, less than any fingertip */
 #define PIXELS_MAX 2560000 /* at 500 dpi: a hand's four fingers side by side */
 
-void *arena_take(struct arena *arena, size_t bytes)
-{
-    void *p = arena->base == NULL ? NULL : arena->base + arena->used;
-    arena->used += (bytes + 63) & ~(size_t)63;
-    return p;
-}
-
 static enum afis_status check_size(const struct afis_image *image)
 {
     if (image->dpi < AFIS_DPI_MIN || image->dpi > AFIS_DPI_MAX) {

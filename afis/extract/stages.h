@@ -59,7 +59,12 @@ struct arena {
     size_t used;
 };
 
-void *arena_take(struct arena *arena, size_t bytes);
+static inline void *arena_take(struct arena *arena, size_t bytes)
+{
+    void *p = arena->base == NULL ? NULL : arena->base + arena->used;
+    arena->used += (bytes + 63) & ~(size_t)63;
+    return p;
+}
 
 /* Filter kernels made so far; see enhance.c. */
 struct kernel_bank {
