@@ -78,7 +78,7 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->ridge_bits = arena_take(arena, bits);
     work->valley_bits = arena_take(arena, bits);
     work->end_bits = arena_take(arena, bits);
-    work->bit_scratch = arena_take(arena, 3 * ((size_t)work->words + 2 * WORDS) * sizeof(uint64_t));
+    work->bit_scratch = arena_take(arena, 3 * (size_t)(work->words + 2 * WORDS) * sizeof(uint64_t));
     work->last_gone = arena_take(arena, ((size_t)work->height + 2) * sizeof *work->last_gone);
     work->candidates = arena_take(arena, CANDIDATES_MAX * sizeof *work->candidates);
     work->second = arena_take(arena, CANDIDATES_MAX * sizeof *work->second);

@@ -227,7 +227,8 @@ static void draw_frame(const struct frame_kind *kind, uint32_t dpi, const float 
 {
     float per_pixel = 6.2832f * 500 / ((float)dpi * kind->period);
     for (int i = 0; i < FRAME; i++) {
-        float r = hypotf((float)(i % FRAME_WIDTH) - 320, (float)(i / FRAME_WIDTH) - 600);
+        int row = i / FRAME_WIDTH;
+        float r = hypotf((float)(i % FRAME_WIDTH) - 320, (float)row - 600);
         float v = kind->noise * noise[i] + kind->blurred * blurred[i];
         if (kind->period > 0) {
             v += cosf(r * per_pixel + kind->disturbance * blurred[i]);

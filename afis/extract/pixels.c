@@ -268,7 +268,7 @@ static void tensor_pair(const int16_t *p, ptrdiff_t stride, int32_t sums[8])
     }
     memset(sums, 0, 8 * sizeof *sums);
     for (int x = 0; x < 2 * CELL; x++) {
-        int32_t *to = sums + x / CELL * 4;
+        int32_t *to = sums + (ptrdiff_t)4 * (x / CELL);
         to[0] += xx[x];
         to[1] += yy[x];
         to[2] += xy[x];

@@ -263,7 +263,7 @@ void afis_grade(struct work *work, struct afis_template *out);
 
 /* quality.c: what the fields say of the print as a whole, after any pass; whether after the first
  * one it may be a finger at all. */
-void afis_measure_cells(const struct work *work, struct print *print);
+void afis_measure_cells(const struct work *work, struct print *f);
 bool afis_promising(const struct print *first);
 
 /* Whether the cells look like a finger's; then the print's quality and reasons. What is no finger

@@ -81,7 +81,7 @@ static inline lanes deletable(const struct around *a, bool second)
 
 static struct rows no_rows(const struct work *work)
 {
-    size_t stride = (size_t)work->words + 2 * WORDS;
+    size_t stride = (size_t)work->words + (size_t)2 * WORDS;
     memset(work->bit_scratch, 0, 3 * stride * sizeof *work->bit_scratch);
     uint64_t *first = work->bit_scratch + WORDS;
     return (struct rows){first, first + stride, first + 2 * stride};
