@@ -333,7 +333,7 @@ START_TEST(a_server_serves_or_ends_with_a_word_why)
     unsigned rounds = 0;
     for (; failing_again(rounds == 0); rounds++)
         (void)live(true);
-    ck_assert_uint_gt(rounds, 100);
+    ck_assert_uint_gt(rounds, 50);
     ck_assert_ptr_null(live(false)); /* nothing is left broken */
 }
 END_TEST

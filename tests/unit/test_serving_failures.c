@@ -212,6 +212,7 @@ static bool ask(void)
     bool done = client != NULL && whorl_client_connect(client, &fault) &&
                 whorl_client_call(client, &request, &reply, &fault);
     done = done && whorl_str_is(reply.result, "pong");
+    whorl_client_reply_release(&reply);
     whorl_client_free(client);
     return done;
 }
