@@ -63,12 +63,13 @@ struct table {
 
 static atomic_bool counting, one_thread, all_but_one;
 static bool guest; /* a plugin's process of a test */
-static pthread_t chosen;
+static _Atomic pthread_t chosen;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct table *table;
 static char table_path[64];
 static unsigned often = 4; /* a place is made to fail, each time a call later */
-static const char *every;  /* the function all of whose calls fail; NULL: one call in turn does */
+static _Atomic(const char *)
+    every; /* the function all of whose calls fail; NULL: one call in turn does */
 
 /* Whorl's own code: of the program, and of libwhorl-*. */
 static struct {
