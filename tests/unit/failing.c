@@ -165,10 +165,12 @@ static void begin_round(void)
 {
     make_table();
     find_own_code();
+    pthread_mutex_lock(&lock);
     for (size_t i = 0; i < SITES; i++) {
         table->sites[i].seen = 0;
     }
     table->last[0] = '\0';
+    pthread_mutex_unlock(&lock);
 }
 
 void failing_on(void)
@@ -187,7 +189,10 @@ const char *failing_off(void)
 {
     counting = one_thread = all_but_one = table->in_guests = false;
     every = NULL;
-    return table->last[0] != '\0' ? table->last : NULL;
+    pthread_mutex_lock(&lock);
+    bool failed = table->last[0] != '\0';
+    pthread_mutex_unlock(&lock);
+    return failed ? table->last : NULL;
 }
 
 void failing_try(const struct failing_deed *deed, struct whorl_fault *fault)
