@@ -15,9 +15,8 @@ struct crowd *crowd_new(void); /* NULL: out of memory */
 void crowd_free(struct crowd *crowd);
 
 /* Puts a search whose stage is STAGE_SIFT, STAGE_RANK or, where it is shareable, STAGE_GLANCE among
- * the others, with all its chunks where
- * that stage begins, or through it: its view and states are theirs to read, and its levels and
- * states to write, until crowd_leave. */
+ * the others, with all its chunks where that stage begins, or through it: its view and states are
+ * theirs to read, and its levels and states to write, until crowd_leave. */
 void crowd_join(struct gallery_search *search);
 
 /* Takes it out again; nothing made of its probe is left in the crowd then. Waits for those who read

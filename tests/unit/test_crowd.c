@@ -288,6 +288,34 @@ START_TEST(searches_together_find_what_they_find_alone)
 }
 END_TEST
 
+/* Brings all chunks through the stage that the search is at. */
+static void drain(struct gallery_search *search, void *scratch)
+{
+    while (gallery_search_step(search, scratch) == GALLERY_STEP_MORE) {
+    }
+}
+
+static uint16_t *copy_of(const uint16_t *levels)
+{
+    uint16_t *copy = malloc(PEOPLE * sizeof *copy);
+    memcpy(copy, levels, PEOPLE * sizeof *copy);
+    return copy;
+}
+
+/* Who has no levels of `alone` has no search either. */
+static void release_all(struct member *list, uint16_t **alone, unsigned count, void *scratch)
+{
+    for (unsigned k = 0; k < count; k++) {
+        if (alone[k]) {
+            gallery_search_free(list[k].search);
+        }
+        free(alone[k]);
+        drop_member(&list[k]);
+    }
+    free(list);
+    whorl_secret_free(scratch, gallery_search_scratch_size());
+}
+
 /* Everybody's level after the first stage, one thread. */
 START_TEST(every_level_is_the_same_in_company)
 {
@@ -298,10 +326,8 @@ START_TEST(every_level_is_the_same_in_company)
     for (unsigned k = 0; k < MANY; k++) {
         make_member(&list[k], k);
         begin(&list[k]);
-        while (gallery_search_step(list[k].search, scratch) == GALLERY_STEP_MORE) {
-        }
-        alone[k] = malloc(PEOPLE * sizeof *alone[k]);
-        memcpy(alone[k], list[k].search->ranks, PEOPLE * sizeof *alone[k]);
+        drain(list[k].search, scratch);
+        alone[k] = copy_of(list[k].search->ranks);
         gallery_search_free(list[k].search);
     }
     for (unsigned k = 0; k < MANY; k++) {
@@ -309,8 +335,7 @@ START_TEST(every_level_is_the_same_in_company)
     }
     for (unsigned k = 0; k < MANY; k++) { /* the first of them does most of the work */
         uint64_t people, of;
-        while (gallery_search_step(list[k].search, scratch) == GALLERY_STEP_MORE) {
-        }
+        drain(list[k].search, scratch);
         gallery_search_progress(list[k].search, &people, &of);
         ck_assert_uint_eq(people, PEOPLE);
         ck_assert_uint_eq(of, PEOPLE);
@@ -322,21 +347,10 @@ START_TEST(every_level_is_the_same_in_company)
     }
     for (unsigned k = 0; k < MANY; k++) {
         ck_assert_mem_eq(list[k].search->ranks, alone[k], PEOPLE * sizeof *alone[k]);
-        gallery_search_free(list[k].search);
-        free(alone[k]);
-        drop_member(&list[k]);
     }
-    free(list);
-    whorl_secret_free(scratch, gallery_search_scratch_size());
+    release_all(list, alone, MANY, scratch);
 }
 END_TEST
-
-/* Brings all chunks through the stage that the search is at. */
-static void drain(struct gallery_search *search, void *scratch)
-{
-    while (gallery_search_step(search, scratch) == GALLERY_STEP_MORE) {
-    }
-}
 
 /* Takes a search to the glance; false: it ends before. */
 static bool reach_glance(struct member *m, void *scratch)
@@ -365,8 +379,7 @@ START_TEST(every_impression_is_the_same_in_company)
         make_member(&list[k], k + 20);
         if (reach_glance(&list[k], scratch)) {
             drain(list[k].search, scratch);
-            alone[k] = malloc(PEOPLE * sizeof *alone[k]);
-            memcpy(alone[k], list[k].search->impressions, PEOPLE * sizeof *alone[k]);
+            alone[k] = copy_of(list[k].search->impressions);
             gallery_search_free(list[k].search);
         }
     }
@@ -384,15 +397,7 @@ START_TEST(every_impression_is_the_same_in_company)
     ck_assert_uint_gt(there, joined); /* some glance by themselves */
     ck_assert_uint_gt(joined, 4);
     ck_assert_uint_ge(done_for, joined - 1);
-    for (unsigned k = 0; k < MANY; k++) {
-        if (alone[k]) {
-            gallery_search_free(list[k].search);
-        }
-        free(alone[k]);
-        drop_member(&list[k]);
-    }
-    free(list);
-    whorl_secret_free(scratch, gallery_search_scratch_size());
+    release_all(list, alone, MANY, scratch);
 }
 END_TEST
 
