@@ -117,12 +117,12 @@ void report_updates(const struct bench *b, enum update_kind kind)
 {
     static const char *const names[UPDATE_KINDS] = {"added, and removed again",
                                                     "replaced, at random", "removed, at random"};
-    const struct updating *u = &b->updates[kind], *most = &b->updates_most[kind];
+    const struct updating *u = &b->updates[kind];
     printf("| %s, while searching (goal: 5,000 people/s, searches + 20 %% at most) | "
            "%.0f people/s: %" PRIu32 " searches take %+.0f %% (their own processor "
            "time %+.0f %%, the writer's %.0f us a person); without a pause %.0f people/s |\n",
            names[kind], u->rate, u->searches, 100 * u->slower, 100 * u->slower_processor,
-           1e6 * u->writer, most->rate);
+           1e6 * u->writer, b->updates_most[kind]);
     rows_end();
 }
 

@@ -56,7 +56,8 @@ struct bench {
     struct cold cold;
     struct timing ten_known[2], ten_unknown[2]; /* ten prints: the person is there, is not */
     unsigned ten_first, ten_all;                /* of those there, ranked first */
-    struct updating updates[UPDATE_KINDS], updates_most[UPDATE_KINDS];
+    struct updating updates[UPDATE_KINDS];
+    double updates_most[UPDATE_KINDS]; /* people a second without a pause */
     uint64_t false_searches, false_match, false_possible;
     double false_expected[2];
     uint64_t rss, rss_anonymous, disk_before, disk; /* bytes; before: the updates */

@@ -193,29 +193,43 @@ static struct searching search_for(struct bench *b, uint32_t count)
     return s;
 }
 
-/* Changes at this pace while as many searches run as before and after it. */
-static void change_beside(struct bench *b, enum update_kind kind, double pace,
-                          struct synth_person *fresh, struct updating *result)
+static struct updater prepare_updater(const struct bench *b, enum update_kind kind, double pace,
+                                      struct synth_person *fresh)
 {
     struct updater u = {.bench = b,
                         .kind = kind,
                         .pace = pace,
                         .fresh = fresh,
                         .random = 88172645463325252u + (uint64_t)kind + (uint64_t)pace};
-    pthread_t thread;
     if (kind != UPDATE_ADD) {
         draw_people(&u);
     }
-    const struct searching before = search_for(b, 0);
-    if (pthread_create(&thread, NULL, update, &u) != 0) {
+    return u;
+}
+
+/* Changes people while so many searches run, as in search_for. */
+static struct searching change_beside(struct bench *b, struct updater *u, uint32_t count)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, update, u) != 0) {
         die("a thread could not be started", "updates");
     }
-    const struct searching during = search_for(b, before.count);
-    atomic_store(&u.stop, true);
+    const struct searching during = search_for(b, count);
+    atomic_store(&u->stop, true);
     pthread_join(thread, NULL);
-    restore(&u);
+    restore(u);
+    return during;
+}
+
+/* At the goal's pace: searches before, beside and after the changes. */
+static struct updating measure_pace(struct bench *b, enum update_kind kind,
+                                    struct synth_person *fresh)
+{
+    struct updater u = prepare_updater(b, kind, UPDATE_PACE, fresh);
+    const struct searching before = search_for(b, 0);
+    const struct searching during = change_beside(b, &u, before.count);
     const struct searching after = search_for(b, before.count);
-    *result = (struct updating){
+    return (struct updating){
         .searches = before.count,
         .rate = (double)u.changed / u.seconds,
         .slower = 2 * during.wall / (before.wall + after.wall) - 1,
@@ -230,7 +244,9 @@ void bench_updates(struct bench *b, enum update_kind kind)
     for (uint32_t k = 0; k < BATCH; k++) {
         synth_person_make(&b->population, b->people + NEW_FROM + k, &fresh[k]);
     }
-    change_beside(b, kind, UPDATE_PACE, fresh, &b->updates[kind]);
-    change_beside(b, kind, 0, fresh, &b->updates_most[kind]);
+    b->updates[kind] = measure_pace(b, kind, fresh);
+    struct updater u = prepare_updater(b, kind, 0, fresh);
+    change_beside(b, &u, 0);
+    b->updates_most[kind] = (double)u.changed / u.seconds;
     free(fresh);
 }
