@@ -51,6 +51,17 @@ static void take_fields(struct work *work, struct arena *arena)
     work->cell_queue = arena_take(arena, (size_t)work->cells * sizeof *work->cell_queue);
 }
 
+/* A pitch that is odd in lines of the cache: rows one below the other do not share its sets. */
+static void take_pairs(struct work *work, struct arena *arena)
+{
+    struct pairs *pairs = &work->pairs;
+    pairs->width = work->cols * CELL + 2 * PAD;
+    pairs->pitch = ((pairs->width + 15) & ~15) | 16;
+    size_t bytes = (size_t)(PAIRED + 2 * RADIUS_MAX) * (size_t)pairs->pitch * sizeof(int32_t);
+    pairs->below = arena_take(arena, bytes);
+    pairs->above = arena_take(arena, bytes);
+}
+
 /* Cuts the arena up; called once to measure and once in earnest. */
 static void lay_out(struct work *work, struct arena *arena, const struct afis_image *image,
                     void **resample_scratch)
@@ -73,7 +84,7 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->enhanced = take_plane(work, arena);
     work->spare = take_plane(work, arena);
     take_fields(work, arena);
-    work->bank.taps = arena_take(arena, afis_kernel_bank_size());
+    take_pairs(work, arena);
     size_t bits = (size_t)work->words * (size_t)work->height * sizeof(uint64_t);
     work->ridge_bits = arena_take(arena, bits);
     work->valley_bits = arena_take(arena, bits);

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "afis/extract.h"
+#include "kernels.h"
 
 #define CELL 8         /* pixels a side */
 #define PAD 16         /* pixels of zero around a plane */
@@ -42,11 +43,6 @@
 #define GRID_MIN 500
 #define GRID_MAX 1000
 
-#define ORIENTATIONS 32
-#define PERIODS 14
-#define PERIOD_MIN 5.5f /* pixels */
-#define PERIOD_MAX 14.5f
-#define RADIUS_MAX 10
 #define NO_BIN 0xffffu
 
 #define SIDE_MAX 2047 /* pixels at 500 dpi: what a minutia's coordinates can say */
@@ -66,14 +62,13 @@ static inline void *arena_take(struct arena *arena, size_t bytes)
     return p;
 }
 
-/* Filter kernels made so far; see enhance.c. */
-struct kernel_bank {
-    float along;                          /* the hill's standard deviation, in periods */
-    float period[PERIODS];                /* pixels, of each bin */
-    int radius[PERIODS];                  /* pixels that its kernels reach */
-    int32_t *taps;                        /* room for all of them */
-    int32_t *made[PERIODS][ORIENTATIONS]; /* NULL until first used */
-    size_t count;
+/* Pixels of some rows of a plane as the filters read them: each with the one below it, and with the
+ * one above it, in the word's upper half. */
+#define PAIRED (8 * CELL) /* rows that are filtered from one lot */
+struct pairs {
+    int32_t *below, *above;
+    ptrdiff_t pitch; /* of their rows, in elements */
+    int width;       /* of all that is paired, in elements */
 };
 
 /* Which of the two filters showed a minutia. */
@@ -151,7 +146,7 @@ struct work {
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
     int32_t *cell_queue;
-    struct kernel_bank bank;
+    struct pairs pairs;
 
     int words; /* 64-bit words a row of bits, a multiple of WORDS */
     uint64_t *ridge_bits, *valley_bits, *end_bits;
@@ -183,9 +178,11 @@ struct pixel_ops {
     void (*blur)(struct work *work);
     /* Unsmoothed structure tensor and energy of each cell of a plane; 0 outside the mask. */
     void (*tensor)(struct work *work, const int16_t *plane);
-    /* One cell of the normalised plane through one kernel. */
-    void (*filter_cell)(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
-                        int16_t *to);
+    /* So many rows of a plane, and its whole width, from a pixel on. */
+    void (*pair)(const struct pairs *pairs, const int16_t *from, ptrdiff_t stride, int rows);
+    /* One cell through one kernel; `at` is where its first pixel's pairs lie. */
+    void (*filter_cell)(const struct pairs *pairs, ptrdiff_t at, const int32_t *taps, int radius,
+                        int16_t *to, ptrdiff_t stride);
     /* Per cell: mean product of the enhanced and the normalised plane, mean squares of both. */
     void (*compare)(const struct work *work, float *product, float *enhanced, float *normal);
     /* Bits of plane > 0 and < 0, inside the mask only. */
@@ -246,11 +243,9 @@ void afis_segment_fine(struct work *work);
 /* orientation.c: phi, period, coherence and the tensor of a plane, smoothed by sigma cells. */
 void afis_orient(struct work *work, const int16_t *plane, float sigma);
 
-/* enhance.c: bytes of a bank's taps. */
-size_t afis_kernel_bank_size(void);
-
-/* normal -> enhanced: the first pass, from which fields and mask are roughly known; and the others,
- * after which they are in their final state. Then once more with longer kernels -> spare. */
+/* enhance.c: normal -> enhanced: the first pass, from which fields and mask are roughly known; and
+ * the others, after which they are in their final state. Then once more with longer kernels ->
+ * spare. */
 void afis_enhance_first(struct work *work);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);
