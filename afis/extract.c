@@ -35,10 +35,10 @@ static int16_t *take_plane(struct work *work, struct arena *arena)
 
 static void take_fields(struct work *work, struct arena *arena)
 {
-    float **fields[] = {&work->mean,      &work->deviation, &work->gxx,       &work->gyy,
-                        &work->gxy,       &work->energy,    &work->phi,       &work->period,
-                        &work->coherence, &work->flow,      &work->agreement, &work->strength,
-                        &work->weight,    &work->scratch,   &work->scratch2};
+    float **fields[] = {&work->mean,     &work->deviation, &work->gxx,      &work->gyy,
+                        &work->gxy,      &work->energy,    &work->gradient, &work->phi,
+                        &work->period,   &work->coherence, &work->flow,     &work->agreement,
+                        &work->strength, &work->weight,    &work->scratch,  &work->scratch2};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         *fields[i] = arena_take(arena, ((size_t)work->cells + SCRATCH_MORE) * sizeof(float));
     }

@@ -69,6 +69,7 @@ static void pass(struct work *work, float sigma_after)
     filter_plane(work, &afis_kernels_short, work->enhanced);
     afis_orient(work, work->enhanced, sigma_after);
     afis_segment_fine(work);
+    afis_find_waves(work);
 }
 
 void afis_enhance_first(struct work *work)
@@ -76,6 +77,7 @@ void afis_enhance_first(struct work *work)
     memset(work->old_bin, 0xff, (size_t)work->cells * sizeof *work->old_bin);
     afis_orient(work, work->normal, sigma_of[0]);
     memcpy(work->flow, work->coherence, (size_t)work->cells * sizeof *work->flow);
+    afis_find_waves(work);
     pass(work, sigma_of[1]);
 }
 

@@ -284,12 +284,15 @@ static void tensor(struct work *work, const int16_t *plane)
     for (int row = 0; row < work->rows; row++) {
         for (int col = 0; col < work->cols; col += 2) {
             int cell = row * work->cols + col;
-            int count = col + 1 < work->cols ? 2 : 1;
-            int32_t sums[8];
-            tensor_pair(plane + cell_offset(work, row, col), work->stride, sums);
-            for (int k = 0; k < count; k++) {
-                put_tensor(work, cell + k,
-                           work->mask[cell + k] != 0 ? sums + (ptrdiff_t)4 * k : none);
+            bool first = work->mask[cell] != 0;
+            bool second = col + 1 < work->cols && work->mask[cell + 1] != 0;
+            UNSET int32_t sums[8];
+            if (first || second) {
+                tensor_pair(plane + cell_offset(work, row, col), work->stride, sums);
+            }
+            put_tensor(work, cell, first ? sums : none);
+            if (col + 1 < work->cols) {
+                put_tensor(work, cell + 1, second ? sums + 4 : none);
             }
         }
     }
@@ -555,6 +558,48 @@ static void binarise(struct work *work, const int16_t *plane)
     }
 }
 
+/* Eight pixels of a row, none of them at the image's edge; without branches, for vectors. */
+static void count_eight(const struct work *work, int x, int y, struct pixel_counts *counts)
+{
+    const uint8_t *grey = work->grey + (ptrdiff_t)y * work->width + x;
+    const uint8_t *above = grey - work->width;
+    const uint8_t *below = grey + work->width;
+    const int16_t *enhanced = work->enhanced + y * work->stride + x;
+    const int16_t *normal = work->normal + y * work->stride + x;
+    int slope = 0;
+    int ridges = 0;
+    int light = 0;
+    int dark = 0;
+    for (int i = 0; i < CELL; i++) {
+        int across = grey[i + 1] - grey[i - 1];
+        int down = below[i] - above[i];
+        slope += across * across + down * down;
+    }
+    for (int i = 0; i < CELL; i++) {
+        int ridge = enhanced[i] > 0;
+        ridges += ridge;
+        light += ridge & (normal[i] < 0);
+        dark += (ridge ^ 1) & (normal[i] > 0);
+    }
+    counts->pixels += CELL;
+    counts->ridge += ridges;
+    counts->light += light;
+    counts->dark += dark;
+    counts->slope += (float)slope;
+}
+
+static void count_pixels(const struct work *work, struct pixel_counts *counts)
+{
+    for (int y = 2; y < work->height - 1; y += 2) {
+        const uint8_t *mask = work->mask + (ptrdiff_t)(y / CELL) * work->cols;
+        for (int x = CELL; x + CELL < work->width; x += CELL) {
+            if (mask[x / CELL] != 0) {
+                count_eight(work, x, y, counts);
+            }
+        }
+    }
+}
+
 const struct pixel_ops NAMED(pixel_ops) = {
     .cell_sums = cell_sums,
     .flatten = flatten,
@@ -564,6 +609,7 @@ const struct pixel_ops NAMED(pixel_ops) = {
     .filter_cell = filter_cell,
     .compare = compare,
     .binarise = binarise,
+    .count_pixels = count_pixels,
     .smooth = NAMED(smooth),
     .thin = NAMED(thin),
     .line_ends = NAMED(line_ends),

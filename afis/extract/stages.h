@@ -32,7 +32,7 @@
 #define PAD 16         /* pixels of zero around a plane */
 #define UNIT 1024      /* one standard deviation in a plane */
 #define PLANE_MAX 4095 /* no value of a plane is larger: sums of 64 products fit 32 bits */
-#define WORDS 4        /* 64-bit words of a row that are thinned at once */
+#define WORDS 8        /* a row of bits is a multiple of so many 64-bit words */
 /* A large local that is written before it is read: not zeroed first, as locals else are. */
 #define UNSET __attribute__((uninitialized))
 #define DPI 500 /* of templates and frames */
@@ -134,8 +134,9 @@ struct work {
 
     float *mean, *deviation;         /* of the grey values */
     float *gxx, *gyy, *gxy, *energy; /* structure tensor and signal energy, smoothed */
+    float *gradient;                 /* gxx + gyy, smoothed further */
     float *phi;                      /* direction across the ridges, radians, y down */
-    float *period;                   /* pixels */
+    float *period;                   /* pixels; both of the foreground alone */
     float *coherence;                /* 0..1 */
     float *flow;                     /* the same before any filtering */
     float *agreement;                /* correlation of enhanced and normalised, -1..1 */
@@ -167,6 +168,13 @@ static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
     return (row * work->stride + col) * CELL;
 }
 
+/* Of the foreground's pixels: all, on ridges, of these lighter than their surroundings, of the
+ * others darker; and the sum of the grey values' squared slopes. */
+struct pixel_counts {
+    int pixels, ridge, light, dark;
+    float slope;
+};
+
 /* The loops over pixels and cells, compiled from the same source for any processor, for AVX2 and
  * for AVX-512; all give the same bits (integers, or float without contraction). */
 struct pixel_ops {
@@ -189,6 +197,8 @@ struct pixel_ops {
     void (*binarise)(struct work *work, const int16_t *plane);
     /* A field with a separable Gaussian of so many cells; what lies outside is left out. */
     void (*smooth)(const struct work *work, float *field, float sigma);
+    /* Of every other row. */
+    void (*count_pixels)(const struct work *work, struct pixel_counts *counts);
     /* Lines of one pixel, in place. */
     void (*thin)(const struct work *work, uint64_t *bits);
     /* The pixels of thinned lines that may end one. */
@@ -240,8 +250,10 @@ void afis_normalise(struct work *work);
 void afis_segment_coarse(struct work *work);
 void afis_segment_fine(struct work *work);
 
-/* orientation.c: phi, period, coherence and the tensor of a plane, smoothed by sigma cells. */
+/* orientation.c: coherence and the tensor of a plane, smoothed by sigma cells, gradient and energy
+ * further; and from these phi and period of the foreground's cells. */
 void afis_orient(struct work *work, const int16_t *plane, float sigma);
+void afis_find_waves(struct work *work);
 
 /* enhance.c: normal -> enhanced: the first pass, from which fields and mask are roughly known; and
  * the others, after which they are in their final state. Then once more with longer kernels ->
