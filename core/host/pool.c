@@ -49,6 +49,7 @@ static void *work(void *arg)
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->ready && !pool->ending) {
+            pool->asleep++; /* whoever wakes one counts it out */
             pthread_cond_wait(&pool->work, &pool->lock);
         }
         if (pool->ending) {
@@ -130,6 +131,7 @@ bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *
     *job = (struct pool_job){run, arg, NULL};
     pthread_mutex_lock(&pool->lock);
     bool open = !queue->closed && !pool->ending;
+    bool wake = open && pool->asleep > 0;
     if (open) {
         bool was_empty = !queue->first;
         *(was_empty ? &queue->first : queue->last) = job;
@@ -138,9 +140,14 @@ bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *
         if (was_empty) {
             make_ready(pool, queue);
         }
-        pthread_cond_signal(&pool->work);
+        pool->asleep -= wake ? 1 : 0;
     }
     pthread_mutex_unlock(&pool->lock);
+    if (wake) {
+        /* Only now: it would else find the lock taken, and sleep once more. A worker that is awake
+         * looks for more before it sleeps. */
+        pthread_cond_signal(&pool->work);
+    }
     if (!open) {
         free(job);
     }

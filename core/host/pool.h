@@ -22,6 +22,8 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct pool_queue *ready, **ready_last; /* queues with waiting jobs, in turn */
+    unsigned asleep; /* workers that wait and that nobody has woken; after a wake for no reason one
+                      * too many, which costs a signal */
     bool ending;
     pthread_t *threads;
     unsigned thread_count;

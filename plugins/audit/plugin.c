@@ -348,10 +348,13 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     waiting->message = message;
     waiting->len = len;
     pthread_mutex_lock(&instance->mutex);
+    bool first = instance->first == NULL; /* the writer waits for no other */
     *instance->end = waiting;
     instance->end = &waiting->next;
-    pthread_cond_signal(&instance->moved);
     pthread_mutex_unlock(&instance->mutex);
+    if (first) {
+        pthread_cond_signal(&instance->moved);
+    }
 }
 
 static void stop(void *arg)
