@@ -122,16 +122,42 @@ void pool_end(struct pool *pool)
     free(pool->threads);
 }
 
-bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *arg), void *arg)
+/* Counts out those who are to be woken for the jobs that nobody was told of; with the lock. */
+static unsigned count_out(struct pool *pool)
+{
+    unsigned count = pool->untold < pool->asleep ? pool->untold : pool->asleep;
+    pool->untold = 0;
+    pool->asleep -= count;
+    return count;
+}
+
+/* Without the lock, which they would else find taken, and sleep once more. */
+static void wake(struct pool *pool, unsigned count)
+{
+    while (count-- > 0) {
+        pthread_cond_signal(&pool->work);
+    }
+}
+
+void pool_wake(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    unsigned count = count_out(pool);
+    pthread_mutex_unlock(&pool->lock);
+    wake(pool, count);
+}
+
+bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *arg), void *arg,
+                 unsigned gather)
 {
     struct pool_job *job = malloc(sizeof *job);
+    unsigned woken = 0;
     if (!job) {
         return false;
     }
     *job = (struct pool_job){run, arg, NULL};
     pthread_mutex_lock(&pool->lock);
     bool open = !queue->closed && !pool->ending;
-    bool wake = open && pool->asleep > 0;
     if (open) {
         bool was_empty = !queue->first;
         *(was_empty ? &queue->first : queue->last) = job;
@@ -140,14 +166,10 @@ bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *
         if (was_empty) {
             make_ready(pool, queue);
         }
-        pool->asleep -= wake ? 1 : 0;
+        woken = ++pool->untold >= gather ? count_out(pool) : 0;
     }
     pthread_mutex_unlock(&pool->lock);
-    if (wake) {
-        /* Only now: it would else find the lock taken, and sleep once more. A worker that is awake
-         * looks for more before it sleeps. */
-        pthread_cond_signal(&pool->work);
-    }
+    wake(pool, woken);
     if (!open) {
         free(job);
     }
