@@ -560,11 +560,6 @@ static void identify_call(struct identify *identify, const struct identify_calle
     struct refusal refusal;
     bool answered;
     refusal.retry_ms = 0;
-    if (room_is_out(identify, params)) {
-        room_refuse(&refusal);
-        reply_error(identify, caller->call, &refusal);
-        return;
-    }
     struct flow *flow = flow_new(identify);
     if (flow == NULL) {
         refuse(&refusal, "internal", "", "out of memory");
@@ -622,6 +617,8 @@ void identify_request(struct identify *identify, const struct identify_caller *c
         return;
     } else if (known == IDENTIFY_UNKNOWN) {
         refuse(&refusal, "unknown_method", "", "there is no such method");
+    } else if (known == IDENTIFY_IDENTIFY && room_is_out(identify, params, len)) {
+        room_refuse(&refusal);
     } else {
         msgpack_zone_clear(&identify->zone);
         if (whorl_msg_build(params, len, &identify->zone, &tree, NULL)) {

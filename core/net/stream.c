@@ -42,11 +42,13 @@ struct stream {
     enum stream_state state;
     bool reading, busy, linger, eof, broken, said_goodbye;
     bool dirty;
-    struct stream *next, *prev; /* in group->dirty */
-    uint64_t since;             /* it began, or began to close */
-    uint64_t moved;             /* when bytes of `sending` last left */
-    size_t left;                /* of `sending`, at that time */
-    size_t counted;             /* of its bytes in group->queued */
+    struct stream *next, *prev;            /* in group->dirty */
+    struct stream *rest_next, **rest_link; /* in group->resting; link NULL: it does not rest */
+    uint64_t rested;                       /* when it is read again */
+    uint64_t since;                        /* it began, or began to close */
+    uint64_t moved;                        /* when bytes of `sending` last left */
+    size_t left;                           /* of `sending`, at that time */
+    size_t counted;                        /* of its bytes in group->queued */
 };
 
 /* --- Buffers -------------------------------------------------------------------------------- */
@@ -173,6 +175,22 @@ static void on_closed(uv_handle_t *handle)
     stream_group_drop(group);
 }
 
+static void end_rest(struct stream *stream)
+{
+    struct stream_group *group = stream->group;
+    if (stream->rest_link == NULL) {
+        return;
+    }
+    *stream->rest_link = stream->rest_next;
+    if (stream->rest_next != NULL) {
+        stream->rest_next->rest_link = stream->rest_link;
+    } else {
+        group->resting_last = stream->rest_link;
+    }
+    stream->rest_link = NULL;
+    group->rest_count--;
+}
+
 /* Lets go of the socket at once. */
 static void drop(struct stream *stream)
 {
@@ -181,6 +199,7 @@ static void drop(struct stream *stream)
     }
     stream->state = STREAM_CLOSED;
     set_dirty(stream, false);
+    end_rest(stream);
     uv_close((uv_handle_t *)&stream->tcp, on_closed);
 }
 
@@ -326,13 +345,50 @@ static void end_writing(struct stream *stream)
 }
 
 /* A peer that asks and does not read is no longer listened to, until half of what waits for it has
- * gone. */
+ * gone; nor is one that rests. */
 static void hold_back(struct stream *stream)
 {
     if (stream->state <= STREAM_OPEN) {
         size_t bound = stream->group->limits.max_queue;
-        set_reading(stream, stream_queued(stream) <= (stream->reading ? bound : bound / 2));
+        set_reading(stream, stream->rest_link == NULL &&
+                                stream_queued(stream) <= (stream->reading ? bound : bound / 2));
     }
+}
+
+static void read_again(struct stream *stream)
+{
+    end_rest(stream);
+    hold_back(stream);
+}
+
+static void on_rested(uv_timer_t *timer)
+{
+    struct stream_group *group = timer->data;
+    uint64_t now = uv_now(group->loop);
+    while (group->resting != NULL && group->resting->rested <= now) {
+        read_again(group->resting);
+    }
+    if (group->resting != NULL) {
+        uv_timer_start(timer, on_rested, group->resting->rested - now, 0);
+    }
+}
+
+void stream_rest(struct stream *stream)
+{
+    struct stream_group *group = stream->group;
+    if (stream->rest_link != NULL || stream->state > STREAM_OPEN) {
+        return;
+    }
+    stream->rested = uv_now(group->loop) + STREAM_REST_MS;
+    stream->rest_next = NULL;
+    stream->rest_link = group->resting_last;
+    *group->resting_last = stream;
+    group->resting_last = &stream->rest_next;
+    group->rest_count++;
+    if (group->resting == stream) {
+        uv_timer_start(&group->rest, on_rested, STREAM_REST_MS, 0);
+    }
+    hold_back(stream);
 }
 
 static void push(struct stream *stream)
@@ -628,6 +684,10 @@ bool stream_peer_digest(const struct stream *stream, uint8_t digest[32])
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct stream_group *group = prepare->data;
+    for (; group->relieved > 0 && group->resting != NULL; group->relieved--) {
+        read_again(group->resting);
+    }
+    group->relieved = 0;
     while (group->dirty != NULL) {
         flush(group->dirty);
     }
@@ -648,7 +708,16 @@ bool stream_group_init(struct stream_group *group, uv_loop_t *loop, void (*close
     uv_prepare_start(&group->prepare, on_prepare);
     uv_unref((uv_handle_t *)&group->prepare);
     stream_group_hold(group);
+    group->resting_last = &group->resting;
+    uv_timer_init(loop, &group->rest);
+    group->rest.data = group;
+    stream_group_hold(group);
     return true;
+}
+
+void stream_group_relieve(struct stream_group *group)
+{
+    group->relieved++;
 }
 
 static void on_group_closed(uv_handle_t *handle)
@@ -660,6 +729,7 @@ void stream_group_close(struct stream_group *group)
 {
     if (!uv_is_closing((uv_handle_t *)&group->prepare)) {
         uv_close((uv_handle_t *)&group->prepare, on_group_closed);
+        uv_close((uv_handle_t *)&group->rest, on_group_closed);
     }
 }
 
