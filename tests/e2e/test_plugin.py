@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from installed import BUILD, Installed
-from whorl import ROOT, World, is_sanitized, whorl
+from whorl import ROOT, SANITIZED, World, whorl
 
 PLUGINS = os.path.join(BUILD, "plugins")
 TEST_PLUGINS = os.path.join(BUILD, "tests", "plugins")
@@ -44,8 +44,7 @@ UNRULY = {
 
 
 # A sanitizer has findings of its own, and what it instruments can't be linked with what it doesn't.
-ordinary = unittest.skipIf(os.environ.get("WHORL_SANITIZED", "none") != "none",
-                           "needs a build without sanitizers")
+ordinary = unittest.skipIf(SANITIZED, "needs a build without sanitizers")
 
 
 class Scratch(unittest.TestCase):
@@ -73,7 +72,7 @@ class OurOwn(Scratch):
         said = self.kit(module, *args, code=None)
         broken = re.findall(r"^BROKEN +(\S+)", said, re.M)
         self.assertRegex(said, r"\n1[23] trials, ")
-        self.assertLessEqual(set(broken), {"traces"} if is_sanitized() else set(), said)
+        self.assertLessEqual(set(broken), {"traces"} if SANITIZED else set(), said)
 
     def test_the_look_up_and_the_sink_keep_the_abi(self):
         for name in "pnc", "audit":
