@@ -13,6 +13,7 @@
 #define SPARE_MAX 64u             /* buffers */
 #define CLOSING_MS 2000u
 #define KEEPALIVE_S 60u
+#define WARM_MAX 256u /* streams that keep OpenSSL's buffers: 9 MB of them */
 
 struct stream_buffer {
     struct stream_buffer *next;
@@ -42,7 +43,8 @@ struct stream {
     enum stream_state state;
     bool reading, busy, linger, eof, broken, said_goodbye;
     bool dirty;
-    struct stream *next, *prev;            /* in group->dirty */
+    bool warm, heard;           /* keeps OpenSSL's buffers; has been read since the last tick */
+    struct stream *next, *prev; /* in group->dirty */
     struct stream *rest_next, **rest_link; /* in group->resting; link NULL: it does not rest */
     uint64_t rested;                       /* when it is read again */
     uint64_t since;                        /* it began, or began to close */
@@ -191,6 +193,13 @@ static void end_rest(struct stream *stream)
     group->rest_count--;
 }
 
+static void set_warm(struct stream *stream, bool warm)
+{
+    stream->warm = warm;
+    stream->group->warm += warm ? 1u : -1u;
+    tls_keep_buffers(stream->tls, warm);
+}
+
 /* Lets go of the socket at once. */
 static void drop(struct stream *stream)
 {
@@ -200,6 +209,9 @@ static void drop(struct stream *stream)
     stream->state = STREAM_CLOSED;
     set_dirty(stream, false);
     end_rest(stream);
+    if (stream->warm) {
+        set_warm(stream, false);
+    }
     uv_close((uv_handle_t *)&stream->tcp, on_closed);
 }
 
@@ -496,6 +508,10 @@ static void read_tls(struct stream *stream, size_t len)
     struct stream_group *group = stream->group;
     struct whorl_fault fault;
     char reason[sizeof fault.where + sizeof fault.text + 8];
+    stream->heard = true;
+    if (!stream->warm && stream->state == STREAM_OPEN && group->warm < WARM_MAX) {
+        set_warm(stream, true);
+    }
     tls_feed(stream->tls, group->in, len);
     while (stream->state < STREAM_CLOSING) {
         size_t used = 0;
@@ -508,7 +524,10 @@ static void read_tls(struct stream *stream, size_t len)
                 stream->events->bytes(stream->ctx, group->plain, used);
                 explicit_bzero(group->plain, used);
             }
-            continue;
+            if (tls_has_more(stream->tls)) {
+                continue;
+            }
+            break;
         case TLS_WANT:
             break;
         case TLS_CLOSED:
@@ -563,6 +582,10 @@ void stream_tick(struct stream *stream, uint64_t now)
     if (stream->state == STREAM_CLOSED) {
         return;
     }
+    if (stream->warm && !stream->heard) {
+        set_warm(stream, false);
+    }
+    stream->heard = false;
     if (stream->state >= STREAM_CLOSING) {
         if (now - stream->since >= CLOSING_MS) {
             drop(stream);

@@ -32,6 +32,7 @@ struct stream_group {
     struct stream_buffer *spare;
     unsigned spare_count;
     struct stream *dirty; /* with something to send */
+    unsigned warm;        /* that keep OpenSSL's buffers */
     size_t queued;        /* bytes to be sent, of all */
     uv_prepare_t prepare;
     struct stream *resting, **resting_last; /* in the order in which they are read again */
