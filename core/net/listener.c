@@ -221,6 +221,7 @@ static bool bind_socket(struct listener *listener, const struct sockaddr_storage
 {
     int n = fd < 0 ? bind_beside(listener, address) : adopt(listener, fd);
     if (n == 0) {
+        stream_prepare(&listener->tcp);
         return true;
     }
     return whorl_fail(fault, where, "can't listen on %s port %u: %s", listener->address,

@@ -318,7 +318,7 @@ static void on_shut_down(uv_shutdown_t *shutdown, int status)
     if (stream->state == STREAM_CLOSED) {
         return;
     }
-    if (status < 0 || !stream->linger || stream->eof) {
+    if (status < 0 || stream->eof) {
         drop(stream);
     }
 }
@@ -345,15 +345,17 @@ static void set_reading(struct stream *stream, bool reading)
 /* All is sent: the last step of closing. */
 static void end_writing(struct stream *stream)
 {
+    if (!stream->linger || stream->eof) {
+        drop(stream); /* the system sends what it has, and the end */
+        return;
+    }
     stream->state = STREAM_LINGERING;
     stream->shutdown.data = stream;
     if (uv_shutdown(&stream->shutdown, (uv_stream_t *)&stream->tcp, on_shut_down) < 0) {
         drop(stream);
         return;
     }
-    if (stream->linger) {
-        set_reading(stream, true);
-    }
+    set_reading(stream, true);
 }
 
 /* A peer that asks and does not read is no longer listened to, until half of what waits for it has
@@ -509,7 +511,7 @@ static void read_tls(struct stream *stream, size_t len)
     struct whorl_fault fault;
     char reason[sizeof fault.where + sizeof fault.text + 8];
     stream->heard = true;
-    if (!stream->warm && stream->state == STREAM_OPEN && group->warm < WARM_MAX) {
+    if (!stream->warm && group->warm < WARM_MAX) {
         set_warm(stream, true);
     }
     tls_feed(stream->tls, group->in, len);
@@ -639,11 +641,15 @@ static void on_never_opened(uv_handle_t *handle)
     stream_group_drop(group);
 }
 
+void stream_prepare(uv_tcp_t *server)
+{
+    uv_tcp_nodelay(server, 1);
+    uv_tcp_keepalive(server, 1, KEEPALIVE_S);
+}
+
 /* Readies an accepted socket; false when it is no use. */
 static bool start(struct stream *stream)
 {
-    uv_tcp_nodelay(&stream->tcp, 1);
-    uv_tcp_keepalive(&stream->tcp, 1, KEEPALIVE_S);
     stream->reading = true;
     return uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read) == 0;
 }

@@ -212,7 +212,7 @@ bool tls_peer_digest(const struct tls *tls, uint8_t digest[32])
 {
     X509 *peer = tls->open ? SSL_get0_peer_certificate(tls->ssl) : NULL;
     unsigned len = 0;
-    return peer != NULL && X509_digest(peer, EVP_sha256(), digest, &len) == 1 && len == 32;
+    return peer != NULL && X509_digest(peer, tls->context->sha256, digest, &len) == 1 && len == 32;
 }
 
 bool tls_write(struct tls *tls, const uint8_t *bytes, size_t len)
