@@ -165,8 +165,12 @@ static enum identify_method method_of(const char *name)
 
 void service_count_error(struct identify *identify, const char *code)
 {
-    for (size_t i = 0; identify_code_name(i) != NULL; i++) {
-        identify->stats.errors[i] += strcmp(identify_code_name(i), code) == 0;
+    size_t i = 0;
+    while (i < IDENTIFY_CODES && strcmp(identify_code_name(i), code) != 0) {
+        i++;
+    }
+    if (i < IDENTIFY_CODES) {
+        identify->stats.errors[i]++;
     }
 }
 

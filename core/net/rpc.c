@@ -683,9 +683,10 @@ bool rpc_inherit(struct rpc *rpc, int fd, const char *name)
     return listeners_inherit(&rpc->listeners, fd, name);
 }
 
-bool rpc_listen(struct rpc *rpc, struct conf *conf, struct whorl_fault *fault)
+bool rpc_listen(struct rpc *rpc, struct conf *conf, struct listeners_ahead *ahead,
+                struct whorl_fault *fault)
 {
-    if (!listeners_match(&rpc->listeners, conf, fault)) {
+    if (!listeners_match(&rpc->listeners, conf, ahead, fault)) {
         return false;
     }
     take_limits(rpc, conf);

@@ -74,11 +74,13 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
 /* As listeners_inherit: before the first rpc_listen. */
 bool rpc_inherit(struct rpc *rpc, int fd, const char *name);
 
-/* Makes the listening sockets match conf: opens new ones, replaces certificates (for new
- * connections), closes those that are gone, leaves the rest alone, takes the new limits. On a
- * failure nothing changes: false with *fault. Plain TCP on anything but a loopback address is
- * refused. */
-bool rpc_listen(struct rpc *rpc, struct conf *conf, struct whorl_fault *fault);
+/* Makes the listening sockets match conf, whose files were read ahead (listener.h): opens new ones,
+ * replaces certificates (for new connections), closes those that are gone, leaves the rest alone,
+ * takes the new limits. On a failure nothing changes: false with *fault. Plain TCP on anything but
+ * a loopback address is refused. */
+struct listeners_ahead;
+bool rpc_listen(struct rpc *rpc, struct conf *conf, struct listeners_ahead *ahead,
+                struct whorl_fault *fault);
 
 /* The port that the named listener is bound to; 0 if there is none. */
 uint16_t rpc_port(const struct rpc *rpc, const char *listener);

@@ -13,6 +13,7 @@
 #define SPARE_MAX 64u             /* buffers */
 #define CLOSING_MS 2000u
 #define KEEPALIVE_S 60u
+#define WARM_MAX 256u /* streams that keep OpenSSL's buffers: 9 MB of them */
 
 struct stream_buffer {
     struct stream_buffer *next;
@@ -42,7 +43,8 @@ struct stream {
     enum stream_state state;
     bool reading, busy, linger, eof, broken, said_goodbye;
     bool dirty;
-    struct stream *next, *prev;            /* in group->dirty */
+    bool warm, heard;           /* keeps OpenSSL's buffers; has been read since the last tick */
+    struct stream *next, *prev; /* in group->dirty */
     struct stream *rest_next, **rest_link; /* in group->resting; link NULL: it does not rest */
     uint64_t rested;                       /* when it is read again */
     uint64_t since;                        /* it began, or began to close */
@@ -191,6 +193,13 @@ static void end_rest(struct stream *stream)
     group->rest_count--;
 }
 
+static void set_warm(struct stream *stream, bool warm)
+{
+    stream->warm = warm;
+    stream->group->warm += warm ? 1u : -1u;
+    tls_keep_buffers(stream->tls, warm);
+}
+
 /* Lets go of the socket at once. */
 static void drop(struct stream *stream)
 {
@@ -200,6 +209,9 @@ static void drop(struct stream *stream)
     stream->state = STREAM_CLOSED;
     set_dirty(stream, false);
     end_rest(stream);
+    if (stream->warm) {
+        set_warm(stream, false);
+    }
     uv_close((uv_handle_t *)&stream->tcp, on_closed);
 }
 
@@ -306,7 +318,7 @@ static void on_shut_down(uv_shutdown_t *shutdown, int status)
     if (stream->state == STREAM_CLOSED) {
         return;
     }
-    if (status < 0 || !stream->linger || stream->eof) {
+    if (status < 0 || stream->eof) {
         drop(stream);
     }
 }
@@ -333,15 +345,17 @@ static void set_reading(struct stream *stream, bool reading)
 /* All is sent: the last step of closing. */
 static void end_writing(struct stream *stream)
 {
+    if (!stream->linger || stream->eof) {
+        drop(stream); /* the system sends what it has, and the end */
+        return;
+    }
     stream->state = STREAM_LINGERING;
     stream->shutdown.data = stream;
     if (uv_shutdown(&stream->shutdown, (uv_stream_t *)&stream->tcp, on_shut_down) < 0) {
         drop(stream);
         return;
     }
-    if (stream->linger) {
-        set_reading(stream, true);
-    }
+    set_reading(stream, true);
 }
 
 /* A peer that asks and does not read is no longer listened to, until half of what waits for it has
@@ -496,6 +510,10 @@ static void read_tls(struct stream *stream, size_t len)
     struct stream_group *group = stream->group;
     struct whorl_fault fault;
     char reason[sizeof fault.where + sizeof fault.text + 8];
+    stream->heard = true;
+    if (!stream->warm && group->warm < WARM_MAX) {
+        set_warm(stream, true);
+    }
     tls_feed(stream->tls, group->in, len);
     while (stream->state < STREAM_CLOSING) {
         size_t used = 0;
@@ -508,7 +526,10 @@ static void read_tls(struct stream *stream, size_t len)
                 stream->events->bytes(stream->ctx, group->plain, used);
                 explicit_bzero(group->plain, used);
             }
-            continue;
+            if (tls_has_more(stream->tls)) {
+                continue;
+            }
+            break;
         case TLS_WANT:
             break;
         case TLS_CLOSED:
@@ -563,6 +584,10 @@ void stream_tick(struct stream *stream, uint64_t now)
     if (stream->state == STREAM_CLOSED) {
         return;
     }
+    if (stream->warm && !stream->heard) {
+        set_warm(stream, false);
+    }
+    stream->heard = false;
     if (stream->state >= STREAM_CLOSING) {
         if (now - stream->since >= CLOSING_MS) {
             drop(stream);
@@ -616,11 +641,15 @@ static void on_never_opened(uv_handle_t *handle)
     stream_group_drop(group);
 }
 
+void stream_prepare(uv_tcp_t *server)
+{
+    uv_tcp_nodelay(server, 1);
+    uv_tcp_keepalive(server, 1, KEEPALIVE_S);
+}
+
 /* Readies an accepted socket; false when it is no use. */
 static bool start(struct stream *stream)
 {
-    uv_tcp_nodelay(&stream->tcp, 1);
-    uv_tcp_keepalive(&stream->tcp, 1, KEEPALIVE_S);
     stream->reading = true;
     return uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read) == 0;
 }
