@@ -198,6 +198,32 @@ class Rogue(unittest.TestCase):
             wait_until(lambda: self.ask(client, "slow")["class"] == "no_match")
         self.assertEqual(self.server.stop(), 0)
 
+    def test_the_loop_makes_no_process_anew(self):
+        """It is made by another thread, of which it is the child; and where its backend is stopped
+        while it is being made, it goes."""
+        self.start("one")
+        pid = self.server.process.pid
+        with self.server.client() as client:
+            for round in range(8):
+                before = children(pid)["one"]
+                self.assertEqual(self.ask(client, "one", b"crash")["class"], "unavailable")
+                if round == 0:
+                    wait_until(lambda: children(pid).get("one", before) != before)
+                    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                        self.assertNotIn(str(children(pid)["one"]), file.read().split())
+                else:
+                    time.sleep(0.05 + 0.02 * round)  # the pause before it is 0.1 s, then 0.2 …
+                edit(os.path.join(self.world.conf, "forces.conf"), (', "one"', ""))
+                os.rename(os.path.join(self.world.conf, "rogue.conf"), self.world.path("aside"))
+                whorl("reload", "-c", self.world.conf)
+                wait_until(lambda: "one" not in children(pid))
+                os.rename(self.world.path("aside"), os.path.join(self.world.conf, "rogue.conf"))
+                edit(os.path.join(self.world.conf, "forces.conf"),
+                     (r'backends = \{"ident1"', r'backends = {"ident1", "one"'))
+                whorl("reload", "-c", self.world.conf)
+                self.assertEqual(self.ask(client, "one")["class"], "no_match")
+        self.assertEqual(self.server.stop(), 0)
+
     def test_the_pauses_between_restarts_grow(self):
         self.start("crasher")
         with self.server.client() as client:
