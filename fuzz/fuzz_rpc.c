@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/net/frame.h"
+#include "core/packed/peek.h"
 #include "fuzz.h"
 
 #define MAX (256u << 10)
@@ -22,6 +23,26 @@ static void mix(struct heard *heard, const void *bytes, size_t len)
     }
 }
 
+/* What is seen in the bytes is what the tree says, as far as the first argument's keys. */
+static void check_peek(const msgpack_object *params, const uint8_t *bytes, const uint8_t *end)
+{
+    static const char *const keys[] = {"request_id", "samples"};
+    struct peek values[2];
+    struct peek list = peek_read(bytes, end);
+    FUZZ_CHECK(list.kind == PEEK_ARRAY && list.count == params->via.array.size);
+    FUZZ_CHECK(peek_skip(bytes, end) == end);
+    if (list.count > 0) {
+        struct peek argument = peek_read(list.body, end);
+        peek_find(&argument, keys, 2, values);
+        for (size_t i = 0; i < 2; i++) {
+            const msgpack_object *found = whorl_map_get(&params->via.array.ptr[0], keys[i]);
+            FUZZ_CHECK((found != NULL) == (values[i].kind != PEEK_NONE));
+            FUZZ_CHECK(found == NULL ||
+                       (found->type == MSGPACK_OBJECT_STR) == (values[i].kind == PEEK_STR));
+        }
+    }
+}
+
 static bool hear(void *ctx, const struct frame *frame)
 {
     struct heard *heard = ctx;
@@ -37,6 +58,7 @@ static bool hear(void *ctx, const struct frame *frame)
     msgpack_object params;
     FUZZ_CHECK(whorl_msg_build(frame->params, frame->params_len, heard->zone, &params, NULL));
     FUZZ_CHECK(params.type == MSGPACK_OBJECT_ARRAY);
+    check_peek(&params, frame->params, frame->params + frame->params_len);
     msgpack_zone_clear(heard->zone);
     if (frame->type == FRAME_REQUEST) {
         uint8_t head[FRAME_REPLY_HEAD];
