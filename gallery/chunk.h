@@ -1,9 +1,10 @@
-/* A chunk: what the first stage of a search reads of one block. Made from the block, less those who
+/* A chunk: what a search reads of one block before it compares. Made from the block, less those who
  * the index says have left it, so it can be made again at any time; kept in memory or in a segment
  * (gallery/segment.h).
  *
  *     header   number, people, stamp, block's checksum, prints, size, checksum, groups    64 bytes
  *     words    192 bytes a print (afis/sieve.h)
+ *     places   64 bytes a print: of its words' minutiae
  *     prints   person u16, place in the block u16, template's checksum u32, of each print
  *     people   expires i64 of each person, then place of the entry in the block u16 of each
  *
@@ -19,6 +20,7 @@
 
 #define CHUNK_HEADER 64u
 #define CHUNK_PRINT 192u /* bytes of a print's words */
+#define CHUNK_PLACES 64u /* ... and of where their minutiae lie */
 #define CHUNK_POSITIONS 11u
 /* People, or prints, in a chunk: a block has room for 3,274 of the smallest templates. */
 #define CHUNK_ROWS_MAX 4096u
@@ -34,7 +36,7 @@ struct chunk {
     uint32_t people, prints, size;
     uint16_t first[CHUNK_POSITIONS + 1]; /* first[p]..first[p + 1]: the prints of position p */
     const uint64_t *words;
-    const uint8_t *print_rows, *expiries, *entries;
+    const uint8_t *places, *print_rows, *expiries, *entries;
 };
 
 /* How many bytes a chunk of so many people and prints has. */

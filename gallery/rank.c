@@ -120,7 +120,7 @@ static bool is_in_order(const struct chunk *chunk, unsigned position)
     return same;
 }
 
-static bool all_simple(const struct gallery_search *search, uint16_t simple)
+bool rank_all_simple(const struct gallery_search *search, uint16_t simple)
 {
     bool all = search->shareable && search->sifts;
     for (size_t f = 0; f < search->probe.fingers; f++) {
@@ -230,9 +230,8 @@ static uint32_t list_ranked(const struct gallery_search *search, const uint16_t 
     return count;
 }
 
-/* The row of a person in a group of at most one for each; the group's end: none. Mostly everybody
- * has one. */
-static uint32_t row_of(const struct chunk *chunk, unsigned position, uint32_t person)
+/* Mostly everybody has one. */
+uint32_t rank_row(const struct chunk *chunk, unsigned position, uint32_t person)
 {
     uint32_t low = chunk->first[position], high = chunk->first[position + 1];
     if (high - low == chunk->people) {
@@ -270,7 +269,7 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
         const unsigned position = search->probe.position[search->probe.of[k]];
         uint32_t there = 0; /* who has such a print */
         for (uint32_t i = 0; i < count; i++) {
-            const uint32_t row = row_of(chunk, position, r->list[i]);
+            const uint32_t row = rank_row(chunk, position, r->list[i]);
             r->row[there] = (uint16_t)row;
             r->of[there] = (uint16_t)i;
             there += row < chunk->first[position + 1];
@@ -291,7 +290,7 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
 void rank_sieved(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
                  struct ranking *ranking, uint16_t *levels)
 {
-    if (all_simple(search, simple)) {
+    if (rank_all_simple(search, simple)) {
         sieve_simple(search, chunk, ranking, levels);
         return;
     }
@@ -408,7 +407,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state)
 {
-    const bool simple = all_simple(search, rank_simple(chunk));
+    const bool simple = rank_all_simple(search, rank_simple(chunk));
     memset(levels, 0, chunk->people * sizeof *levels);
     for (size_t k = 0; simple && k < search->probe.impressions; k++) {
         sift_rows(sift_of(search, k), 1, chunk, search->probe.position[search->probe.of[k]],

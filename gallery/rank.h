@@ -26,6 +26,13 @@ void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
 /* Positions of which nobody has more than one print, one bit each, where no print's position is
  * unknown: then each score counts as it is. */
 uint16_t rank_simple(const struct chunk *chunk);
+/* Whether that is so of all of a search's fingers, each of which has one impression and a known
+ * position. */
+bool rank_all_simple(const struct gallery_search *search, uint16_t simple);
+
+/* The row of a person in the group of a position of which nobody has more than one print; the
+ * group's end: none. */
+uint32_t rank_row(const struct chunk *chunk, unsigned position, uint32_t person);
 
 /* Ranks by the sieve those from the search's sift_cut up to its first_cut. Of the others those who
  * were compared already are done with; the rest ranks lowest. simple: what rank_simple says of

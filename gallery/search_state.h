@@ -23,7 +23,7 @@ enum stage {
     STAGE_FIRST,   /* the very best of them are compared */
     STAGE_RANK,    /* more of them are ranked by the sieve */
     STAGE_BEST,    /* the very best ranks are compared */
-    STAGE_GLANCE,  /* more of the best ranks are glanced at (afis_glance) */
+    STAGE_GLANCE,  /* more of the best ranks are glanced at */
     STAGE_COMPARE, /* those who made the best impression are compared */
 };
 
@@ -105,6 +105,12 @@ struct scratch {
 };
 /* The parts of gallery_search_scratch_size() bytes. */
 struct scratch search_scratch(void *memory);
+
+/* Whether a stage looks at chunks alone, and gives levels. */
+static inline bool search_by_words(enum stage stage)
+{
+    return stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE;
+}
 
 /* Whether a stage looks at anybody of a chunk that is through the stage before. */
 bool search_concerns(const struct gallery_search *search, enum stage stage,
