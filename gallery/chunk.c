@@ -20,11 +20,13 @@ enum {
     AT_BLOCK_CHECKSUM = 28,
     AT_CHECKSUM = 32,
     AT_VERSION = 36, /* u16, of the words */
-    AT_FIRST = 40    /* of positions 0 to 11, u16; of position 0 it would always be 0: left out */
+    AT_FIRST = 40,   /* of positions 0 to 11, u16; of position 0 it would always be 0: left out */
+    AT_FORM = 62     /* u16: bits of chunk.single, and FORM_EXPIRE */
 };
+#define FORM_EXPIRE 0x8000u
 _Static_assert(CHUNK_PRINT == AFIS_SIEVE_WORDS * sizeof(uint64_t), "a print's words");
 _Static_assert(CHUNK_PLACES == AFIS_SIEVE_PLACES, "a print's places");
-_Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= CHUNK_HEADER, "the header has room");
+_Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= AT_FORM, "the header has room");
 
 /* Over everything but the checksum itself. */
 static uint32_t checksum(const uint8_t *bytes, uint32_t size)
@@ -66,6 +68,30 @@ static void place_parts(const uint8_t *bytes, struct chunk *chunk)
     chunk->print_rows = chunk->places + (size_t)chunk->prints * CHUNK_PLACES;
     chunk->expiries = chunk->print_rows + (size_t)chunk->prints * CHUNK_PRINT_ROW;
     chunk->entries = chunk->expiries + (size_t)chunk->people * 8;
+}
+
+/* Whether nobody has more than one print of a position. */
+static bool is_single(const struct chunk *chunk, unsigned position)
+{
+    bool twice = false;
+    for (uint32_t i = chunk->first[position] + 1u; i < chunk->first[position + 1]; i++) {
+        /* rows are in order of people */
+        twice |= chunk_print_person(chunk, i) == chunk_print_person(chunk, i - 1);
+    }
+    return !twice;
+}
+
+/* What the tables say of their own form, as the header has it. */
+static uint16_t form_of(const struct chunk *chunk)
+{
+    unsigned form = 0;
+    for (unsigned position = 0; position < CHUNK_POSITIONS; position++) {
+        form |= (unsigned)is_single(chunk, position) << position;
+    }
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        form |= chunk_expires(chunk, i) != 0 ? FORM_EXPIRE : 0;
+    }
+    return (uint16_t)form;
 }
 
 /* ------------------------------------------------------------------ making */
@@ -218,6 +244,7 @@ static void put_header(uint8_t *bytes, const struct chunk *chunk)
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
         put16(bytes + AT_FIRST + (size_t)2 * i, chunk->first[i + 1]);
     }
+    put16(bytes + AT_FORM, form_of(chunk));
 }
 
 uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
@@ -367,6 +394,9 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
         chunk->first[i + 1] = get16(bytes + AT_FIRST + (size_t)2 * i);
     }
+    const uint16_t form = get16(bytes + AT_FORM);
+    chunk->single = form & ((1u << CHUNK_POSITIONS) - 1);
+    chunk->expire = (form & FORM_EXPIRE) != 0;
     *why = "has impossible counts";
     if (!counts_fit(chunk, room)) {
         return false;
@@ -378,6 +408,10 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     }
     *why = "refers to people that it does not hold";
     if (deep && chunk->stamp != CHUNK_VOID && !references_fit(chunk)) {
+        return false;
+    }
+    *why = "is not of the form that its header states";
+    if (deep && chunk->stamp != CHUNK_VOID && form != form_of(chunk)) {
         return false;
     }
     *why = NULL;

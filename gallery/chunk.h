@@ -2,7 +2,8 @@
  * the index says have left it, so it can be made again at any time; kept in memory or in a segment
  * (gallery/segment.h).
  *
- *     header   number, people, stamp, block's checksum, prints, size, checksum, groups    64 bytes
+ *     header   number, people, stamp, block's checksum, prints, size, checksum, groups, of which
+ *              groups nobody has more than one print, whether anybody expires           64 bytes
  *     words    192 bytes a print (afis/sieve.h)
  *     places   64 bytes a print: of its words' minutiae
  *     prints   person u16, place in the block u16, template's checksum u32, of each print
@@ -35,6 +36,8 @@ struct chunk {
     uint32_t block_checksum;
     uint32_t people, prints, size;
     uint16_t first[CHUNK_POSITIONS + 1]; /* first[p]..first[p + 1]: the prints of position p */
+    uint16_t single;                     /* bit p: nobody has more than one print of position p */
+    bool expire;                         /* somebody expires at some time */
     const uint64_t *words;
     const uint8_t *places, *print_rows, *expiries, *entries;
 };
@@ -74,6 +77,13 @@ void chunk_void(uint8_t *bytes);
 static inline uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)
 {
     return get16(chunk->print_rows + (size_t)i * CHUNK_PRINT_ROW);
+}
+
+/* Whether everyone has exactly one print of a position: its rows are numbered like people then. */
+static inline bool chunk_in_order(const struct chunk *chunk, unsigned position)
+{
+    return (chunk->single >> position & 1u) != 0 &&
+           (uint32_t)chunk->first[position + 1] - chunk->first[position] == chunk->people;
 }
 
 static inline uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i)

@@ -286,22 +286,20 @@ static bool sift_together(const struct run *run, const struct chunk *chunk, size
 static void rank_each(const struct run *run, const struct chunk *chunk, size_t i,
                       struct ranking *ranking)
 {
-    const uint16_t simple = rank_simple(chunk);
     for (size_t s = 0; s < run->count; s++) {
         const struct gallery_search *search = run->searches[s];
-        rank_sieved(search, chunk, simple, ranking, search->ranks + search->view->chunks[i].before);
+        rank_sieved(search, chunk, ranking, search->ranks + search->view->chunks[i].before);
     }
 }
 
 static void glance_each(const struct run *run, const struct chunk *chunk, size_t i,
                         struct afis_matcher *matcher)
 {
-    const uint16_t simple = rank_simple(chunk);
     for (size_t s = 0; s < run->count; s++) {
         const struct gallery_search *search = run->searches[s];
         const uint64_t before = search->view->chunks[i].before;
         if (search_concerns(search, STAGE_GLANCE, &search->states[i])) {
-            glance_chunk(search, chunk, simple, matcher, search->ranks + before,
+            glance_chunk(search, chunk, matcher, search->ranks + before,
                          search->impressions + before);
         }
     }
@@ -350,7 +348,7 @@ static void fetch_next(const struct run *run, size_t i)
         i++;
     }
     if (i < view->count && open_chunk(&view->chunks[i], &chunk, &unused)) {
-        rank_fetch_rows(&chunk);
+        rank_fetch_rows(run->searches[0], &chunk);
     }
 }
 

@@ -26,7 +26,7 @@ static bool list_some(const struct gallery_search *search, const struct chunk *c
 
 /* ------------------------------------------------------------------ one print of each finger */
 
-/* Where everything is simple (rank_all_simple). */
+/* Where everything is simple (rank_simple). */
 static void look_simply(const struct gallery_search *search, const struct chunk *chunk,
                         struct afis_matcher *matcher, struct some *some)
 {
@@ -126,16 +126,17 @@ static uint16_t level_of(float impression)
     return (uint16_t)(level < (float)RANK_ALL ? (float)RANK_ALL : level > 65535 ? 65535 : level);
 }
 
-void glance_chunk(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
+void glance_chunk(const struct gallery_search *search, const struct chunk *chunk,
                   struct afis_matcher *matcher, const uint16_t *ranks, uint16_t *impressions)
 {
-    struct some some = {0};
+    struct some some;
+    some.next = 0;
     while (list_some(search, chunk, ranks, &some)) {
         for (uint32_t i = 0; i < some.count; i++) {
             some.impression[i] =
                 impression_of_rank((float)ranks[some.person[i]] - (float)RANK_NEUTRAL);
         }
-        if (rank_all_simple(search, simple)) {
+        if (rank_simple(search, chunk)) {
             look_simply(search, chunk, matcher, &some);
         } else {
             look_for_nearest(search, chunk, matcher, &some);
@@ -149,7 +150,8 @@ void glance_chunk(const struct gallery_search *search, const struct chunk *chunk
 void glance_fetch(const struct gallery_search *search, const struct chunk *chunk,
                   const uint16_t *ranks)
 {
-    struct some some = {0};
+    struct some some;
+    some.next = 0;
     while (list_some(search, chunk, ranks, &some)) {
         for (size_t f = 0; f < search->probe.fingers; f++) {
             /* Rows are numbered like people where everybody has one print of the finger. */

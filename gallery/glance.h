@@ -6,9 +6,8 @@
 #include "chunk.h"
 #include "search_state.h"
 
-/* Writes the impressions of those who reach the search's glance_cut. simple: what rank_simple says
- * of the chunk. */
-void glance_chunk(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
+/* Writes the impressions of those who reach the search's glance_cut. */
+void glance_chunk(const struct gallery_search *search, const struct chunk *chunk,
                   struct afis_matcher *matcher, const uint16_t *ranks, uint16_t *impressions);
 
 /* Has the memory fetched that glance_chunk reads: to be called a chunk ahead. */

@@ -89,42 +89,18 @@ void rank_release(struct gallery_search *search)
 
 /* ------------------------------------------------------------------ by finger */
 
-/* Whether nobody has more than one print of a position. */
-static bool is_single(const struct chunk *chunk, unsigned position)
+/* Of those nobody has more than one print, and no print's position is unknown: each score counts as
+ * it is. */
+static bool is_simple(const struct chunk *chunk, unsigned position)
 {
-    bool twice = false;
-    for (uint32_t i = chunk->first[position] + 1u; i < chunk->first[position + 1]; i++) {
-        /* rows are in order of people */
-        twice |= chunk_print_person(chunk, i) == chunk_print_person(chunk, i - 1);
-    }
-    return !twice;
+    return chunk->first[1] == 0 && (chunk->single >> position & 1u) != 0;
 }
 
-uint16_t rank_simple(const struct chunk *chunk)
-{
-    unsigned simple = 0;
-    for (unsigned position = 1; position < CHUNK_POSITIONS && chunk->first[1] == 0; position++) {
-        simple |= (unsigned)is_single(chunk, position) << position;
-    }
-    return (uint16_t)simple;
-}
-
-/* Whether everyone has exactly one, the rows numbered like people. */
-static bool is_in_order(const struct chunk *chunk, unsigned position)
-{
-    const uint32_t first = chunk->first[position];
-    bool same = chunk->first[position + 1] - first == chunk->people;
-    for (uint32_t i = 0; same && i < chunk->people; i++) {
-        same = chunk_print_person(chunk, first + i) == i;
-    }
-    return same;
-}
-
-bool rank_all_simple(const struct gallery_search *search, uint16_t simple)
+bool rank_simple(const struct gallery_search *search, const struct chunk *chunk)
 {
     bool all = search->shareable && search->sifts;
     for (size_t f = 0; f < search->probe.fingers; f++) {
-        all = all && (simple >> search->probe.position[f] & 1u);
+        all = all && is_simple(chunk, search->probe.position[f]);
     }
     return all;
 }
@@ -234,7 +210,7 @@ static uint32_t list_ranked(const struct gallery_search *search, const uint16_t 
 uint32_t rank_row(const struct chunk *chunk, unsigned position, uint32_t person)
 {
     uint32_t low = chunk->first[position], high = chunk->first[position + 1];
-    if (high - low == chunk->people) {
+    if (chunk_in_order(chunk, position)) {
         return low + person;
     }
     const uint32_t end = high;
@@ -287,10 +263,10 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
     }
 }
 
-void rank_sieved(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
+void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
                  struct ranking *ranking, uint16_t *levels)
 {
-    if (rank_all_simple(search, simple)) {
+    if (rank_simple(search, chunk)) {
         sieve_simple(search, chunk, ranking, levels);
         return;
     }
@@ -305,9 +281,15 @@ void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
     }
 }
 
-void rank_fetch_rows(const struct chunk *chunk)
+void rank_fetch_rows(const struct gallery_search *search, const struct chunk *chunk)
 {
-    fetch_bytes(chunk->print_rows, (size_t)(chunk->entries - chunk->print_rows));
+    for (size_t f = 0; f < search->probe.fingers; f++) {
+        const unsigned position = search->probe.position[f];
+        if (!chunk_in_order(chunk, position)) {
+            fetch_bytes(chunk->print_rows, (size_t)chunk->prints * CHUNK_PRINT_ROW);
+            return;
+        }
+    }
 }
 
 void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
@@ -332,11 +314,11 @@ void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
 
 /* ------------------------------------------------------------------ the sift */
 
-/* When the first of a chunk's people expires; INT64_MAX: nobody does. */
+/* When the first of a chunk's people expires; INT64_MAX: nobody does, as mostly. */
 static int64_t first_expiry(const struct chunk *chunk)
 {
     int64_t first = INT64_MAX;
-    for (uint32_t i = 0; i < chunk->people; i++) {
+    for (uint32_t i = 0; chunk->expire && i < chunk->people; i++) {
         const int64_t expires = chunk_expires(chunk, i);
         first = expires != 0 && expires < first ? expires : first;
     }
@@ -388,7 +370,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
 {
     const uint32_t first = chunk->first[position], end = chunk->first[position + 1],
                    most = CHUNK_ROWS_MAX / (uint32_t)columns;
-    const bool in_order = is_in_order(chunk, position);
+    const bool in_order = chunk_in_order(chunk, position);
     for (uint32_t from = first, to; from < end; from = to) {
         to = end - from < most ? end : from + most;
         afis_sift_scan(sift, sift_scratch(r), chunk->words + (size_t)from * AFIS_SIEVE_WORDS,
@@ -407,7 +389,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state)
 {
-    const bool simple = rank_all_simple(search, rank_simple(chunk));
+    const bool simple = rank_simple(search, chunk);
     memset(levels, 0, chunk->people * sizeof *levels);
     for (size_t k = 0; simple && k < search->probe.impressions; k++) {
         sift_rows(sift_of(search, k), 1, chunk, search->probe.position[search->probe.of[k]],
@@ -511,9 +493,8 @@ int rank_group_find(const struct rank_group *group, const struct gallery_search 
 bool rank_group_sift(const struct rank_group *group, uint32_t members, const struct chunk *chunk,
                      struct ranking *ranking, uint16_t *const *levels, struct chunk_state *states)
 {
-    const uint16_t simple = rank_simple(chunk);
     for (unsigned position = 1; position < CHUNK_POSITIONS; position++) {
-        if (group->tables[position].sift && !(simple >> position & 1u)) {
+        if (group->tables[position].sift && !is_simple(chunk, position)) {
             return false;
         }
     }

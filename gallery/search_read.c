@@ -283,10 +283,10 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
             search_sifted(known, ranks, state);
             state->stage = STAGE_SIFT;
         } else if (stage == STAGE_RANK) {
-            rank_sieved(search, &chunk, rank_simple(&chunk), scratch->ranking, ranks);
+            rank_sieved(search, &chunk, scratch->ranking, ranks);
             state->stage = STAGE_RANK;
         } else if (stage == STAGE_GLANCE) {
-            glance_chunk(search, &chunk, rank_simple(&chunk), scratch->matcher, ranks,
+            glance_chunk(search, &chunk, scratch->matcher, ranks,
                          search->impressions + known->before);
             state->stage = STAGE_GLANCE;
         } else if (!visit_chunk(search, txn, scratch, &chunk, stage, i, state)) {
