@@ -9,9 +9,12 @@
 #include "glance.h"
 #include "rank.h"
 
-#define RUN_CHUNKS 8u    /* taken at a time: some 30 µs for each search */
-#define MANY 8u          /* searches that together rank so many that whole chunks are read */
-#define HEADERS_AHEAD 3u /* chunks whose header is fetched before the next one is opened */
+#define RUN_CHUNKS 8u     /* taken at a time: some 30 µs for each search */
+#define MANY 8u           /* searches that together rank so many that whole chunks are read */
+#define GLANCE_CHUNKS 32u /* the same where a chunk is quickly glanced at */
+#define RANK_AHEAD 1u     /* chunks by which people are fetched ahead of the one that is read, */
+#define GLANCE_AHEAD 4u   /* ... of whom it has few */
+#define HEADERS_AHEAD 3u  /* and headers ahead of those */
 #define WAIT_NS 4000000L
 
 /* Tables of those who are in the crowd. */
@@ -231,8 +234,9 @@ static bool take_run(struct gallery_search *search, struct run *run)
     while (search->next == count || search->states[search->next].taken) {
         search->next = search->next == count ? 0 : search->next + 1;
     }
+    const size_t most = search->stage == STAGE_GLANCE ? GLANCE_CHUNKS : RUN_CHUNKS;
     run->from = run->to = search->next;
-    while (run->to < count && run->to - run->from < RUN_CHUNKS && !search->states[run->to].taken) {
+    while (run->to < count && run->to - run->from < most && !search->states[run->to].taken) {
         run->to++;
     }
     search->next = crowd->at = run->to;
@@ -333,8 +337,8 @@ static void fetch_people(const struct run *run, const struct chunk *chunk, size_
     }
 }
 
-/* What chunk i needs, and the one behind it. */
-static void fetch_next(const struct run *run, size_t i)
+/* What chunk i needs, and the header of one behind it. */
+static void fetch_chunk(const struct run *run, size_t i)
 {
     const struct view *view = run->searches[0]->view;
     struct chunk chunk;
@@ -345,9 +349,8 @@ static void fetch_next(const struct run *run, size_t i)
     if (i < run->to && run->searches[0]->stage != STAGE_SIFT && /* other levels are others' */
         open_chunk(&view->chunks[i], &chunk, &unused)) {
         fetch_people(run, &chunk, i);
-        i++;
     }
-    if (i < view->count && open_chunk(&view->chunks[i], &chunk, &unused)) {
+    if (i + 1 < view->count && open_chunk(&view->chunks[i + 1], &chunk, &unused)) {
         rank_fetch_rows(run->searches[0], &chunk);
     }
 }
@@ -373,11 +376,15 @@ static void read_chunks(const struct run *run, const struct scratch *scratch)
 {
     const struct view *view = run->searches[0]->view;
     const enum stage stage = run->searches[0]->stage;
+    const size_t ahead = stage == STAGE_GLANCE ? GLANCE_AHEAD : RANK_AHEAD;
+    for (size_t i = run->from; i < run->from + ahead; i++) {
+        fetch_chunk(run, i);
+    }
     for (size_t i = run->from; i < run->to; i++) {
         const char *why;
         struct chunk chunk;
         const bool readable = open_chunk(&view->chunks[i], &chunk, &why);
-        fetch_next(run, i + 1);
+        fetch_chunk(run, i + ahead);
         if (readable) {
             read_chunk(run, &chunk, i, scratch);
         }

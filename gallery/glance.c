@@ -8,7 +8,7 @@
 /* People of one chunk who are to be glanced at, some at a time. */
 struct some {
     uint32_t count, next; /* next: the person of the chunk to go on with */
-    uint16_t person[TOGETHER];
+    uint16_t person[TOGETHER + LEVELS_SLACK];
     float impression[TOGETHER];
 };
 
@@ -16,10 +16,14 @@ struct some {
 static bool list_some(const struct gallery_search *search, const struct chunk *chunk,
                       const uint16_t *ranks, struct some *some)
 {
-    some->count = 0;
-    for (; some->next < chunk->people && some->count < TOGETHER; some->next++) {
-        some->person[some->count] = (uint16_t)some->next;
-        some->count += ranks[some->next] >= search->glance_cut;
+    for (some->count = 0; some->count == 0 && some->next < chunk->people;) {
+        const uint32_t from = some->next,
+                       n = chunk->people - from < TOGETHER ? chunk->people - from : TOGETHER;
+        some->count = levels_pick(ranks + from, n, search->glance_cut, LEVELS, some->person);
+        for (uint32_t i = 0; i < some->count; i++) {
+            some->person[i] = (uint16_t)(some->person[i] + from);
+        }
+        some->next += n;
     }
     return some->count > 0;
 }

@@ -8,15 +8,15 @@
 #include "whorl/secret.h"
 
 struct ranking {
-    int16_t score[CHUNK_ROWS_MAX];    /* of prints */
-    int16_t best[CHUNK_ROWS_MAX];     /* of people, for one finger */
-    uint16_t tries[CHUNK_ROWS_MAX];   /* likewise */
-    int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
-    uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
-    uint16_t list[CHUNK_ROWS_MAX];    /* people */
-    uint16_t row[CHUNK_ROWS_MAX];     /* prints, */
-    uint16_t of[CHUNK_ROWS_MAX];      /* and whose of the list they are */
-    _Alignas(64) uint8_t sift[];      /* afis_sift's */
+    int16_t score[CHUNK_ROWS_MAX];                /* of prints */
+    int16_t best[CHUNK_ROWS_MAX];                 /* of people, for one finger */
+    uint16_t tries[CHUNK_ROWS_MAX];               /* likewise */
+    int32_t sum[CHUNK_ROWS_MAX];                  /* over fingers */
+    uint8_t compared[CHUNK_ROWS_MAX];             /* whether any */
+    uint16_t list[CHUNK_ROWS_MAX + LEVELS_SLACK]; /* people */
+    uint16_t row[CHUNK_ROWS_MAX];                 /* prints, */
+    uint16_t of[CHUNK_ROWS_MAX];                  /* and whose of the list they are */
+    _Alignas(64) uint8_t sift[];                  /* afis_sift's */
 };
 
 static size_t aligned(size_t size)
@@ -192,20 +192,6 @@ static void score_fingers(const struct gallery_search *search, enum by by,
     }
 }
 
-/* Lists those of [from, to) who are ranked. Who it is cannot be foreseen, so that branches would
- * cost more than writing everybody down. */
-static uint32_t list_ranked(const struct gallery_search *search, const uint16_t *levels,
-                            uint32_t from, uint32_t to, uint16_t *list)
-{
-    const uint32_t range = search->first_cut - search->sift_cut;
-    uint32_t count = 0;
-    for (uint32_t i = from; i < to; i++) {
-        list[count] = (uint16_t)i;
-        count += levels[i] - search->sift_cut < range;
-    }
-    return count;
-}
-
 /* Mostly everybody has one. */
 uint32_t rank_row(const struct chunk *chunk, unsigned position, uint32_t person)
 {
@@ -236,8 +222,8 @@ static int32_t sifted(uint16_t level)
 static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
                          struct ranking *r, uint16_t *levels)
 {
-    const uint32_t count = list_ranked(search, levels, 0, chunk->people, r->list);
     const uint32_t first_cut = search->first_cut;
+    const uint32_t count = levels_pick(levels, chunk->people, search->sift_cut, first_cut, r->list);
     for (uint32_t i = 0; i < count; i++) {
         r->sum[i] = sifted(levels[r->list[i]]);
     }
@@ -296,13 +282,14 @@ void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
                 const uint16_t *levels)
 {
     enum { TOGETHER = 64 };
-    uint16_t list[TOGETHER];
+    uint16_t list[TOGETHER + LEVELS_SLACK];
     for (uint32_t from = 0; from < chunk->people; from += TOGETHER) {
-        const uint32_t to = chunk->people - from < TOGETHER ? chunk->people : from + TOGETHER;
-        const uint32_t count = list_ranked(search, levels, from, to, list);
+        const uint32_t n = chunk->people - from < TOGETHER ? chunk->people - from : TOGETHER;
+        const uint32_t count =
+            levels_pick(levels + from, n, search->sift_cut, search->first_cut, list);
         for (size_t f = 0; f < search->probe.fingers; f++) {
             /* Rows are numbered like people where everybody has one print of the finger. */
-            const uint32_t first = chunk->first[search->probe.position[f]];
+            const uint32_t first = chunk->first[search->probe.position[f]] + from;
             for (uint32_t i = 0; i < count; i++) {
                 const uint32_t row = first + list[i];
                 fetch_bytes(chunk->words + (size_t)row * AFIS_SIEVE_WORDS,
