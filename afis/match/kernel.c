@@ -12,6 +12,7 @@
 
 #include "internal.h"
 #include "lanes.h"
+#include "meet.h"
 #include "unpack.h"
 
 #ifndef MATCH_OPS
@@ -26,8 +27,6 @@
 #define COS_20_DEGREES 0.9397f
 #define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
 #define EDGE_STRETCH2 0.01f
-#define GLANCE_DISTANCE 20 /* for the first impression alone: what the sieve rewards */
-#define GLANCE_PAIRS 16u
 #define SUPPORT_OF_ALL 0.001f
 #define SUPPORT_GROWTH 0.635f /* chance support grows with this power of the pairs possible */
 
@@ -203,26 +202,6 @@ static unsigned list_candidates(struct afis_matcher *m, const struct afis_finger
     return n;
 }
 
-/* What lies where, and points where: of a pair's probe and gallery minutia. */
-struct lie {
-    float x, y, cosine, sine;
-};
-
-static void add_pair(struct pairs *q, unsigned i, unsigned j, struct lie p, struct lie g,
-                     unsigned distance)
-{
-    unsigned a = q->count++;
-    q->i[a] = (int32_t)i;
-    q->j[a] = (int32_t)j;
-    q->px[a] = p.x;
-    q->py[a] = p.y;
-    q->gx[a] = g.x;
-    q->gy[a] = g.y;
-    q->c[a] = g.cosine * p.cosine + g.sine * p.sine;
-    q->s[a] = g.sine * p.cosine - g.cosine * p.sine;
-    q->weight[a] = (float)(32 - (int)distance) / 20;
-}
-
 static struct lie lie_of(const struct afis_finger *f, unsigned i)
 {
     return (struct lie){f->px[i], f->py[i], f->cosine[i], f->sine[i]};
@@ -261,7 +240,7 @@ static void propose(struct afis_matcher *m, const struct afis_finger *p,
     q->count = 0;
     for (unsigned k = 0; k < chosen; k++) {
         const unsigned c = m->candidate[k], i = c >> 6 & 63, j = c & 63;
-        add_pair(q, i, j, lie_of(p, i), lie_of(g, j), c >> 12);
+        add_pair(q, i, j, lie_of(p, i), lie_of(g, j), (float)(32 - (int)(c >> 12)) / 20);
     }
     pad_pairs(q);
 }
@@ -735,53 +714,20 @@ static float supported(struct afis_matcher *m, const struct afis_finger *p,
     return log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
 }
 
-/* Of n 64ths of a turn. */
-static const float sines[] = {
-    0.000000000f,  0.098017140f,  0.195090322f,  0.290284677f,  0.382683432f,  0.471396737f,
-    0.555570233f,  0.634393284f,  0.707106781f,  0.773010453f,  0.831469612f,  0.881921264f,
-    0.923879533f,  0.956940336f,  0.980785280f,  0.995184727f,  1.000000000f,  0.995184727f,
-    0.980785280f,  0.956940336f,  0.923879533f,  0.881921264f,  0.831469612f,  0.773010453f,
-    0.707106781f,  0.634393284f,  0.555570233f,  0.471396737f,  0.382683432f,  0.290284677f,
-    0.195090322f,  0.098017140f,  0.000000000f,  -0.098017140f, -0.195090322f, -0.290284677f,
-    -0.382683432f, -0.471396737f, -0.555570233f, -0.634393284f, -0.707106781f, -0.773010453f,
-    -0.831469612f, -0.881921264f, -0.923879533f, -0.956940336f, -0.980785280f, -0.995184727f,
-    -1.000000000f, -0.995184727f, -0.980785280f, -0.956940336f, -0.923879533f, -0.881921264f,
-    -0.831469612f, -0.773010453f, -0.707106781f, -0.634393284f, -0.555570233f, -0.471396737f,
-    -0.382683432f, -0.290284677f, -0.195090322f, -0.098017140f};
-_Static_assert(sizeof sines == sizeof *sines << PLACE_DIRECTION, "one for each direction");
-
-/* Where minutia j of a print lies, as its places say. */
-static struct lie lie_at(const uint8_t *places, unsigned j, float step)
+/* Natural logarithm of x >= 1, straight between the powers of two: good to 0.06, and quick. */
+static float rough_log(float x)
 {
-    const unsigned at = j * PLACE_BITS, mask = (1 << PLACE_COORD) - 1;
-    const unsigned v = (unsigned)load_bytes(places + at / 8, 3) >> at % 8;
-    const unsigned direction = v >> 2 * PLACE_COORD & ((1 << PLACE_DIRECTION) - 1);
-    return (struct lie){(float)(v & mask) * step, (float)(v >> PLACE_COORD & mask) * step,
-                        sines[(direction + 16) & 63], sines[direction]};
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (float)(bits - 0x3f800000) * (float)(M_LN2 / (1 << 23));
 }
 
 static float glance(struct afis_matcher *m, const struct afis_sieve *sieve, const uint64_t *words,
                     const uint8_t *places)
 {
-    struct pairs *q = &m->pairs;
-    uint16_t nearest[SIEVE_LANES];
-    uint8_t near[SIEVE_LANES];
-    unsigned count = 0;
-    const float step = (float)(1u << (places[PLACE_STEP] & 15)) / AFIS_SUBPIXEL;
-    seek_words(sieve, words, nearest);
-    for (unsigned k = 0; k < sieve->count; k++) { /* no branches: they could not be foreseen */
-        near[count] = (uint8_t)k;
-        count += nearest[k] < (GLANCE_DISTANCE + 1) << 5;
-    }
-    q->count = 0;
-    for (unsigned n = 0; n < count && q->count < GLANCE_PAIRS; n++) {
-        const unsigned k = near[n], j = nearest[k] & 31;
-        const struct lie p = {sieve->x[k], sieve->y[k], sieve->cosine[k], sieve->sine[k]};
-        add_pair(q, k, j, p, lie_at(places, j, step), nearest[k] >> 5);
-        q->count -= q->c[q->count - 1] < 0; /* no minutia turns by more than a quarter */
-    }
-    pad_pairs(q);
-    return q->count > 0 ? log1pf(support(q)) : 0;
+    pair_near(&m->pairs, sieve, words, places);
+    pad_pairs(&m->pairs);
+    return rough_log(1 + support(&m->pairs));
 }
 
 static bool compare(struct afis_matcher *m, const struct afis_finger *p,

@@ -51,7 +51,7 @@ static inline lanes where(lane_ints mask, lanes v)
 /* Of each lane of the sieve the nearest word, the first among equals: distance * 32 + its number.
  */
 static inline void seek_words(const struct afis_sieve *sieve, const uint64_t *words,
-                              uint16_t nearest[SIEVE_LANES])
+                              __m512i nearest[2])
 {
     __m512i least[SIEVE_LANES / 8];
     for (unsigned v = 0; v < SIEVE_LANES / 8; v++) {
@@ -67,8 +67,9 @@ static inline void seek_words(const struct afis_sieve *sieve, const uint64_t *wo
             least[v] = _mm512_min_epu16(least[v], both);
         }
     }
-    for (unsigned v = 0; v < SIEVE_LANES / 8; v++) {
-        _mm_storeu_si128((__m128i *)(nearest + 8 * v), _mm512_cvtepi64_epi16(least[v]));
+    for (unsigned h = 0; h < 2; h++) {
+        nearest[h] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(least[2 * h])),
+                                        _mm512_cvtepi64_epi32(least[2 * h + 1]), 1);
     }
 }
 
