@@ -297,15 +297,16 @@ static void rank_each(const struct run *run, const struct chunk *chunk, size_t i
 }
 
 static void glance_each(const struct run *run, const struct chunk *chunk, size_t i,
-                        struct afis_matcher *matcher)
+                        const struct scratch *scratch)
 {
     for (size_t s = 0; s < run->count; s++) {
         const struct gallery_search *search = run->searches[s];
         const uint64_t before = search->view->chunks[i].before;
-        if (search_concerns(search, STAGE_GLANCE, &search->states[i])) {
-            glance_chunk(search, chunk, matcher, search->ranks + before,
-                         search->impressions + before);
-        }
+        struct chunk_state *state = &search->states[i];
+        state->top = search_concerns(search, STAGE_GLANCE, state)
+                         ? glance_chunk(search, chunk, scratch->glancing, scratch->matcher,
+                                        search->ranks + before, search->impressions + before)
+                         : RANK_NOBODY;
     }
 }
 
@@ -318,7 +319,8 @@ static bool open_chunk(const struct view_chunk *known, struct chunk *chunk, cons
 
 /* What the run's searches read of a chunk of words, and of places: those who are left lie too far
  * apart for the processor to foresee. In the sift it foresees the words. */
-static void fetch_people(const struct run *run, const struct chunk *chunk, size_t i)
+static void fetch_people(const struct run *run, const struct chunk *chunk, size_t i,
+                         struct glancing *glancing)
 {
     const enum stage stage = run->searches[0]->stage;
     if (stage == STAGE_RANK && run->count >= MANY) {
@@ -332,13 +334,13 @@ static void fetch_people(const struct run *run, const struct chunk *chunk, size_
             rank_fetch(search, chunk, ranks);
         } else if (stage == STAGE_GLANCE &&
                    search_concerns(search, STAGE_GLANCE, &search->states[i])) {
-            glance_fetch(search, chunk, ranks);
+            glance_fetch(search, chunk, glancing, ranks);
         }
     }
 }
 
 /* What chunk i needs, and the header of one behind it. */
-static void fetch_chunk(const struct run *run, size_t i)
+static void fetch_chunk(const struct run *run, size_t i, struct glancing *glancing)
 {
     const struct view *view = run->searches[0]->view;
     struct chunk chunk;
@@ -348,7 +350,7 @@ static void fetch_chunk(const struct run *run, size_t i)
     }
     if (i < run->to && run->searches[0]->stage != STAGE_SIFT && /* other levels are others' */
         open_chunk(&view->chunks[i], &chunk, &unused)) {
-        fetch_people(run, &chunk, i);
+        fetch_people(run, &chunk, i, glancing);
     }
     if (i + 1 < view->count && open_chunk(&view->chunks[i + 1], &chunk, &unused)) {
         rank_fetch_rows(run->searches[0], &chunk);
@@ -363,7 +365,7 @@ static void read_chunk(const struct run *run, const struct chunk *chunk, size_t 
         rank_each(run, chunk, i, scratch->ranking);
         break;
     case STAGE_GLANCE:
-        glance_each(run, chunk, i, scratch->matcher);
+        glance_each(run, chunk, i, scratch);
         break;
     default:
         if (!sift_together(run, chunk, i, scratch->ranking)) {
@@ -378,13 +380,13 @@ static void read_chunks(const struct run *run, const struct scratch *scratch)
     const enum stage stage = run->searches[0]->stage;
     const size_t ahead = stage == STAGE_GLANCE ? GLANCE_AHEAD : RANK_AHEAD;
     for (size_t i = run->from; i < run->from + ahead; i++) {
-        fetch_chunk(run, i);
+        fetch_chunk(run, i, scratch->glancing);
     }
     for (size_t i = run->from; i < run->to; i++) {
         const char *why;
         struct chunk chunk;
         const bool readable = open_chunk(&view->chunks[i], &chunk, &why);
-        fetch_chunk(run, i + ahead);
+        fetch_chunk(run, i + ahead, scratch->glancing);
         if (readable) {
             read_chunk(run, &chunk, i, scratch);
         }

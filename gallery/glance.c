@@ -6,15 +6,22 @@
 #define TOGETHER 64u /* people */
 
 /* People of one chunk who are to be glanced at, some at a time. */
-struct some {
+struct glancing {
     uint32_t count, next; /* next: the person of the chunk to go on with */
     uint16_t person[TOGETHER + LEVELS_SLACK];
     float impression[TOGETHER];
+    uint16_t row[TOGETHER], of[TOGETHER]; /* prints, and whose of the list they are */
+    float seen[TOGETHER];                 /* of them */
 };
+
+size_t glance_scratch_size(void)
+{
+    return sizeof(struct glancing);
+}
 
 /* false: there is nobody else. */
 static bool list_some(const struct gallery_search *search, const struct chunk *chunk,
-                      const uint16_t *ranks, struct some *some)
+                      const uint16_t *ranks, struct glancing *some)
 {
     for (some->count = 0; some->count == 0 && some->next < chunk->people;) {
         const uint32_t from = some->next,
@@ -32,23 +39,21 @@ static bool list_some(const struct gallery_search *search, const struct chunk *c
 
 /* Where everything is simple (rank_simple). */
 static void look_simply(const struct gallery_search *search, const struct chunk *chunk,
-                        struct afis_matcher *matcher, struct some *some)
+                        struct afis_matcher *matcher, struct glancing *some)
 {
     for (size_t k = 0; k < search->probe.impressions; k++) {
         const unsigned position = search->probe.position[search->probe.of[k]];
-        uint16_t row[TOGETHER], of[TOGETHER];
-        float impression[TOGETHER];
         uint32_t there = 0; /* who has such a print */
         for (uint32_t i = 0; i < some->count; i++) {
             const uint32_t at = rank_row(chunk, position, some->person[i]);
-            row[there] = (uint16_t)at;
-            of[there] = (uint16_t)i;
+            some->row[there] = (uint16_t)at;
+            some->of[there] = (uint16_t)i;
             there += at < chunk->first[position + 1];
         }
-        afis_glance(matcher, rank_sieve(search, k), chunk->words, chunk->places, row, there,
-                    impression);
+        afis_glance(matcher, rank_sieve(search, k), chunk->words, chunk->places, some->row, there,
+                    some->seen);
         for (uint32_t i = 0; i < there; i++) {
-            some->impression[of[i]] += impression[i];
+            some->impression[some->of[i]] += some->seen[i];
         }
     }
 }
@@ -101,7 +106,7 @@ static void seek_nearest(const struct gallery_search *search, const struct chunk
 
 /* At the nearest of each finger. */
 static void look_for_nearest(const struct gallery_search *search, const struct chunk *chunk,
-                             struct afis_matcher *matcher, struct some *some)
+                             struct afis_matcher *matcher, struct glancing *some)
 {
     for (uint32_t i = 0; i < some->count; i++) {
         for (size_t f = 0; f < search->probe.fingers; f++) {
@@ -130,38 +135,41 @@ static uint16_t level_of(float impression)
     return (uint16_t)(level < (float)RANK_ALL ? (float)RANK_ALL : level > 65535 ? 65535 : level);
 }
 
-void glance_chunk(const struct gallery_search *search, const struct chunk *chunk,
-                  struct afis_matcher *matcher, const uint16_t *ranks, uint16_t *impressions)
+uint16_t glance_chunk(const struct gallery_search *search, const struct chunk *chunk,
+                      struct glancing *some, struct afis_matcher *matcher, const uint16_t *ranks,
+                      uint16_t *impressions)
 {
-    struct some some;
-    some.next = 0;
-    while (list_some(search, chunk, ranks, &some)) {
-        for (uint32_t i = 0; i < some.count; i++) {
-            some.impression[i] =
-                impression_of_rank((float)ranks[some.person[i]] - (float)RANK_NEUTRAL);
+    uint16_t top = RANK_NOBODY;
+    some->next = 0;
+    while (list_some(search, chunk, ranks, some)) {
+        for (uint32_t i = 0; i < some->count; i++) {
+            some->impression[i] =
+                impression_of_rank((float)ranks[some->person[i]] - (float)RANK_NEUTRAL);
         }
         if (rank_simple(search, chunk)) {
-            look_simply(search, chunk, matcher, &some);
+            look_simply(search, chunk, matcher, some);
         } else {
-            look_for_nearest(search, chunk, matcher, &some);
+            look_for_nearest(search, chunk, matcher, some);
         }
-        for (uint32_t i = 0; i < some.count; i++) {
-            impressions[some.person[i]] = level_of(some.impression[i]);
+        for (uint32_t i = 0; i < some->count; i++) {
+            const uint16_t level = level_of(some->impression[i]);
+            impressions[some->person[i]] = level;
+            top = level > top ? level : top;
         }
     }
+    return top;
 }
 
 void glance_fetch(const struct gallery_search *search, const struct chunk *chunk,
-                  const uint16_t *ranks)
+                  struct glancing *some, const uint16_t *ranks)
 {
-    struct some some;
-    some.next = 0;
-    while (list_some(search, chunk, ranks, &some)) {
+    some->next = 0;
+    while (list_some(search, chunk, ranks, some)) {
         for (size_t f = 0; f < search->probe.fingers; f++) {
             /* Rows are numbered like people where everybody has one print of the finger. */
             const uint32_t first = chunk->first[search->probe.position[f]];
-            for (uint32_t i = 0; i < some.count; i++) {
-                const size_t row = first + some.person[i];
+            for (uint32_t i = 0; i < some->count; i++) {
+                const size_t row = first + some->person[i];
                 if (row < chunk->prints) {
                     fetch_bytes(chunk->words + row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
                     fetch_bytes(chunk->places + row * CHUNK_PLACES, 1);

@@ -24,7 +24,7 @@ static size_t aligned(size_t size)
 size_t gallery_search_scratch_size(void)
 {
     return aligned(sizeof(struct score_person)) + aligned(afis_matcher_size()) +
-           aligned(afis_finger_size()) + rank_scratch_size();
+           aligned(afis_finger_size()) + aligned(rank_scratch_size()) + glance_scratch_size();
 }
 
 struct scratch search_scratch(void *memory)
@@ -32,9 +32,10 @@ struct scratch search_scratch(void *memory)
     uint8_t *matcher = (uint8_t *)memory + aligned(sizeof(struct score_person));
     uint8_t *finger = matcher + aligned(afis_matcher_size());
     uint8_t *ranking = finger + aligned(afis_finger_size());
+    uint8_t *glancing = ranking + aligned(rank_scratch_size());
     return (struct scratch){memory, (struct afis_matcher *)(void *)matcher,
-                            (struct afis_finger *)(void *)finger,
-                            (struct ranking *)(void *)ranking};
+                            (struct afis_finger *)(void *)finger, (struct ranking *)(void *)ranking,
+                            (struct glancing *)(void *)glancing};
 }
 
 /* ------------------------------------------------------------------ comparing */
@@ -201,10 +202,8 @@ void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
                 struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[chunk];
-    if (search_by_words(stage)) {
-        state->top = levels_top((stage == STAGE_GLANCE ? search->impressions : search->ranks) +
-                                    known->before,
-                                known->rows);
+    if (stage == STAGE_SIFT || stage == STAGE_RANK) {
+        state->top = levels_top(search->ranks + known->before, known->rows);
     }
 }
 
@@ -286,8 +285,8 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
             rank_sieved(search, &chunk, scratch->ranking, ranks);
             state->stage = STAGE_RANK;
         } else if (stage == STAGE_GLANCE) {
-            glance_chunk(search, &chunk, scratch->matcher, ranks,
-                         search->impressions + known->before);
+            state->top = glance_chunk(search, &chunk, scratch->glancing, scratch->matcher, ranks,
+                                      search->impressions + known->before);
             state->stage = STAGE_GLANCE;
         } else if (!visit_chunk(search, txn, scratch, &chunk, stage, i, state)) {
             return false;

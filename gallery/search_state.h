@@ -102,6 +102,7 @@ struct scratch {
     struct afis_matcher *matcher;
     struct afis_finger *finger;
     struct ranking *ranking;
+    struct glancing *glancing;
 };
 /* The parts of gallery_search_scratch_size() bytes. */
 struct scratch search_scratch(void *memory);
@@ -142,7 +143,7 @@ void search_count(struct gallery_search *search, size_t from, size_t to);
 /* Takes those out of a chunk's levels, just given by the sift, who have left its block. */
 void search_sifted(const struct view_chunk *known, uint16_t *levels, struct chunk_state *state);
 
-/* Notes the highest of the levels that the stage has given to them. */
+/* Notes the highest of the levels that the sift or the sieve has given to them. */
 void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
                 struct chunk_state *state);
 
