@@ -170,11 +170,11 @@ START_TEST(the_same_print_scores_far_above_others)
     enum { OTHERS = 40 };
     int16_t scores[OTHERS];
     for (unsigned k = 0; k < OTHERS; k++) {
-        uint8_t packed[AFIS_PACKED_MAX];
+        uint8_t packed[AFIS_PACKED_MAX], places[AFIS_SIEVE_PLACES];
         size_t len;
         const struct afis_template t = minutiae_template(500 + k, 20 + k);
         ck_assert_int_eq(afis_template_pack(&t, packed, sizeof packed, &len), AFIS_OK);
-        ck_assert_int_eq(afis_sieve_words(packed, len, words[k]), AFIS_OK);
+        ck_assert_int_eq(afis_sieve_words(packed, len, words[k], places), AFIS_OK);
     }
     for (unsigned k = 0; k < OTHERS; k++) {
         const struct afis_template t = minutiae_template(500 + k, 20 + k);
