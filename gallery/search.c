@@ -13,7 +13,8 @@
 #define ROUNDS_MAX 4u      /* after these, finish reads what still changes itself */
 #define BEGIN_BLOCKS 8192u /* changed ones that begin reads itself: half a second at most */
 #define LAGGING_SHARE 64u  /* one of so many chunks may lag behind until the search would end */
-#define PEOPLE_ALL 500u    /* of a gallery this small everyone is compared */
+#define NOW_TRIES 3u
+#define PEOPLE_ALL 500u /* of a gallery this small everyone is compared */
 
 /* How many people a stage looks at: that share of the gallery, at least so many. The shares are
  * chosen from what they lose (docs/search.md). */
@@ -149,28 +150,83 @@ static void count_again(struct gallery_search *search)
     search_count(search, 0, search->view->count);
 }
 
-/* Makes `view` (whose reference it takes) what the search reads. */
-static bool follow(struct gallery_search *search, struct view *view, struct whorl_fault *fault)
+/* Makes room for what is known of a view that has the same chunks at the same rows and indices, but
+ * for those listed and those that are new. false: out of memory. */
+static bool make_room(struct gallery_search *search, const struct view *view)
+{
+    const struct view *old = search->view;
+    struct chunk_state *states = realloc(search->states, (view->count + 1) * sizeof *states);
+    search->states = states ? states : search->states;
+    uint16_t *ranks = realloc(search->ranks, (view->extent + 1) * sizeof *ranks);
+    search->ranks = ranks ? ranks : search->ranks;
+    uint16_t *impressions = realloc(search->impressions, (view->extent + 1) * sizeof *impressions);
+    search->impressions = impressions ? impressions : search->impressions;
+    if (!states || !ranks || !impressions) {
+        return false;
+    }
+    memset(states + old->count, 0, (view->count - old->count) * sizeof *states);
+    memset(impressions + old->extent, 0, (view->extent - old->extent) * sizeof *impressions);
+    return true;
+}
+
+/* What is known stays where it is, but for those chunks. */
+static bool carry_on(struct gallery_search *search, const struct view *view,
+                     const uint32_t *numbers, size_t count)
+{
+    const struct view *old = search->view;
+    if (!make_room(search, view)) {
+        return false;
+    }
+    for (size_t n = 0, i = 0; n < count; n++) {
+        i = view_find(view, i, numbers[n]);
+        const struct view_chunk *chunk = &view->chunks[i];
+        if (i < old->count &&
+            !(same_rows(chunk, &old->chunks[i]) &&
+              let_leave(chunk->gone, old->chunks[i].gone, &search->states[i],
+                        search->ranks + chunk->before, search->impressions + chunk->before))) {
+            search->states[i] = (struct chunk_state){0};
+        }
+    }
+    return true;
+}
+
+/* The same of any view. */
+static bool carry_all(struct gallery_search *search, const struct view *view)
 {
     struct chunk_state *states = calloc(view->count + 1, sizeof *states);
-    uint16_t *ranks = malloc((view->rows + 1) * sizeof *ranks);
-    uint16_t *impressions = calloc(view->rows + 1, sizeof *impressions);
+    uint16_t *ranks = malloc((view->extent + 1) * sizeof *ranks);
+    uint16_t *impressions = calloc(view->extent + 1, sizeof *impressions);
     if (!states || !ranks || !impressions) {
         free(states);
         free(ranks);
         free(impressions);
-        view_unref(view);
-        return whorl_fail(fault, "", "out of memory");
+        return false;
     }
     carry_over(search, view, states, ranks, impressions);
     free(search->states);
     free(search->ranks);
     free(search->impressions);
-    view_unref(search->view);
-    search->view = view;
     search->states = states;
     search->ranks = ranks;
     search->impressions = impressions;
+    return true;
+}
+
+/* Makes `view` (whose reference it takes) what the search reads. */
+static bool follow(struct gallery_search *search, struct view *view, struct whorl_fault *fault)
+{
+    uint32_t *numbers = NULL;
+    size_t count;
+    const bool carried = search->view && view_changes(search->view, view, &numbers, &count)
+                             ? carry_on(search, view, numbers, count)
+                             : carry_all(search, view);
+    free(numbers);
+    if (!carried) {
+        view_unref(view);
+        return whorl_fail(fault, "", "out of memory");
+    }
+    view_unref(search->view);
+    search->view = view;
     drop_stale_hits(search);
     count_read(search);
     count_again(search);
@@ -228,11 +284,24 @@ static bool params_valid(const struct gallery_search_params *params)
     return true;
 }
 
+/* Begins to read the gallery as it stands now: other threads may have taken in more by the time a
+ * transaction has begun. */
+static MDB_txn *read_now(const struct gallery_search *search, struct whorl_fault *fault)
+{
+    struct gallery *gallery = search->gallery;
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    for (unsigned tries = 0; txn && tries < NOW_TRIES && view_is_past(gallery, txn); tries++) {
+        whorl_store_done(gallery->store, txn);
+        txn = whorl_store_read(gallery->store, fault);
+    }
+    return txn;
+}
+
 static bool begin(struct gallery_search *search, struct whorl_fault *fault)
 {
     struct gallery *gallery = search->gallery;
     size_t pending;
-    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    MDB_txn *txn = read_now(search, fault);
     if (!txn) {
         return false;
     }
@@ -341,6 +410,7 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
         pthread_mutex_unlock(&search->mutex);
         return GALLERY_STEP_DRAINED;
     }
+    view_refresh(search->gallery, txn);
     enum gallery_step step = search_read(search, txn, scratch, until);
     whorl_store_done(search->gallery->store, txn);
     return step;
@@ -516,7 +586,7 @@ enum gallery_finish gallery_search_finish(struct gallery_search *search, void *s
         *fault = search->fault;
         return GALLERY_FINISH_FAILED;
     }
-    MDB_txn *txn = whorl_store_read(search->gallery->store, fault);
+    MDB_txn *txn = read_now(search, fault);
     if (!txn) {
         return GALLERY_FINISH_FAILED;
     }

@@ -333,14 +333,17 @@ void search_count(struct gallery_search *search, size_t from, size_t to)
         const uint64_t before = chunks[from].before;
         const uint32_t floor = search->levels.floor;
         uint64_t rows = 0;
-        for (; from < to && is_counted(search, from, floor); from++) {
+        for (; from < to && chunks[from].before == before + rows && is_counted(search, from, floor);
+             from++) {
             rows += chunks[from].rows;
         }
         levels_add(&search->levels, levels + before, rows);
-        if (from < to && search->states[from].stage == search->stage) {
-            levels_pass(&search->levels, chunks[from].rows);
+        if (from < to && !is_counted(search, from, floor)) {
+            if (search->states[from].stage == search->stage) {
+                levels_pass(&search->levels, chunks[from].rows);
+            }
+            from++;
         }
-        from++;
     }
 }
 
