@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "crowd.h"
 #include "rank.h"
 #include "search_state.h"
@@ -14,6 +15,7 @@
 #define BEGIN_BLOCKS 8192u /* changed ones that begin reads itself: half a second at most */
 #define LAGGING_SHARE 64u  /* one of so many chunks may lag behind until the search would end */
 #define NOW_TRIES 3u
+#define ROOM_SHARE 32u  /* one in so many chunks and rows may be added without copying */
 #define PEOPLE_ALL 500u /* of a gallery this small everyone is compared */
 
 /* How many people a stage looks at: that share of the gallery, at least so many. The shares are
@@ -150,22 +152,68 @@ static void count_again(struct gallery_search *search)
     search_count(search, 0, search->view->count);
 }
 
-/* Makes room for what is known of a view that has the same chunks at the same rows and indices, but
- * for those listed and those that are new. false: out of memory. */
+/* What is known of a view. */
+struct known {
+    struct chunk_state *states;
+    uint16_t *ranks, *impressions;
+    size_t states_room, rows_room;
+};
+
+static void free_known(struct known *known)
+{
+    array_free(known->states, known->states_room * sizeof *known->states);
+    array_free(known->ranks, known->rows_room * sizeof *known->ranks);
+    array_free(known->impressions, known->rows_room * sizeof *known->impressions);
+}
+
+/* Nothing is known yet, with room for a view that follows. false: out of memory. */
+static bool new_known(struct known *known, const struct view *view)
+{
+    known->states_room = view->count + view->count / ROOM_SHARE + 1;
+    known->rows_room = view->extent + view->extent / ROOM_SHARE + 1;
+    known->states = array_new(known->states_room * sizeof *known->states);
+    known->ranks = array_new(known->rows_room * sizeof *known->ranks);
+    known->impressions = array_new(known->rows_room * sizeof *known->impressions);
+    if (known->states && known->ranks && known->impressions) {
+        return true;
+    }
+    free_known(known);
+    return false;
+}
+
+static struct known known_of(const struct gallery_search *search)
+{
+    return (struct known){search->states, search->ranks, search->impressions, search->states_room,
+                          search->rows_room};
+}
+
+static void set_known(struct gallery_search *search, const struct known *known)
+{
+    struct known old = known_of(search);
+    free_known(&old);
+    search->states = known->states;
+    search->ranks = known->ranks;
+    search->impressions = known->impressions;
+    search->states_room = known->states_room;
+    search->rows_room = known->rows_room;
+}
+
+/* Makes room for a view that has the same chunks at the same rows and indices, but for those that
+ * are new, of which nothing is known. false: out of memory. */
 static bool make_room(struct gallery_search *search, const struct view *view)
 {
     const struct view *old = search->view;
-    struct chunk_state *states = realloc(search->states, (view->count + 1) * sizeof *states);
-    search->states = states ? states : search->states;
-    uint16_t *ranks = realloc(search->ranks, (view->extent + 1) * sizeof *ranks);
-    search->ranks = ranks ? ranks : search->ranks;
-    uint16_t *impressions = realloc(search->impressions, (view->extent + 1) * sizeof *impressions);
-    search->impressions = impressions ? impressions : search->impressions;
-    if (!states || !ranks || !impressions) {
+    struct known known;
+    if (view->count <= search->states_room && view->extent <= search->rows_room) {
+        return true;
+    }
+    if (!new_known(&known, view)) {
         return false;
     }
-    memset(states + old->count, 0, (view->count - old->count) * sizeof *states);
-    memset(impressions + old->extent, 0, (view->extent - old->extent) * sizeof *impressions);
+    memcpy(known.states, search->states, old->count * sizeof *known.states);
+    memcpy(known.ranks, search->ranks, old->extent * sizeof *known.ranks);
+    memcpy(known.impressions, search->impressions, old->extent * sizeof *known.impressions);
+    set_known(search, &known);
     return true;
 }
 
@@ -193,22 +241,12 @@ static bool carry_on(struct gallery_search *search, const struct view *view,
 /* The same of any view. */
 static bool carry_all(struct gallery_search *search, const struct view *view)
 {
-    struct chunk_state *states = calloc(view->count + 1, sizeof *states);
-    uint16_t *ranks = malloc((view->extent + 1) * sizeof *ranks);
-    uint16_t *impressions = calloc(view->extent + 1, sizeof *impressions);
-    if (!states || !ranks || !impressions) {
-        free(states);
-        free(ranks);
-        free(impressions);
+    struct known known;
+    if (!new_known(&known, view)) {
         return false;
     }
-    carry_over(search, view, states, ranks, impressions);
-    free(search->states);
-    free(search->ranks);
-    free(search->impressions);
-    search->states = states;
-    search->ranks = ranks;
-    search->impressions = impressions;
+    carry_over(search, view, known.states, known.ranks, known.impressions);
+    set_known(search, &known);
     return true;
 }
 
@@ -379,9 +417,8 @@ void gallery_search_free(struct gallery_search *search)
     pthread_mutex_destroy(&search->mutex);
     rank_release(search);
     view_unref(search->view);
-    free(search->states);
-    free(search->ranks);
-    free(search->impressions);
+    struct known known = known_of(search);
+    free_known(&known);
     free(search->hits);
     levels_free(&search->levels);
     free(search);
@@ -410,7 +447,9 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
         pthread_mutex_unlock(&search->mutex);
         return GALLERY_STEP_DRAINED;
     }
-    view_refresh(search->gallery, txn);
+    if (search->round == 0) { /* later, the search's own view would have to be copied for it */
+        view_refresh(search->gallery, txn);
+    }
     enum gallery_step step = search_read(search, txn, scratch, until);
     whorl_store_done(search->gallery->store, txn);
     return step;

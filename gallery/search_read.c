@@ -248,11 +248,6 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
 
 /* ------------------------------------------------------------------ reading chunks */
 
-bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state)
-{
-    return state->why || state->stage >= search->stage;
-}
-
 /* Brings one chunk to where the search now is. A block that has changed since stops short: the next
  * listing notices. false: cancelled. */
 static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "view_parts.h"
 #include "whorl/msg.h"
 
@@ -16,9 +17,14 @@
 
 /* ------------------------------------------------------------------ lifetimes */
 
+static size_t size_of(size_t room)
+{
+    return sizeof(struct view) + room * sizeof(struct view_chunk);
+}
+
 struct view *view_new(size_t room)
 {
-    struct view *view = calloc(1, sizeof *view + room * sizeof *view->chunks);
+    struct view *view = array_new(size_of(room));
     if (view) {
         atomic_init(&view->refs, 1);
         view->room = room;
@@ -105,7 +111,7 @@ void view_unref(struct view *view)
     }
     view_era_unref(view->era);
     segment_unref(view->segment);
-    free(view);
+    array_free(view, size_of(view->room));
 }
 
 struct view_keeper *view_keeper_new(void)
