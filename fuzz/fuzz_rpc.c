@@ -23,23 +23,26 @@ static void mix(struct heard *heard, const void *bytes, size_t len)
     }
 }
 
-/* What is seen in the bytes is what the tree says, as far as the first argument's keys. */
-static void check_peek(const msgpack_object *params, const uint8_t *bytes, const uint8_t *end)
+/* What is seen of the parameters where they lie is what their tree says. */
+static void peek_at(const struct frame *frame, const msgpack_object *params)
 {
     static const char *const keys[] = {"request_id", "samples"};
-    struct peek values[2];
-    struct peek list = peek_read(bytes, end);
+    const uint8_t *end = frame->params + frame->params_len;
+    struct peek found[2];
+    struct peek list = peek_read(frame->params, end);
+    FUZZ_CHECK(peek_skip(frame->params, end) == end);
     FUZZ_CHECK(list.kind == PEEK_ARRAY && list.count == params->via.array.size);
-    FUZZ_CHECK(peek_skip(bytes, end) == end);
-    if (list.count > 0) {
-        struct peek argument = peek_read(list.body, end);
-        peek_find(&argument, keys, 2, values);
-        for (size_t i = 0; i < 2; i++) {
-            const msgpack_object *found = whorl_map_get(&params->via.array.ptr[0], keys[i]);
-            FUZZ_CHECK((found != NULL) == (values[i].kind != PEEK_NONE));
-            FUZZ_CHECK(found == NULL ||
-                       (found->type == MSGPACK_OBJECT_STR) == (values[i].kind == PEEK_STR));
-        }
+    if (list.count == 0) {
+        return;
+    }
+    const msgpack_object *first = &params->via.array.ptr[0];
+    struct peek argument = peek_read(list.body, list.end);
+    peek_find(&argument, keys, 2, found);
+    for (size_t i = 0; i < 2; i++) {
+        const msgpack_object *value = whorl_map_get(first, keys[i]);
+        FUZZ_CHECK((value != NULL) == (found[i].kind != PEEK_NONE));
+        FUZZ_CHECK(value == NULL ||
+                   (value->type == MSGPACK_OBJECT_STR) == (found[i].kind == PEEK_STR));
     }
 }
 
@@ -58,7 +61,7 @@ static bool hear(void *ctx, const struct frame *frame)
     msgpack_object params;
     FUZZ_CHECK(whorl_msg_build(frame->params, frame->params_len, heard->zone, &params, NULL));
     FUZZ_CHECK(params.type == MSGPACK_OBJECT_ARRAY);
-    check_peek(&params, frame->params, frame->params + frame->params_len);
+    peek_at(frame, &params);
     msgpack_zone_clear(heard->zone);
     if (frame->type == FRAME_REQUEST) {
         uint8_t head[FRAME_REPLY_HEAD];

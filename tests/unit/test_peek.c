@@ -28,7 +28,7 @@ static void put_any(msgpack_packer *pk, unsigned depth)
 {
     static const uint32_t counts[] = {0, 1, 3, 15, 16, 20};
     uint32_t count = counts[any(6)];
-    switch (any(depth < 4 ? 9 : 6)) {
+    switch (any(depth < 3 ? 9 : 6)) {
     case 0:
         msgpack_pack_int64(pk, (int64_t)((uint64_t)any(1u << 24) << any(40)) - (1 << 20));
         break;
@@ -75,7 +75,7 @@ static void compare_kind(const struct peek *peek, const msgpack_object *object)
                                                                         : PEEK_OTHER);
     if (peek->kind == PEEK_STR) {
         ck_assert_uint_eq(peek->count, object->via.str.size);
-        ck_assert_mem_eq(peek->body, object->via.str.ptr, peek->count);
+        ck_assert(peek->count == 0 || memcmp(peek->body, object->via.str.ptr, peek->count) == 0);
     }
 }
 
@@ -85,7 +85,8 @@ static const uint8_t *compare_map(const struct peek *map, const msgpack_object *
     for (uint32_t i = 0; i < map->count; i++) {
         const msgpack_object_kv *pair = &object->via.map.ptr[i];
         if (pair->key.type == MSGPACK_OBJECT_STR) {
-            char *name = strndup(pair->key.via.str.ptr, pair->key.via.str.size);
+            uint32_t len = pair->key.via.str.size; /* 0: there is no text */
+            char *name = strndup(len > 0 ? pair->key.via.str.ptr : "", len);
             const char *keys[] = {"neither", name};
             struct peek values[2];
             peek_find(map, keys, 2, values);
@@ -124,7 +125,7 @@ static const uint8_t *compare(const uint8_t *at, const uint8_t *end, const msgpa
 
 START_TEST(what_is_seen_is_what_the_tree_says)
 {
-    for (seed = 1; seed < 400;) {
+    for (seed = 1; seed < 200;) {
         uint32_t round = seed;
         msgpack_sbuffer packed;
         msgpack_packer pk;
@@ -153,7 +154,7 @@ START_TEST(what_is_cut_short_is_never_read_past_its_end)
         msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
         msgpack_pack_map(&pk, 2);
         msgpack_pack_str_with_body(&pk, "first", 5);
-        put_any(&pk, 3);
+        put_any(&pk, 2);
         msgpack_pack_str_with_body(&pk, "last", 4);
         msgpack_pack_true(&pk);
         size_t step = packed.size / 64 + 1;
