@@ -24,8 +24,8 @@ static const char *const kind_names[KINDS] = {"our templates", "other vendors' r
 /* Shares of everyone; the one that searches keep (gallery/search.c) is the fourth. */
 enum { USED = 3 };
 static const double shares[STAGES][SHARES] = {
-    {0.02, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.5},
-    {0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.1},
+    {0.02, 0.05, 0.06, 0.07, 0.08, 0.1, 0.2, 0.5},
+    {0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1},
     {0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005}};
 
 /* Of a probe's print (first) and a gallery's. */

@@ -18,7 +18,7 @@ enum { FINGERS = 2 * PEOPLE_A_SET, PRINTS = FINGERS * IMPRESSIONS, RESAMPLES = 1
 static const double thresholds[THRESHOLDS] = {5, 10, 20}; /* dB */
 
 /* What is glanced at (gallery/search.c), of a gallery of how many people. */
-#define KEPT 0.02
+#define KEPT 0.015
 #define NATIONAL 9e6
 
 /* Where the sieve's cut lies for a share of the made-up people, and where for the same share of

@@ -26,21 +26,20 @@ void levels_clear(struct levels *l)
     l->narrowed = false;
 }
 
-/* Those whose level is at most `range` above `from`. Who it is cannot be foreseen, so that branches
- * would cost more than writing everybody down. */
-static uint32_t pick_any(const uint16_t *levels, uint32_t people, uint16_t from, uint16_t range,
-                         uint16_t *list)
+uint32_t levels_pick_portable(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
+                              uint16_t *list)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < people; i++) {
+    for (uint32_t i = 0; i < people; i++) { /* no branch: it could not be foreseen */
         list[count] = (uint16_t)i;
-        count += (uint16_t)(levels[i] - from) <= range;
+        count += levels[i] >= from && levels[i] < to;
     }
     return count;
 }
 
 #ifdef __x86_64__
 
+/* Those whose level is at most `range` above `from`. */
 __attribute__((target("avx512f,avx512bw,avx512vbmi2"))) static uint32_t
 pick_wide(const uint16_t *levels, uint32_t people, uint16_t from, uint16_t range, uint16_t *list)
 {
@@ -64,16 +63,16 @@ pick_wide(const uint16_t *levels, uint32_t people, uint16_t from, uint16_t range
 uint32_t levels_pick(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
                      uint16_t *list)
 {
-    if (from >= to || from >= LEVELS) {
+    to = to < LEVELS ? to : LEVELS;
+    if (from >= to) {
         return 0;
     }
-    const uint16_t range = (uint16_t)((to < LEVELS ? to : LEVELS) - 1 - from);
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2")) {
-        return pick_wide(levels, people, (uint16_t)from, range, list);
+        return pick_wide(levels, people, (uint16_t)from, (uint16_t)(to - 1 - from), list);
     }
 #endif
-    return pick_any(levels, people, (uint16_t)from, range, list);
+    return levels_pick_portable(levels, people, from, to, list);
 }
 
 void levels_add(struct levels *l, const uint16_t *levels, uint64_t people)

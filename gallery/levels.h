@@ -45,6 +45,9 @@ bool levels_cut(const struct levels *l, uint64_t wanted, uint32_t *cut);
  * returns how many. list: room for people + LEVELS_SLACK. */
 uint32_t levels_pick(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
                      uint16_t *list);
+/* The same on any processor. */
+uint32_t levels_pick_portable(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
+                              uint16_t *list);
 
 /* The highest; 0: there is nobody. */
 uint16_t levels_top(const uint16_t *levels, uint32_t people);

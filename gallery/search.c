@@ -24,8 +24,8 @@ struct quota {
     double share;
     uint64_t least;
 };
-static const struct quota sift_quota = {0.08, 5000}, best_quota = {0.00002, 50},
-                          glance_quota = {0.02, 2000}, compare_quota = {0.0003, 250};
+static const struct quota sift_quota = {0.07, 5000}, best_quota = {0.00002, 50},
+                          glance_quota = {0.015, 1500}, compare_quota = {0.0003, 100};
 
 /* ------------------------------------------------------------------ following the gallery */
 

@@ -60,14 +60,14 @@ static int16_t expected(const struct afis_sieve *sieve, const uint64_t *print)
         for (unsigned l = 0; l < SIFT_LANES; l++) {
             const uint64_t apart = print[k] ^ sieve->lane[l];
             const int distance = __builtin_popcountll(apart);
+            bool met = false;
             for (unsigned t = 0; t < SIFT_PIECES; t++) {
                 const uint64_t piece = apart >> (t * SIFT_BITS) & (SIFT_CELLS - 1);
-                if ((sieve->used >> SIEVE_BIT(l) & 1u) &&
-                    __builtin_popcountll(piece) <= (int)SIFT_REACH &&
-                    __builtin_popcountll(apart >> 32) <= (int)SIFT_HIGH &&
-                    distance <= (int)SIFT_NEAR) {
-                    sum += sieve->worth[distance] + SIFT_MISSED;
-                }
+                met = met || __builtin_popcountll(piece) <= (int)SIFT_REACH;
+            }
+            if ((sieve->used >> SIEVE_BIT(l) & 1u) && met &&
+                __builtin_popcountll(apart >> 32) <= (int)SIFT_HIGH && distance <= (int)SIFT_NEAR) {
+                sum += sieve->worth[distance] + SIFT_MISSED;
             }
         }
     }

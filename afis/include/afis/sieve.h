@@ -46,7 +46,7 @@ void afis_sieve_scan_rows(const struct afis_sieve *sieve, const uint64_t *words,
 /* A first impression of how alike two fingers are: whether the minutiae that the sieve finds near
  * to one another lie to one another as one rigid motion would put them (the first step of
  * afis_compare, on few pairs). For `count` of those prints: impressions[i], 0 and more, natural
- * logarithm, is of print rows[i]; below 1 for nine strangers of ten. places: of the prints one
+ * logarithm, is of print rows[i]; below 1 for three strangers of four. places: of the prints one
  * after the other; whatever bytes they are, they are read safely. Every variant of the code gives
  * the same bits. Some 0.15 us a print with AVX-512. Any thread, with a matcher of its own. */
 void afis_glance(struct afis_matcher *matcher, const struct afis_sieve *sieve,
