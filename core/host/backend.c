@@ -35,6 +35,9 @@ static bool abi_submit(const struct whorl_host *abi, void (*job)(void *arg), voi
     struct host *host = backend->host;
     /* What the loop submits before it next waits, it hands to the workers together. */
     bool gather = pthread_equal(pthread_self(), host->loop_thread) && !host->closed;
+    if (gather) {
+        host->jobs_gathered = true;
+    }
     return job && pool_submit(&host->pool, &backend->jobs, job, arg, gather ? JOBS_GATHERED : 1);
 }
 

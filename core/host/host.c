@@ -44,7 +44,10 @@ static void on_idle(void *ctx)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct host *host = prepare->data;
-    pool_wake(&host->pool);
+    if (host->jobs_gathered) {
+        host->jobs_gathered = false;
+        pool_wake(&host->pool);
+    }
 }
 
 /* Opens the handles. The first failure leaves those before it open, counted in open_handles. */

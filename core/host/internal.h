@@ -119,6 +119,7 @@ struct host {
     uv_timer_t progress_due;
     unsigned open_handles;
     uv_prepare_t before_waiting;
+    bool jobs_gathered; /* loop thread: workers are to be told of jobs */
     struct pool pool;
     /* Stopped ones stay: a plugin's stray thread must not find freed memory. */
     struct backend *backends;
