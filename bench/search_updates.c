@@ -1,6 +1,7 @@
 /* Adding, replacing and removing people while searches run. Whom a change concerns is drawn at
- * random from the whole gallery, so that hardly two of them lie in one block. The gallery is as
- * before afterwards, unless the program is broken off. */
+ * random from the whole gallery, so that hardly two of them lie in one block: anew in each run,
+ * since those who were replaced together lie together afterwards. The gallery holds the same people
+ * as before afterwards, unless the program is broken off. */
 #include <inttypes.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -200,7 +201,8 @@ static struct updater prepare_updater(const struct bench *b, enum update_kind ki
                         .kind = kind,
                         .pace = pace,
                         .fresh = fresh,
-                        .random = 88172645463325252u + (uint64_t)kind + (uint64_t)pace};
+                        .random = 88172645463325252u ^ ((uint64_t)time(NULL) << 16) ^
+                                  ((uint64_t)kind << 8) ^ (uint64_t)pace};
     if (kind != UPDATE_ADD) {
         draw_people(&u);
     }

@@ -269,6 +269,16 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
     return bytes;
 }
 
+uint8_t *chunk_make_empty(void)
+{
+    struct chunk chunk = {.number = 0};
+    uint8_t *bytes = new_chunk(&chunk);
+    if (bytes) {
+        put_header(bytes, &chunk);
+    }
+    return bytes;
+}
+
 /* ------------------------------------------------------------------ leaving people out */
 
 #define LEFT_OUT UINT16_MAX

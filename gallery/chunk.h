@@ -60,6 +60,9 @@ void chunk_stored_header(const uint8_t *bytes, uint8_t header[CHUNK_HEADER]);
 uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
                     const char **why);
 
+/* The chunk of nobody, in such memory. NULL: out of memory. */
+uint8_t *chunk_make_empty(void);
+
 /* The same chunk without the people whose entries begin at these places of the block: count u16,
  * ascending; those whom it doesn't hold are passed over. Memory as above; NULL: out of memory. */
 uint8_t *chunk_without(const struct chunk *chunk, const uint8_t *places, unsigned count);

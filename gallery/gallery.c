@@ -19,6 +19,17 @@
 #define INDEX_GONE_SIZE 24u /* ... its own stamp, then places */
 #define EACH_BATCH 256u
 
+/* Galleries of earlier versions have none; whoever may write makes it. */
+static bool open_changes(struct gallery *gallery, enum whorl_store_mode mode,
+                         struct whorl_fault *fault)
+{
+    struct whorl_fault none;
+    gallery->has_changes =
+        whorl_store_db(gallery->store, "changes", MDB_INTEGERKEY, &gallery->changes,
+                       mode == WHORL_STORE_READ ? &none : fault);
+    return gallery->has_changes || mode == WHORL_STORE_READ;
+}
+
 struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct whorl_fault *fault)
 {
     struct gallery *gallery = calloc(1, sizeof *gallery);
@@ -26,11 +37,12 @@ struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
-    gallery->store = whorl_store_open(dir, mode, 4, KIND, FORMAT_VERSION, fault);
+    gallery->store = whorl_store_open(dir, mode, 5, KIND, FORMAT_VERSION, fault);
     if (gallery->store && whorl_store_db(gallery->store, "meta", 0, &gallery->meta, fault) &&
         whorl_store_db(gallery->store, "index", MDB_INTEGERKEY, &gallery->index, fault) &&
         whorl_store_db(gallery->store, "blocks", MDB_INTEGERKEY, &gallery->blocks, fault) &&
-        whorl_store_db(gallery->store, "people", 0, &gallery->people, fault)) {
+        whorl_store_db(gallery->store, "people", 0, &gallery->people, fault) &&
+        open_changes(gallery, mode, fault)) {
         gallery->dir = strdup(dir);
         gallery->keeper = view_keeper_new();
         gallery->crowd = crowd_new();

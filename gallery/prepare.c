@@ -41,7 +41,8 @@ static bool write_segment(const struct gallery *gallery, const struct view *view
     struct segment_writer *writer = segment_begin(gallery->dir, fault);
     bool ok = writer != NULL;
     for (size_t i = 0; ok && i < view->count; i++) {
-        ok = !view->chunks[i].bytes || add_chunk(writer, &view->chunks[i], fault);
+        ok = !view->chunks[i].bytes || view->chunks[i].people == 0 ||
+             add_chunk(writer, &view->chunks[i], fault);
     }
     if (writer && !ok) {
         segment_abandon(writer);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "crowd.h"
 #include "rank.h"
 #include "search_state.h"
@@ -13,7 +14,9 @@
 #define ROUNDS_MAX 4u      /* after these, finish reads what still changes itself */
 #define BEGIN_BLOCKS 8192u /* changed ones that begin reads itself: half a second at most */
 #define LAGGING_SHARE 64u  /* one of so many chunks may lag behind until the search would end */
-#define PEOPLE_ALL 500u    /* of a gallery this small everyone is compared */
+#define NOW_TRIES 3u
+#define ROOM_SHARE 32u  /* one in so many chunks and rows may be added without copying */
+#define PEOPLE_ALL 500u /* of a gallery this small everyone is compared */
 
 /* How many people a stage looks at: that share of the gallery, at least so many. The shares are
  * chosen from what they lose (docs/search.md). */
@@ -149,28 +152,119 @@ static void count_again(struct gallery_search *search)
     search_count(search, 0, search->view->count);
 }
 
+/* What is known of a view. */
+struct known {
+    struct chunk_state *states;
+    uint16_t *ranks, *impressions;
+    size_t states_room, rows_room;
+};
+
+static void free_known(struct known *known)
+{
+    array_free(known->states, known->states_room * sizeof *known->states);
+    array_free(known->ranks, known->rows_room * sizeof *known->ranks);
+    array_free(known->impressions, known->rows_room * sizeof *known->impressions);
+}
+
+/* Nothing is known yet, with room for a view that follows. false: out of memory. */
+static bool new_known(struct known *known, const struct view *view)
+{
+    known->states_room = view->count + view->count / ROOM_SHARE + 1;
+    known->rows_room = view->extent + view->extent / ROOM_SHARE + 1;
+    known->states = array_new(known->states_room * sizeof *known->states);
+    known->ranks = array_new(known->rows_room * sizeof *known->ranks);
+    known->impressions = array_new(known->rows_room * sizeof *known->impressions);
+    if (known->states && known->ranks && known->impressions) {
+        return true;
+    }
+    free_known(known);
+    return false;
+}
+
+static struct known known_of(const struct gallery_search *search)
+{
+    return (struct known){search->states, search->ranks, search->impressions, search->states_room,
+                          search->rows_room};
+}
+
+static void set_known(struct gallery_search *search, const struct known *known)
+{
+    struct known old = known_of(search);
+    free_known(&old);
+    search->states = known->states;
+    search->ranks = known->ranks;
+    search->impressions = known->impressions;
+    search->states_room = known->states_room;
+    search->rows_room = known->rows_room;
+}
+
+/* Makes room for a view that has the same chunks at the same rows and indices, but for those that
+ * are new, of which nothing is known. false: out of memory. */
+static bool make_room(struct gallery_search *search, const struct view *view)
+{
+    const struct view *old = search->view;
+    struct known known;
+    if (view->count <= search->states_room && view->extent <= search->rows_room) {
+        return true;
+    }
+    if (!new_known(&known, view)) {
+        return false;
+    }
+    memcpy(known.states, search->states, old->count * sizeof *known.states);
+    memcpy(known.ranks, search->ranks, old->extent * sizeof *known.ranks);
+    memcpy(known.impressions, search->impressions, old->extent * sizeof *known.impressions);
+    set_known(search, &known);
+    return true;
+}
+
+/* What is known stays where it is, but for those chunks. */
+static bool carry_on(struct gallery_search *search, const struct view *view,
+                     const uint32_t *numbers, size_t count)
+{
+    const struct view *old = search->view;
+    if (!make_room(search, view)) {
+        return false;
+    }
+    for (size_t n = 0, i = 0; n < count; n++) {
+        i = view_find(view, i, numbers[n]);
+        const struct view_chunk *chunk = &view->chunks[i];
+        if (i < old->count &&
+            !(same_rows(chunk, &old->chunks[i]) &&
+              let_leave(chunk->gone, old->chunks[i].gone, &search->states[i],
+                        search->ranks + chunk->before, search->impressions + chunk->before))) {
+            search->states[i] = (struct chunk_state){0};
+        }
+    }
+    return true;
+}
+
+/* The same of any view. */
+static bool carry_all(struct gallery_search *search, const struct view *view)
+{
+    struct known known;
+    if (!new_known(&known, view)) {
+        return false;
+    }
+    carry_over(search, view, known.states, known.ranks, known.impressions);
+    set_known(search, &known);
+    return true;
+}
+
 /* Makes `view` (whose reference it takes) what the search reads. */
 static bool follow(struct gallery_search *search, struct view *view, struct whorl_fault *fault)
 {
-    struct chunk_state *states = calloc(view->count + 1, sizeof *states);
-    uint16_t *ranks = malloc((view->rows + 1) * sizeof *ranks);
-    uint16_t *impressions = calloc(view->rows + 1, sizeof *impressions);
-    if (!states || !ranks || !impressions) {
-        free(states);
-        free(ranks);
-        free(impressions);
+    uint32_t *numbers = NULL;
+    size_t count;
+    const bool carried = search->view && view_changes(search->view, view, &numbers, &count)
+                             ? carry_on(search, view, numbers, count)
+                             : carry_all(search, view);
+    free(numbers);
+    if (!carried) {
         view_unref(view);
         return whorl_fail(fault, "", "out of memory");
     }
-    carry_over(search, view, states, ranks, impressions);
-    free(search->states);
-    free(search->ranks);
-    free(search->impressions);
     view_unref(search->view);
     search->view = view;
-    search->states = states;
-    search->ranks = ranks;
-    search->impressions = impressions;
     drop_stale_hits(search);
     count_read(search);
     count_again(search);
@@ -226,11 +320,24 @@ static bool params_valid(const struct gallery_search_params *params)
     return true;
 }
 
+/* Begins to read the gallery as it stands now: other threads may have taken in more by the time a
+ * transaction has begun. */
+static MDB_txn *read_now(const struct gallery_search *search, struct whorl_fault *fault)
+{
+    struct gallery *gallery = search->gallery;
+    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    for (unsigned tries = 0; txn && tries < NOW_TRIES && view_is_past(gallery, txn); tries++) {
+        whorl_store_done(gallery->store, txn);
+        txn = whorl_store_read(gallery->store, fault);
+    }
+    return txn;
+}
+
 static bool begin(struct gallery_search *search, struct whorl_fault *fault)
 {
     struct gallery *gallery = search->gallery;
     size_t pending;
-    MDB_txn *txn = whorl_store_read(gallery->store, fault);
+    MDB_txn *txn = read_now(search, fault);
     if (!txn) {
         return false;
     }
@@ -308,9 +415,8 @@ void gallery_search_free(struct gallery_search *search)
     pthread_mutex_destroy(&search->mutex);
     rank_release(search);
     view_unref(search->view);
-    free(search->states);
-    free(search->ranks);
-    free(search->impressions);
+    struct known known = known_of(search);
+    free_known(&known);
     free(search->hits);
     levels_free(&search->levels);
     free(search);
@@ -338,6 +444,9 @@ enum gallery_step gallery_search_step(struct gallery_search *search, void *scrat
         search->fault = fault;
         pthread_mutex_unlock(&search->mutex);
         return GALLERY_STEP_DRAINED;
+    }
+    if (search->round == 0) { /* later, the search's own view would have to be copied for it */
+        view_refresh(search->gallery, txn);
     }
     enum gallery_step step = search_read(search, txn, scratch, until);
     whorl_store_done(search->gallery->store, txn);
@@ -514,7 +623,7 @@ enum gallery_finish gallery_search_finish(struct gallery_search *search, void *s
         *fault = search->fault;
         return GALLERY_FINISH_FAILED;
     }
-    MDB_txn *txn = whorl_store_read(search->gallery->store, fault);
+    MDB_txn *txn = read_now(search, fault);
     if (!txn) {
         return GALLERY_FINISH_FAILED;
     }

@@ -249,11 +249,6 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
 
 /* ------------------------------------------------------------------ reading chunks */
 
-bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state)
-{
-    return state->why || state->stage >= search->stage;
-}
-
 /* Brings one chunk to where the search now is. A block that has changed since stops short: the next
  * listing notices. false: cancelled. */
 static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
@@ -335,14 +330,17 @@ void search_count(struct gallery_search *search, size_t from, size_t to)
         const uint64_t before = chunks[from].before;
         const uint32_t floor = search->levels.floor;
         uint64_t rows = 0;
-        for (; from < to && is_counted(search, from, floor); from++) {
+        for (; from < to && chunks[from].before == before + rows && is_counted(search, from, floor);
+             from++) {
             rows += chunks[from].rows;
         }
         levels_add(&search->levels, levels + before, rows);
-        if (from < to && search->states[from].stage == search->stage) {
-            levels_pass(&search->levels, chunks[from].rows);
+        if (from < to && !is_counted(search, from, floor)) {
+            if (search->states[from].stage == search->stage) {
+                levels_pass(&search->levels, chunks[from].rows);
+            }
+            from++;
         }
-        from++;
     }
 }
 

@@ -58,9 +58,10 @@ struct gallery_search {
     uint32_t first_cut, sift_cut, best_cut, glance_cut, compare_cut;
 
     struct view *view;
-    struct chunk_state *states; /* of the view's chunks */
-    uint16_t *ranks;            /* of the view's rows; levels, after the first stage */
-    uint16_t *impressions;      /* likewise; RANK_NOBODY: not glanced at */
+    struct chunk_state *states;    /* of the view's chunks */
+    size_t states_room, rows_room; /* of these, and of the next two */
+    uint16_t *ranks;               /* of the view's rows; levels, after the first stage */
+    uint16_t *impressions;         /* likewise; RANK_NOBODY: not glanced at */
 
     struct levels levels; /* how many people have each of those that the stage finds out */
 
@@ -88,7 +89,11 @@ uint64_t search_wanted(const struct gallery_search *search);
 /* --- search_read.c --- */
 
 /* Whether a chunk is where the search wants it, or cannot be read. */
-bool search_chunk_done(const struct gallery_search *search, const struct chunk_state *state);
+static inline bool search_chunk_done(const struct gallery_search *search,
+                                     const struct chunk_state *state)
+{
+    return state->why || state->stage >= search->stage;
+}
 
 /* Reads chunks within txn until `until` (nanoseconds; 0 = to the end). */
 enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void *memory,

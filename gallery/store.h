@@ -11,6 +11,8 @@ struct crowd;
 struct gallery {
     struct whorl_store *store;
     MDB_dbi meta, index, blocks, people;
+    MDB_dbi changes;  /* see changes.h */
+    bool has_changes; /* not in an older gallery that is open for reading only */
     char *dir;
     struct view_keeper *keeper; /* what searches read; see view.h */
     struct crowd *crowd;        /* searches that read together; see crowd.h */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "changes.h"
 #include "gallery/copy.h"
 #include "person.h"
 #include "store.h"
@@ -35,10 +36,12 @@ struct batch {
     struct gallery *gallery;
     MDB_txn *txn;
     struct meta meta;
+    uint64_t stamp;                     /* before */
     struct open_block *tail, *other;    /* two of one allocation */
     uint64_t drawn;                     /* the last random number */
     uint64_t drawn_bytes, drawn_people; /* of the blocks that were drawn */
     msgpack_sbuffer record;
+    struct changes changes;
 
     const struct gallery_person *people; /* to put */
     size_t count, added;                 /* added: that were new */
@@ -63,12 +66,22 @@ static int damaged_block(struct batch *batch, uint32_t number, const char *why)
     return damaged(batch, "block", name, why);
 }
 
+/* For the log. */
+static int note(struct batch *batch, uint32_t block, uint16_t place)
+{
+    return changes_note(&batch->changes, batch->meta.stamp, block, place) ? 0 : ENOMEM;
+}
+
 /* Nobody is left in a block. */
 static int delete_block(struct batch *batch, uint32_t number)
 {
     MDB_val key = {sizeof number, &number};
     batch->meta.room = batch->meta.room == number ? 0 : batch->meta.room;
-    int rc = mdb_del(batch->txn, batch->gallery->index, &key, NULL);
+    int rc = note(batch, number, CHANGE_WRITTEN);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_del(batch->txn, batch->gallery->index, &key, NULL);
     if (rc == 0) {
         rc = mdb_del(batch->txn, batch->gallery->blocks, &key, NULL);
     }
@@ -92,6 +105,9 @@ static int flush(struct batch *batch, struct open_block *block)
     block_seal(block->bytes, batch->meta.stamp);
     MDB_val key = {sizeof block->number, &block->number}, value = {BLOCK_SIZE, block->bytes};
     int rc = mdb_put(batch->txn, batch->gallery->blocks, &key, &value, 0);
+    if (rc == 0) {
+        rc = note(batch, number, CHANGE_WRITTEN);
+    }
     if (rc != 0) {
         return rc;
     }
@@ -216,8 +232,11 @@ static int let_go(struct batch *batch, struct index_entry *index, uint16_t place
     index->gone++;
     index->people--;
     index->stamp = batch->meta.stamp;
-    return index->people == 0 ? delete_block(batch, index->number)
-                              : index_write(batch->gallery, batch->txn, index);
+    if (index->people == 0) {
+        return delete_block(batch, index->number);
+    }
+    const int rc = index_write(batch->gallery, batch->txn, index);
+    return rc == 0 ? note(batch, index->number, place) : rc;
 }
 
 /* Finds a person's entry in a block that is not open. Its checksum is left for those who read
@@ -474,7 +493,13 @@ static int end(struct batch *batch)
     if (rc == 0) {
         rc = flush(batch, batch->other);
     }
-    return rc != 0 ? rc : meta_write(batch->gallery, batch->txn, &batch->meta);
+    if (rc == 0) {
+        rc = meta_write(batch->gallery, batch->txn, &batch->meta);
+    }
+    return rc != 0 || batch->meta.stamp == batch->stamp
+               ? rc
+               : changes_write(batch->gallery, batch->txn, batch->meta.stamp, batch->meta.people,
+                               &batch->changes);
 }
 
 /* Begins it; may be run again from its start. */
@@ -483,9 +508,11 @@ static int start(struct batch *batch, MDB_txn *txn)
     batch->txn = txn;
     batch->added = batch->removed = 0;
     batch->damage[0] = 0;
+    batch->changes.count = 0;
     batch->tail->number = batch->other->number = 0;
     batch->tail->changed = batch->other->changed = false;
     int rc = meta_read(batch->gallery, txn, &batch->meta);
+    batch->stamp = batch->meta.stamp;
     batch->drawn = batch->meta.stamp ^ batch->meta.people << 32;
     batch->drawn_bytes = batch->drawn_people = 0;
     return rc;
@@ -524,6 +551,7 @@ static bool run_in(struct batch *batch, int (*transaction)(MDB_txn *txn, void *a
     msgpack_sbuffer_init(&batch->record);
     bool ok = whorl_store_write(batch->gallery->store, transaction, batch, fault);
     msgpack_sbuffer_destroy(&batch->record);
+    changes_free(&batch->changes);
     free(blocks);
     if (!ok && batch->damage[0]) {
         whorl_fail(fault, "", "the gallery is damaged: %s", batch->damage);

@@ -2,8 +2,8 @@
  *
  * The hard part is the size of the map. LMDB unmaps and maps anew to change it, so that must not
  * happen while any transaction of this process is open: every transaction therefore passes the
- * gate below, which counts them. The map is doubled in passing whenever it is half full and nobody
- * is inside; only if that chance never came does a writer (MDB_MAP_FULL), or a reader that finds
+ * gate below, which counts them. The map grows in passing whenever it is half full and nobody is
+ * inside; only if that chance never came does a writer (MDB_MAP_FULL), or a reader that finds
  * the file grown by another process (MDB_MAP_RESIZED), have to wait for the others to leave. */
 #include "whorl/store.h"
 
@@ -103,7 +103,9 @@ static int resize(struct whorl_store *store, size_t size)
     return rc;
 }
 
-/* The size with room ahead: twice what is used, in doublings of what there is. */
+/* The size with room ahead, in doublings of what there is: at least twice what is used, and if that
+ * is to be had by growing, four times. LMDB opens a file with a map of just its size; were that only
+ * doubled, the next page would have it grow again, and all that is mapped by then be mapped anew. */
 static size_t roomy(const struct whorl_store *store, size_t *now)
 {
     MDB_envinfo info;
@@ -113,7 +115,10 @@ static size_t roomy(const struct whorl_store *store, size_t *now)
     size_t used = (info.me_last_pgno + 1) * stat.ms_psize;
     size_t size = info.me_mapsize;
     *now = size;
-    while (size / 2 < used && size <= SIZE_MAX / 4) {
+    if (size / 2 >= used) {
+        return size;
+    }
+    while (size / 4 < used && size <= SIZE_MAX / 4) {
         size *= 2;
     }
     return size;
