@@ -179,6 +179,7 @@ int main(void)
 {
     Suite *suite = suite_create("glance");
     TCase *tcase = tcase_create("glance");
+    tcase_set_timeout(tcase, 60); /* on a busy machine */
     tcase_add_loop_test(tcase, the_same_print_turned_and_moved_makes_an_impression, -4, 5);
     tcase_add_test(tcase, the_same_minutiae_elsewhere_make_none);
     tcase_add_test(tcase, a_print_of_few_or_no_minutiae_makes_little);

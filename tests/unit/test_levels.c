@@ -144,6 +144,7 @@ int main(void)
 {
     Suite *suite = suite_create("levels");
     TCase *tcase = tcase_create("levels");
+    tcase_set_timeout(tcase, 60); /* on a busy machine */
     tcase_add_test(tcase, cuts_are_the_same_when_low_levels_are_given_up);
     tcase_add_test(tcase, a_cut_among_those_given_up_is_refused);
     tcase_add_test(tcase, the_top_is_the_highest_level);
