@@ -35,10 +35,10 @@ static int16_t *take_plane(struct work *work, struct arena *arena)
 
 static void take_fields(struct work *work, struct arena *arena)
 {
-    float **fields[] = {&work->mean,      &work->deviation, &work->gxx,       &work->gyy,
-                        &work->gxy,       &work->energy,    &work->phi,       &work->period,
-                        &work->coherence, &work->flow,      &work->agreement, &work->strength,
-                        &work->weight,    &work->scratch,   &work->scratch2};
+    float **fields[] = {&work->mean,     &work->deviation, &work->gxx,      &work->gyy,
+                        &work->gxy,      &work->energy,    &work->gradient, &work->phi,
+                        &work->period,   &work->coherence, &work->flow,     &work->agreement,
+                        &work->strength, &work->weight,    &work->scratch,  &work->scratch2};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         *fields[i] = arena_take(arena, ((size_t)work->cells + SCRATCH_MORE) * sizeof(float));
     }
@@ -49,6 +49,17 @@ static void take_fields(struct work *work, struct arena *arena)
     work->bin = arena_take(arena, (size_t)work->cells * sizeof *work->bin);
     work->old_bin = arena_take(arena, (size_t)work->cells * sizeof *work->old_bin);
     work->cell_queue = arena_take(arena, (size_t)work->cells * sizeof *work->cell_queue);
+}
+
+/* A pitch that is odd in lines of the cache: rows one below the other do not share its sets. */
+static void take_pairs(struct work *work, struct arena *arena)
+{
+    struct pairs *pairs = &work->pairs;
+    pairs->width = work->cols * CELL + 2 * PAD;
+    pairs->pitch = ((pairs->width + 15) & ~15) | 16;
+    size_t bytes = (size_t)(PAIRED + 2 * RADIUS_MAX) * (size_t)pairs->pitch * sizeof(int32_t);
+    pairs->below = arena_take(arena, bytes);
+    pairs->above = arena_take(arena, bytes);
 }
 
 /* Cuts the arena up; called once to measure and once in earnest. */
@@ -73,7 +84,7 @@ static void lay_out(struct work *work, struct arena *arena, const struct afis_im
     work->enhanced = take_plane(work, arena);
     work->spare = take_plane(work, arena);
     take_fields(work, arena);
-    work->bank.taps = arena_take(arena, afis_kernel_bank_size());
+    take_pairs(work, arena);
     size_t bits = (size_t)work->words * (size_t)work->height * sizeof(uint64_t);
     work->ridge_bits = arena_take(arena, bits);
     work->valley_bits = arena_take(arena, bits);

@@ -54,19 +54,6 @@ float afis_compare(struct afis_matcher *matcher, const struct afis_finger *probe
     return afis_score(matcher->features, aligned, afis_bare_sides(probe, gallery));
 }
 
-enum afis_status afis_glance(struct afis_matcher *matcher, const struct afis_finger *probe,
-                             const uint8_t *bytes, size_t len, struct afis_finger *space,
-                             float *impression)
-{
-    const struct match_ops *ops = afis_match_ops_best();
-    enum afis_status status = afis_finger_read_packed(bytes, len, space);
-    if (status == AFIS_OK) {
-        ops->place(space);
-        *impression = ops->glance(matcher, probe, space);
-    }
-    return status;
-}
-
 float afis_fuse(const float *scores, size_t count)
 {
     /* Fisher's method: of independent false-match rates p_i, the sum of -ln p_i follows a gamma

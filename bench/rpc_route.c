@@ -15,6 +15,7 @@
 #include "core/guest/guest.h"
 #include "core/host/host.h"
 #include "core/isolate/spawn.h"
+#include "core/net/listener.h"
 #include "core/net/rpc.h"
 
 struct passage;
@@ -153,7 +154,9 @@ int main(int argc, char **argv)
     route.backend = backend_start(route.host, conf, find_echo(conf), &fault);
     need(route.backend != NULL, &fault);
     route.rpc = rpc_new(&route.loop, conf, &handler, route.log);
-    need(route.rpc != NULL && rpc_listen(route.rpc, conf, &fault), &fault);
+    struct listeners_ahead *ahead = listeners_ahead(conf, &fault);
+    need(route.rpc != NULL && ahead != NULL && rpc_listen(route.rpc, conf, ahead, &fault), &fault);
+    listeners_forgo(ahead);
     printf("%u\n", (unsigned)rpc_port(route.rpc, "plain"));
     fflush(stdout);
     return uv_run(&route.loop, UV_RUN_DEFAULT);

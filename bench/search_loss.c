@@ -24,9 +24,9 @@ static const char *const kind_names[KINDS] = {"our templates", "other vendors' r
 /* Shares of everyone; the one that searches keep (gallery/search.c) is the fourth. */
 enum { USED = 3 };
 static const double shares[STAGES][SHARES] = {
-    {0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5},
-    {0.002, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.05, 0.1},
-    {0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01}};
+    {0.02, 0.05, 0.06, 0.07, 0.08, 0.1, 0.2, 0.5},
+    {0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1},
+    {0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005}};
 
 /* Of a probe's print (first) and a gallery's. */
 struct table {
@@ -107,25 +107,24 @@ static void look_at(const struct side *sides, struct table *t)
     struct afis_sift *sift = must_alloc(afis_sift_size(1));
     struct afis_sift_scratch *scratch = must_alloc(afis_sift_scratch_size());
     struct afis_matcher *matcher = must_alloc(afis_matcher_size());
-    struct afis_finger *space = must_alloc(afis_finger_size());
+    uint8_t *places = must_alloc((size_t)PRINTS * AFIS_SIEVE_PLACES);
+    uint16_t rows[PRINTS];
     uint64_t *words = must_alloc((size_t)PRINTS * AFIS_SIEVE_WORDS * sizeof *words);
     const struct afis_sieve *const list[] = {sieve};
     for (unsigned i = 0; i < PRINTS; i++) {
-        if (afis_sieve_words(sides[i].packed, sides[i].len, words + (size_t)i * AFIS_SIEVE_WORDS) !=
-            AFIS_OK) {
+        if (afis_sieve_words(sides[i].packed, sides[i].len, words + (size_t)i * AFIS_SIEVE_WORDS,
+                             places + (size_t)i * AFIS_SIEVE_PLACES) != AFIS_OK) {
             die("a template cannot be read", "words");
         }
+        rows[i] = (uint16_t)i;
     }
     for (unsigned a = 0; a < PRINTS; a++) {
         afis_sieve_init(sieve, sides[a].finger);
         afis_sift_init(sift, list, 1);
         afis_sieve_scan(sieve, words, PRINTS, t->sieve[a]);
         afis_sift_scan(sift, scratch, words, PRINTS, t->sift[a]);
+        afis_glance(matcher, sieve, words, places, rows, PRINTS, t->glance[a]);
         for (unsigned b = 0; b < PRINTS; b++) {
-            if (afis_glance(matcher, sides[a].finger, sides[b].packed, sides[b].len, space,
-                            &t->glance[a][b]) != AFIS_OK) {
-                die("a template cannot be read", "glance");
-            }
             t->score[a][b] = afis_compare(matcher, sides[a].finger, sides[b].finger);
         }
     }
@@ -133,7 +132,7 @@ static void look_at(const struct side *sides, struct table *t)
     free(sift);
     free(scratch);
     free(matcher);
-    free(space);
+    free(places);
     free(words);
 }
 
@@ -143,26 +142,18 @@ static double judge(const struct table *t, const unsigned *p, const unsigned *g,
                     double value[STAGES])
 {
     int sift = 0, sieve = 0;
-    float score[2];
+    float impression = 0, score[2];
     for (unsigned f = 0; f < fingers; f++) {
         sift += t->sift[p[f]][g[f]];
         sieve += t->sieve[p[f]][g[f]];
+        impression += t->glance[p[f]][g[f]];
         score[f] = t->score[p[f]][g[f]];
     }
-    const unsigned first = fingers == 2 && t->sieve[p[1]][g[1]] > t->sieve[p[0]][g[0]];
     const int rank = sieve + sift / 2;
-    struct impression impression = impression_begin((float)rank);
-    for (unsigned f = 0; f < fingers; f++) {
-        const unsigned at = f == 0 ? first : 1 - first;
-        if (impression_doubtful(&impression)) {
-            impression_add(&impression, t->glance[p[at]][g[at]]);
-        } else {
-            impression_skip(&impression);
-        }
-    }
+    impression += impression_of_rank((float)rank);
     value[SIFT] = sift;
     value[RANK] = rank;
-    value[GLANCE] = (double)impression.sum;
+    value[GLANCE] = (double)impression;
     return (double)afis_fuse(score, fingers);
 }
 

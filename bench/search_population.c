@@ -18,7 +18,7 @@ enum { FINGERS = 2 * PEOPLE_A_SET, PRINTS = FINGERS * IMPRESSIONS, RESAMPLES = 1
 static const double thresholds[THRESHOLDS] = {5, 10, 20}; /* dB */
 
 /* What is glanced at (gallery/search.c), of a gallery of how many people. */
-#define KEPT 0.01
+#define KEPT 0.015
 #define NATIONAL 9e6
 
 /* Where the sieve's cut lies for a share of the made-up people, and where for the same share of
@@ -83,10 +83,10 @@ static uint64_t *words_of(const struct afis_template *tmpl, size_t count)
 {
     uint64_t *words = must_alloc(count * AFIS_SIEVE_WORDS * sizeof *words);
     for (size_t i = 0; i < count; i++) {
-        uint8_t packed[AFIS_PACKED_MAX];
+        uint8_t packed[AFIS_PACKED_MAX], places[AFIS_SIEVE_PLACES];
         size_t len;
         if (afis_template_pack(&tmpl[i], packed, sizeof packed, &len) != AFIS_OK ||
-            afis_sieve_words(packed, len, words + i * AFIS_SIEVE_WORDS) != AFIS_OK) {
+            afis_sieve_words(packed, len, words + i * AFIS_SIEVE_WORDS, places) != AFIS_OK) {
             die("a template cannot be packed", "sieve");
         }
     }

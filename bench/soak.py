@@ -3,6 +3,7 @@ import argparse
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -126,8 +127,12 @@ class Soak:
 
 
 class Overload:
-    """Four times as many identifications as the server can make, with the bounds as they come."""
+    """Four times as many identifications as the server can make, with the bounds as they come. A
+    machine's speed changes by the minute, a virtual one's by half: the peak is measured again
+    before and after each stretch of overload, and what is compared is of the same moment."""
     CONNECTIONS = 64  # for the peak; with the load more, lest a request waits in the client
+    DEPTHS = (1, 4, 16)  # at which the peak is looked for
+    STRETCH = 5  # seconds of overload between two looks at the peak
 
     def __init__(self, bench):
         self.bench = bench
@@ -143,57 +148,84 @@ class Overload:
         self.text = self.world.path("text")
         with open(self.text, "w", encoding="ascii") as file:
             file.write("open sesame")
+        self.memory = []  # (kB of its own, answers kept for repeats), a second apart
 
     def start(self, connections, depth, seconds, *options):
         return subprocess.Popen(
             [self.bench, "-s", f"example,text,utf8,{self.text}", *options, "load",
              str(connections), str(depth), str(seconds),
              f"overload,identify,{self.server.ports['plain']},{self.server.process.pid}"],
-            stdout=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     @staticmethod
-    def figures_of(text):
-        """(served a second, the server's microseconds of processor time for each)"""
+    def figures_of(load):
+        """What the finished load found, by name; us: the server's processor time, of all that it
+        did, for each call served."""
+        text = load.stdout.read()
+        assert load.wait() == 0, "not every call was answered or refused: " + load.stderr.read()
         rate, each = map(float, re.search(r"([\d.]+) calls/s, ([\d.]+) us", text).groups())
         refused, answered = map(int, re.search(r"(\d+) refused of (\d+)", text).groups())
-        return rate * (answered - refused) / answered, each * answered / (answered - refused)
+        found = {"served": rate * (answered - refused) / answered,
+                 "us": each * answered / (answered - refused), "refused": refused / answered}
+        asked = re.search(r"(\d+) asked/s", text)
+        found["asked"] = float(asked[1]) if asked else rate
+        for name in ("p50", "p99"):
+            found[name] = float(re.search(name + r" ([\d.]+) ms", text)[1])
+        return found
 
     def peak(self):
-        """The most that is served a second when no more is asked than is answered, and what each
-        call then costs."""
-        most, least = 0.0, float("inf")
-        for depth in (4, 16, 4, 16):
-            text, _ = (load := self.start(self.CONNECTIONS, depth, 4)).communicate()
-            assert load.returncode == 0, text
-            served, each = self.figures_of(text)
-            most, least = max(most, served), min(least, each)
-        return most, least
+        """Served and their cost at each depth, when every answer brings the next request."""
+        return [self.figures_of(self.start(self.CONNECTIONS, depth, 1)) for depth in self.DEPTHS]
+
+    def overload(self, peak, seconds):
+        load = self.start(4 * self.CONNECTIONS, 64, seconds, "-r",
+                          str(4 * max(at["served"] for at in peak)))
+        while load.poll() is None:
+            kept = json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
+            self.memory.append((figures(self.server.process.pid)[0],
+                                kept["service"]["kept_answers"]))
+            time.sleep(1)
+        return self.figures_of(load)
+
+    def is_flat(self):
+        """Whether memory never rises above that of the first quarter by more than what is kept for
+        repeats does, which is a second's answers, and more when the machine gets faster."""
+        quarter = max(1, len(self.memory) // 4)
+        (early, first), (late, most) = (map(max, zip(*part)) for part in
+                                        (self.memory[:quarter], self.memory[quarter:]))
+        print(f"memory {early} kB in the first quarter, {first} answers kept; then at most {late} kB, "
+              f"{most} answers kept")
+        return late <= max(early * FLAT, early + SLACK) * max(1, most / first)
 
     def run(self, seconds):
-        before = self.peak()
-        load = self.start(4 * self.CONNECTIONS, 64, seconds, "-r", str(4 * before[0]))
-        memory = []
-        while load.poll() is None:
-            memory.append(figures(self.server.process.pid)[0])
-            time.sleep(1)
-        text = load.stdout.read()
-        assert load.returncode == 0, "not every call was answered or refused"
-        after = self.peak()
-        asked = float(re.search(r"(\d+) asked/s", text)[1])
-        served, each = self.figures_of(text)
-        best = min(before[1], after[1])
-        early, late = max(memory[:len(memory) // 4]), max(memory[len(memory) // 4:])
-        print(f"peak: {before[0]:.0f} served/s before, {after[0]:.0f} after, {best:.1f} us of processor "
-              f"time each\n{seconds} s of overload: {asked:.0f} asked/s, {served:.0f} served/s, "
-              f"{each:.1f} us each, refusals included; {re.search(r'p50.*', text)[0]}; memory {early} "
-              f"kB in the first quarter, then at most {late} kB")
+        rounds = max(1, round(seconds / self.STRETCH))
+        peaks, loads = [self.peak()], []
+        for _ in range(rounds):
+            loads.append(self.overload(peaks[-1], seconds / rounds))
+            peaks.append(self.peak())
+        best = max(range(len(self.DEPTHS)),
+                   key=lambda depth: statistics.median(at[depth]["served"] for at in peaks))
+        peaks = [at[best] for at in peaks]
+        beside = [{name: (one[name] + other[name]) / 2 for name in one}
+                  for one, other in zip(peaks, peaks[1:])]
+        middle = {name: statistics.median(at[name] for at in loads) for name in loads[0]}
+        print(f"peak, at {self.CONNECTIONS} x {self.DEPTHS[best]}: "
+              f"{statistics.median(at['served'] for at in peaks):.0f} served/s, "
+              f"{statistics.median(at['us'] for at in peaks):.1f} us of processor time each, p99 "
+              f"{statistics.median(at['p99'] for at in peaks):.1f} ms\n"
+              f"{seconds} s of overload: {middle['asked']:.0f} asked/s, {middle['served']:.0f} "
+              f"served/s, {middle['us']:.1f} us each, {100 * middle['refused']:.0f} % told busy; of "
+              f"those served p50 {middle['p50']:.1f} ms, p99 {middle['p99']:.1f} ms")
         # Of the clock the rates are, and so of whatever else the machine does meanwhile; processor
         # time is not, but knows nothing of the disk.
-        by_clock = 2 * served / (before[0] + after[0])
-        print(f"throughput {100 * best / each:.0f} % of the peak's by processor time, "
-              f"{100 * by_clock:.0f} % by the clock")
+        by_clock = [load["served"] / peak["served"] for load, peak in zip(loads, beside)]
+        by_processor = [peak["us"] / load["us"] for load, peak in zip(loads, beside)]
+        for name, shares in (("the clock", by_clock), ("processor time", by_processor)):
+            print(f"throughput {100 * statistics.median(shares):.0f} % of the peak's by {name} "
+                  f"(stretches: {', '.join(f'{100 * share:.0f}' for share in shares)})")
         code = self.server.stop()
-        held = by_clock >= 0.9 and asked >= 3 * before[0] and late <= max(early * FLAT, early + SLACK)
+        held = self.is_flat() and statistics.median(by_clock) >= 0.9 and all(
+            load["asked"] >= 3 * peak["served"] for load, peak in zip(loads, beside))
         print("held" if held else "NOT HELD")
         return 0 if held and code == 0 else 1
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/net/frame.h"
+#include "core/packed/peek.h"
 #include "fuzz.h"
 
 #define MAX (256u << 10)
@@ -22,6 +23,29 @@ static void mix(struct heard *heard, const void *bytes, size_t len)
     }
 }
 
+/* What is seen of the parameters where they lie is what their tree says. */
+static void peek_at(const struct frame *frame, const msgpack_object *params)
+{
+    static const char *const keys[] = {"request_id", "samples"};
+    const uint8_t *end = frame->params + frame->params_len;
+    struct peek found[2];
+    struct peek list = peek_read(frame->params, end);
+    FUZZ_CHECK(peek_skip(frame->params, end) == end);
+    FUZZ_CHECK(list.kind == PEEK_ARRAY && list.count == params->via.array.size);
+    if (list.count == 0) {
+        return;
+    }
+    const msgpack_object *first = &params->via.array.ptr[0];
+    struct peek argument = peek_read(list.body, list.end);
+    peek_find(&argument, keys, 2, found);
+    for (size_t i = 0; i < 2; i++) {
+        const msgpack_object *value = whorl_map_get(first, keys[i]);
+        FUZZ_CHECK((value != NULL) == (found[i].kind != PEEK_NONE));
+        FUZZ_CHECK(value == NULL ||
+                   (value->type == MSGPACK_OBJECT_STR) == (found[i].kind == PEEK_STR));
+    }
+}
+
 static bool hear(void *ctx, const struct frame *frame)
 {
     struct heard *heard = ctx;
@@ -37,6 +61,7 @@ static bool hear(void *ctx, const struct frame *frame)
     msgpack_object params;
     FUZZ_CHECK(whorl_msg_build(frame->params, frame->params_len, heard->zone, &params, NULL));
     FUZZ_CHECK(params.type == MSGPACK_OBJECT_ARRAY);
+    peek_at(frame, &params);
     msgpack_zone_clear(heard->zone);
     if (frame->type == FRAME_REQUEST) {
         uint8_t head[FRAME_REPLY_HEAD];

@@ -20,10 +20,13 @@ enum {
     AT_BLOCK_CHECKSUM = 28,
     AT_CHECKSUM = 32,
     AT_VERSION = 36, /* u16, of the words */
-    AT_FIRST = 40    /* of positions 0 to 11, u16; of position 0 it would always be 0: left out */
+    AT_FIRST = 40,   /* of positions 0 to 11, u16; of position 0 it would always be 0: left out */
+    AT_FORM = 62     /* u16: bits of chunk.single, and FORM_EXPIRE */
 };
+#define FORM_EXPIRE 0x8000u
 _Static_assert(CHUNK_PRINT == AFIS_SIEVE_WORDS * sizeof(uint64_t), "a print's words");
-_Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= CHUNK_HEADER, "the header has room");
+_Static_assert(CHUNK_PLACES == AFIS_SIEVE_PLACES, "a print's places");
+_Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= AT_FORM, "the header has room");
 
 /* Over everything but the checksum itself. */
 static uint32_t checksum(const uint8_t *bytes, uint32_t size)
@@ -34,7 +37,8 @@ static uint32_t checksum(const uint8_t *bytes, uint32_t size)
 
 uint32_t chunk_size(uint32_t people, uint32_t prints)
 {
-    uint32_t size = CHUNK_HEADER + prints * (CHUNK_PRINT + CHUNK_PRINT_ROW) + people * PERSON_ROW;
+    uint32_t size = CHUNK_HEADER + prints * (CHUNK_PRINT + CHUNK_PLACES + CHUNK_PRINT_ROW) +
+                    people * PERSON_ROW;
     return (size + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -60,9 +64,34 @@ void chunk_stored_header(const uint8_t *bytes, uint8_t header[CHUNK_HEADER])
 static void place_parts(const uint8_t *bytes, struct chunk *chunk)
 {
     chunk->words = (const uint64_t *)(const void *)(bytes + CHUNK_HEADER);
-    chunk->print_rows = bytes + CHUNK_HEADER + (size_t)chunk->prints * CHUNK_PRINT;
+    chunk->places = bytes + CHUNK_HEADER + (size_t)chunk->prints * CHUNK_PRINT;
+    chunk->print_rows = chunk->places + (size_t)chunk->prints * CHUNK_PLACES;
     chunk->expiries = chunk->print_rows + (size_t)chunk->prints * CHUNK_PRINT_ROW;
     chunk->entries = chunk->expiries + (size_t)chunk->people * 8;
+}
+
+/* Whether nobody has more than one print of a position. */
+static bool is_single(const struct chunk *chunk, unsigned position)
+{
+    bool twice = false;
+    for (uint32_t i = chunk->first[position] + 1u; i < chunk->first[position + 1]; i++) {
+        /* rows are in order of people */
+        twice |= chunk_print_person(chunk, i) == chunk_print_person(chunk, i - 1);
+    }
+    return !twice;
+}
+
+/* What the tables say of their own form, as the header has it. */
+static uint16_t form_of(const struct chunk *chunk)
+{
+    unsigned form = 0;
+    for (unsigned position = 0; position < CHUNK_POSITIONS; position++) {
+        form |= (unsigned)is_single(chunk, position) << position;
+    }
+    for (uint32_t i = 0; i < chunk->people; i++) {
+        form |= chunk_expires(chunk, i) != 0 ? FORM_EXPIRE : 0;
+    }
+    return (uint16_t)form;
 }
 
 /* ------------------------------------------------------------------ making */
@@ -112,21 +141,20 @@ static bool has_word(const struct gallery_print *print, uint64_t word)
     return false;
 }
 
-/* Finds a print of the same position in the chunk before, from row *at on: prints keep their
- * order. NULL: there is none. */
-static const uint64_t *known_words(const struct chunk *before, const struct gallery_print *print,
-                                   uint16_t *at)
+/* Finds a print of the same position in the chunk before, from row *at on, and leaves its row
+ * there: prints keep their order. false: there is none. */
+static bool find_known(const struct chunk *before, const struct gallery_print *print, uint16_t *at)
 {
     const uint32_t tag = tag_of(print);
     for (uint16_t row = *at; row < before->first[print->position + 1]; row++) {
         const uint64_t *words = before->words + (size_t)row * AFIS_SIEVE_WORDS;
         if (get32(before->print_rows + (size_t)row * CHUNK_PRINT_ROW + 4) == tag &&
             has_word(print, le64toh(words[0]))) {
-            *at = (uint16_t)(row + 1);
-            return words;
+            *at = row;
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 /* A chunk being made. */
@@ -141,14 +169,16 @@ static bool fill_print(struct making *m, const struct gallery_print *print, uint
 {
     const uint16_t row = m->next[print->position]++;
     uint8_t *words = m->bytes + CHUNK_HEADER + (size_t)row * CHUNK_PRINT;
+    uint8_t *places = m->bytes + (m->chunk->places - m->bytes) + (size_t)row * CHUNK_PLACES;
     uint8_t *to = m->bytes + (m->chunk->print_rows - m->bytes) + (size_t)row * CHUNK_PRINT_ROW;
-    const uint64_t *known =
-        m->before ? known_words(m->before, print, &m->next_before[print->position]) : NULL;
-    if (known) {
-        memcpy(words, known, CHUNK_PRINT);
+    uint16_t *known = &m->next_before[print->position];
+    if (m->before && find_known(m->before, print, known)) {
+        memcpy(words, m->before->words + (size_t)*known * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+        memcpy(places, m->before->places + (size_t)*known * CHUNK_PLACES, CHUNK_PLACES);
+        ++*known;
     } else {
         uint64_t made[AFIS_SIEVE_WORDS];
-        if (afis_sieve_words(print->packed, print->len, made) != AFIS_OK) {
+        if (afis_sieve_words(print->packed, print->len, made, places) != AFIS_OK) {
             return false;
         }
         for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
@@ -214,6 +244,7 @@ static void put_header(uint8_t *bytes, const struct chunk *chunk)
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
         put16(bytes + AT_FIRST + (size_t)2 * i, chunk->first[i + 1]);
     }
+    put16(bytes + AT_FORM, form_of(chunk));
 }
 
 uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
@@ -283,16 +314,19 @@ uint8_t *chunk_without(const struct chunk *from, const uint8_t *places, unsigned
     if (!bytes) {
         return NULL;
     }
-    uint8_t *words = bytes + CHUNK_HEADER, *rows = words + (size_t)chunk.prints * CHUNK_PRINT;
+    uint8_t *words = bytes + CHUNK_HEADER, *lies = words + (size_t)chunk.prints * CHUNK_PRINT;
+    uint8_t *rows = lies + (size_t)chunk.prints * CHUNK_PLACES;
     uint8_t *expiries = rows + (size_t)chunk.prints * CHUNK_PRINT_ROW;
     uint8_t *entries = expiries + (size_t)chunk.people * 8;
     for (uint32_t row = 0; row < from->prints; row++) {
         const uint16_t number = numbers[chunk_print_person(from, row)];
         if (number != LEFT_OUT) {
             memcpy(words, from->words + (size_t)row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
+            memcpy(lies, from->places + (size_t)row * CHUNK_PLACES, CHUNK_PLACES);
             memcpy(rows, from->print_rows + (size_t)row * CHUNK_PRINT_ROW, CHUNK_PRINT_ROW);
             put16(rows, number);
             words += CHUNK_PRINT;
+            lies += CHUNK_PLACES;
             rows += CHUNK_PRINT_ROW;
         }
     }
@@ -370,6 +404,9 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     for (unsigned i = 0; i < CHUNK_POSITIONS; i++) {
         chunk->first[i + 1] = get16(bytes + AT_FIRST + (size_t)2 * i);
     }
+    const uint16_t form = get16(bytes + AT_FORM);
+    chunk->single = form & ((1u << CHUNK_POSITIONS) - 1);
+    chunk->expire = (form & FORM_EXPIRE) != 0;
     *why = "has impossible counts";
     if (!counts_fit(chunk, room)) {
         return false;
@@ -381,6 +418,10 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     }
     *why = "refers to people that it does not hold";
     if (deep && chunk->stamp != CHUNK_VOID && !references_fit(chunk)) {
+        return false;
+    }
+    *why = "is not of the form that its header states";
+    if (deep && chunk->stamp != CHUNK_VOID && form != form_of(chunk)) {
         return false;
     }
     *why = NULL;

@@ -1,9 +1,11 @@
-/* A chunk: what the first stage of a search reads of one block. Made from the block, less those who
+/* A chunk: what a search reads of one block before it compares. Made from the block, less those who
  * the index says have left it, so it can be made again at any time; kept in memory or in a segment
  * (gallery/segment.h).
  *
- *     header   number, people, stamp, block's checksum, prints, size, checksum, groups    64 bytes
+ *     header   number, people, stamp, block's checksum, prints, size, checksum, groups, of which
+ *              groups nobody has more than one print, whether anybody expires           64 bytes
  *     words    192 bytes a print (afis/sieve.h)
+ *     places   64 bytes a print: of its words' minutiae
  *     prints   person u16, place in the block u16, template's checksum u32, of each print
  *     people   expires i64 of each person, then place of the entry in the block u16 of each
  *
@@ -19,6 +21,7 @@
 
 #define CHUNK_HEADER 64u
 #define CHUNK_PRINT 192u /* bytes of a print's words */
+#define CHUNK_PLACES 64u /* ... and of where their minutiae lie */
 #define CHUNK_POSITIONS 11u
 /* People, or prints, in a chunk: a block has room for 3,274 of the smallest templates. */
 #define CHUNK_ROWS_MAX 4096u
@@ -33,8 +36,10 @@ struct chunk {
     uint32_t block_checksum;
     uint32_t people, prints, size;
     uint16_t first[CHUNK_POSITIONS + 1]; /* first[p]..first[p + 1]: the prints of position p */
+    uint16_t single;                     /* bit p: nobody has more than one print of position p */
+    bool expire;                         /* somebody expires at some time */
     const uint64_t *words;
-    const uint8_t *print_rows, *expiries, *entries;
+    const uint8_t *places, *print_rows, *expiries, *entries;
 };
 
 /* How many bytes a chunk of so many people and prints has. */
@@ -75,6 +80,13 @@ void chunk_void(uint8_t *bytes);
 static inline uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)
 {
     return get16(chunk->print_rows + (size_t)i * CHUNK_PRINT_ROW);
+}
+
+/* Whether everyone has exactly one print of a position: its rows are numbered like people then. */
+static inline bool chunk_in_order(const struct chunk *chunk, unsigned position)
+{
+    return (chunk->single >> position & 1u) != 0 &&
+           (uint32_t)chunk->first[position + 1] - chunk->first[position] == chunk->people;
 }
 
 static inline uint32_t chunk_print_place(const struct chunk *chunk, uint32_t i)

@@ -9,9 +9,12 @@
 #include "glance.h"
 #include "rank.h"
 
-#define RUN_CHUNKS 8u    /* taken at a time: some 30 µs for each search */
-#define MANY 8u          /* searches that together rank so many that whole chunks are read */
-#define HEADERS_AHEAD 3u /* chunks whose header is fetched before the next one is opened */
+#define RUN_CHUNKS 8u     /* taken at a time: some 30 µs for each search */
+#define MANY 8u           /* searches that together rank so many that whole chunks are read */
+#define GLANCE_CHUNKS 32u /* the same where a chunk is quickly glanced at */
+#define RANK_AHEAD 1u     /* chunks by which people are fetched ahead of the one that is read, */
+#define GLANCE_AHEAD 4u   /* ... of whom it has few */
+#define HEADERS_AHEAD 3u  /* and headers ahead of those */
 #define WAIT_NS 4000000L
 
 /* Tables of those who are in the crowd. */
@@ -287,10 +290,23 @@ static bool sift_together(const struct run *run, const struct chunk *chunk, size
 static void rank_each(const struct run *run, const struct chunk *chunk, size_t i,
                       struct ranking *ranking)
 {
-    const uint16_t simple = rank_simple(chunk);
     for (size_t s = 0; s < run->count; s++) {
         const struct gallery_search *search = run->searches[s];
-        rank_sieved(search, chunk, simple, ranking, search->ranks + search->view->chunks[i].before);
+        rank_sieved(search, chunk, ranking, search->ranks + search->view->chunks[i].before);
+    }
+}
+
+static void glance_each(const struct run *run, const struct chunk *chunk, size_t i,
+                        const struct scratch *scratch)
+{
+    for (size_t s = 0; s < run->count; s++) {
+        const struct gallery_search *search = run->searches[s];
+        const uint64_t before = search->view->chunks[i].before;
+        struct chunk_state *state = &search->states[i];
+        state->top = search_concerns(search, STAGE_GLANCE, state)
+                         ? glance_chunk(search, chunk, scratch->glancing, scratch->matcher,
+                                        search->ranks + before, search->impressions + before)
+                         : RANK_NOBODY;
     }
 }
 
@@ -301,8 +317,30 @@ static bool open_chunk(const struct view_chunk *known, struct chunk *chunk, cons
     return known->bytes && chunk_open(known->bytes, SIZE_MAX, false, chunk, why);
 }
 
-/* What chunk i needs, and the one behind it. */
-static void fetch_next(const struct run *run, size_t i)
+/* What the run's searches read of a chunk of words, and of places: those who are left lie too far
+ * apart for the processor to foresee. In the sift it foresees the words. */
+static void fetch_people(const struct run *run, const struct chunk *chunk, size_t i,
+                         struct glancing *glancing)
+{
+    const enum stage stage = run->searches[0]->stage;
+    if (stage == STAGE_RANK && run->count >= MANY) {
+        fetch_bytes(chunk->words, (size_t)chunk->prints * CHUNK_PRINT);
+        return;
+    }
+    for (size_t s = 0; s < run->count; s++) {
+        const struct gallery_search *search = run->searches[s];
+        const uint16_t *ranks = search->ranks + search->view->chunks[i].before;
+        if (stage == STAGE_RANK) {
+            rank_fetch(search, chunk, ranks);
+        } else if (stage == STAGE_GLANCE &&
+                   search_concerns(search, STAGE_GLANCE, &search->states[i])) {
+            glance_fetch(search, chunk, glancing, ranks);
+        }
+    }
+}
+
+/* What chunk i needs, and the header of one behind it. */
+static void fetch_chunk(const struct run *run, size_t i, struct glancing *glancing)
 {
     const struct view *view = run->searches[0]->view;
     struct chunk chunk;
@@ -310,36 +348,47 @@ static void fetch_next(const struct run *run, size_t i)
     if (i + HEADERS_AHEAD < view->count && view->chunks[i + HEADERS_AHEAD].bytes) {
         fetch_bytes(view->chunks[i + HEADERS_AHEAD].bytes, 1);
     }
-    if (i < run->to && run->searches[0]->stage == STAGE_RANK && /* other levels are others' */
+    if (i < run->to && run->searches[0]->stage != STAGE_SIFT && /* other levels are others' */
         open_chunk(&view->chunks[i], &chunk, &unused)) {
-        for (size_t s = 0; s < run->count && run->count < MANY; s++) {
-            const struct gallery_search *search = run->searches[s];
-            rank_fetch(search, &chunk, search->ranks + view->chunks[i].before);
-        }
-        if (run->count >= MANY) {
-            fetch_bytes(chunk.words, (size_t)chunk.prints * CHUNK_PRINT);
-        }
-        i++;
+        fetch_people(run, &chunk, i, glancing);
     }
-    if (i < view->count && open_chunk(&view->chunks[i], &chunk, &unused)) {
-        rank_fetch_rows(&chunk);
+    if (i + 1 < view->count && open_chunk(&view->chunks[i + 1], &chunk, &unused)) {
+        rank_fetch_rows(run->searches[0], &chunk);
     }
 }
 
-/* By words alone. */
-static void read_words(const struct run *run, struct ranking *ranking)
+static void read_chunk(const struct run *run, const struct chunk *chunk, size_t i,
+                       const struct scratch *scratch)
+{
+    switch (run->searches[0]->stage) {
+    case STAGE_RANK:
+        rank_each(run, chunk, i, scratch->ranking);
+        break;
+    case STAGE_GLANCE:
+        glance_each(run, chunk, i, scratch);
+        break;
+    default:
+        if (!sift_together(run, chunk, i, scratch->ranking)) {
+            sift_alone(run, chunk, i, scratch->ranking);
+        }
+    }
+}
+
+static void read_chunks(const struct run *run, const struct scratch *scratch)
 {
     const struct view *view = run->searches[0]->view;
     const enum stage stage = run->searches[0]->stage;
+    const size_t ahead = stage == STAGE_GLANCE ? GLANCE_AHEAD : RANK_AHEAD;
+    for (size_t i = run->from; i < run->from + ahead; i++) {
+        fetch_chunk(run, i, scratch->glancing);
+    }
     for (size_t i = run->from; i < run->to; i++) {
         const char *why;
         struct chunk chunk;
         const bool readable = open_chunk(&view->chunks[i], &chunk, &why);
-        fetch_next(run, i + 1);
-        if (readable && stage == STAGE_RANK) {
-            rank_each(run, &chunk, i, ranking);
-        } else if (readable && !sift_together(run, &chunk, i, ranking)) {
-            sift_alone(run, &chunk, i, ranking);
+        fetch_chunk(run, i + ahead, scratch->glancing);
+        if (readable) {
+            read_chunk(run, &chunk, i, scratch);
         }
         for (size_t s = 0; s < run->count; s++) {
             struct chunk_state *state = &run->searches[s]->states[i];
@@ -352,41 +401,11 @@ static void read_words(const struct run *run, struct ranking *ranking)
     }
 }
 
-/* Glances; a chunk that has changed, or whose search was cancelled, stays where it is. */
-static void read_templates(const struct run *run, MDB_txn *txn, const struct scratch *scratch)
-{
-    const struct view *view = run->searches[0]->view;
-    struct glancing glancing;
-    glance_begin(&glancing, run->searches, run->count, run->from, run->to);
-    for (size_t i = run->from; i < run->to; i++) {
-        struct chunk chunk;
-        bool open = false;
-        for (size_t s = 0; s < run->count; s++) {
-            struct gallery_search *search = run->searches[s];
-            struct chunk_state *state = &search->states[i]; /* but for `taken` */
-            if (!search_concerns(search, STAGE_GLANCE, state)) {
-                state->stage = STAGE_GLANCE;
-                state->top = RANK_NOBODY;
-            } else if ((open = open || open_chunk(&view->chunks[i], &chunk, &state->why))) {
-                state->why = NULL;
-                if (glance_chunk(&glancing, txn, scratch, &chunk, i, s, state) &&
-                    state->stage == STAGE_GLANCE) {
-                    search_top(search, i, STAGE_GLANCE, state);
-                }
-            }
-        }
-    }
-}
-
-static void read_run(const struct run *run, MDB_txn *txn, const struct scratch *scratch)
+static void read_run(const struct run *run, const struct scratch *scratch)
 {
     const struct view *view = run->searches[0]->view;
     const enum stage stage = run->searches[0]->stage;
-    if (stage == STAGE_GLANCE) {
-        read_templates(run, txn, scratch);
-    } else {
-        read_words(run, scratch->ranking);
-    }
+    read_chunks(run, scratch);
     for (size_t s = 0; s < run->count; s++) {
         struct gallery_search *search = run->searches[s];
         pthread_mutex_lock(&search->mutex);
@@ -433,8 +452,8 @@ static bool wait_for_guests(struct gallery_search *search)
     return done;
 }
 
-enum gallery_step crowd_read(struct gallery_search *search, MDB_txn *txn,
-                             const struct scratch *scratch, int64_t until)
+enum gallery_step crowd_read(struct gallery_search *search, const struct scratch *scratch,
+                             int64_t until)
 {
     struct crowd *crowd = search->gallery->crowd;
     for (;;) {
@@ -446,7 +465,7 @@ enum gallery_step crowd_read(struct gallery_search *search, MDB_txn *txn,
         const bool more = take_run(search, &run);
         pthread_mutex_unlock(&crowd->mutex);
         if (more) {
-            read_run(&run, txn, scratch);
+            read_run(&run, scratch);
             end_run(crowd, &run);
         } else if (wait_for_guests(search)) {
             return GALLERY_STEP_DRAINED;

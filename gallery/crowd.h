@@ -14,8 +14,8 @@ struct crowd;
 struct crowd *crowd_new(void); /* NULL: out of memory */
 void crowd_free(struct crowd *crowd);
 
-/* Puts a search whose stage is STAGE_SIFT, STAGE_RANK or, where it is shareable, STAGE_GLANCE among
- * the others, with all its chunks where that stage begins, or through it: its view and states are
+/* Puts a search whose stage is one of those (search_by_words) among the others, with all its chunks
+ * where that stage begins, or through it: its view and states are
  * theirs to read, and its levels and states to write, until crowd_leave. */
 void crowd_join(struct gallery_search *search);
 
@@ -24,9 +24,8 @@ void crowd_join(struct gallery_search *search);
  * it is not there. */
 void crowd_leave(struct gallery_search *search);
 
-/* Reads chunks for a search that has joined, within txn, until `until` (nanoseconds; 0: to the
- * end). */
-enum gallery_step crowd_read(struct gallery_search *search, MDB_txn *txn,
-                             const struct scratch *scratch, int64_t until);
+/* Reads chunks for a search that has joined until `until` (nanoseconds; 0: to the end). */
+enum gallery_step crowd_read(struct gallery_search *search, const struct scratch *scratch,
+                             int64_t until);
 
 #endif

@@ -9,6 +9,7 @@
 
 #define LEVELS 65536u
 #define LEVELS_AT_ONCE 512u
+#define LEVELS_SLACK 32u
 
 struct levels {
     uint32_t *counts;
@@ -16,7 +17,7 @@ struct levels {
     uint32_t lowest; /* as little as below this, where no cut lies */
     uint64_t people; /* whose level was looked at */
     bool narrowed;
-    uint16_t list[LEVELS_AT_ONCE]; /* who is to be counted */
+    uint16_t list[LEVELS_AT_ONCE + LEVELS_SLACK]; /* who is to be counted */
 };
 
 /* false: out of memory. */
@@ -39,6 +40,14 @@ void levels_narrow(struct levels *l, uint64_t wanted, uint64_t of);
 /* The level at or above which there are `wanted` people, or the lowest. false: that is one that was
  * given up; count again without levels_narrow. */
 bool levels_cut(const struct levels *l, uint64_t wanted, uint32_t *cut);
+
+/* Lists which of `people`, of whom list can number all, have levels in [from, to), ascending;
+ * returns how many. list: room for people + LEVELS_SLACK. */
+uint32_t levels_pick(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
+                     uint16_t *list);
+/* The same on any processor. */
+uint32_t levels_pick_portable(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
+                              uint16_t *list);
 
 /* The highest; 0: there is nobody. */
 uint16_t levels_top(const uint16_t *levels, uint32_t people);

@@ -8,15 +8,15 @@
 #include "whorl/secret.h"
 
 struct ranking {
-    int16_t score[CHUNK_ROWS_MAX];    /* of prints */
-    int16_t best[CHUNK_ROWS_MAX];     /* of people, for one finger */
-    uint16_t tries[CHUNK_ROWS_MAX];   /* likewise */
-    int32_t sum[CHUNK_ROWS_MAX];      /* over fingers */
-    uint8_t compared[CHUNK_ROWS_MAX]; /* whether any */
-    uint16_t list[CHUNK_ROWS_MAX];    /* people */
-    uint16_t row[CHUNK_ROWS_MAX];     /* prints, */
-    uint16_t of[CHUNK_ROWS_MAX];      /* and whose of the list they are */
-    _Alignas(64) uint8_t sift[];      /* afis_sift's */
+    int16_t score[CHUNK_ROWS_MAX];                /* of prints */
+    int16_t best[CHUNK_ROWS_MAX];                 /* of people, for one finger */
+    uint16_t tries[CHUNK_ROWS_MAX];               /* likewise */
+    int32_t sum[CHUNK_ROWS_MAX];                  /* over fingers */
+    uint8_t compared[CHUNK_ROWS_MAX];             /* whether any */
+    uint16_t list[CHUNK_ROWS_MAX + LEVELS_SLACK]; /* people */
+    uint16_t row[CHUNK_ROWS_MAX];                 /* prints, */
+    uint16_t of[CHUNK_ROWS_MAX];                  /* and whose of the list they are */
+    _Alignas(64) uint8_t sift[];                  /* afis_sift's */
 };
 
 static size_t aligned(size_t size)
@@ -89,42 +89,18 @@ void rank_release(struct gallery_search *search)
 
 /* ------------------------------------------------------------------ by finger */
 
-/* Whether nobody has more than one print of a position. */
-static bool is_single(const struct chunk *chunk, unsigned position)
+/* Of those nobody has more than one print, and no print's position is unknown: each score counts as
+ * it is. */
+static bool is_simple(const struct chunk *chunk, unsigned position)
 {
-    bool twice = false;
-    for (uint32_t i = chunk->first[position] + 1u; i < chunk->first[position + 1]; i++) {
-        /* rows are in order of people */
-        twice |= chunk_print_person(chunk, i) == chunk_print_person(chunk, i - 1);
-    }
-    return !twice;
+    return chunk->first[1] == 0 && (chunk->single >> position & 1u) != 0;
 }
 
-uint16_t rank_simple(const struct chunk *chunk)
-{
-    unsigned simple = 0;
-    for (unsigned position = 1; position < CHUNK_POSITIONS && chunk->first[1] == 0; position++) {
-        simple |= (unsigned)is_single(chunk, position) << position;
-    }
-    return (uint16_t)simple;
-}
-
-/* Whether everyone has exactly one, the rows numbered like people. */
-static bool is_in_order(const struct chunk *chunk, unsigned position)
-{
-    const uint32_t first = chunk->first[position];
-    bool same = chunk->first[position + 1] - first == chunk->people;
-    for (uint32_t i = 0; same && i < chunk->people; i++) {
-        same = chunk_print_person(chunk, first + i) == i;
-    }
-    return same;
-}
-
-static bool all_simple(const struct gallery_search *search, uint16_t simple)
+bool rank_simple(const struct gallery_search *search, const struct chunk *chunk)
 {
     bool all = search->shareable && search->sifts;
     for (size_t f = 0; f < search->probe.fingers; f++) {
-        all = all && (simple >> search->probe.position[f] & 1u);
+        all = all && is_simple(chunk, search->probe.position[f]);
     }
     return all;
 }
@@ -216,26 +192,11 @@ static void score_fingers(const struct gallery_search *search, enum by by,
     }
 }
 
-/* Lists those of [from, to) who are ranked. Who it is cannot be foreseen, so that branches would
- * cost more than writing everybody down. */
-static uint32_t list_ranked(const struct gallery_search *search, const uint16_t *levels,
-                            uint32_t from, uint32_t to, uint16_t *list)
-{
-    const uint32_t range = search->first_cut - search->sift_cut;
-    uint32_t count = 0;
-    for (uint32_t i = from; i < to; i++) {
-        list[count] = (uint16_t)i;
-        count += levels[i] - search->sift_cut < range;
-    }
-    return count;
-}
-
-/* The row of a person in a group of at most one for each; the group's end: none. Mostly everybody
- * has one. */
-static uint32_t row_of(const struct chunk *chunk, unsigned position, uint32_t person)
+/* Mostly everybody has one. */
+uint32_t rank_row(const struct chunk *chunk, unsigned position, uint32_t person)
 {
     uint32_t low = chunk->first[position], high = chunk->first[position + 1];
-    if (high - low == chunk->people) {
+    if (chunk_in_order(chunk, position)) {
         return low + person;
     }
     const uint32_t end = high;
@@ -261,8 +222,8 @@ static int32_t sifted(uint16_t level)
 static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
                          struct ranking *r, uint16_t *levels)
 {
-    const uint32_t count = list_ranked(search, levels, 0, chunk->people, r->list);
     const uint32_t first_cut = search->first_cut;
+    const uint32_t count = levels_pick(levels, chunk->people, search->sift_cut, first_cut, r->list);
     for (uint32_t i = 0; i < count; i++) {
         r->sum[i] = sifted(levels[r->list[i]]);
     }
@@ -270,7 +231,7 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
         const unsigned position = search->probe.position[search->probe.of[k]];
         uint32_t there = 0; /* who has such a print */
         for (uint32_t i = 0; i < count; i++) {
-            const uint32_t row = row_of(chunk, position, r->list[i]);
+            const uint32_t row = rank_row(chunk, position, r->list[i]);
             r->row[there] = (uint16_t)row;
             r->of[there] = (uint16_t)i;
             there += row < chunk->first[position + 1];
@@ -288,10 +249,10 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
     }
 }
 
-void rank_sieved(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
+void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
                  struct ranking *ranking, uint16_t *levels)
 {
-    if (all_simple(search, simple)) {
+    if (rank_simple(search, chunk)) {
         sieve_simple(search, chunk, ranking, levels);
         return;
     }
@@ -306,22 +267,29 @@ void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
     }
 }
 
-void rank_fetch_rows(const struct chunk *chunk)
+void rank_fetch_rows(const struct gallery_search *search, const struct chunk *chunk)
 {
-    fetch_bytes(chunk->print_rows, (size_t)(chunk->entries - chunk->print_rows));
+    for (size_t f = 0; f < search->probe.fingers; f++) {
+        const unsigned position = search->probe.position[f];
+        if (!chunk_in_order(chunk, position)) {
+            fetch_bytes(chunk->print_rows, (size_t)chunk->prints * CHUNK_PRINT_ROW);
+            return;
+        }
+    }
 }
 
 void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
                 const uint16_t *levels)
 {
     enum { TOGETHER = 64 };
-    uint16_t list[TOGETHER];
+    uint16_t list[TOGETHER + LEVELS_SLACK];
     for (uint32_t from = 0; from < chunk->people; from += TOGETHER) {
-        const uint32_t to = chunk->people - from < TOGETHER ? chunk->people : from + TOGETHER;
-        const uint32_t count = list_ranked(search, levels, from, to, list);
+        const uint32_t n = chunk->people - from < TOGETHER ? chunk->people - from : TOGETHER;
+        const uint32_t count =
+            levels_pick(levels + from, n, search->sift_cut, search->first_cut, list);
         for (size_t f = 0; f < search->probe.fingers; f++) {
             /* Rows are numbered like people where everybody has one print of the finger. */
-            const uint32_t first = chunk->first[search->probe.position[f]];
+            const uint32_t first = chunk->first[search->probe.position[f]] + from;
             for (uint32_t i = 0; i < count; i++) {
                 const uint32_t row = first + list[i];
                 fetch_bytes(chunk->words + (size_t)row * AFIS_SIEVE_WORDS,
@@ -333,11 +301,11 @@ void rank_fetch(const struct gallery_search *search, const struct chunk *chunk,
 
 /* ------------------------------------------------------------------ the sift */
 
-/* When the first of a chunk's people expires; INT64_MAX: nobody does. */
+/* When the first of a chunk's people expires; INT64_MAX: nobody does, as mostly. */
 static int64_t first_expiry(const struct chunk *chunk)
 {
     int64_t first = INT64_MAX;
-    for (uint32_t i = 0; i < chunk->people; i++) {
+    for (uint32_t i = 0; chunk->expire && i < chunk->people; i++) {
         const int64_t expires = chunk_expires(chunk, i);
         first = expires != 0 && expires < first ? expires : first;
     }
@@ -389,7 +357,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
 {
     const uint32_t first = chunk->first[position], end = chunk->first[position + 1],
                    most = CHUNK_ROWS_MAX / (uint32_t)columns;
-    const bool in_order = is_in_order(chunk, position);
+    const bool in_order = chunk_in_order(chunk, position);
     for (uint32_t from = first, to; from < end; from = to) {
         to = end - from < most ? end : from + most;
         afis_sift_scan(sift, sift_scratch(r), chunk->words + (size_t)from * AFIS_SIEVE_WORDS,
@@ -408,7 +376,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state)
 {
-    const bool simple = all_simple(search, rank_simple(chunk));
+    const bool simple = rank_simple(search, chunk);
     memset(levels, 0, chunk->people * sizeof *levels);
     for (size_t k = 0; simple && k < search->probe.impressions; k++) {
         sift_rows(sift_of(search, k), 1, chunk, search->probe.position[search->probe.of[k]],
@@ -512,9 +480,8 @@ int rank_group_find(const struct rank_group *group, const struct gallery_search 
 bool rank_group_sift(const struct rank_group *group, uint32_t members, const struct chunk *chunk,
                      struct ranking *ranking, uint16_t *const *levels, struct chunk_state *states)
 {
-    const uint16_t simple = rank_simple(chunk);
     for (unsigned position = 1; position < CHUNK_POSITIONS; position++) {
-        if (group->tables[position].sift && !(simple >> position & 1u)) {
+        if (group->tables[position].sift && !is_simple(chunk, position)) {
             return false;
         }
     }

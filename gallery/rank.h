@@ -23,19 +23,22 @@ const struct afis_sieve *rank_sieve(const struct gallery_search *search, size_t 
 void rank_sift(const struct gallery_search *search, const struct chunk *chunk,
                struct ranking *ranking, uint16_t *levels, struct chunk_state *state);
 
-/* Positions of which nobody has more than one print, one bit each, where no print's position is
- * unknown: then each score counts as it is. */
-uint16_t rank_simple(const struct chunk *chunk);
+/* Whether each score counts as it is: each finger of the search has one impression and a known
+ * position, and nobody of the chunk more than one print of it or one of unknown position. */
+bool rank_simple(const struct gallery_search *search, const struct chunk *chunk);
+
+/* The row of a person in the group of a position of which nobody has more than one print; the
+ * group's end: none. */
+uint32_t rank_row(const struct chunk *chunk, unsigned position, uint32_t person);
 
 /* Ranks by the sieve those from the search's sift_cut up to its first_cut. Of the others those who
- * were compared already are done with; the rest ranks lowest. simple: what rank_simple says of
- * the chunk. */
-void rank_sieved(const struct gallery_search *search, const struct chunk *chunk, uint16_t simple,
+ * were compared already are done with; the rest ranks lowest. */
+void rank_sieved(const struct gallery_search *search, const struct chunk *chunk,
                  struct ranking *ranking, uint16_t *levels);
 
-/* Has the memory fetched that rank_sift and rank_sieved read beside words: to be called a chunk
- * ahead of the one, two ahead of the other. */
-void rank_fetch_rows(const struct chunk *chunk);
+/* Has the memory fetched that these read beside words, if any: to be called a chunk ahead of the
+ * one, two ahead of the other. */
+void rank_fetch_rows(const struct gallery_search *search, const struct chunk *chunk);
 
 /* ... and the words that rank_sieved reads: to be called a chunk ahead. Those who are left lie too
  * far apart for the processor to foresee. */

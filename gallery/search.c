@@ -24,8 +24,8 @@ struct quota {
     double share;
     uint64_t least;
 };
-static const struct quota sift_quota = {0.1, 5000}, best_quota = {0.00002, 50},
-                          glance_quota = {0.01, 2000}, compare_quota = {0.0005, 250};
+static const struct quota sift_quota = {0.07, 5000}, best_quota = {0.00002, 50},
+                          glance_quota = {0.015, 1500}, compare_quota = {0.0003, 100};
 
 /* ------------------------------------------------------------------ following the gallery */
 
@@ -297,9 +297,7 @@ static bool chunks_even(const struct gallery_search *search)
 /* Threads may step from now on. */
 static void enter_stage(struct gallery_search *search)
 {
-    if ((search->stage == STAGE_SIFT || search->stage == STAGE_RANK ||
-         (search->stage == STAGE_GLANCE && search->shareable)) &&
-        chunks_even(search)) {
+    if (search_by_words(search->stage) && chunks_even(search)) {
         crowd_join(search);
     }
 }

@@ -12,6 +12,8 @@
 #include "search_state.h"
 #include "whorl/msg.h"
 
+#define CLAIM_CHUNKS 32u /* taken at a time */
+
 /* ------------------------------------------------------------------ scratch */
 
 static size_t aligned(size_t size)
@@ -22,7 +24,7 @@ static size_t aligned(size_t size)
 size_t gallery_search_scratch_size(void)
 {
     return aligned(sizeof(struct score_person)) + aligned(afis_matcher_size()) +
-           aligned(afis_finger_size()) + rank_scratch_size();
+           aligned(afis_finger_size()) + aligned(rank_scratch_size()) + glance_scratch_size();
 }
 
 struct scratch search_scratch(void *memory)
@@ -30,9 +32,10 @@ struct scratch search_scratch(void *memory)
     uint8_t *matcher = (uint8_t *)memory + aligned(sizeof(struct score_person));
     uint8_t *finger = matcher + aligned(afis_matcher_size());
     uint8_t *ranking = finger + aligned(afis_finger_size());
+    uint8_t *glancing = ranking + aligned(rank_scratch_size());
     return (struct scratch){memory, (struct afis_matcher *)(void *)matcher,
-                            (struct afis_finger *)(void *)finger,
-                            (struct ranking *)(void *)ranking};
+                            (struct afis_finger *)(void *)finger, (struct ranking *)(void *)ranking,
+                            (struct glancing *)(void *)glancing};
 }
 
 /* ------------------------------------------------------------------ comparing */
@@ -199,10 +202,8 @@ void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
                 struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[chunk];
-    if (stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE) {
-        state->top = levels_top((stage == STAGE_GLANCE ? search->impressions : search->ranks) +
-                                    known->before,
-                                known->rows);
+    if (stage == STAGE_SIFT || stage == STAGE_RANK) {
+        state->top = levels_top(search->ranks + known->before, known->rows);
     }
 }
 
@@ -251,7 +252,7 @@ static bool visit_chunk(struct gallery_search *search, MDB_txn *txn, const struc
 /* Brings one chunk to where the search now is. A block that has changed since stops short: the next
  * listing notices. false: cancelled. */
 static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct scratch *scratch,
-                       size_t i, struct glancing *glancing, struct chunk_state *state)
+                       size_t i, struct chunk_state *state)
 {
     const struct view_chunk *known = &search->view->chunks[i];
     struct chunk chunk = {0};
@@ -276,11 +277,13 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
             search_sifted(known, ranks, state);
             state->stage = STAGE_SIFT;
         } else if (stage == STAGE_RANK) {
-            rank_sieved(search, &chunk, rank_simple(&chunk), scratch->ranking, ranks);
+            rank_sieved(search, &chunk, scratch->ranking, ranks);
             state->stage = STAGE_RANK;
-        } else if (!(stage == STAGE_GLANCE
-                         ? glance_chunk(glancing, txn, scratch, &chunk, i, 0, state)
-                         : visit_chunk(search, txn, scratch, &chunk, stage, i, state))) {
+        } else if (stage == STAGE_GLANCE) {
+            state->top = glance_chunk(search, &chunk, scratch->glancing, scratch->matcher, ranks,
+                                      search->impressions + known->before);
+            state->stage = STAGE_GLANCE;
+        } else if (!visit_chunk(search, txn, scratch, &chunk, stage, i, state)) {
             return false;
         }
         if (state->stage != stage) {
@@ -300,7 +303,7 @@ static bool claim(struct gallery_search *search, size_t *from, size_t *to)
         search->next++;
     }
     *from = search->next;
-    while (!search->failed && search->next < count && search->next - *from < GLANCE_CHUNKS &&
+    while (!search->failed && search->next < count && search->next - *from < CLAIM_CHUNKS &&
            !search_chunk_done(search, &search->states[search->next])) {
         search->next++;
     }
@@ -320,8 +323,7 @@ void search_count(struct gallery_search *search, size_t from, size_t to)
 {
     const struct view_chunk *chunks = search->view->chunks;
     const uint16_t *levels = search->stage == STAGE_GLANCE ? search->impressions : search->ranks;
-    if (search->stage != STAGE_SIFT && search->stage != STAGE_RANK &&
-        search->stage != STAGE_GLANCE) {
+    if (!search_by_words(search->stage)) {
         return;
     }
     while (from < to) { /* those that follow one another together */
@@ -353,19 +355,16 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
                               int64_t until)
 {
     const struct scratch scratch = search_scratch(memory);
-    struct glancing glancing;
     size_t from, to;
     if (search->joined) {
-        return crowd_read(search, txn, &scratch, until);
+        return crowd_read(search, &scratch, until);
     }
     while (claim(search, &from, &to)) {
         uint64_t people = 0;
-        glance_begin(&glancing, &search, 1, from, to);
         for (size_t i = from; i < to; i++) {
             struct chunk_state state = search->states[i];
             bool was_sifted = state.stage >= STAGE_SIFT;
-            if (search_cancelled(search) ||
-                !read_chunk(search, txn, &scratch, i, &glancing, &state)) {
+            if (search_cancelled(search) || !read_chunk(search, txn, &scratch, i, &state)) {
                 return GALLERY_STEP_CANCELLED;
             }
             people += was_sifted || state.stage < STAGE_SIFT ? 0 : search->view->chunks[i].people;

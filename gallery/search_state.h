@@ -23,7 +23,7 @@ enum stage {
     STAGE_FIRST,   /* the very best of them are compared */
     STAGE_RANK,    /* more of them are ranked by the sieve */
     STAGE_BEST,    /* the very best ranks are compared */
-    STAGE_GLANCE,  /* more of the best ranks are glanced at (afis_glance) */
+    STAGE_GLANCE,  /* more of the best ranks are glanced at */
     STAGE_COMPARE, /* those who made the best impression are compared */
 };
 
@@ -107,9 +107,16 @@ struct scratch {
     struct afis_matcher *matcher;
     struct afis_finger *finger;
     struct ranking *ranking;
+    struct glancing *glancing;
 };
 /* The parts of gallery_search_scratch_size() bytes. */
 struct scratch search_scratch(void *memory);
+
+/* Whether a stage looks at chunks alone, and gives levels. */
+static inline bool search_by_words(enum stage stage)
+{
+    return stage == STAGE_SIFT || stage == STAGE_RANK || stage == STAGE_GLANCE;
+}
 
 /* Whether a stage looks at anybody of a chunk that is through the stage before. */
 bool search_concerns(const struct gallery_search *search, enum stage stage,
@@ -141,7 +148,7 @@ void search_count(struct gallery_search *search, size_t from, size_t to);
 /* Takes those out of a chunk's levels, just given by the sift, who have left its block. */
 void search_sifted(const struct view_chunk *known, uint16_t *levels, struct chunk_state *state);
 
-/* Notes the highest of the levels that the stage has given to them. */
+/* Notes the highest of the levels that the sift or the sieve has given to them. */
 void search_top(struct gallery_search *search, size_t chunk, enum stage stage,
                 struct chunk_state *state);
 

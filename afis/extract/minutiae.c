@@ -22,17 +22,36 @@ struct line_map {
     int words, height;
 };
 
-static bool bit_at(const struct line_map *map, int x, int y)
-{
-    unsigned column = (unsigned)x;
-    if (column >= (unsigned)map->words * 64 || (unsigned)y >= (unsigned)map->height) {
-        return false;
-    }
-    return (map->bits[(ptrdiff_t)y * map->words + column / 64] >> (column % 64) & 1) != 0;
-}
-
 static const int around_x[8] = {1, 0, -1, 0, 1, -1, -1, 1};
 static const int around_y[8] = {0, 1, 0, -1, 1, 1, -1, -1};
+
+/* Three pixels of a row, from the one before x; what lies outside is not set. */
+static unsigned three_at(const struct line_map *map, int x, int y)
+{
+    if ((unsigned)y >= (unsigned)map->height) {
+        return 0;
+    }
+    const uint64_t *row = map->bits + (ptrdiff_t)y * map->words;
+    unsigned word = (unsigned)x / 64;
+    unsigned bit = (unsigned)x % 64;
+    uint64_t three = bit == 0 ? row[word] << 1 : row[word] >> (bit - 1);
+    if (bit == 0 && word > 0) {
+        three |= row[word - 1] >> 63;
+    } else if (bit == 63 && word + 1 < (unsigned)map->words) {
+        three |= row[word + 1] << 2;
+    }
+    return (unsigned)three & 7;
+}
+
+/* Which of a pixel's neighbours are set: a bit for each, in the order of around_x and around_y. */
+static unsigned neighbours_at(const struct line_map *map, int x, int y)
+{
+    unsigned above = three_at(map, x, y - 1);
+    unsigned here = three_at(map, x, y);
+    unsigned below = three_at(map, x, y + 1);
+    return here >> 2 | (below & 2) | (here & 1) << 2 | (above & 2) << 2 | (below & 4) << 2 |
+           (below & 1) << 5 | (above & 1) << 6 | (above & 4) << 5;
+}
 
 static bool adjacent(int ax, int ay, int bx, int by)
 {
@@ -53,10 +72,11 @@ static bool step(const struct line_map *map, struct trace *t)
     int fx[8];
     int fy[8];
     int found = 0;
-    for (int k = 0; k < 8; k++) {
+    for (unsigned left = neighbours_at(map, t->x[n], t->y[n]); left != 0; left &= left - 1) {
+        int k = __builtin_ctz(left);
         int x = t->x[n] + around_x[k];
         int y = t->y[n] + around_y[k];
-        if (!bit_at(map, x, y) || (n > 0 && adjacent(x, y, t->x[n - 1], t->y[n - 1])) ||
+        if ((n > 0 && adjacent(x, y, t->x[n - 1], t->y[n - 1])) ||
             (n > 1 && x == t->x[n - 2] && y == t->y[n - 2])) {
             continue;
         }
@@ -77,7 +97,11 @@ static bool step(const struct line_map *map, struct trace *t)
 
 static struct trace follow(const struct line_map *map, int x, int y)
 {
-    struct trace t = {.x = {x}, .y = {y}};
+    UNSET struct trace t;
+    t.x[0] = x;
+    t.y[0] = y;
+    t.length = 0;
+    t.junction = t.end = false;
     while (t.length < TRACE && step(map, &t)) {
     }
     return t;
@@ -128,20 +152,14 @@ static void add_candidate(struct work *work, const struct trace *t, uint8_t type
 /* A pixel with one neighbour, or with two that touch each other. */
 static bool is_end(const struct line_map *map, int x, int y)
 {
-    int found = 0;
-    int fx[2] = {0};
-    int fy[2] = {0};
-    for (int k = 0; k < 8; k++) {
-        if (bit_at(map, x + around_x[k], y + around_y[k])) {
-            if (found == 2) {
-                return false;
-            }
-            fx[found] = around_x[k];
-            fy[found++] = around_y[k];
-        }
+    unsigned around = neighbours_at(map, x, y);
+    if (__builtin_popcount(around) != 2) {
+        return __builtin_popcount(around) == 1;
     }
-    return found == 1 || (found == 2 && (fx[0] == fx[1] || fy[0] == fy[1]) &&
-                          adjacent(fx[0], fy[0], fx[1], fy[1]));
+    int a = __builtin_ctz(around);
+    int b = 31 - __builtin_clz(around);
+    return (around_x[a] == around_x[b] || around_y[a] == around_y[b]) &&
+           adjacent(around_x[a], around_y[a], around_x[b], around_y[b]);
 }
 
 static void collect_ends(struct work *work, const uint64_t *bits, uint8_t type)

@@ -26,7 +26,7 @@ static void smooth_tensor(struct work *work, float sigma)
     work->ops->smooth(work, work->gxy, sigma);
 }
 
-static void find_directions(struct work *work)
+static void find_coherence(struct work *work)
 {
     for (int i = 0; i < work->cells; i++) {
         float sum = work->gxx[i] + work->gyy[i];
@@ -34,22 +34,7 @@ static void find_directions(struct work *work)
         float twice = 2 * work->gxy[i];
         float strength = sqrtf(difference * difference + twice * twice);
         work->coherence[i] = sum > NOTHING ? strength / sum : 0;
-        work->phi[i] = 0.5f * atan2f(twice, difference);
-    }
-}
-
-static void find_periods(struct work *work)
-{
-    float *gradient = work->weight;
-    for (int i = 0; i < work->cells; i++) {
-        gradient[i] = work->gxx[i] + work->gyy[i];
-    }
-    work->ops->smooth(work, gradient, PERIOD_SIGMA);
-    work->ops->smooth(work, work->energy, PERIOD_SIGMA);
-    for (int i = 0; i < work->cells; i++) {
-        float ratio = work->energy[i] > NOTHING ? sqrtf(gradient[i] / work->energy[i]) : 1;
-        float omega = asinf(limited(ratio, 0.1f, 1.0f));
-        work->period[i] = limited(6.2831853f / omega, PERIOD_MIN, PERIOD_MAX);
+        work->gradient[i] = sum;
     }
 }
 
@@ -58,6 +43,20 @@ void afis_orient(struct work *work, const int16_t *plane, float sigma)
     work->ops->tensor(work, plane);
     smooth_tensor(work, sigma);
     work->ops->smooth(work, work->energy, sigma);
-    find_directions(work);
-    find_periods(work);
+    find_coherence(work);
+    work->ops->smooth(work, work->gradient, PERIOD_SIGMA);
+    work->ops->smooth(work, work->energy, PERIOD_SIGMA);
+}
+
+void afis_find_waves(struct work *work)
+{
+    for (int i = 0; i < work->cells; i++) {
+        if (work->mask[i] == 0) {
+            continue;
+        }
+        work->phi[i] = 0.5f * atan2f(2 * work->gxy[i], work->gxx[i] - work->gyy[i]);
+        float ratio = work->energy[i] > NOTHING ? sqrtf(work->gradient[i] / work->energy[i]) : 1;
+        float omega = asinf(limited(ratio, 0.1f, 1.0f));
+        work->period[i] = limited(6.2831853f / omega, PERIOD_MIN, PERIOD_MAX);
+    }
 }

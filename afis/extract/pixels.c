@@ -284,23 +284,49 @@ static void tensor(struct work *work, const int16_t *plane)
     for (int row = 0; row < work->rows; row++) {
         for (int col = 0; col < work->cols; col += 2) {
             int cell = row * work->cols + col;
-            int count = col + 1 < work->cols ? 2 : 1;
-            int32_t sums[8];
-            tensor_pair(plane + cell_offset(work, row, col), work->stride, sums);
-            for (int k = 0; k < count; k++) {
-                put_tensor(work, cell + k,
-                           work->mask[cell + k] != 0 ? sums + (ptrdiff_t)4 * k : none);
+            bool first = work->mask[cell] != 0;
+            bool second = col + 1 < work->cols && work->mask[cell + 1] != 0;
+            UNSET int32_t sums[8];
+            if (first || second) {
+                tensor_pair(plane + cell_offset(work, row, col), work->stride, sums);
+            }
+            put_tensor(work, cell, first ? sums : none);
+            if (col + 1 < work->cols) {
+                put_tensor(work, cell + 1, second ? sums + 4 : none);
             }
         }
     }
 }
 
-#define SIDE (CELL + 2 * RADIUS_MAX + 2) /* of the window that a cell's filter sees, rounded up */
+static void pair_row(const int16_t *restrict from, ptrdiff_t stride, int width,
+                     int32_t *restrict below, int32_t *restrict above)
+{
+    for (int x = 0; x < width; x++) {
+        uint32_t low = (uint16_t)from[x];
+        below[x] = (int32_t)(low | (uint32_t)from[x + stride] << 16);
+        above[x] = (int32_t)(low | (uint32_t)from[x - stride] << 16);
+    }
+}
+
+static void pair(const struct pairs *pairs, const int16_t *from, ptrdiff_t stride, int rows)
+{
+    for (int y = 0; y < rows; y++) {
+        pair_row(from + y * stride, stride, pairs->width, pairs->below + y * pairs->pitch,
+                 pairs->above + y * pairs->pitch);
+    }
+}
+
+/* A kernel is the same turned by 180 degrees, so that what lies opposite is added before it is
+ * multiplied: sixteen bits hold it, as no normalised pixel exceeds CLIP. One multiply-add then
+ * takes four taps of eight pixels. Of a column of taps, the rows of pixels that the next pair of
+ * them needs are those of the last one but for two. */
 #define GAIN_BITS 14
 
 #ifdef __AVX2__
 
-static __m256i add_products(__m256i sum, __m256i p, __m256i tap)
+#define ROW(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
+
+static inline __m256i add_products(__m256i sum, __m256i p, __m256i tap)
 {
 #ifdef __AVX512VNNI__
     return _mm256_dpwssd_epi32(sum, p, tap);
@@ -309,53 +335,100 @@ static __m256i add_products(__m256i sum, __m256i p, __m256i tap)
 #endif
 }
 
-/* Pixels are paired with those one row below, taps likewise, so that one multiply-add takes two
- * taps of eight pixels. */
-static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
-                        int16_t *to)
+static inline __m256i add_opposite(__m256i sum, __m256i p, __m256i q, __m256i tap)
 {
-    _Alignas(64) UNSET int32_t window[SIDE][32];
-    const int16_t *corner = from - radius * stride - radius;
-    int side = 2 * radius + 1;
-    for (int y = 0; y < CELL + 2 * radius; y++) {
-        const int16_t *p = corner + y * stride;
-        for (int x = 0; x < 32; x += 16) {
-            __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(p + x));
-            __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(p + x + stride));
-            __m256i low = _mm256_unpacklo_epi16(a, b);
-            __m256i high = _mm256_unpackhi_epi16(a, b);
-            _mm256_store_si256((__m256i *)(void *)&window[y][x],
-                               _mm256_permute2x128_si256(low, high, 0x20));
-            _mm256_store_si256((__m256i *)(void *)&window[y][x + 8],
-                               _mm256_permute2x128_si256(low, high, 0x31));
-        }
+    return add_products(sum, _mm256_add_epi16(p, q), tap);
+}
+
+/* p0..p7 are the rows of pixels beside the tap, q0..q7 those opposite; the first two of these and
+ * the last two of those are not loaded yet. */
+#define ADD_TAPS(p0, p1, p2, p3, p4, p5, p6, p7, q0, q1, q2, q3, q4, q5, q6, q7)                   \
+    p6 = ROW(beside + 6 * pitch);                                                                  \
+    p7 = ROW(beside + 7 * pitch);                                                                  \
+    q0 = ROW(opposite);                                                                            \
+    q1 = ROW(opposite + pitch);                                                                    \
+    tap = _mm256_set1_epi32(*taps++);                                                              \
+    beside += 2 * pitch;                                                                           \
+    opposite -= 2 * pitch;                                                                         \
+    s0 = add_opposite(s0, p0, q0, tap);                                                            \
+    s1 = add_opposite(s1, p1, q1, tap);                                                            \
+    s2 = add_opposite(s2, p2, q2, tap);                                                            \
+    s3 = add_opposite(s3, p3, q3, tap);                                                            \
+    s4 = add_opposite(s4, p4, q4, tap);                                                            \
+    s5 = add_opposite(s5, p5, q5, tap);                                                            \
+    s6 = add_opposite(s6, p6, q6, tap);                                                            \
+    s7 = add_opposite(s7, p7, q7, tap);                                                            \
+    if (--count == 0) {                                                                            \
+        break;                                                                                     \
     }
-    __m256i sum[CELL];
-    for (int y = 0; y < CELL; y++) {
-        sum[y] = _mm256_setzero_si256();
-    }
-    for (int dy = 0; dy < side; dy += 2) {
+
+static void put_row(__m256i sum, int16_t *to)
+{
+    __m256i half = _mm256_set1_epi32(1 << (GAIN_BITS - 1));
+    __m256i v = _mm256_srai_epi32(_mm256_add_epi32(sum, half), GAIN_BITS);
+    __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    packed = _mm_min_epi16(packed, _mm_set1_epi16(PLANE_MAX));
+    packed = _mm_max_epi16(packed, _mm_set1_epi16(-PLANE_MAX));
+    _mm_storeu_si128((__m128i *)(void *)to, packed);
+}
+
+static void filter_cell(const struct pairs *pairs, ptrdiff_t at, const int32_t *taps, int radius,
+                        int16_t *to, ptrdiff_t stride)
+{
+    const ptrdiff_t pitch = pairs->pitch;
+    const int32_t *middle = pairs->below + at;
+    __m256i tap = _mm256_set1_epi32(*taps++);
+    const __m256i none = _mm256_setzero_si256();
+    __m256i s0 = add_products(none, ROW(middle), tap);
+    __m256i s1 = add_products(none, ROW(middle + pitch), tap);
+    __m256i s2 = add_products(none, ROW(middle + 2 * pitch), tap);
+    __m256i s3 = add_products(none, ROW(middle + 3 * pitch), tap);
+    __m256i s4 = add_products(none, ROW(middle + 4 * pitch), tap);
+    __m256i s5 = add_products(none, ROW(middle + 5 * pitch), tap);
+    __m256i s6 = add_products(none, ROW(middle + 6 * pitch), tap);
+    __m256i s7 = add_products(none, ROW(middle + 7 * pitch), tap);
+    for (int dx = 0; dx <= radius; dx++) {
         int first = *taps++;
-        int end = first + *taps++;
-        for (int dx = first; dx < end; dx++) {
-            __m256i tap = _mm256_set1_epi32(*taps++);
-            for (int y = 0; y < CELL; y++) {
-                __m256i p = _mm256_loadu_si256((const __m256i *)(const void *)&window[y + dy][dx]);
-                sum[y] = add_products(sum[y], p, tap);
-            }
+        int count = *taps++;
+        if (count == 0) {
+            continue;
+        }
+        const int32_t *beside = middle + first * pitch + dx;
+        const int32_t *opposite = pairs->above + at - first * pitch - dx;
+        __m256i a0 = ROW(beside), a1 = ROW(beside + pitch), a2 = ROW(beside + 2 * pitch),
+                a3 = ROW(beside + 3 * pitch), a4 = ROW(beside + 4 * pitch),
+                a5 = ROW(beside + 5 * pitch), a6, a7;
+        __m256i b0, b1, b2 = ROW(opposite + 2 * pitch), b3 = ROW(opposite + 3 * pitch),
+                        b4 = ROW(opposite + 4 * pitch), b5 = ROW(opposite + 5 * pitch),
+                        b6 = ROW(opposite + 6 * pitch), b7 = ROW(opposite + 7 * pitch);
+        for (;;) {
+            ADD_TAPS(a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7)
+            ADD_TAPS(a2, a3, a4, a5, a6, a7, a0, a1, b6, b7, b0, b1, b2, b3, b4, b5)
+            ADD_TAPS(a4, a5, a6, a7, a0, a1, a2, a3, b4, b5, b6, b7, b0, b1, b2, b3)
+            ADD_TAPS(a6, a7, a0, a1, a2, a3, a4, a5, b2, b3, b4, b5, b6, b7, b0, b1)
         }
     }
-    for (int y = 0; y < CELL; y++) {
-        __m256i half = _mm256_set1_epi32(1 << (GAIN_BITS - 1));
-        __m256i v = _mm256_srai_epi32(_mm256_add_epi32(sum[y], half), GAIN_BITS);
-        __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-        packed = _mm_min_epi16(packed, _mm_set1_epi16(PLANE_MAX));
-        packed = _mm_max_epi16(packed, _mm_set1_epi16(-PLANE_MAX));
-        _mm_storeu_si128((__m128i *)(void *)(to + y * stride), packed);
-    }
+    put_row(s0, to);
+    put_row(s1, to + stride);
+    put_row(s2, to + 2 * stride);
+    put_row(s3, to + 3 * stride);
+    put_row(s4, to + 4 * stride);
+    put_row(s5, to + 5 * stride);
+    put_row(s6, to + 6 * stride);
+    put_row(s7, to + 7 * stride);
 }
 
 #else
+
+static int low_of(int32_t pair)
+{
+    return (int16_t)(pair & 0xffff);
+}
+
+static int high_of(int32_t pair)
+{
+    return (int16_t)(pair >> 16);
+}
 
 static int16_t narrow(int32_t sum)
 {
@@ -364,24 +437,27 @@ static int16_t narrow(int32_t sum)
     return (int16_t)(v < -PLANE_MAX ? -PLANE_MAX : v);
 }
 
-static void filter_cell(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
-                        int16_t *to)
+static void filter_cell(const struct pairs *pairs, ptrdiff_t at, const int32_t *taps, int radius,
+                        int16_t *to, ptrdiff_t stride)
 {
-    const int16_t *corner = from - radius * stride - radius;
-    int side = 2 * radius + 1;
-    int32_t sum[CELL][CELL] = {{0}};
-    for (int dy = 0; dy < side; dy += 2) {
-        int first = *taps++;
-        int end = first + *taps++;
-        for (int dx = first; dx < end; dx++) {
-            int32_t pair = *taps++;
-            int32_t upper = (int16_t)(pair & 0xffff);
-            int32_t lower = (int16_t)(pair >> 16);
+    int32_t sum[CELL][CELL];
+    int centre = low_of(*taps++);
+    for (int y = 0; y < CELL; y++) {
+        for (int x = 0; x < CELL; x++) {
+            sum[y][x] = centre * low_of(pairs->below[at + y * pairs->pitch + x]);
+        }
+    }
+    for (int dx = 0; dx <= radius; dx++) {
+        int dy = *taps++;
+        for (int count = *taps++; count > 0; count--, dy += 2) {
+            int upper = low_of(*taps);
+            int lower = high_of(*taps++);
             for (int y = 0; y < CELL; y++) {
-                const int16_t *p = corner + (y + dy) * stride + dx;
-                const int16_t *q = p + stride;
+                const int32_t *p = pairs->below + at + (y + dy) * pairs->pitch + dx;
+                const int32_t *q = pairs->above + at + (y - dy) * pairs->pitch - dx;
                 for (int x = 0; x < CELL; x++) {
-                    sum[y][x] += p[x] * upper + q[x] * lower;
+                    sum[y][x] += (low_of(p[x]) + low_of(q[x])) * upper +
+                                 (high_of(p[x]) + high_of(q[x])) * lower;
                 }
             }
         }
@@ -482,14 +558,58 @@ static void binarise(struct work *work, const int16_t *plane)
     }
 }
 
+/* Eight pixels of a row, none of them at the image's edge; without branches, for vectors. */
+static void count_eight(const struct work *work, int x, int y, struct pixel_counts *counts)
+{
+    const uint8_t *grey = work->grey + (ptrdiff_t)y * work->width + x;
+    const uint8_t *above = grey - work->width;
+    const uint8_t *below = grey + work->width;
+    const int16_t *enhanced = work->enhanced + y * work->stride + x;
+    const int16_t *normal = work->normal + y * work->stride + x;
+    int slope = 0;
+    int ridges = 0;
+    int light = 0;
+    int dark = 0;
+    for (int i = 0; i < CELL; i++) {
+        int across = grey[i + 1] - grey[i - 1];
+        int down = below[i] - above[i];
+        slope += across * across + down * down;
+    }
+    for (int i = 0; i < CELL; i++) {
+        int ridge = enhanced[i] > 0;
+        ridges += ridge;
+        light += ridge & (normal[i] < 0);
+        dark += (ridge ^ 1) & (normal[i] > 0);
+    }
+    counts->pixels += CELL;
+    counts->ridge += ridges;
+    counts->light += light;
+    counts->dark += dark;
+    counts->slope += (float)slope;
+}
+
+static void count_pixels(const struct work *work, struct pixel_counts *counts)
+{
+    for (int y = 2; y < work->height - 1; y += 2) {
+        const uint8_t *mask = work->mask + (ptrdiff_t)(y / CELL) * work->cols;
+        for (int x = CELL; x + CELL < work->width; x += CELL) {
+            if (mask[x / CELL] != 0) {
+                count_eight(work, x, y, counts);
+            }
+        }
+    }
+}
+
 const struct pixel_ops NAMED(pixel_ops) = {
     .cell_sums = cell_sums,
     .flatten = flatten,
     .blur = blur,
     .tensor = tensor,
+    .pair = pair,
     .filter_cell = filter_cell,
     .compare = compare,
     .binarise = binarise,
+    .count_pixels = count_pixels,
     .smooth = NAMED(smooth),
     .thin = NAMED(thin),
     .line_ends = NAMED(line_ends),

@@ -119,53 +119,10 @@ static void measure_minutiae(const struct work *work, struct print *f)
     f->reliance = squares / sum;
 }
 
-struct counts {
-    int pixels, ridge, light, dark;
-    float slope;
-};
-
-/* Eight pixels of a row, none of them at the image's edge; without branches, for vectors. */
-static void count_pixels(const struct work *work, int x, int y, struct counts *counts)
-{
-    const uint8_t *grey = work->grey + (ptrdiff_t)y * work->width + x;
-    const uint8_t *above = grey - work->width;
-    const uint8_t *below = grey + work->width;
-    const int16_t *enhanced = work->enhanced + y * work->stride + x;
-    const int16_t *normal = work->normal + y * work->stride + x;
-    int slope = 0;
-    int ridges = 0;
-    int light = 0;
-    int dark = 0;
-    for (int i = 0; i < CELL; i++) {
-        int across = grey[i + 1] - grey[i - 1];
-        int down = below[i] - above[i];
-        slope += across * across + down * down;
-    }
-    for (int i = 0; i < CELL; i++) {
-        int ridge = enhanced[i] > 0;
-        ridges += ridge;
-        light += ridge & (normal[i] < 0);
-        dark += (ridge ^ 1) & (normal[i] > 0);
-    }
-    counts->pixels += CELL;
-    counts->ridge += ridges;
-    counts->light += light;
-    counts->dark += dark;
-    counts->slope += (float)slope;
-}
-
-/* Every other row is enough. */
 static void measure_pixels(const struct work *work, struct print *f)
 {
-    struct counts counts = {0};
-    for (int y = 2; y < work->height - 1; y += 2) {
-        const uint8_t *mask = work->mask + (ptrdiff_t)(y / CELL) * work->cols;
-        for (int x = CELL; x + CELL < work->width; x += CELL) {
-            if (mask[x / CELL] != 0) {
-                count_pixels(work, x, y, &counts);
-            }
-        }
-    }
+    struct pixel_counts counts = {0};
+    work->ops->count_pixels(work, &counts);
     f->light_ridges = (float)counts.light / (float)(counts.ridge + 1);
     f->dark_valleys = (float)counts.dark / (float)(counts.pixels - counts.ridge + 1);
     float slope = counts.slope * work->finer * work->finer;

@@ -32,7 +32,8 @@ static inline lanes sum_block(const float *from, ptrdiff_t step, int count, cons
     return sum;
 }
 
-/* Through a copy of each row with room on both sides. */
+/* Through a copy of each row with room on both sides. Whole blocks are written: what is too much
+ * for a row is where the next one goes, or behind the field. */
 static void smooth_along_rows(const struct work *work, const float *from, float *to,
                               const float *taps, int radius)
 {
@@ -43,12 +44,11 @@ static void smooth_along_rows(const struct work *work, const float *from, float 
     for (int row = 0; row < work->rows; row++) {
         memcpy(row_copy + radius, from + (ptrdiff_t)row * n, (size_t)n * sizeof *from);
         for (int i = 0; i < n; i += BLOCK) {
-            int count = n - i < BLOCK ? n - i : BLOCK;
             lanes sum = sum_block(row_copy + i, 1, 2 * radius + 1, taps);
             lanes all;
             memcpy(&all, weight + i, sizeof all);
             sum /= all;
-            memcpy(to + (ptrdiff_t)row * n + i, &sum, (size_t)count * sizeof *to);
+            memcpy(to + (ptrdiff_t)row * n + i, &sum, sizeof sum);
         }
     }
 }
@@ -63,11 +63,10 @@ static void smooth_along_columns(const struct work *work, const float *from, flo
         int first = row < radius ? -row : -radius;
         int last = row + radius < work->rows ? radius : work->rows - 1 - row;
         for (int i = 0; i < n; i += BLOCK) {
-            int count = n - i < BLOCK ? n - i : BLOCK;
             lanes sum = sum_block(from + (ptrdiff_t)(row + first) * n + i, n, last - first + 1,
                                   taps + radius + first);
             sum /= weight[row];
-            memcpy(to + (ptrdiff_t)row * n + i, &sum, (size_t)count * sizeof *to);
+            memcpy(to + (ptrdiff_t)row * n + i, &sum, sizeof sum);
         }
     }
 }

@@ -26,12 +26,13 @@
 #include <stdint.h>
 
 #include "afis/extract.h"
+#include "kernels.h"
 
 #define CELL 8         /* pixels a side */
 #define PAD 16         /* pixels of zero around a plane */
 #define UNIT 1024      /* one standard deviation in a plane */
 #define PLANE_MAX 4095 /* no value of a plane is larger: sums of 64 products fit 32 bits */
-#define WORDS 4        /* 64-bit words of a row that are thinned at once */
+#define WORDS 8        /* a row of bits is a multiple of so many 64-bit words */
 /* A large local that is written before it is read: not zeroed first, as locals else are. */
 #define UNSET __attribute__((uninitialized))
 #define DPI 500 /* of templates and frames */
@@ -42,11 +43,6 @@
 #define GRID_MIN 500
 #define GRID_MAX 1000
 
-#define ORIENTATIONS 32
-#define PERIODS 14
-#define PERIOD_MIN 5.5f /* pixels */
-#define PERIOD_MAX 14.5f
-#define RADIUS_MAX 10
 #define NO_BIN 0xffffu
 
 #define SIDE_MAX 2047 /* pixels at 500 dpi: what a minutia's coordinates can say */
@@ -66,14 +62,13 @@ static inline void *arena_take(struct arena *arena, size_t bytes)
     return p;
 }
 
-/* Filter kernels made so far; see enhance.c. */
-struct kernel_bank {
-    float along;                          /* the hill's standard deviation, in periods */
-    float period[PERIODS];                /* pixels, of each bin */
-    int radius[PERIODS];                  /* pixels that its kernels reach */
-    int32_t *taps;                        /* room for all of them */
-    int32_t *made[PERIODS][ORIENTATIONS]; /* NULL until first used */
-    size_t count;
+/* Pixels of some rows of a plane as the filters read them: each with the one below it, and with the
+ * one above it, in the word's upper half. */
+#define PAIRED (8 * CELL) /* rows that are filtered from one lot */
+struct pairs {
+    int32_t *below, *above;
+    ptrdiff_t pitch; /* of their rows, in elements */
+    int width;       /* of all that is paired, in elements */
 };
 
 /* Which of the two filters showed a minutia. */
@@ -139,8 +134,9 @@ struct work {
 
     float *mean, *deviation;         /* of the grey values */
     float *gxx, *gyy, *gxy, *energy; /* structure tensor and signal energy, smoothed */
+    float *gradient;                 /* gxx + gyy, smoothed further */
     float *phi;                      /* direction across the ridges, radians, y down */
-    float *period;                   /* pixels */
+    float *period;                   /* pixels; both of the foreground alone */
     float *coherence;                /* 0..1 */
     float *flow;                     /* the same before any filtering */
     float *agreement;                /* correlation of enhanced and normalised, -1..1 */
@@ -151,7 +147,7 @@ struct work {
     uint8_t *coarse, *mask, *cellscratch;
     uint16_t *bin, *old_bin;
     int32_t *cell_queue;
-    struct kernel_bank bank;
+    struct pairs pairs;
 
     int words; /* 64-bit words a row of bits, a multiple of WORDS */
     uint64_t *ridge_bits, *valley_bits, *end_bits;
@@ -172,6 +168,13 @@ static inline ptrdiff_t cell_offset(const struct work *work, int row, int col)
     return (row * work->stride + col) * CELL;
 }
 
+/* Of the foreground's pixels: all, on ridges, of these lighter than their surroundings, of the
+ * others darker; and the sum of the grey values' squared slopes. */
+struct pixel_counts {
+    int pixels, ridge, light, dark;
+    float slope;
+};
+
 /* The loops over pixels and cells, compiled from the same source for any processor, for AVX2 and
  * for AVX-512; all give the same bits (integers, or float without contraction). */
 struct pixel_ops {
@@ -183,15 +186,19 @@ struct pixel_ops {
     void (*blur)(struct work *work);
     /* Unsmoothed structure tensor and energy of each cell of a plane; 0 outside the mask. */
     void (*tensor)(struct work *work, const int16_t *plane);
-    /* One cell of the normalised plane through one kernel. */
-    void (*filter_cell)(const int16_t *from, ptrdiff_t stride, const int32_t *taps, int radius,
-                        int16_t *to);
+    /* So many rows of a plane, and its whole width, from a pixel on. */
+    void (*pair)(const struct pairs *pairs, const int16_t *from, ptrdiff_t stride, int rows);
+    /* One cell through one kernel; `at` is where its first pixel's pairs lie. */
+    void (*filter_cell)(const struct pairs *pairs, ptrdiff_t at, const int32_t *taps, int radius,
+                        int16_t *to, ptrdiff_t stride);
     /* Per cell: mean product of the enhanced and the normalised plane, mean squares of both. */
     void (*compare)(const struct work *work, float *product, float *enhanced, float *normal);
     /* Bits of plane > 0 and < 0, inside the mask only. */
     void (*binarise)(struct work *work, const int16_t *plane);
     /* A field with a separable Gaussian of so many cells; what lies outside is left out. */
     void (*smooth)(const struct work *work, float *field, float sigma);
+    /* Of every other row. */
+    void (*count_pixels)(const struct work *work, struct pixel_counts *counts);
     /* Lines of one pixel, in place. */
     void (*thin)(const struct work *work, uint64_t *bits);
     /* The pixels of thinned lines that may end one. */
@@ -243,14 +250,14 @@ void afis_normalise(struct work *work);
 void afis_segment_coarse(struct work *work);
 void afis_segment_fine(struct work *work);
 
-/* orientation.c: phi, period, coherence and the tensor of a plane, smoothed by sigma cells. */
+/* orientation.c: coherence and the tensor of a plane, smoothed by sigma cells, gradient and energy
+ * further; and from these phi and period of the foreground's cells. */
 void afis_orient(struct work *work, const int16_t *plane, float sigma);
+void afis_find_waves(struct work *work);
 
-/* enhance.c: bytes of a bank's taps. */
-size_t afis_kernel_bank_size(void);
-
-/* normal -> enhanced: the first pass, from which fields and mask are roughly known; and the others,
- * after which they are in their final state. Then once more with longer kernels -> spare. */
+/* enhance.c: normal -> enhanced: the first pass, from which fields and mask are roughly known; and
+ * the others, after which they are in their final state. Then once more with longer kernels ->
+ * spare. */
 void afis_enhance_first(struct work *work);
 void afis_enhance(struct work *work);
 void afis_enhance_again(struct work *work);

@@ -1,11 +1,21 @@
-/* Thinning by Guo & Hall 1989 (two sub-iterations, 8-connected), WORDS * 64 pixels at a time: every
+/* Thinning by Guo & Hall 1989 (two sub-iterations, 8-connected), LANES * 64 pixels at a time: every
  * condition of the algorithm is a few operations on words of bits. Compiled once for each variant,
  * as pixels.c is; the compiler makes of `lanes` what the processor has. */
 #include <string.h>
 
 #include "variant.h"
 
-typedef uint64_t lanes __attribute__((vector_size(WORDS * sizeof(uint64_t))));
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+#ifdef __AVX512F__
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+typedef uint64_t lanes __attribute__((vector_size(LANES * sizeof(uint64_t))));
 
 /* The eight neighbours of as many pixels. */
 struct around {
@@ -81,9 +91,9 @@ static inline lanes deletable(const struct around *a, bool second)
 
 static struct rows no_rows(const struct work *work)
 {
-    size_t stride = (size_t)work->words + (size_t)2 * WORDS;
+    size_t stride = (size_t)work->words + (size_t)2 * LANES;
     memset(work->bit_scratch, 0, 3 * stride * sizeof *work->bit_scratch);
-    uint64_t *first = work->bit_scratch + WORDS;
+    uint64_t *first = work->bit_scratch + LANES;
     return (struct rows){first, first + stride, first + 2 * stride};
 }
 
@@ -91,7 +101,7 @@ static inline void copy_row(const struct work *work, const uint64_t *bits, int y
 {
     const bool inside = y >= 0 && y < work->height;
     const uint64_t *from = bits + (inside ? (ptrdiff_t)y * work->words : 0);
-    for (int i = 0; i < work->words; i += WORDS) {
+    for (int i = 0; i < work->words; i += LANES) {
         lanes v = inside ? load(from + i) : (lanes){0};
         memcpy(to + i, &v, sizeof v);
     }
@@ -116,11 +126,17 @@ static inline void advance(const struct work *work, const uint64_t *bits, int y,
 
 static inline bool any(lanes v)
 {
+#if defined __AVX512F__
+    return _mm512_test_epi64_mask((__m512i)v, (__m512i)v) != 0;
+#elif defined __AVX2__
+    return !_mm256_testz_si256((__m256i)v, (__m256i)v);
+#else
     uint64_t sum = 0;
-    for (int i = 0; i < WORDS; i++) {
+    for (int i = 0; i < LANES; i++) {
         sum |= v[i];
     }
     return sum != 0;
+#endif
 }
 
 /* One row; whether something has gone from it. */
@@ -128,7 +144,7 @@ static inline bool thin_row(const struct work *work, uint64_t *row, const struct
                             bool second)
 {
     lanes changed = {0};
-    for (int i = 0; i < work->words; i += WORDS) {
+    for (int i = 0; i < work->words; i += LANES) {
         lanes here = load(rows->here + i);
         if (any(here)) {
             struct around a = neighbours(rows, i);
@@ -185,7 +201,7 @@ void NAMED(line_ends)(const struct work *work, const uint64_t *bits, uint64_t *e
     copy_row(work, bits, 0, rows.below);
     for (int y = 0; y < work->height; y++) {
         advance(work, bits, y, &rows);
-        for (int i = 0; i < work->words; i += WORDS) {
+        for (int i = 0; i < work->words; i += LANES) {
             struct around a = neighbours(&rows, i);
             lanes end = load(rows.here + i) & one_arc(&a);
             memcpy(ends + (ptrdiff_t)y * work->words + i, &end, sizeof end);

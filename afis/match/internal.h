@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "afis/match.h"
+#include "afis/sieve.h"
 #include "afis/template.h"
 
 #define AFIS_SUBPIXEL 16    /* units of a template's coordinates in a pixel */
@@ -152,9 +153,10 @@ struct match_ops {
     void (*place)(struct afis_finger *finger);
     /* ... and the map of a finger that is compared often. */
     void (*cover)(struct afis_finger *finger);
-    /* The first step of a comparison alone, FEATURE_SUPPORT. */
-    float (*glance)(struct afis_matcher *matcher, const struct afis_finger *probe,
-                    const struct afis_finger *gallery);
+    /* Of one print: see afis_glance. */
+    float (*glance)(struct afis_matcher *matcher, const struct afis_sieve *sieve,
+                    const uint64_t words[AFIS_SIEVE_WORDS],
+                    const uint8_t places[AFIS_SIEVE_PLACES]);
     /* Compares; false when the pairs or the first alignments promised so little that none was
      * measured: features then hold FEATURE_SUPPORT alone. */
     bool (*compare)(struct afis_matcher *matcher, const struct afis_finger *probe,

@@ -12,6 +12,7 @@
 
 #include "internal.h"
 #include "lanes.h"
+#include "meet.h"
 #include "unpack.h"
 
 #ifndef MATCH_OPS
@@ -26,8 +27,6 @@
 #define COS_20_DEGREES 0.9397f
 #define EDGE_TOLERANCE2 81.0f /* squared pixels, plus this share of the squared length: */
 #define EDGE_STRETCH2 0.01f
-#define GLANCE_DISTANCE 22 /* for the first impression alone */
-#define GLANCE_PAIRS 32u
 #define SUPPORT_OF_ALL 0.001f
 #define SUPPORT_GROWTH 0.635f /* chance support grows with this power of the pairs possible */
 
@@ -182,16 +181,15 @@ static inline unsigned list_bits(uint32_t *list, unsigned n, unsigned row, uint6
     }
 }
 
-/* Lists the pairs whose descriptors differ in at most `farthest` bits, and counts them by distance;
- * returns how many. */
+/* Lists the pairs whose descriptors differ in at most DISTANCE_MAX bits, and counts them by
+ * distance; returns how many. */
 static unsigned list_candidates(struct afis_matcher *m, const struct afis_finger *p,
-                                const struct afis_finger *g, unsigned farthest,
-                                unsigned histogram[DISTANCE_MAX + 1])
+                                const struct afis_finger *g, unsigned histogram[DISTANCE_MAX + 1])
 {
     unsigned n = 0;
     const uint64_t used = g->count == 64 ? UINT64_MAX : ((uint64_t)1 << g->count) - 1;
     for (unsigned i = 0; i < p->count; i++) {
-        uint64_t alike = alike_mask(g, p->descriptor[i], p->angle[i], farthest) & used;
+        uint64_t alike = alike_mask(g, p->descriptor[i], p->angle[i], DISTANCE_MAX) & used;
         n = list_bits(m->candidate, n, i, alike, LIST_SLACK);
     }
     for (unsigned k = 0; k < n; k++) {
@@ -204,33 +202,34 @@ static unsigned list_candidates(struct afis_matcher *m, const struct afis_finger
     return n;
 }
 
-static void add_pair(struct pairs *q, const struct afis_finger *p, const struct afis_finger *g,
-                     unsigned i, unsigned j, unsigned distance)
+static struct lie lie_of(const struct afis_finger *f, unsigned i)
 {
-    unsigned a = q->count++;
-    q->i[a] = (int32_t)i;
-    q->j[a] = (int32_t)j;
-    q->px[a] = p->px[i];
-    q->py[a] = p->py[i];
-    q->gx[a] = g->px[j];
-    q->gy[a] = g->py[j];
-    q->c[a] = g->cosine[j] * p->cosine[i] + g->sine[j] * p->sine[i];
-    q->s[a] = g->sine[j] * p->cosine[i] - g->cosine[j] * p->sine[i];
-    q->weight[a] = (float)(32 - (int)distance) / 20;
+    return (struct lie){f->px[i], f->py[i], f->cosine[i], f->sine[i]};
 }
 
-/* The `most` pairs of most similar descriptors. */
+/* Fills the last vector with what no rotation is compatible with. */
+static void pad_pairs(struct pairs *q)
+{
+    q->padded = padded(q->count);
+    for (unsigned a = q->count; a < q->padded; a++) {
+        q->i[a] = q->j[a] = -1;
+        q->px[a] = q->py[a] = q->gx[a] = q->gy[a] = 0;
+        q->c[a] = q->s[a] = q->weight[a] = 0;
+    }
+}
+
+/* The PAIRS_MAX pairs of most similar descriptors. */
 static void propose(struct afis_matcher *m, const struct afis_finger *p,
-                    const struct afis_finger *g, unsigned farthest, unsigned most)
+                    const struct afis_finger *g)
 {
     struct pairs *q = &m->pairs;
     unsigned histogram[DISTANCE_MAX + 1] = {0};
-    const unsigned n = list_candidates(m, p, g, farthest, histogram);
+    const unsigned n = list_candidates(m, p, g, histogram);
     unsigned limit = 0, sum = 0; /* all below the limit fit, and some at it */
-    while (limit <= farthest && sum + histogram[limit] <= most) {
+    while (limit <= DISTANCE_MAX && sum + histogram[limit] <= PAIRS_MAX) {
         sum += histogram[limit++];
     }
-    const unsigned spare = most - sum;
+    const unsigned spare = PAIRS_MAX - sum;
     unsigned chosen = 0, last = 0;
     for (unsigned k = 0; k < n; k++) { /* in place, without branches */
         const uint32_t c = m->candidate[k];
@@ -240,15 +239,10 @@ static void propose(struct afis_matcher *m, const struct afis_finger *p,
     }
     q->count = 0;
     for (unsigned k = 0; k < chosen; k++) {
-        const uint32_t c = m->candidate[k];
-        add_pair(q, p, g, c >> 6 & 63, c & 63, c >> 12);
+        const unsigned c = m->candidate[k], i = c >> 6 & 63, j = c & 63;
+        add_pair(q, i, j, lie_of(p, i), lie_of(g, j), (float)(32 - (int)(c >> 12)) / 20);
     }
-    q->padded = padded(q->count);
-    for (unsigned a = q->count; a < q->padded; a++) {
-        q->i[a] = q->j[a] = -1;
-        q->px[a] = q->py[a] = q->gx[a] = q->gy[a] = 0;
-        q->c[a] = q->s[a] = q->weight[a] = 0; /* no rotation is compatible with this one */
-    }
+    pad_pairs(q);
 }
 
 /* 1/x for positive x within half a per cent, by its exponent and one Newton step: a division would
@@ -711,33 +705,37 @@ static bool align(struct afis_matcher *m, const struct afis_finger *p, const str
 /* The log of how well the proposed pairs support one another, beyond what so many minutiae would by
  * chance. */
 static float supported(struct afis_matcher *m, const struct afis_finger *p,
-                       const struct afis_finger *g, unsigned farthest, unsigned most,
-                       float pairs_log)
+                       const struct afis_finger *g, float pairs_log)
 {
-    propose(m, p, g, farthest, most);
+    propose(m, p, g);
     if (m->pairs.count == 0) {
         return -2 * SUPPORT_GROWTH * logf(FINGER_MINUTIAE);
     }
     return log1pf(support(&m->pairs)) - SUPPORT_GROWTH * pairs_log;
 }
 
-static float pairs_log_of(const struct afis_finger *p, const struct afis_finger *g)
+/* Natural logarithm of x >= 1, straight between the powers of two: good to 0.06, and quick. */
+static float rough_log(float x)
 {
-    return logf((float)(p->count * g->count));
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (float)(bits - 0x3f800000) * (float)(M_LN2 / (1 << 23));
 }
 
-static float glance(struct afis_matcher *m, const struct afis_finger *p,
-                    const struct afis_finger *g)
+static float glance(struct afis_matcher *m, const struct afis_sieve *sieve, const uint64_t *words,
+                    const uint8_t *places)
 {
-    return supported(m, p, g, GLANCE_DISTANCE, GLANCE_PAIRS, pairs_log_of(p, g));
+    pair_near(&m->pairs, sieve, words, places);
+    pad_pairs(&m->pairs);
+    return rough_log(1 + support(&m->pairs));
 }
 
 static bool compare(struct afis_matcher *m, const struct afis_finger *p,
                     const struct afis_finger *g)
 {
-    const float pairs_log = pairs_log_of(p, g);
+    const float pairs_log = logf((float)(p->count * g->count));
     memset(m->features, 0, sizeof m->features);
-    m->features[FEATURE_SUPPORT] = supported(m, p, g, DISTANCE_MAX, PAIRS_MAX, pairs_log);
+    m->features[FEATURE_SUPPORT] = supported(m, p, g, pairs_log);
     const struct effort *most = effort(p, g);
     if (m->features[FEATURE_SUPPORT] < most->support_least || m->pairs.count == 0 ||
         !align(m, p, g, pairs_log, most)) {

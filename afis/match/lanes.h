@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "sieve.h"
 
 /* A vector register of floats, by the compiler's extension. */
 #if defined(__AVX512F__)
@@ -46,6 +47,31 @@ static inline lanes where(lane_ints mask, lanes v)
 
 #if defined(__AVX512VPOPCNTDQ__) && defined(__AVX512BW__)
 #include <immintrin.h>
+
+/* Of each lane of the sieve the nearest word, the first among equals: distance * 32 + its number.
+ */
+static inline void seek_words(const struct afis_sieve *sieve, const uint64_t *words,
+                              __m512i nearest[2])
+{
+    __m512i least[SIEVE_LANES / 8];
+    for (unsigned v = 0; v < SIEVE_LANES / 8; v++) {
+        least[v] = _mm512_set1_epi64(UINT16_MAX);
+    }
+#pragma GCC unroll 24
+    for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
+        const __m512i word = _mm512_set1_epi64((long long)words[k]);
+        const __m512i number = _mm512_set1_epi64((long long)((uint64_t)k << 59)); /* shifted in */
+        for (unsigned v = 0; v < SIEVE_LANES / 8; v++) {
+            const __m512i apart = _mm512_xor_si512(_mm512_loadu_si512(sieve->lane + 8 * v), word);
+            const __m512i both = _mm512_shldi_epi64(_mm512_popcnt_epi64(apart), number, 5);
+            least[v] = _mm512_min_epu16(least[v], both);
+        }
+    }
+    for (unsigned h = 0; h < 2; h++) {
+        nearest[h] = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(least[2 * h])),
+                                        _mm512_cvtepi64_epi32(least[2 * h + 1]), 1);
+    }
+}
 
 /* Minutiae whose descriptor differs from d in at most distance_max bits and whose angle differs
  * from `angle` by at most a quarter turn. */
@@ -103,6 +129,26 @@ static inline __m256i popcounts(__m256i x)
     return _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256());
 }
 
+static inline void seek_words(const struct afis_sieve *sieve, const uint64_t *words,
+                              uint16_t nearest[SIEVE_LANES])
+{
+    for (unsigned v = 0; v < SIEVE_LANES; v += 4) {
+        const __m256i lane = _mm256_loadu_si256((const __m256i *)(sieve->lane + v));
+        __m256i least = _mm256_set1_epi64x(UINT16_MAX);
+        for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
+            const __m256i word = _mm256_set1_epi64x((long long)words[k]);
+            const __m256i distance = popcounts(_mm256_xor_si256(lane, word));
+            least = _mm256_min_epu16(
+                least, _mm256_or_si256(_mm256_slli_epi64(distance, 5), _mm256_set1_epi64x(k)));
+        }
+        uint64_t four[4];
+        _mm256_storeu_si256((__m256i *)four, least);
+        for (unsigned i = 0; i < 4; i++) {
+            nearest[v + i] = (uint16_t)four[i];
+        }
+    }
+}
+
 static inline uint64_t alike_mask(const struct afis_finger *g, uint64_t d, uint16_t angle,
                                   unsigned distance_max)
 {
@@ -132,6 +178,19 @@ static inline uint64_t alike_mask(const struct afis_finger *g, uint64_t d, uint1
 }
 
 #else
+
+static inline void seek_words(const struct afis_sieve *sieve, const uint64_t *words,
+                              uint16_t nearest[SIEVE_LANES])
+{
+    for (unsigned v = 0; v < SIEVE_LANES; v++) {
+        unsigned least = UINT16_MAX;
+        for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
+            const unsigned distance = (unsigned)__builtin_popcountll(sieve->lane[v] ^ words[k]);
+            least = (distance << 5 | k) < least ? distance << 5 | k : least;
+        }
+        nearest[v] = (uint16_t)least;
+    }
+}
 
 static inline uint64_t alike_mask(const struct afis_finger *g, uint64_t d, uint16_t angle,
                                   unsigned distance_max)

@@ -2,6 +2,8 @@
 #ifndef AFIS_MATCH_SIFT_H
 #define AFIS_MATCH_SIFT_H
 
+#include <stdbool.h>
+
 #include "afis/sift.h"
 #include "sieve.h"
 
@@ -48,6 +50,12 @@ static inline const uint16_t *sift_ids(const struct afis_sift *sift, unsigned t)
 static inline uint32_t sift_piece(uint64_t word, unsigned t)
 {
     return (uint32_t)(word >> (t * SIFT_BITS)) & (SIFT_CELLS - 1);
+}
+
+/* Whether a word and a minutia that piece t has found are found by the first one too. */
+static inline bool sift_is_known(uint64_t apart, unsigned t)
+{
+    return t > 0 && (unsigned)__builtin_popcountll(apart & (SIFT_CELLS - 1)) <= SIFT_REACH;
 }
 
 #define SIFT_ITEMS_MAX (SIFT_PIECES * AFIS_SIEVE_WORDS * SIFT_BLOCK)

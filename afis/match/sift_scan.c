@@ -146,8 +146,16 @@ static inline unsigned add_up(struct afis_sift_scratch *s, unsigned hits)
     return 0;
 }
 
+/* Sixteen counts of bits, of two vectors of eight. */
+static inline __m512i count_bits(__m512i first, __m512i second)
+{
+    const __m256i counts = _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(first));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(counts),
+                              _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(second)), 1);
+}
+
 /* Measures words in all 64 bits to the minutiae at those places of the tables, and appends what is
- * near. */
+ * near, but for what the first piece has found already. */
 static inline unsigned measure(const struct afis_sift *sift, struct afis_sift_scratch *s,
                                const struct sixteen *w, __m512i at, __mmask16 there, unsigned hits)
 {
@@ -156,11 +164,14 @@ static inline unsigned measure(const struct afis_sift *sift, struct afis_sift_sc
         _mm512_set1_epi32(UINT16_MAX));
     const __m512i low = _mm512_xor_si512(w->low, gather(sift->lane, ids, false)),
                   high = _mm512_xor_si512(w->high, gather(sift->lane, ids, true));
-    const __m256i distances = _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(low));
-    const __m512i distance = _mm512_inserti64x4(
-        _mm512_castsi256_si512(distances), _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(high)), 1);
+    const __m512i piece = _mm512_set1_epi64(SIFT_CELLS - 1);
+    const __mmask16 twice = _mm512_mask_cmple_epu32_mask(
+        _mm512_test_epi32_mask(w->piece, w->piece),
+        count_bits(_mm512_and_si512(low, piece), _mm512_and_si512(high, piece)),
+        _mm512_set1_epi32(SIFT_REACH));
+    const __m512i distance = count_bits(low, high);
     const __mmask16 near =
-        _mm512_mask_cmple_epu32_mask(there, distance, _mm512_set1_epi32(SIFT_NEAR));
+        _mm512_mask_cmple_epu32_mask(there & ~twice, distance, _mm512_set1_epi32(SIFT_NEAR));
     const __m512i worth = _mm512_permutexvar_epi16(distance, _mm512_loadu_si512(sift->worth));
     const __m512i row = _mm512_andnot_si512(_mm512_set1_epi32(SIEVE_LANES - 1), ids);
     const __m512i place = _mm512_add_epi32(row, w->print);
@@ -281,8 +292,9 @@ static void scan_wide(const struct afis_sift *sift, struct afis_sift_scratch *s,
 static inline int32_t worth_of(const struct afis_sift *sift, uint64_t word, unsigned t, size_t at)
 {
     const uint16_t id = sift_ids(sift, t)[at];
-    const int32_t worth = sift->worth[__builtin_popcountll(word ^ sift->lane[id % SIEVE_LANES])];
-    return id == SIFT_NONE ? 0 : worth;
+    const uint64_t apart = word ^ sift->lane[id % SIEVE_LANES];
+    const int32_t worth = sift->worth[__builtin_popcountll(apart)];
+    return id == SIFT_NONE || sift_is_known(apart, t) ? 0 : worth;
 }
 
 /* ... and those of all slots that follow. */
@@ -406,8 +418,9 @@ static inline void add_worth(const struct afis_sift *sift, uint64_t word, unsign
         uint32_t near = near_places(high + at, width, (uint32_t)(word >> 32));
         for (; near != 0; near &= near - 1) {
             const uint16_t id = ids[at + (unsigned)__builtin_ctz(near)];
-            if (id != SIFT_NONE) {
-                sum[id / SIEVE_LANES] += sift->worth[__builtin_popcountll(word ^ sift->lane[id])];
+            const uint64_t apart = word ^ sift->lane[id];
+            if (id != SIFT_NONE && !sift_is_known(apart, t)) {
+                sum[id / SIEVE_LANES] += sift->worth[__builtin_popcountll(apart)];
             }
         }
         if (high[at + width - 1] != 0) {

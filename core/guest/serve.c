@@ -249,7 +249,7 @@ static bool abi_cancelled(const struct whorl_host *abi, uint64_t call)
 static bool abi_submit(const struct whorl_host *abi, void (*job)(void *arg), void *arg)
 {
     struct guest *guest = abi->ctx;
-    return job && pool_submit(&guest->pool, &guest->jobs, job, arg);
+    return job && pool_submit(&guest->pool, &guest->jobs, job, arg, 1);
 }
 
 static bool only_main(const struct guest *guest, const char *function)

@@ -32,7 +32,10 @@ static void abi_log(const struct whorl_host *abi, enum whorl_log_level level, co
 static bool abi_submit(const struct whorl_host *abi, void (*job)(void *arg), void *arg)
 {
     struct backend *backend = abi->ctx;
-    return job && pool_submit(&backend->host->pool, &backend->jobs, job, arg);
+    struct host *host = backend->host;
+    /* What the loop submits before it next waits, it hands to the workers together. */
+    bool gather = pthread_equal(pthread_self(), host->loop_thread) && !host->closed;
+    return job && pool_submit(&host->pool, &backend->jobs, job, arg, gather ? JOBS_GATHERED : 1);
 }
 
 static void free_timer(uv_handle_t *handle)

@@ -41,6 +41,12 @@ static void on_idle(void *ctx)
     host_wake(ctx);
 }
 
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct host *host = prepare->data;
+    pool_wake(&host->pool);
+}
+
 /* Opens the handles. The first failure leaves those before it open, counted in open_handles. */
 static int open_handles(struct host *host)
 {
@@ -53,9 +59,13 @@ static int open_handles(struct host *host)
         host->open_handles += error == 0;
     }
     if (error == 0) {
+        uv_prepare_init(host->loop, &host->before_waiting);
+        host->before_waiting.data = host;
+        host->open_handles++;
         /* They keep the loop alive only while a backend runs (host_count_running). */
         uv_unref((uv_handle_t *)&host->wake);
         uv_unref((uv_handle_t *)&host->progress_due);
+        uv_unref((uv_handle_t *)&host->before_waiting);
     }
     return error;
 }
@@ -156,6 +166,7 @@ static void close_handles(struct host *host)
     uv_close((uv_handle_t *)&host->wake, on_closed);
     if (open > 1) {
         uv_close((uv_handle_t *)&host->progress_due, on_closed);
+        uv_close((uv_handle_t *)&host->before_waiting, on_closed);
     }
 }
 
@@ -178,7 +189,9 @@ struct host *host_new(uv_loop_t *loop, unsigned workers, struct log *log, struct
         whorl_fail(fault, "", "the plugin host can't be made: %s", uv_strerror(error));
     } else {
         error = pool_init(&host->pool, workers, on_idle, host);
-        if (error != 0) {
+        if (error == 0) {
+            uv_prepare_start(&host->before_waiting, on_prepare);
+        } else {
             whorl_fail(fault, "workers", "%u worker threads can't be started: %s", workers,
                        strerror(error));
         }

@@ -21,6 +21,7 @@ enum {
     GATHERED_BYTES = 64 << 10, /* of answers given on the loop thread, until they are reported */
     SETTLE_ROUNDS = 8,         /* of answers that bring calls that are answered at once */
     SPARE_BUFFERS = 1 << 10,   /* of ended calls, wiped, that are kept for the next ones */
+    JOBS_GATHERED = 16,        /* jobs that the loop submits before a worker is woken at once */
     SPARE_BYTES = 4 << 20,     /* of them all: they stay locked */
     SPARE_LARGEST = 1 << 16,
 };
@@ -117,6 +118,7 @@ struct host {
     uv_async_t wake;
     uv_timer_t progress_due;
     unsigned open_handles;
+    uv_prepare_t before_waiting;
     struct pool pool;
     /* Stopped ones stay: a plugin's stray thread must not find freed memory. */
     struct backend *backends;

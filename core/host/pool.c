@@ -49,6 +49,7 @@ static void *work(void *arg)
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->ready && !pool->ending) {
+            pool->asleep++; /* whoever wakes one counts it out */
             pthread_cond_wait(&pool->work, &pool->lock);
         }
         if (pool->ending) {
@@ -121,9 +122,36 @@ void pool_end(struct pool *pool)
     free(pool->threads);
 }
 
-bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *arg), void *arg)
+/* Counts out those who are to be woken for the jobs that nobody was told of; with the lock. */
+static unsigned count_out(struct pool *pool)
+{
+    unsigned count = pool->untold < pool->asleep ? pool->untold : pool->asleep;
+    pool->untold = 0;
+    pool->asleep -= count;
+    return count;
+}
+
+/* Without the lock, which they would else find taken, and sleep once more. */
+static void wake(struct pool *pool, unsigned count)
+{
+    while (count-- > 0) {
+        pthread_cond_signal(&pool->work);
+    }
+}
+
+void pool_wake(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    unsigned count = count_out(pool);
+    pthread_mutex_unlock(&pool->lock);
+    wake(pool, count);
+}
+
+bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *arg), void *arg,
+                 unsigned gather)
 {
     struct pool_job *job = malloc(sizeof *job);
+    unsigned woken = 0;
     if (!job) {
         return false;
     }
@@ -138,9 +166,10 @@ bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*run)(void *
         if (was_empty) {
             make_ready(pool, queue);
         }
-        pthread_cond_signal(&pool->work);
+        woken = ++pool->untold >= gather ? count_out(pool) : 0;
     }
     pthread_mutex_unlock(&pool->lock);
+    wake(pool, woken);
     if (!open) {
         free(job);
     }

@@ -22,6 +22,9 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct pool_queue *ready, **ready_last; /* queues with waiting jobs, in turn */
+    unsigned asleep; /* workers that wait and that nobody has woken; after a wake for no reason one
+                      * too many, which costs a signal */
+    unsigned untold; /* jobs submitted since a worker was last woken for some */
     bool ending;
     pthread_t *threads;
     unsigned thread_count;
@@ -34,8 +37,12 @@ int pool_init(struct pool *pool, unsigned threads, void (*idle)(void *ctx), void
 /* Waits for the running jobs; those that wait are dropped. */
 void pool_end(struct pool *pool);
 
-/* Any thread. false: the queue is closed, or memory is short. */
-bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*job)(void *arg), void *arg);
+/* Any thread. false: the queue is closed, or memory is short. Workers that sleep are woken when so
+ * many jobs have come as `gather` says, or by pool_wake: waking one for each job costs more than a
+ * short job does. */
+bool pool_submit(struct pool *pool, struct pool_queue *queue, void (*job)(void *arg), void *arg,
+                 unsigned gather);
+void pool_wake(struct pool *pool);
 /* Jobs of the queue that wait or run. */
 size_t pool_jobs(struct pool *pool, struct pool_queue *queue);
 /* From now on the queue takes no more; true when it is empty already. */

@@ -140,9 +140,9 @@ void disclose(struct identify *identify, struct setup *setup, const struct ident
  * of each that it was not available. */
 bool room_for(const struct flow *flow, struct refusal *refusal);
 /* Whether that is sure before anything of the request is decoded: it has samples, every search that
- * takes one of them is full, and it repeats nothing. false: not sure. params: the method's, an
- * array. */
-bool room_is_out(const struct identify *identify, const msgpack_object *params);
+ * takes one of them is full, and it repeats nothing. false: not sure. params: the method's, as
+ * they came. */
+bool room_is_out(const struct identify *identify, const uint8_t *params, size_t len);
 /* Says so; returns false. */
 bool room_refuse(struct refusal *refusal);
 

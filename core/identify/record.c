@@ -23,9 +23,11 @@ static void put_int_or_nil(msgpack_packer *pk, const char *key, int64_t value)
 
 static void put_hex(msgpack_packer *pk, const char *key, const uint8_t bytes[32])
 {
-    char hex[65];
+    static const char digits[] = "0123456789abcdef";
+    char hex[65] = "";
     for (size_t i = 0; i < 32; i++) {
-        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+        hex[2 * i] = digits[bytes[i] >> 4];
+        hex[2 * i + 1] = digits[bytes[i] & 15];
     }
     whorl_put_str(pk, key, hex);
 }

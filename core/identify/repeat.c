@@ -59,13 +59,15 @@ static struct repeat **bucket_of(struct repeats *repeats, const uint8_t name[32]
     return &repeats->buckets[hash & (BUCKETS - 1)];
 }
 
-/* A polynomial over the bytes at a secret point. No more than a filter: whoever found ids that
+/* A polynomial over the words at a secret point. No more than a filter: whoever found ids that
  * fall together would make looking for them no cheaper than it was without. */
 static uint32_t cell_of(const struct repeats *repeats, const char *request_id, size_t len)
 {
     uint64_t sum = len;
-    for (size_t i = 0; i < len; i++) {
-        sum = sum * repeats->multiplier + (uint8_t)request_id[i];
+    for (size_t i = 0; i < len; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, request_id + i, len - i < sizeof word ? len - i : sizeof word);
+        sum = (sum ^ sum >> 32) * repeats->multiplier + word;
     }
     return (uint32_t)(sum * repeats->multiplier >> (64 - CELL_BITS));
 }

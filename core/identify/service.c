@@ -165,8 +165,12 @@ static enum identify_method method_of(const char *name)
 
 void service_count_error(struct identify *identify, const char *code)
 {
-    for (size_t i = 0; identify_code_name(i) != NULL; i++) {
-        identify->stats.errors[i] += strcmp(identify_code_name(i), code) == 0;
+    size_t i = 0;
+    while (i < IDENTIFY_CODES && strcmp(identify_code_name(i), code) != 0) {
+        i++;
+    }
+    if (i < IDENTIFY_CODES) {
+        identify->stats.errors[i]++;
     }
 }
 
@@ -560,11 +564,6 @@ static void identify_call(struct identify *identify, const struct identify_calle
     struct refusal refusal;
     bool answered;
     refusal.retry_ms = 0;
-    if (room_is_out(identify, params)) {
-        room_refuse(&refusal);
-        reply_error(identify, caller->call, &refusal);
-        return;
-    }
     struct flow *flow = flow_new(identify);
     if (flow == NULL) {
         refuse(&refusal, "internal", "", "out of memory");
@@ -622,6 +621,8 @@ void identify_request(struct identify *identify, const struct identify_caller *c
         return;
     } else if (known == IDENTIFY_UNKNOWN) {
         refuse(&refusal, "unknown_method", "", "there is no such method");
+    } else if (known == IDENTIFY_IDENTIFY && room_is_out(identify, params, len)) {
+        room_refuse(&refusal);
     } else {
         msgpack_zone_clear(&identify->zone);
         if (whorl_msg_build(params, len, &identify->zone, &tree, NULL)) {

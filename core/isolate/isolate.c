@@ -8,6 +8,7 @@
 #include "core/isolate/ahead.h"
 #include "core/packed/packed.h"
 #include "whorl/msg.h"
+#include "whorl/secret.h"
 
 enum {
     HANDLES = 5,
@@ -34,7 +35,7 @@ struct held {
     uint32_t next_free;
 };
 
-enum state { DOWN, STARTING, UP, STOPPING };
+enum state { DOWN, MAKING, STARTING, UP, STOPPING };
 
 struct isolate {
     uv_loop_t *loop;
@@ -74,6 +75,19 @@ struct watched {
     uv_poll_t polls[POLLS];
     unsigned open; /* so many of them, from the first on */
     bool lost;     /* no longer isolate->watched: only its end is awaited */
+};
+
+/* A process that a thread of libuv's pool makes: it may have to wait for the disk, and for memory
+ * that is locked. The instance may be stopped meanwhile, so that what it needs to know is its own.
+ */
+struct making {
+    uv_work_t work;
+    struct isolate *isolate;
+    msgpack_sbuffer packed;
+    struct whorl_msg msg;
+    struct isolate_spec spec; /* in msg */
+    struct process *process;
+    struct whorl_fault fault;
 };
 
 static void on_prepare(uv_prepare_t *prepare);
@@ -584,19 +598,81 @@ static bool watch(struct isolate *isolate, struct process *process, struct whorl
     return true;
 }
 
+static void not_made(struct isolate *isolate, const char *why)
+{
+    isolate->state = DOWN;
+    say(isolate, WHORL_LOG_ERROR, "its process did not start", why);
+    count_loss(isolate, ISOLATE_NOT_STARTED, "its process did not start", why);
+    restart_later(isolate);
+}
+
+static void free_making(struct making *making)
+{
+    whorl_msg_release(&making->msg);
+    msgpack_sbuffer_destroy(&making->packed);
+    free(making);
+}
+
+/* The pool's thread, which lasts as long as the server. */
+static void make(uv_work_t *work)
+{
+    struct making *making = work->data;
+    making->process = process_new(&making->spec, &making->fault);
+}
+
+static void on_made(uv_work_t *work, int status)
+{
+    struct making *making = work->data;
+    struct isolate *isolate = making->isolate;
+    (void)status; /* nobody cancels it */
+    if (isolate->state == STOPPING) {
+        isolate_forgo(making->process);
+    } else if (!making->process || !watch(isolate, making->process, &making->fault)) {
+        not_made(isolate, making->fault.text);
+    } else {
+        isolate->state = STARTING;
+        uv_poll_start(&isolate->watched->polls[CONTROL], UV_READABLE, on_control);
+        uv_timer_start(&isolate->timer, on_timer, ISOLATE_WAIT_MS, 0);
+    }
+    free_making(making);
+    free_isolate(isolate);
+}
+
+/* A copy of the specification, by way of what the process is given. */
+static struct making *new_making(struct isolate *isolate)
+{
+    struct making *making = calloc(1, sizeof *making);
+    if (!making) {
+        return NULL;
+    }
+    making->isolate = isolate;
+    making->work.data = making;
+    msgpack_sbuffer_init(&making->packed);
+    isolate_spec_pack(&isolate->spec, &making->packed);
+    if (!whorl_msg_parse((const uint8_t *)making->packed.data, making->packed.size, &making->msg,
+                         &making->fault)) {
+        msgpack_sbuffer_destroy(&making->packed);
+        free(making);
+        return NULL;
+    }
+    if (!isolate_spec_read(&making->msg.root, &making->spec, &making->fault)) {
+        free_making(making);
+        return NULL;
+    }
+    return making;
+}
+
 static void restart(struct isolate *isolate)
 {
-    struct whorl_fault fault = {"", ""};
-    struct process *process = process_new(&isolate->spec, &fault);
-    if (!process || !watch(isolate, process, &fault)) {
-        say(isolate, WHORL_LOG_ERROR, "its process did not start", fault.text);
-        count_loss(isolate, ISOLATE_NOT_STARTED, "its process did not start", fault.text);
-        restart_later(isolate);
+    struct making *making = new_making(isolate);
+    if (!making) {
+        not_made(isolate, "out of memory");
         return;
     }
-    isolate->state = STARTING;
-    uv_poll_start(&isolate->watched->polls[CONTROL], UV_READABLE, on_control);
-    uv_timer_start(&isolate->timer, on_timer, ISOLATE_WAIT_MS, 0);
+    isolate->state = MAKING;
+    isolate->open++;
+    whorl_secret_forget(); /* a thread that starts has a copy of this one's registers */
+    (void)uv_queue_work(isolate->loop, &making->work, make, on_made); /* fails never */
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -1,5 +1,5 @@
 /* One life of a plugin's process, and the server's side of its channel. Knows no loop: isolate.c
- * decides when to look. Loop thread only. */
+ * decides when to look. One thread at a time. */
 #ifndef CORE_ISOLATE_PROCESS_H
 #define CORE_ISOLATE_PROCESS_H
 
@@ -31,7 +31,8 @@ struct process {
     uint8_t payload[CHANNEL_PAYLOAD_MAX + 1];
 };
 
-/* Makes the memory and the child. spec->task is ISOLATE_RUN. NULL with *fault. */
+/* Makes the memory and the child, which lasts no longer than the calling thread. spec->task is
+ * ISOLATE_RUN. NULL with *fault. */
 struct process *process_new(const struct isolate_spec *spec, struct whorl_fault *fault);
 /* Kills what still runs, waits for it, unmaps. words: how it ended. Messages in its memory are
  * wiped. */

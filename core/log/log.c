@@ -19,6 +19,7 @@ struct log {
 
 static const char *const level_names[] = {"debug", "info", "warning", "error"};
 #define LEVELS (sizeof level_names / sizeof level_names[0])
+#define LINE_USUAL 1024u /* bytes; a longer line is made on the heap */
 
 struct log *log_new(int fd, enum whorl_log_level level)
 {
@@ -112,6 +113,13 @@ static void write_all(struct log *log, const char *line, size_t len)
 
 static void write_object(struct log *log, const json_t *object)
 {
+    char usual[LINE_USUAL];
+    size_t used = json_dumpb(object, usual, sizeof usual - 1, JSON_COMPACT);
+    if (used > 0 && used < sizeof usual) {
+        usual[used] = '\n';
+        write_all(log, usual, used + 1);
+        return;
+    }
     char *line = json_dumps(object, JSON_COMPACT);
     if (line == NULL) {
         return;

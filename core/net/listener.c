@@ -27,10 +27,20 @@ struct plan {
     struct tls_context *tls;
 };
 
+struct listeners_ahead {
+    size_t count;
+    struct tls_context *tls[]; /* by listener; NULL: without TLS, or taken over */
+};
+
 void listeners_init(struct listeners *listeners, struct stream_group *group, struct log *log,
                     listener_arrival *arrival, void *ctx)
 {
     *listeners = (struct listeners){.group = group, .log = log, .arrival = arrival, .ctx = ctx};
+}
+
+static void name_listener(const struct conf_listener *conf, char *where, size_t cap)
+{
+    snprintf(where, cap, "listener \"%s\"", conf->name);
 }
 
 /* --- One socket ----------------------------------------------------------------------------- */
@@ -221,6 +231,7 @@ static bool bind_socket(struct listener *listener, const struct sockaddr_storage
 {
     int n = fd < 0 ? bind_beside(listener, address) : adopt(listener, fd);
     if (n == 0) {
+        stream_prepare(&listener->tcp);
         return true;
     }
     return whorl_fail(fault, where, "can't listen on %s port %u: %s", listener->address,
@@ -279,23 +290,60 @@ static struct listener *find_open(const struct listeners *listeners,
     return NULL;
 }
 
-static bool plan_tls(struct plan *plan, const struct conf_listener *conf, const char *where,
-                     struct whorl_fault *fault)
+static struct tls_context *read_files(const struct conf_listener *conf, struct whorl_fault *fault)
 {
     const struct tls_files files = {conf->certificate, conf->key, conf->client_ca, conf->crl};
     struct whorl_fault cause;
-    plan->tls = tls_context_new(&files, &cause);
-    if (plan->tls == NULL) {
-        return whorl_fail(fault, where, "%s%s%s", cause.where, cause.where[0] == '\0' ? "" : ": ",
-                          cause.text);
+    struct tls_context *tls = tls_context_new(&files, &cause);
+    if (tls == NULL) {
+        char where[sizeof fault->where];
+        name_listener(conf, where, sizeof where);
+        whorl_fail(fault, where, "%s%s%s", cause.where, cause.where[0] == '\0' ? "" : ": ",
+                   cause.text);
     }
+    return tls;
+}
+
+struct listeners_ahead *listeners_ahead(const struct conf *conf, struct whorl_fault *fault)
+{
+    struct listeners_ahead *ahead =
+        calloc(1, sizeof *ahead + conf->listener_count * sizeof(struct tls_context *));
+    if (ahead == NULL) {
+        whorl_fail(fault, "", "out of memory");
+        return NULL;
+    }
+    for (; ahead->count < conf->listener_count; ahead->count++) {
+        const struct conf_listener *listener = &conf->listeners[ahead->count];
+        if (!listener->tls) {
+            continue;
+        }
+        ahead->tls[ahead->count] = read_files(listener, fault);
+        if (ahead->tls[ahead->count] == NULL) {
+            listeners_forgo(ahead);
+            return NULL;
+        }
+    }
+    return ahead;
+}
+
+void listeners_forgo(struct listeners_ahead *ahead)
+{
+    for (size_t i = 0; ahead != NULL && i < ahead->count; i++) {
+        tls_context_unref(ahead->tls[i]);
+    }
+    free(ahead);
+}
+
+static void plan_tls(struct plan *plan, struct listeners_ahead *ahead, size_t i)
+{
+    plan->tls = ahead->tls[i];
+    ahead->tls[i] = NULL;
     struct tls_context *now = plan->listener != NULL ? plan->listener->tls : NULL;
     if (now != NULL && tls_context_same(now, plan->tls)) {
         /* Every device would have to prove itself anew, for nothing. */
         tls_context_unref(plan->tls);
         plan->tls = tls_context_ref(now);
     }
-    return true;
 }
 
 static bool plan_plain(struct plan *plan, const struct conf_listener *conf, const char *where,
@@ -333,8 +381,8 @@ static bool make_plan(struct listeners *listeners, const struct conf_listener *c
                       struct plan *plan, struct whorl_fault *fault)
 {
     char where[sizeof fault->where];
-    snprintf(where, sizeof where, "listener \"%s\"", conf->name);
-    if (!(conf->tls ? plan_tls : plan_plain)(plan, conf, where, fault)) {
+    name_listener(conf, where, sizeof where);
+    if (!conf->tls && !plan_plain(plan, conf, where, fault)) {
         return false;
     }
     plan->name = strdup(conf->name);
@@ -412,7 +460,7 @@ static void replace(struct listeners *listeners, struct plan *plans, size_t coun
 }
 
 bool listeners_match(struct listeners *listeners, const struct conf *conf,
-                     struct whorl_fault *fault)
+                     struct listeners_ahead *ahead, struct whorl_fault *fault)
 {
     size_t count = conf->listener_count;
     struct plan *plans = calloc(count + 1, sizeof *plans);
@@ -424,6 +472,9 @@ bool listeners_match(struct listeners *listeners, const struct conf *conf,
     }
     keep_open(listeners, conf, plans);
     for (size_t i = 0; i < count; i++) {
+        if (conf->listeners[i].tls) {
+            plan_tls(&plans[i], ahead, i);
+        }
         if (!make_plan(listeners, &conf->listeners[i], &plans[i], fault)) {
             undo(plans, i + 1);
             free(plans);

@@ -42,11 +42,18 @@ void listeners_init(struct listeners *listeners, struct stream_group *group, str
  * name. false: it is no listening TCP socket, or one too many; then it is still the caller's. */
 bool listeners_inherit(struct listeners *listeners, int fd, const char *name);
 
-/* Makes the sockets match conf: those of the same address and port stay open and take the new
- * certificates, others are opened and closed, at the same port if need be. Inherited sockets that
- * no listener wants are closed. On a failure nothing changes: false with *fault. */
+/* What the listeners of a configuration read from files: certificates, keys, revocation lists. That
+ * may take long, so any thread may do it, and touches nothing else. NULL with *fault. */
+struct listeners_ahead;
+struct listeners_ahead *listeners_ahead(const struct conf *conf, struct whorl_fault *fault);
+void listeners_forgo(struct listeners_ahead *ahead); /* NULL is ignored */
+
+/* Makes the sockets match conf, whose files are in `ahead` and are taken over from there: those of
+ * the same address and port stay open and take the new certificates, others are opened and closed,
+ * at the same port if need be. Inherited sockets that no listener wants are closed. On a failure
+ * nothing changes: false with *fault. */
 bool listeners_match(struct listeners *listeners, const struct conf *conf,
-                     struct whorl_fault *fault);
+                     struct listeners_ahead *ahead, struct whorl_fault *fault);
 
 /* The port that a listener is bound to; 0 if there is none of that name. */
 uint16_t listeners_port(const struct listeners *listeners, const char *name);

@@ -9,11 +9,12 @@
 #include "core/net/idmap.h"
 #include "core/net/listener.h"
 #include "core/net/stream.h"
-#include "core/packed/packed.h"
+#include "whorl/msg.h"
 
 #define SWEEP_MS 250u       /* how often connections are looked at for what takes too long */
 #define RETRY_MS 250u       /* what a refused caller is told to wait if nobody knows better */
 #define FORGET_MS 1000u     /* how often devices are looked at for what may be forgotten of them */
+#define RELIEF_CALLS 8u     /* answered, for each connection that may be read again */
 #define REFUSALS_LOGGED 10u /* a second: a flood of bad clients must not fill the disk */
 
 struct connection;
@@ -63,6 +64,7 @@ struct rpc {
     uint64_t last_connection, last_call;
     struct idmap calls, ids; /* by id: calls, connections */
     struct call *spare_calls;
+    unsigned answered; /* since a connection was last read again for it */
     char method[FRAME_METHOD_MAX + 1];
     uint64_t refusals_since;
     unsigned refusals;
@@ -127,56 +129,56 @@ static void write_result(struct connection *connection, const struct call *call,
     }
 }
 
-/* Packs an ERROR map, see docs/protocol.md. */
-static void pack_error(msgpack_packer *pk, const char *code, const char *where, const char *message,
-                       unsigned retry_ms)
+static int write_packed(void *stream, const char *bytes, size_t len)
+{
+    stream_write(stream, bytes,
+                 len); /* a stream that is out of memory is ended, not half written */
+    return 0;
+}
+
+/* Sends an ERROR map, see docs/protocol.md. */
+static void write_error(struct stream *stream, const char *code, const char *where,
+                        const char *message, unsigned retry_ms)
 {
     bool located = where != NULL && where[0] != '\0';
     bool busy = strcmp(code, "busy") == 0;
-    msgpack_pack_map(pk, 2u + (located ? 1u : 0u) + (busy ? 1u : 0u));
-    whorl_put_str(pk, "code", code);
-    whorl_put_str(pk, "message", message);
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, stream, write_packed);
+    msgpack_pack_map(&pk, 2u + (located ? 1u : 0u) + (busy ? 1u : 0u));
+    whorl_put_str(&pk, "code", code);
+    whorl_put_str(&pk, "message", message);
     if (located) {
-        whorl_put_str(pk, "where", where);
+        whorl_put_str(&pk, "where", where);
     }
     if (busy) {
-        whorl_put_int(pk, "retry_ms", retry_ms == 0 ? RETRY_MS : retry_ms);
+        whorl_put_int(&pk, "retry_ms", retry_ms == 0 ? RETRY_MS : retry_ms);
     }
 }
 
-/* Sends head, an ERROR map, and after. */
-static void write_error(struct connection *connection, const uint8_t *head, size_t head_len,
-                        const char *code, const char *where, const char *message, unsigned retry_ms,
-                        const char *after)
-{
-    static const char unpacked[] = "\x82\xa4"
-                                   "code\xa8"
-                                   "internal\xa7"
-                                   "message\xad"
-                                   "out of memory";
-    msgpack_sbuffer map;
-    msgpack_packer pk;
-    msgpack_sbuffer_init(&map);
-    msgpack_packer_init(&pk, &map, packed_write);
-    pack_error(&pk, code, where, message, retry_ms);
-    stream_write(connection->stream, head, head_len);
-    if (map.size > 0) {
-        stream_write(connection->stream, map.data, map.size);
-    } else {
-        stream_write(connection->stream, unpacked, sizeof unpacked - 1);
-    }
-    stream_write(connection->stream, after, strlen(after));
-    msgpack_sbuffer_destroy(&map);
-}
-
-/* Answers a request with an error. */
+/* Answers a request with an error. One that is told to come again is not heard for a moment, so
+ * that a flood is read and refused by the dozen. */
 static void refuse_request(struct connection *connection, const uint8_t *id, size_t id_len,
                            const char *code, const char *where, const char *message,
                            unsigned retry_ms)
 {
     uint8_t head[FRAME_REPLY_HEAD];
-    write_error(connection, head, frame_error_head(head, id, id_len), code, where, message,
-                retry_ms, "\xc0");
+    struct stream *stream = connection->stream;
+    stream_write(stream, head, frame_error_head(head, id, id_len));
+    write_error(stream, code, where, message, retry_ms);
+    stream_write(stream, "\xc0", 1);
+    if (strcmp(code, "busy") == 0) {
+        stream_rest(stream);
+    }
+}
+
+/* A call that was taken is answered. Those who were told to come again need not wait until their
+ * rest is over when there is room for them. */
+static void count_answered(struct rpc *rpc)
+{
+    if (++rpc->answered >= RELIEF_CALLS) {
+        rpc->answered = 0;
+        stream_group_relieve(&rpc->streams);
+    }
 }
 
 void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t len)
@@ -189,6 +191,7 @@ void rpc_result(struct rpc *rpc, uint64_t call, const uint8_t *result, size_t le
     } else if (open != NULL) {
         write_result(open->connection, open, result, len);
         end_call(rpc, open);
+        count_answered(rpc);
     }
 }
 
@@ -227,6 +230,7 @@ void rpc_stats(const struct rpc *rpc, struct rpc_stats *stats)
 {
     *stats = rpc->stats;
     stats->connections = rpc->connection_count;
+    stats->resting = rpc->streams.rest_count;
     stats->calls = rpc->calls.count;
     stats->devices = rpc->devices.count;
     stats->bytes_to_send = rpc->streams.queued;
@@ -307,8 +311,8 @@ static void reject_bytes(struct connection *connection, const char *code,
                          const struct whorl_fault *fault)
 {
     uint8_t head[FRAME_NOTIFICATION_HEAD];
-    write_error(connection, head, frame_notification_head(head, "error", strlen("error")), code,
-                fault->where, fault->text, 0, "");
+    stream_write(connection->stream, head, frame_notification_head(head, "error", strlen("error")));
+    write_error(connection->stream, code, fault->where, fault->text, 0);
     tell_refusal(connection->rpc, &connection->peer, fault->text);
     end_connection(connection, fault->text);
     frame_reader_release(&connection->reader);
@@ -679,9 +683,10 @@ bool rpc_inherit(struct rpc *rpc, int fd, const char *name)
     return listeners_inherit(&rpc->listeners, fd, name);
 }
 
-bool rpc_listen(struct rpc *rpc, struct conf *conf, struct whorl_fault *fault)
+bool rpc_listen(struct rpc *rpc, struct conf *conf, struct listeners_ahead *ahead,
+                struct whorl_fault *fault)
 {
-    if (!listeners_match(&rpc->listeners, conf, fault)) {
+    if (!listeners_match(&rpc->listeners, conf, ahead, fault)) {
         return false;
     }
     take_limits(rpc, conf);

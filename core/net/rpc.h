@@ -5,12 +5,13 @@
  *
  * Replies to what one read brought leave in one write. A connection above max_write_queue is not
  * read until the peer has taken half of it, and what was read already gets `busy` answers, as do
- * requests above max_calls_per_connection, max_calls, max_buffered and the device's rate. A
- * connection above max_connections is closed at once, one above max_connections_per_device as soon
- * as the device is known, and one whose message would need more than max_buffered when that shows;
- * these two are told `busy` first. Dropped are: a handshake that takes longer than
- * handshake_timeout_s, a message longer than message_timeout_s, a peer that is silent with no call
- * open for idle_timeout_s, and one that takes nothing of what is sent for stall_timeout_s.
+ * requests above max_calls_per_connection, max_calls, max_buffered and the device's rate. After a
+ * `busy` answer its connection is not read for STREAM_REST_MS (stream.h). A connection above
+ * max_connections is closed at once, one above max_connections_per_device as soon as the device is
+ * known, and one whose message would need more than max_buffered when that shows; these two are
+ * told `busy` first. Dropped are: a handshake that takes longer than handshake_timeout_s, a message
+ * longer than message_timeout_s, a peer that is silent with no call open for idle_timeout_s, and
+ * one that takes nothing of what is sent for stall_timeout_s.
  *
  * A device is a client certificate, or what a listener without TLS stands for. */
 #ifndef CORE_RPC_H
@@ -73,11 +74,13 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
 /* As listeners_inherit: before the first rpc_listen. */
 bool rpc_inherit(struct rpc *rpc, int fd, const char *name);
 
-/* Makes the listening sockets match conf: opens new ones, replaces certificates (for new
- * connections), closes those that are gone, leaves the rest alone, takes the new limits. On a
- * failure nothing changes: false with *fault. Plain TCP on anything but a loopback address is
- * refused. */
-bool rpc_listen(struct rpc *rpc, struct conf *conf, struct whorl_fault *fault);
+/* Makes the listening sockets match conf, whose files were read ahead (listener.h): opens new ones,
+ * replaces certificates (for new connections), closes those that are gone, leaves the rest alone,
+ * takes the new limits. On a failure nothing changes: false with *fault. Plain TCP on anything but
+ * a loopback address is refused. */
+struct listeners_ahead;
+bool rpc_listen(struct rpc *rpc, struct conf *conf, struct listeners_ahead *ahead,
+                struct whorl_fault *fault);
 
 /* The port that the named listener is bound to; 0 if there is none. */
 uint16_t rpc_port(const struct rpc *rpc, const char *listener);
@@ -127,6 +130,7 @@ struct rpc_stats {
     uint64_t connections_accepted, requests; /* so far */
     uint64_t busy[RPC_BUSY_REASONS], dropped[RPC_DROP_REASONS];
     size_t connections, calls;         /* open now */
+    size_t resting;                    /* connections that are not read after a `busy` answer */
     size_t devices;                    /* remembered for their rates */
     size_t bytes_to_send, bytes_begun; /* of answers; of messages that wait for their end */
 };

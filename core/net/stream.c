@@ -13,6 +13,7 @@
 #define SPARE_MAX 64u             /* buffers */
 #define CLOSING_MS 2000u
 #define KEEPALIVE_S 60u
+#define WARM_MAX 256u /* streams that keep OpenSSL's buffers: 9 MB of them */
 
 struct stream_buffer {
     struct stream_buffer *next;
@@ -42,11 +43,14 @@ struct stream {
     enum stream_state state;
     bool reading, busy, linger, eof, broken, said_goodbye;
     bool dirty;
+    bool warm, heard;           /* keeps OpenSSL's buffers; has been read since the last tick */
     struct stream *next, *prev; /* in group->dirty */
-    uint64_t since;             /* it began, or began to close */
-    uint64_t moved;             /* when bytes of `sending` last left */
-    size_t left;                /* of `sending`, at that time */
-    size_t counted;             /* of its bytes in group->queued */
+    struct stream *rest_next, **rest_link; /* in group->resting; link NULL: it does not rest */
+    uint64_t rested;                       /* when it is read again */
+    uint64_t since;                        /* it began, or began to close */
+    uint64_t moved;                        /* when bytes of `sending` last left */
+    size_t left;                           /* of `sending`, at that time */
+    size_t counted;                        /* of its bytes in group->queued */
 };
 
 /* --- Buffers -------------------------------------------------------------------------------- */
@@ -173,6 +177,29 @@ static void on_closed(uv_handle_t *handle)
     stream_group_drop(group);
 }
 
+static void end_rest(struct stream *stream)
+{
+    struct stream_group *group = stream->group;
+    if (stream->rest_link == NULL) {
+        return;
+    }
+    *stream->rest_link = stream->rest_next;
+    if (stream->rest_next != NULL) {
+        stream->rest_next->rest_link = stream->rest_link;
+    } else {
+        group->resting_last = stream->rest_link;
+    }
+    stream->rest_link = NULL;
+    group->rest_count--;
+}
+
+static void set_warm(struct stream *stream, bool warm)
+{
+    stream->warm = warm;
+    stream->group->warm += warm ? 1u : -1u;
+    tls_keep_buffers(stream->tls, warm);
+}
+
 /* Lets go of the socket at once. */
 static void drop(struct stream *stream)
 {
@@ -181,6 +208,10 @@ static void drop(struct stream *stream)
     }
     stream->state = STREAM_CLOSED;
     set_dirty(stream, false);
+    end_rest(stream);
+    if (stream->warm) {
+        set_warm(stream, false);
+    }
     uv_close((uv_handle_t *)&stream->tcp, on_closed);
 }
 
@@ -287,7 +318,7 @@ static void on_shut_down(uv_shutdown_t *shutdown, int status)
     if (stream->state == STREAM_CLOSED) {
         return;
     }
-    if (status < 0 || !stream->linger || stream->eof) {
+    if (status < 0 || stream->eof) {
         drop(stream);
     }
 }
@@ -314,25 +345,64 @@ static void set_reading(struct stream *stream, bool reading)
 /* All is sent: the last step of closing. */
 static void end_writing(struct stream *stream)
 {
+    if (!stream->linger || stream->eof) {
+        drop(stream); /* the system sends what it has, and the end */
+        return;
+    }
     stream->state = STREAM_LINGERING;
     stream->shutdown.data = stream;
     if (uv_shutdown(&stream->shutdown, (uv_stream_t *)&stream->tcp, on_shut_down) < 0) {
         drop(stream);
         return;
     }
-    if (stream->linger) {
-        set_reading(stream, true);
-    }
+    set_reading(stream, true);
 }
 
 /* A peer that asks and does not read is no longer listened to, until half of what waits for it has
- * gone. */
+ * gone; nor is one that rests. */
 static void hold_back(struct stream *stream)
 {
     if (stream->state <= STREAM_OPEN) {
         size_t bound = stream->group->limits.max_queue;
-        set_reading(stream, stream_queued(stream) <= (stream->reading ? bound : bound / 2));
+        set_reading(stream, stream->rest_link == NULL &&
+                                stream_queued(stream) <= (stream->reading ? bound : bound / 2));
     }
+}
+
+static void read_again(struct stream *stream)
+{
+    end_rest(stream);
+    hold_back(stream);
+}
+
+static void on_rested(uv_timer_t *timer)
+{
+    struct stream_group *group = timer->data;
+    uint64_t now = uv_now(group->loop);
+    while (group->resting != NULL && group->resting->rested <= now) {
+        read_again(group->resting);
+    }
+    if (group->resting != NULL) {
+        uv_timer_start(timer, on_rested, group->resting->rested - now, 0);
+    }
+}
+
+void stream_rest(struct stream *stream)
+{
+    struct stream_group *group = stream->group;
+    if (stream->rest_link != NULL || stream->state > STREAM_OPEN) {
+        return;
+    }
+    stream->rested = uv_now(group->loop) + STREAM_REST_MS;
+    stream->rest_next = NULL;
+    stream->rest_link = group->resting_last;
+    *group->resting_last = stream;
+    group->resting_last = &stream->rest_next;
+    group->rest_count++;
+    if (group->resting == stream) {
+        uv_timer_start(&group->rest, on_rested, STREAM_REST_MS, 0);
+    }
+    hold_back(stream);
 }
 
 static void push(struct stream *stream)
@@ -440,6 +510,10 @@ static void read_tls(struct stream *stream, size_t len)
     struct stream_group *group = stream->group;
     struct whorl_fault fault;
     char reason[sizeof fault.where + sizeof fault.text + 8];
+    stream->heard = true;
+    if (!stream->warm && group->warm < WARM_MAX) {
+        set_warm(stream, true);
+    }
     tls_feed(stream->tls, group->in, len);
     while (stream->state < STREAM_CLOSING) {
         size_t used = 0;
@@ -452,7 +526,10 @@ static void read_tls(struct stream *stream, size_t len)
                 stream->events->bytes(stream->ctx, group->plain, used);
                 explicit_bzero(group->plain, used);
             }
-            continue;
+            if (tls_has_more(stream->tls)) {
+                continue;
+            }
+            break;
         case TLS_WANT:
             break;
         case TLS_CLOSED:
@@ -507,6 +584,10 @@ void stream_tick(struct stream *stream, uint64_t now)
     if (stream->state == STREAM_CLOSED) {
         return;
     }
+    if (stream->warm && !stream->heard) {
+        set_warm(stream, false);
+    }
+    stream->heard = false;
     if (stream->state >= STREAM_CLOSING) {
         if (now - stream->since >= CLOSING_MS) {
             drop(stream);
@@ -560,11 +641,15 @@ static void on_never_opened(uv_handle_t *handle)
     stream_group_drop(group);
 }
 
+void stream_prepare(uv_tcp_t *server)
+{
+    uv_tcp_nodelay(server, 1);
+    uv_tcp_keepalive(server, 1, KEEPALIVE_S);
+}
+
 /* Readies an accepted socket; false when it is no use. */
 static bool start(struct stream *stream)
 {
-    uv_tcp_nodelay(&stream->tcp, 1);
-    uv_tcp_keepalive(&stream->tcp, 1, KEEPALIVE_S);
     stream->reading = true;
     return uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read) == 0;
 }
@@ -628,6 +713,10 @@ bool stream_peer_digest(const struct stream *stream, uint8_t digest[32])
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct stream_group *group = prepare->data;
+    for (; group->relieved > 0 && group->resting != NULL; group->relieved--) {
+        read_again(group->resting);
+    }
+    group->relieved = 0;
     while (group->dirty != NULL) {
         flush(group->dirty);
     }
@@ -648,7 +737,16 @@ bool stream_group_init(struct stream_group *group, uv_loop_t *loop, void (*close
     uv_prepare_start(&group->prepare, on_prepare);
     uv_unref((uv_handle_t *)&group->prepare);
     stream_group_hold(group);
+    group->resting_last = &group->resting;
+    uv_timer_init(loop, &group->rest);
+    group->rest.data = group;
+    stream_group_hold(group);
     return true;
+}
+
+void stream_group_relieve(struct stream_group *group)
+{
+    group->relieved++;
 }
 
 static void on_group_closed(uv_handle_t *handle)
@@ -660,6 +758,7 @@ void stream_group_close(struct stream_group *group)
 {
     if (!uv_is_closing((uv_handle_t *)&group->prepare)) {
         uv_close((uv_handle_t *)&group->prepare, on_group_closed);
+        uv_close((uv_handle_t *)&group->rest, on_group_closed);
     }
 }
 

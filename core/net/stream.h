@@ -32,8 +32,13 @@ struct stream_group {
     struct stream_buffer *spare;
     unsigned spare_count;
     struct stream *dirty; /* with something to send */
+    unsigned warm;        /* that keep OpenSSL's buffers */
     size_t queued;        /* bytes to be sent, of all */
     uv_prepare_t prepare;
+    struct stream *resting, **resting_last; /* in the order in which they are read again */
+    size_t rest_count;
+    unsigned relieved; /* that may be read again before their time */
+    uv_timer_t rest;
     unsigned handles; /* of libuv, not yet closed */
     void (*closed)(void *ctx);
     void *ctx;
@@ -44,6 +49,9 @@ bool stream_group_init(struct stream_group *group, uv_loop_t *loop, void (*close
                        void *ctx);
 /* Once there are no streams. */
 void stream_group_close(struct stream_group *group);
+/* There is room for more than there was: the stream that has rested longest is read again when the
+ * loop next waits. */
+void stream_group_relieve(struct stream_group *group);
 /* Others whose handles must be closed before `closed` may come count them in and out here. */
 void stream_group_hold(struct stream_group *group);
 void stream_group_drop(struct stream_group *group);
@@ -69,6 +77,9 @@ struct stream_events {
     void (*closed)(void *ctx);
 };
 
+/* Sets up a listening socket: what is accepted from it has the same options (on Linux, see
+ * tcp(7)), which saves each connection five system calls. */
+void stream_prepare(uv_tcp_t *server);
 /* Takes a waiting connection from a listening socket; tls NULL: plain. NULL, and the connection
  * dropped, on failure. */
 struct stream *stream_accept(struct stream_group *group, uv_stream_t *server,
@@ -84,6 +95,11 @@ void stream_write(struct stream *stream, const void *bytes, size_t len);
 void *stream_append(struct stream *stream, size_t len);
 /* Bytes queued and not yet taken by the system. */
 size_t stream_queued(const struct stream *stream);
+
+/* Nothing more is read for so long, or until stream_group_relieve says so: what the peer sends
+ * meanwhile is then read, and answered, together. No effect on one that rests already. */
+#define STREAM_REST_MS 100u
+void stream_rest(struct stream *stream);
 
 /* Sends what is queued, within 2 s, then closes. linger: first waits for the peer to close, lest
  * the bytes that it is still sending make the system throw away what was sent. */

@@ -133,6 +133,15 @@ static bool still_valid(const struct tls *tls, struct whorl_fault *fault)
     return true;
 }
 
+/* SSL_get_error goes by what it finds in this thread's queue. Emptying that takes far longer than
+ * looking. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
 static enum tls_state handshake(struct tls *tls, struct whorl_fault *fault)
 {
     int done = SSL_do_handshake(tls->ssl);
@@ -155,7 +164,7 @@ enum tls_state tls_read(struct tls *tls, uint8_t *buffer, size_t cap, size_t *us
         whorl_fail(fault, "", "TLS has ended");
         return TLS_FAILED;
     }
-    ERR_clear_error();
+    forget_errors();
     if (!tls->open) {
         return handshake(tls, fault);
     }
@@ -174,6 +183,21 @@ enum tls_state tls_read(struct tls *tls, uint8_t *buffer, size_t cap, size_t *us
     }
 }
 
+bool tls_has_more(const struct tls *tls)
+{
+    return !tls->open || tls->fed_len > 0 || SSL_has_pending(tls->ssl) == 1;
+}
+
+void tls_keep_buffers(struct tls *tls, bool keep)
+{
+    if (keep) {
+        SSL_clear_mode(tls->ssl, SSL_MODE_RELEASE_BUFFERS);
+    } else {
+        SSL_set_mode(tls->ssl, SSL_MODE_RELEASE_BUFFERS);
+        (void)SSL_free_buffers(tls->ssl); /* in use: they go with the next record */
+    }
+}
+
 bool tls_is_open(const struct tls *tls)
 {
     return tls->open && !tls->dead;
@@ -188,7 +212,7 @@ bool tls_peer_digest(const struct tls *tls, uint8_t digest[32])
 {
     X509 *peer = tls->open ? SSL_get0_peer_certificate(tls->ssl) : NULL;
     unsigned len = 0;
-    return peer != NULL && X509_digest(peer, EVP_sha256(), digest, &len) == 1 && len == 32;
+    return peer != NULL && X509_digest(peer, tls->context->sha256, digest, &len) == 1 && len == 32;
 }
 
 bool tls_write(struct tls *tls, const uint8_t *bytes, size_t len)
@@ -197,7 +221,7 @@ bool tls_write(struct tls *tls, const uint8_t *bytes, size_t len)
     if (!tls_is_open(tls)) {
         return false;
     }
-    ERR_clear_error();
+    forget_errors();
     /* The pipe takes all, so that nothing is ever written in part. */
     if (SSL_write_ex(tls->ssl, bytes, len, &used) == 1 && used == len) {
         return true;

@@ -50,6 +50,14 @@ enum tls_state {
     TLS_FAILED  /* *fault says why; an alert for the peer has been given to send */
 };
 
+/* Whether, after TLS_DATA, asking again can bring anything but TLS_WANT. */
+bool tls_has_more(const struct tls *tls);
+
+/* OpenSSL has 34 KB for a connection's records. Kept: they stay from one record to the next. Not
+ * kept, as in the beginning: they are there for the length of a call, and what was read into them
+ * is wiped whole, which takes as long as the rest of reading a short message. */
+void tls_keep_buffers(struct tls *tls, bool keep);
+
 /* Goes on with the handshake, then decrypts. */
 enum tls_state tls_read(struct tls *tls, uint8_t *buffer, size_t cap, size_t *used,
                         struct whorl_fault *fault);

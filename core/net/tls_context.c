@@ -246,7 +246,10 @@ struct tls_context *tls_context_new(const struct tls_files *files, struct whorl_
     context->digested = digest_files(files, context->digest);
     context->pipe = tls_pipe_method();
     context->ssl = SSL_CTX_new(TLS_server_method());
-    context->sessions = context->ssl != NULL ? tls_sessions_new(context->ssl) : NULL;
+    context->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    context->sessions = context->ssl != NULL && context->sha256 != NULL
+                            ? tls_sessions_new(context->ssl, context->sha256)
+                            : NULL;
     if (context->pipe == NULL || context->sessions == NULL || !set_rules(context->ssl)) {
         whorl_fail(fault, "", "OpenSSL can't be set up for TLS 1.3");
         ERR_clear_error();
@@ -277,6 +280,7 @@ void tls_context_unref(struct tls_context *context)
     }
     SSL_CTX_free(context->ssl);
     tls_sessions_free(context->sessions);
+    EVP_MD_free(context->sha256);
     if (context->pipe != NULL) {
         BIO_meth_free(context->pipe);
     }

@@ -11,6 +11,7 @@ struct tls_context {
     unsigned refs;
     SSL_CTX *ssl;
     struct tls_sessions *sessions; /* of its cache */
+    EVP_MD *sha256;                /* found once: that takes as long as digesting a certificate */
     bool digested;
     uint8_t digest[32]; /* SHA-256 over the content of its files */
     BIO_METHOD *pipe;   /* the BIO between an SSL and the bytes at hand; set by tls.c */

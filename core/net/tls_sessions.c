@@ -16,6 +16,7 @@ struct owner {
 
 struct tls_sessions {
     SSL_CTX *ssl;
+    const EVP_MD *sha256;
     struct owner *buckets[BUCKETS];
 };
 
@@ -24,7 +25,7 @@ static struct owner **find(struct tls_sessions *sessions, const SSL_SESSION *ses
 {
     const X509 *peer = SSL_SESSION_get0_peer((SSL_SESSION *)session);
     uint32_t hash;
-    if (peer == NULL || X509_digest(peer, EVP_sha256(), digest, NULL) != 1) {
+    if (peer == NULL || X509_digest(peer, sessions->sha256, digest, NULL) != 1) {
         return NULL;
     }
     memcpy(&hash, digest, sizeof hash);
@@ -80,7 +81,7 @@ static void on_removed(SSL_CTX *ctx, SSL_SESSION *session)
     }
 }
 
-struct tls_sessions *tls_sessions_new(SSL_CTX *ssl)
+struct tls_sessions *tls_sessions_new(SSL_CTX *ssl, const EVP_MD *sha256)
 {
     struct tls_sessions *sessions = calloc(1, sizeof *sessions);
     if (sessions == NULL || SSL_CTX_set_app_data(ssl, sessions) != 1) {
@@ -88,6 +89,7 @@ struct tls_sessions *tls_sessions_new(SSL_CTX *ssl)
         return NULL;
     }
     sessions->ssl = ssl;
+    sessions->sha256 = sha256;
     SSL_CTX_sess_set_new_cb(ssl, on_new);
     SSL_CTX_sess_set_remove_cb(ssl, on_removed);
     return sessions;

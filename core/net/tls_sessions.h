@@ -4,6 +4,7 @@
 #ifndef CORE_TLS_SESSIONS_H
 #define CORE_TLS_SESSIONS_H
 
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
@@ -12,7 +13,7 @@
 struct tls_sessions;
 
 /* Watches the cache of ssl, which must keep sessions itself. NULL: out of memory. */
-struct tls_sessions *tls_sessions_new(SSL_CTX *ssl);
+struct tls_sessions *tls_sessions_new(SSL_CTX *ssl, const EVP_MD *sha256);
 /* After SSL_CTX_free. NULL is fine. */
 void tls_sessions_free(struct tls_sessions *sessions);
 

@@ -98,6 +98,9 @@ static void put_rpc(const struct server *server, FILE *out)
     struct rpc_stats stats;
     rpc_stats(server->rpc, &stats);
     gauge(out, "whorl_connections", "Open connections.", (double)stats.connections);
+    gauge(out, "whorl_connections_resting",
+          "Connections that are not read for a moment, having been told to come again.",
+          (double)stats.resting);
     counter(out, "whorl_connections_accepted_total", "Connections that were accepted.",
             stats.connections_accepted);
     family(out, "whorl_connections_dropped_total", "counter",
@@ -368,13 +371,14 @@ static json_t *rpc_json(const struct server *server)
     const struct conf_core *core = &server->setup->conf->core;
     struct rpc_stats stats;
     rpc_stats(server->rpc, &stats);
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connections",
-        (json_int_t)stats.connections, "max_connections", (json_int_t)core->max_connections,
-        "calls", (json_int_t)stats.calls, "max_calls", (json_int_t)core->max_calls, "requests",
-        (json_int_t)stats.requests, "bytes_to_send", (json_int_t)stats.bytes_to_send, "bytes_begun",
-        (json_int_t)stats.bytes_begun, "accepted", (json_int_t)stats.connections_accepted, "busy",
-        busy_json(&stats), "dropped", dropped_json(&stats));
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connections",
+                     (json_int_t)stats.connections, "resting", (json_int_t)stats.resting,
+                     "max_connections", (json_int_t)core->max_connections, "calls",
+                     (json_int_t)stats.calls, "max_calls", (json_int_t)core->max_calls, "requests",
+                     (json_int_t)stats.requests, "bytes_to_send", (json_int_t)stats.bytes_to_send,
+                     "bytes_begun", (json_int_t)stats.bytes_begun, "accepted",
+                     (json_int_t)stats.connections_accepted, "busy", busy_json(&stats), "dropped",
+                     dropped_json(&stats));
 }
 
 static json_t *identify_json(const struct server *server)

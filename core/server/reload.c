@@ -1,11 +1,12 @@
 /* From one configuration to the next, without dropping a call. Reading it may take seconds, since
- * an isolated plugin is asked by starting it, and so may starting those that are new: a thread of
- * libuv's pool does both while the loop serves. One reload follows the other, each with what it
- * finds then. */
+ * an isolated plugin is asked by starting it, and so may starting those that are new and reading
+ * the listeners' files: a thread of libuv's pool does all that while the loop serves. One reload
+ * follows the other, each with what it finds then. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/net/listener.h"
 #include "core/server/internal.h"
 #include "core/server/systemd.h"
 #include "whorl/secret.h"
@@ -23,6 +24,7 @@ struct reload {
     struct log *log;
     bool startable;            /* so far as was tried */
     struct setup_ahead *ahead; /* what it needs that does not run; NULL: nothing was tried */
+    struct listeners_ahead *listeners; /* as ahead */
     json_t *mistakes, *changes, *warnings;
     struct reload *next; /* that waits */
 };
@@ -36,6 +38,7 @@ static void warn(struct reload *reload, const char *text)
 static void reload_free(struct reload *reload)
 {
     setup_forgo(reload->ahead);
+    listeners_forgo(reload->listeners);
     conf_unref(reload->now);
     conf_unref(reload->conf);
     json_decref(reload->mistakes);
@@ -92,7 +95,8 @@ static void note_change(void *ctx, const char *text)
 }
 
 /* Sockets last, because what they change can't be undone. */
-static bool open_sockets(struct server *server, struct conf *conf)
+static bool open_sockets(struct server *server, struct conf *conf,
+                         struct listeners_ahead *listeners)
 {
     struct whorl_fault fault = {0};
     struct monitor *monitor = server->monitor;
@@ -100,7 +104,7 @@ static bool open_sockets(struct server *server, struct conf *conf)
         server_complain_of(server, NULL, &fault);
         return false;
     }
-    if (!rpc_listen(server->rpc, conf, &fault)) {
+    if (!rpc_listen(server->rpc, conf, listeners, &fault)) {
         server_complain_of(server, NULL, &fault);
         if (monitor != server->monitor) {
             monitor_close(monitor);
@@ -114,7 +118,8 @@ static bool open_sockets(struct server *server, struct conf *conf)
     return true;
 }
 
-static bool change_to(struct reload *reload, struct conf *conf, struct setup_ahead *ahead)
+static bool change_to(struct reload *reload, struct conf *conf, struct setup_ahead *ahead,
+                      struct listeners_ahead *listeners)
 {
     struct server *server = reload->server;
     if (!can_change_to(reload, conf)) {
@@ -124,7 +129,7 @@ static bool change_to(struct reload *reload, struct conf *conf, struct setup_ahe
     if (setup == NULL) {
         return false;
     }
-    if (!open_sockets(server, conf)) {
+    if (!open_sockets(server, conf, listeners)) {
         setup_unref(setup);
         return false;
     }
@@ -167,6 +172,19 @@ static void gather_mistake(void *ctx, const char *file, int line, const char *te
     json_array_append_new(ctx, json_string(whole));
 }
 
+/* The pool's thread. */
+static void read_ahead(struct reload *reload)
+{
+    struct whorl_fault fault = {0};
+    reload->listeners = listeners_ahead(reload->conf, &fault);
+    reload->startable = reload->listeners != NULL;
+    if (!reload->startable) {
+        char text[SERVER_FAULT_TEXT];
+        server_fault_text(&fault, text);
+        json_array_append_new(reload->mistakes, json_string(text));
+    }
+}
+
 /* The pool's thread, which lasts as long as the server. Not for another data_dir, which will be
  * refused. */
 static void start_ahead(struct reload *reload)
@@ -174,7 +192,6 @@ static void start_ahead(struct reload *reload)
     struct whorl_fault fault = {0};
     const struct conf_plugin *culprit;
     const struct conf *conf = reload->conf;
-    reload->startable = true;
     if (strcmp(conf->core.data_dir, reload->now->core.data_dir) != 0) {
         return;
     }
@@ -194,6 +211,9 @@ static void read_conf(uv_work_t *work)
     struct reload *reload = work->data;
     reload->conf = conf_read(reload->server->conf_dir, gather_mistake, reload->mistakes);
     if (reload->conf != NULL) {
+        read_ahead(reload);
+    }
+    if (reload->startable) {
         start_ahead(reload);
     }
     OPENSSL_thread_stop(); /* certificates were read: what it keeps for this thread goes with it */
@@ -212,12 +232,15 @@ static void change(struct reload *reload)
     }
     struct conf *conf = reload->conf;
     struct setup_ahead *ahead = reload->ahead;
+    struct listeners_ahead *listeners = reload->listeners;
     reload->conf = NULL;
     reload->ahead = NULL;
+    reload->listeners = NULL;
     server->mistakes = reload->mistakes;
-    bool done = reload->startable && change_to(reload, conf, ahead);
+    bool done = reload->startable && change_to(reload, conf, ahead, listeners);
     server->mistakes = NULL;
     setup_forgo(ahead);
+    listeners_forgo(listeners);
     conf_unref(conf);
     if (!done) {
         refuse(reload);

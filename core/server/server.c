@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/net/listener.h"
 #include "core/server/internal.h"
 #include "core/server/process.h"
 #include "core/server/systemd.h"
@@ -330,8 +331,11 @@ static void start_recorded(void *ctx, bool stored)
         return;
     }
     systemd_sockets(take_socket, server);
-    if (!rpc_listen(server->rpc, server->setup->conf, &fault) ||
-        !monitor_match(&server->monitor, server, &conf->monitor, &fault)) {
+    struct listeners_ahead *ahead = listeners_ahead(conf, &fault);
+    bool open = ahead != NULL && rpc_listen(server->rpc, server->setup->conf, ahead, &fault) &&
+                monitor_match(&server->monitor, server, &conf->monitor, &fault);
+    listeners_forgo(ahead);
+    if (!open) {
         server_complain_of(server, NULL, &fault);
         give_up(server);
         return;

@@ -16,6 +16,8 @@
 #define GROUP_BYTES ((size_t)16 << 20) /* the same for their bytes */
 #define REASON_MAX 400u
 #define CHECKPOINT_MS 750 /* under load; with the time that it takes, less than a second */
+#define LULL_MS 20        /* without a call, after which there is time for a checkpoint */
+#define FOREVER (-1)
 
 /* A call that waits for its turn. */
 struct waiting {
@@ -213,18 +215,6 @@ static struct waiting *take_first(struct instance *instance)
     return waiting;
 }
 
-/* The next call; waits for one if `wait`. NULL: none, or (having waited) the instance stops. */
-static struct waiting *next_call(struct instance *instance, bool wait)
-{
-    pthread_mutex_lock(&instance->mutex);
-    while (wait && instance->first == NULL && !instance->stopping) {
-        pthread_cond_wait(&instance->moved, &instance->mutex);
-    }
-    struct waiting *waiting = take_first(instance);
-    pthread_mutex_unlock(&instance->mutex);
-    return waiting;
-}
-
 static int64_t now_ms(void)
 {
     struct timespec at;
@@ -232,9 +222,26 @@ static int64_t now_ms(void)
     return (int64_t)at.tv_sec * 1000 + at.tv_nsec / 1000000;
 }
 
+/* The next call; waits for one so many milliseconds. NULL: none, or the instance stops. */
+static struct waiting *next_call(struct instance *instance, int wait_ms)
+{
+    int64_t until = wait_ms > 0 ? now_ms() + wait_ms : 0;
+    const struct timespec at = {until / 1000, until % 1000 * 1000000};
+    bool wait = wait_ms != 0;
+    pthread_mutex_lock(&instance->mutex);
+    while (wait && instance->first == NULL && !instance->stopping) {
+        wait = wait_ms == FOREVER
+                   ? pthread_cond_wait(&instance->moved, &instance->mutex) == 0
+                   : pthread_cond_timedwait(&instance->moved, &instance->mutex, &at) == 0;
+    }
+    struct waiting *waiting = take_first(instance);
+    pthread_mutex_unlock(&instance->mutex);
+    return waiting;
+}
+
 /* Every transaction signs what it leaves; the file beside the database, which shows a rollback of
- * the database, follows when nothing waits, and at least once a second when something always does.
- * A failure is not the records': they are durable. */
+ * the database, follows when nothing has come for a moment, and at least once a second when
+ * something always does. A failure is not the records': they are durable. */
 static void write_checkpoint(struct instance *instance)
 {
     struct whorl_fault fault;
@@ -253,14 +260,14 @@ static void *write_on(void *arg)
     bool behind = false; /* the file is, since the time below */
     int64_t since = 0;
     for (;;) {
-        struct waiting *waiting = next_call(instance, !behind);
+        struct waiting *waiting = next_call(instance, behind ? LULL_MS : FOREVER);
         if (waiting == NULL && !behind) {
             break;
         }
         while (waiting != NULL) {
             join(instance, group, waiting);
             bool full = group->count >= GROUP_RECORDS || group->bytes >= GROUP_BYTES;
-            waiting = full ? NULL : next_call(instance, false);
+            waiting = full ? NULL : next_call(instance, 0);
         }
         bool wrote = group->count > 0;
         if (wrote && !behind) {
@@ -313,7 +320,11 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     instance->group.end = &instance->group.first;
     whorl_answer_begin(&instance->group.answer);
     pthread_mutex_init(&instance->mutex, NULL);
-    pthread_cond_init(&instance->moved, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&instance->moved, &clock);
+    pthread_condattr_destroy(&clock);
     const struct whorl_settings *settings = host->settings;
     const char *key = settings->string(settings, NULL, "key");
     instance->group.zone = msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE);
@@ -348,10 +359,13 @@ static void call(void *arg, uint64_t id, const uint8_t *message, size_t len)
     waiting->message = message;
     waiting->len = len;
     pthread_mutex_lock(&instance->mutex);
+    bool first = instance->first == NULL; /* the writer waits for no other */
     *instance->end = waiting;
     instance->end = &waiting->next;
-    pthread_cond_signal(&instance->moved);
     pthread_mutex_unlock(&instance->mutex);
+    if (first) {
+        pthread_cond_signal(&instance->moved);
+    }
 }
 
 static void stop(void *arg)

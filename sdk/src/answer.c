@@ -1,14 +1,24 @@
 #include "whorl/answer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "whorl/msg.h"
 
-enum { REASON_MAX = 250 };
+enum {
+    REASON_MAX = 250,
+    FIRST = 1000, /* bytes; msgpack-c would begin with 8 KB, which is far more to ask of malloc */
+};
 
 static int append(void *data, const char *bytes, size_t len)
 {
     struct whorl_answer *answer = data;
+    msgpack_sbuffer *to = &answer->bytes;
+    if (to->alloc == 0) {
+        to->data = malloc(FIRST);
+        to->alloc = to->data != NULL ? FIRST : 0;
+        answer->failed = answer->failed || to->data == NULL;
+    }
     if (answer->failed || msgpack_sbuffer_write(&answer->bytes, bytes, len) != 0) {
         answer->failed = true;
         return -1;

@@ -5,12 +5,12 @@ import subprocess
 import tempfile
 import unittest
 
-from whorl import BINARY
+from whorl import BINARY, SANITIZED
 
 BUILD = os.path.dirname(BINARY)
 
 
-@unittest.skipIf(os.environ.get("WHORL_SANITIZED", "none") != "none",
+@unittest.skipIf(SANITIZED,
                  "what a sanitizer instruments can't be linked with what it doesn't")
 class Installed(unittest.TestCase):
     """An installation in cls.root; run_in runs commands that find it and nothing of the tree."""

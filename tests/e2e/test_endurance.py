@@ -10,10 +10,9 @@ import threading
 import time
 
 from endurance import KillRounds
-from whorl import (BINARY, PATIENCE, RpcError, Server, World, answers, edit, unittest, whorl)
+from whorl import (BINARY, PATIENCE, SANITIZED, RpcError, Server, World, answers, edit, unittest, whorl)
 
 FAULTS = os.path.join(os.path.dirname(BINARY), "tests", "faults", "faults.so")
-SANITIZED = os.environ.get("WHORL_SANITIZED", "none") != "none"
 # Each fails once on the way, at its start, in the middle or near the end.
 # `write` is not among them: libuv ends a process that can't write to its own eventfd, which only this
 # could bring about. test_faults.py makes the log's own writes fail.

@@ -6,7 +6,7 @@ import resource
 import subprocess
 import unittest
 
-from whorl import BINARY, COVERAGE, Server, World, is_closed, is_sanitized, readelf
+from whorl import BINARY, COVERAGE, SANITIZED, Server, World, is_closed, readelf
 
 BUILD = os.path.dirname(BINARY)
 
@@ -36,13 +36,13 @@ class Binary(unittest.TestCase):
             self.assertNotRegex(segments, r"LOAD\s+(0x[0-9a-f]+\s+){5}RWE", path)
             self.assertNotIn("TEXTREL", readelf("-d", path), path)
 
-    @unittest.skipIf(is_sanitized(), "sanitizers bring their own")
+    @unittest.skipIf(SANITIZED, "sanitizers bring their own")
     def test_tables_of_functions_are_read_only(self):
         for path in self.every():
             self.assertIn("GNU_RELRO", readelf("-l", path), path)
             self.assertRegex(readelf("-d", path), r"BIND_NOW|FLAGS_1.*\bNOW\b", path)
 
-    @unittest.skipIf(is_sanitized() or COVERAGE, "sanitizers bring their own; without optimization, none")
+    @unittest.skipIf(SANITIZED or COVERAGE, "sanitizers bring their own; without optimization, none")
     def test_stacks_and_copies_are_checked(self):
         for path in self.every():
             symbols = readelf("--dyn-syms", path)

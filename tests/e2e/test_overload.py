@@ -11,7 +11,7 @@ import unittest
 import msgpack
 
 from test_lifecycle import answers_in_flight, core_options, wait_until
-from whorl import PATIENCE, RpcError, Server, World, answers, edit, is_sanitized, whorl
+from whorl import PATIENCE, SANITIZED, RpcError, Server, World, answers, edit, whorl
 
 SAMPLE = {"modality": "text", "format": "utf8", "data": b"sesame"}
 
@@ -74,7 +74,7 @@ class Overload(unittest.TestCase):
         self.assertEqual(sum(counts.values()), 5 * 16 * self.ROUNDS)
         self.assertGreater(counts["match"], 0)
         self.assertGreater(counts["busy"], 0)
-        if not is_sanitized():
+        if not SANITIZED:
             self.assertLess(max(resident) - resident[0], 32 << 20, resident)
         after = status(world)
         self.assertEqual(after["service"]["errors"]["busy"], counts["busy"])

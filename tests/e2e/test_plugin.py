@@ -2,13 +2,14 @@
 this tree against what `meson install` puts there."""
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 import unittest
 
 from installed import BUILD, Installed
-from whorl import ROOT, World, whorl
+from whorl import ROOT, SANITIZED, World, whorl
 
 PLUGINS = os.path.join(BUILD, "plugins")
 TEST_PLUGINS = os.path.join(BUILD, "tests", "plugins")
@@ -43,8 +44,7 @@ UNRULY = {
 
 
 # A sanitizer has findings of its own, and what it instruments can't be linked with what it doesn't.
-ordinary = unittest.skipIf(os.environ.get("WHORL_SANITIZED", "none") != "none",
-                           "needs a build without sanitizers")
+ordinary = unittest.skipIf(SANITIZED, "needs a build without sanitizers")
 
 
 class Scratch(unittest.TestCase):
@@ -67,22 +67,27 @@ class Scratch(unittest.TestCase):
 class OurOwn(Scratch):
     """Our backends keep the rules that they ask of others."""
 
+    def assert_kept(self, module, *args):
+        """All trials; a sanitizer's code leaves copies on the stack, which tell nothing of ours."""
+        said = self.kit(module, *args, code=None)
+        broken = re.findall(r"^BROKEN +(\S+)", said, re.M)
+        self.assertRegex(said, r"\n1[23] trials, ")
+        self.assertLessEqual(set(broken), {"traces"} if SANITIZED else set(), said)
+
     def test_the_look_up_and_the_sink_keep_the_abi(self):
         for name in "pnc", "audit":
-            self.assertIn(", 0 broken", self.kit(os.path.join(PLUGINS, f"whorl-{name}.so")))
+            self.assert_kept(os.path.join(PLUGINS, f"whorl-{name}.so"))
 
     def test_finger_search_keeps_the_abi_with_a_real_print(self):
         world = World()
         conf = self.write("x.conf", 'plugin "immigration" { settings { contact = "the desk" } }')
         for args in [("whorl-ident1.so",), ("whorl-immigration.so", "--conf", conf)]:
-            said = self.kit(os.path.join(PLUGINS, args[0]), *args[1:], "--sample",
-                            f"finger:png:{world.path('prints', 'p0003_02_2.png')}")
-            self.assertIn("13 trials, 0 broken", said)
+            self.assert_kept(os.path.join(PLUGINS, args[0]), *args[1:], "--sample",
+                             f"finger:png:{world.path('prints', 'p0003_02_2.png')}")
 
     def test_the_example_keeps_the_abi(self):
         conf = self.write("x.conf", 'plugin "example" { settings { people = {"E-1=open sesame"} } }')
-        self.assertIn("13 trials, 0 broken",
-                      self.kit(os.path.join(PLUGINS, "whorl-example.so"), "--conf", conf))
+        self.assert_kept(os.path.join(PLUGINS, "whorl-example.so"), "--conf", conf)
 
 
 @ordinary

@@ -22,7 +22,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BINARY = os.environ.get("WHORL_BINARY", os.path.join(ROOT, "build", "whorl"))
 DATA = os.environ.get("WHORL_DATA", os.path.join(ROOT, "..", "shared", "data"))
 COVERAGE = "WHORL_COVERAGE" in os.environ
-PATIENCE = 120  # seconds; a bound for hangs, far above what anything takes
 
 OFFICER = "WMP1234"
 CLASSES = {"match", "possible", "no_match", "poor_quality", "unavailable", "not_searched"}
@@ -44,6 +43,12 @@ def readelf(option, path):
                           text=True).stdout
 
 
+# Whether the binary is one of a sanitizer's, whose memory says nothing.
+SANITIZED = re.search("__(a|t)san_", readelf("--dyn-syms", BINARY)) is not None
+# Seconds; a bound for hangs, far above what anything takes.
+PATIENCE = 600 if SANITIZED else 120
+
+
 def is_closed():
     """Whether the tree is where only root gets, such as root's home: nothing in it can be run as
     somebody else."""
@@ -51,11 +56,6 @@ def is_closed():
     while os.stat(path).st_mode & stat.S_IXOTH and path != "/":
         path = os.path.dirname(path)
     return path != "/"
-
-
-def is_sanitized():
-    """Whether the binary is one of a sanitizer's, whose memory says nothing."""
-    return re.search("__(a|t)san_", readelf("--dyn-syms", BINARY)) is not None
 
 
 def edit(path, *changes):
@@ -290,5 +290,5 @@ def rpc_frame(method, *params, message_id=1):
 
 
 __all__ = ["BINARY", "CLASSES", "COVERAGE", "Client", "DATA", "OFFICER", "PATIENCE", "ROOT", "RpcError",
-           "Server", "World", "answers", "edit", "is_closed", "is_sanitized", "readelf", "rpc_frame",
+           "SANITIZED", "Server", "World", "answers", "edit", "is_closed", "readelf", "rpc_frame",
            "struct", "tls_context", "unittest", "whorl"]

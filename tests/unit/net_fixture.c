@@ -148,8 +148,10 @@ void server_start(struct server *server)
     server->log = log_new(STDERR_FILENO, WHORL_LOG_ERROR);
     server->rpc = rpc_new(&server->loop, &server->conf, &handler, server->log);
     ck_assert_ptr_nonnull(server->rpc);
-    ck_assert_msg(rpc_listen(server->rpc, &server->conf, &fault), "%s: %s", fault.where,
-                  fault.text);
+    struct listeners_ahead *ahead = listeners_ahead(&server->conf, &fault);
+    ck_assert_msg(ahead != NULL && rpc_listen(server->rpc, &server->conf, ahead, &fault), "%s: %s",
+                  fault.where, fault.text);
+    listeners_forgo(ahead);
     ck_assert_int_eq(pthread_create(&server->thread, NULL, run, server), 0);
 }
 
@@ -164,20 +166,29 @@ void server_do(struct server *server, void (*job)(struct server *server, void *a
 
 struct listen_job {
     bool done;
+    struct listeners_ahead *ahead;
     struct whorl_fault *fault;
 };
 
 static void listen_again(struct server *server, void *arg)
 {
     struct listen_job *job = arg;
-    job->done = rpc_listen(server->rpc, &server->conf, job->fault);
+    job->done = rpc_listen(server->rpc, &server->conf, job->ahead, job->fault);
+}
+
+bool server_listen_ahead(struct server *server, struct listeners_ahead *ahead,
+                         struct whorl_fault *fault)
+{
+    struct listen_job job = {false, ahead, fault};
+    server_do(server, listen_again, &job);
+    listeners_forgo(ahead);
+    return job.done;
 }
 
 bool server_listen(struct server *server, struct whorl_fault *fault)
 {
-    struct listen_job job = {false, fault};
-    server_do(server, listen_again, &job);
-    return job.done;
+    struct listeners_ahead *ahead = listeners_ahead(&server->conf, fault);
+    return ahead != NULL && server_listen_ahead(server, ahead, fault);
 }
 
 struct port_job {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "core/net/listener.h"
 #include "core/net/rpc.h"
 #include "whorl/msg.h"
 
@@ -47,7 +48,10 @@ void server_prepare(struct server *server);
 void server_start(struct server *server);
 /* Runs job on the loop thread and waits for it. */
 void server_do(struct server *server, void (*job)(struct server *server, void *arg), void *arg);
-/* rpc_listen with server->conf as it is now. */
+/* rpc_listen with server->conf as it is now, its files read by this thread, or before; takes what
+ * was read. */
+bool server_listen_ahead(struct server *server, struct listeners_ahead *ahead,
+                         struct whorl_fault *fault);
 bool server_listen(struct server *server, struct whorl_fault *fault);
 uint16_t server_port(struct server *server, const char *listener);
 void release_held(struct server *server, void *arg);

@@ -1,6 +1,7 @@
 /* Counting levels: that a cut is the one which counting everybody gives, whatever was given up. */
 #include <check.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "levels.h"
 #include "run_suite.h"
@@ -107,6 +108,38 @@ START_TEST(the_top_is_the_highest_level)
 }
 END_TEST
 
+/* Of 0 to 79 people, with bounds that nobody reaches, all do, and between. */
+START_TEST(who_has_a_level_between_two_is_listed_in_order)
+{
+    static const uint32_t bounds[] = {0, 1, 2, 8000, 8700, 8800, 9000, 40000, 65535, LEVELS, 70000};
+    const unsigned count = sizeof bounds / sizeof *bounds, people = (unsigned)_i;
+    uint16_t *levels = malloc(people * sizeof *levels + 1), /* to the byte: reads no further */
+        *picked = malloc((people + LEVELS_SLACK) * sizeof *picked),
+             *same = malloc((people + LEVELS_SLACK) * sizeof *same);
+    draw_levels();
+    for (unsigned i = 0; i < people; i++) {
+        levels[i] = list[i];
+    }
+    for (unsigned k = 0; k < count * count; k++) {
+        const uint32_t from = bounds[k / count], to = bounds[k % count];
+        const uint32_t found = levels_pick(levels, people, from, to, picked);
+        uint32_t next = 0;
+        for (unsigned i = 0; i < people; i++) {
+            if (levels[i] >= from && levels[i] < to) {
+                ck_assert_uint_lt(next, found);
+                ck_assert_uint_eq(picked[next++], i);
+            }
+        }
+        ck_assert_uint_eq(next, found);
+        ck_assert_uint_eq(levels_pick_portable(levels, people, from, to, same), found);
+        ck_assert(found == 0 || memcmp(same, picked, found * sizeof *same) == 0);
+    }
+    free(levels);
+    free(picked);
+    free(same);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("levels");
@@ -114,6 +147,7 @@ int main(void)
     tcase_add_test(tcase, cuts_are_the_same_when_low_levels_are_given_up);
     tcase_add_test(tcase, a_cut_among_those_given_up_is_refused);
     tcase_add_test(tcase, the_top_is_the_highest_level);
+    tcase_add_loop_test(tcase, who_has_a_level_between_two_is_listed_in_order, 0, 80);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

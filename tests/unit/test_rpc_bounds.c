@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/net/stream.h"
 #include "rpc_case.h"
 
 START_TEST(calls_past_the_bound_are_told_to_come_again)
@@ -136,6 +137,76 @@ START_TEST(calls_past_the_bound_of_all_connections_are_told_to_come_again)
     ck_assert_uint_eq(client_count_results(&client, 2), 2);
     ck_assert_uint_eq(client_count_results(&other, 1), 1);
     client_ping(&other);
+    client_close(&other);
+    end();
+}
+END_TEST
+
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
+START_TEST(who_asks_on_after_busy_is_read_now_and_then_until_there_is_room)
+{
+    enum { REFUSED = 10 };
+    server.conf.core.max_calls = 1;
+    begin();
+    struct client other = client_connect(server_port(&server, "plain"));
+    client_send(&other, "\x94\x00\x07\xa4hold\x90", 9);
+    ck_assert_uint_eq(wait_for(&server.held_count, 1), 1);
+    uint64_t began = now_ms();
+    unsigned before = server.reads;
+    for (int i = 0; i < REFUSED; i++) {
+        client_send(&client, PING, PING_LEN);
+        ck_assert_uint_eq(client_count_results(&client, 1), 0);
+    }
+    /* A bound from above, which holds however slow the machine is; half, since the loop's clock
+     * stands still while it works. */
+    ck_assert_uint_le(server.reads - before, 2 + 2 * (now_ms() - began) / STREAM_REST_MS);
+    while (stats_now().resting == 0) {
+        client_send(&client, PING, PING_LEN);
+        ck_assert_uint_eq(client_count_results(&client, 1), 0);
+    }
+    client_send(&client, PING, PING_LEN); /* waits unread */
+    server_do(&server, release_held, NULL);
+    ck_assert_uint_eq(client_count_results(&other, 1), 1);
+    (void)client_count_results(&client, 1);
+    client_ping(&client);
+    while (stats_now().resting > 0) {
+        usleep(1000);
+    }
+    client_send(&other, "\x94\x00\x07\xa4hold\x90", 9);
+    ck_assert_uint_eq(wait_for(&server.held_count, 1), 1);
+    client_send(&client, PING, PING_LEN);
+    ck_assert_uint_eq(client_count_results(&client, 1), 0);
+    client_close(&client); /* while it rests, or soon after */
+    ck_assert_uint_ge(wait_for(&server.gone, 1), 1);
+    ck_assert_uint_eq(stats_now().resting, 0);
+    client = other;
+    server_do(&server, release_held, NULL);
+    ck_assert_uint_eq(client_count_results(&client, 1), 1);
+    end();
+}
+END_TEST
+
+START_TEST(those_told_busy_are_read_again_when_others_have_been_answered)
+{
+    server.conf.core.max_calls = 1;
+    begin();
+    struct client other = client_connect(server_port(&server, "plain"));
+    do { /* until its rest ends before it would have by itself */
+        client_send(&other, "\x94\x00\x07\xa4hold\x90", 9);
+        ck_assert_uint_eq(wait_for(&server.held_count, 1), 1);
+        client_send(&client, PING, PING_LEN);
+        ck_assert_uint_eq(client_count_results(&client, 1), 0);
+        server_do(&server, release_held, NULL);
+        ck_assert_uint_eq(client_count_results(&other, 1), 1);
+        for (int i = 0; i < 16; i++) {
+            client_ping(&other);
+        }
+    } while (stats_now().resting > 0);
+    client_ping(&client);
     client_close(&other);
     end();
 }
@@ -387,6 +458,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_client_that_does_not_read_is_held_back_and_every_call_is_answered);
     tcase_add_test(tc, a_client_that_never_reads_is_dropped);
     tcase_add_test(tc, calls_past_the_bound_of_all_connections_are_told_to_come_again);
+    tcase_add_test(tc, who_asks_on_after_busy_is_read_now_and_then_until_there_is_room);
+    tcase_add_test(tc, those_told_busy_are_read_again_when_others_have_been_answered);
     tcase_add_test(tc, a_device_that_calls_too_often_is_told_to_wait_and_others_are_served);
     tcase_add_test(tc, a_device_has_no_more_connections_than_it_may);
     tcase_add_test(tc, messages_that_wait_for_their_end_are_bounded_together);

@@ -1,5 +1,7 @@
 /* The RPC server's listeners: where it listens, how that changes, and how it ends. */
 #include <check.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -164,10 +166,47 @@ START_TEST(draining_closes_the_door_and_goes_on_with_those_inside)
 }
 END_TEST
 
+static int option_of(int fd, int level, int option)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    ck_assert_int_eq(getsockopt(fd, level, option, &value, &len), 0);
+    return value;
+}
+
+/* The server's end of the client's connection, which is in the same process. */
+static int other_end(int fd)
+{
+    struct sockaddr_in mine, theirs;
+    socklen_t len = sizeof mine;
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&mine, &len), 0);
+    for (int other = 0; other < 256; other++) {
+        len = sizeof theirs;
+        if (getpeername(other, (struct sockaddr *)&theirs, &len) == 0 &&
+            theirs.sin_family == AF_INET && theirs.sin_port == mine.sin_port) {
+            return other;
+        }
+    }
+    ck_abort_msg("the server's end was not found");
+}
+
+START_TEST(what_is_accepted_sends_at_once_and_notices_a_dead_peer)
+{
+    begin();
+    client_ping(&client);
+    int fd = other_end(client.fd);
+    ck_assert_int_ne(option_of(fd, IPPROTO_TCP, TCP_NODELAY), 0);
+    ck_assert_int_ne(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 0);
+    ck_assert_int_eq(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+    end();
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, plain_tcp_is_refused_off_loopback);
     tcase_add_test(tc, ipv6_loopback_serves_too);
+    tcase_add_test(tc, what_is_accepted_sends_at_once_and_notices_a_dead_peer);
     tcase_add_test(tc, listening_again_opens_keeps_and_closes);
     tcase_add_test(tc, a_listener_may_change_its_address_and_keep_its_port);
     tcase_add_test(tc, a_socket_that_was_handed_over_is_used);

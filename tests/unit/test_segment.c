@@ -457,18 +457,22 @@ static bool file_holds(const char *name, const void *bytes, size_t len)
 START_TEST(what_the_segment_held_of_somebody_removed_is_overwritten)
 {
     uint64_t words[AFIS_SIEVE_WORDS];
+    uint8_t lies[AFIS_SIEVE_PLACES];
     struct test_person *person = malloc(sizeof *person);
     struct whorl_store_erased erased = {0};
     unsigned voided;
     put_range(0, 300, TWO_FINGERS);
     write_index();
     people_make(person, 42, TWO_FINGERS);
-    ck_assert_int_eq(afis_sieve_words(person->packed[0], person->prints[0].len, words), AFIS_OK);
+    ck_assert_int_eq(afis_sieve_words(person->packed[0], person->prints[0].len, words, lies),
+                     AFIS_OK);
     ck_assert(file_holds(SEGMENT_NAME, words, sizeof words));
+    ck_assert(file_holds(SEGMENT_NAME, lies, sizeof lies));
     remove_person(42);
     ck_assert_msg(gallery_erase(gallery, &erased, &fault), "%s", fault.text);
     ck_assert_uint_gt(erased.bytes, sizeof words);
     ck_assert(!file_holds(SEGMENT_NAME, words, sizeof words));
+    ck_assert(!file_holds(SEGMENT_NAME, lies, sizeof lies));
     ck_assert_uint_gt(count_chunks(&voided), 3);
     ck_assert_uint_eq(voided, 1);
     assert_nobody(42);

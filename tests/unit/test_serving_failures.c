@@ -110,7 +110,10 @@ static void listen_again(struct server *serving, void *arg)
 {
     struct listening *listening = arg;
     failing_on_in(serving->thread);
-    listening->done = rpc_listen(serving->rpc, &serving->conf, &listening->fault);
+    struct listeners_ahead *ahead = listeners_ahead(&serving->conf, &listening->fault);
+    listening->done =
+        ahead != NULL && rpc_listen(serving->rpc, &serving->conf, ahead, &listening->fault);
+    listeners_forgo(ahead);
 }
 
 /* Doors that could not all be opened leave those open that were. */

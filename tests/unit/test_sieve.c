@@ -24,10 +24,10 @@ static uint64_t draw(void)
 
 static void words_of(const struct afis_template *tmpl, uint64_t out[AFIS_SIEVE_WORDS])
 {
-    uint8_t packed[AFIS_PACKED_MAX];
+    uint8_t packed[AFIS_PACKED_MAX], places[AFIS_SIEVE_PLACES];
     size_t len;
     ck_assert_int_eq(afis_template_pack(tmpl, packed, sizeof packed, &len), AFIS_OK);
-    ck_assert_int_eq(afis_sieve_words(packed, len, out), AFIS_OK);
+    ck_assert_int_eq(afis_sieve_words(packed, len, out, places), AFIS_OK);
 }
 
 static void seek(const struct afis_template *tmpl)
@@ -110,15 +110,15 @@ END_TEST
 
 START_TEST(a_damaged_template_has_no_words)
 {
-    uint8_t packed[AFIS_PACKED_MAX];
+    uint8_t packed[AFIS_PACKED_MAX], places[AFIS_SIEVE_PLACES];
     size_t len;
     const struct afis_template t = minutiae_template(3, 30);
     ck_assert_int_eq(afis_template_pack(&t, packed, sizeof packed, &len), AFIS_OK);
     for (size_t at = 0; at < len; at += 7) {
         packed[at] ^= 4;
-        ck_assert_int_ne(afis_sieve_words(packed, len, words[0]), AFIS_OK);
+        ck_assert_int_ne(afis_sieve_words(packed, len, words[0], places), AFIS_OK);
         packed[at] ^= 4;
-        ck_assert_int_ne(afis_sieve_words(packed, at, words[0]), AFIS_OK);
+        ck_assert_int_ne(afis_sieve_words(packed, at, words[0], places), AFIS_OK);
     }
 }
 END_TEST

@@ -380,6 +380,27 @@ static void write_file(const char *path, const char *text)
     fclose(file);
 }
 
+START_TEST(files_that_were_read_ahead_are_not_needed_any_more)
+{
+    char list[96];
+    struct whorl_fault fault;
+    snprintf(list, sizeof list, "%s/list.pem", pki.dir);
+    server_start(&server);
+    ck_assert(enters(pki.revoked));
+    server.listeners[0].crl = list;
+    ck_assert_int_eq(link(pki.crl, list), 0);
+    struct listeners_ahead *ahead = listeners_ahead(&server.conf, &fault);
+    ck_assert_ptr_nonnull(ahead);
+    unlink(list);
+    ck_assert(server_listen_ahead(&server, ahead, &fault));
+    ck_assert(!enters(pki.revoked));
+    ck_assert(enters(pki.device));
+    ck_assert(!server_listen(&server, &fault)); /* whoever reads now finds none */
+    ck_assert(!enters(pki.revoked));
+    server_stop(&server);
+}
+END_TEST
+
 START_TEST(faults_in_the_files_are_named)
 {
     char broken[96], missing[96];
@@ -475,6 +496,7 @@ int main(void)
     tcase_add_test(tc, a_tls_client_that_does_not_read_is_held_back_and_every_call_is_answered);
     tcase_add_test(tc, damaged_records_end_the_connection);
     tcase_add_test(tc, garbage_and_silence_instead_of_a_handshake_end);
+    tcase_add_test(tc, files_that_were_read_ahead_are_not_needed_any_more);
     tcase_add_test(tc, faults_in_the_files_are_named);
     tcase_add_test(tc, a_private_key_that_others_can_read_is_refused);
     tcase_add_test(tc, many_reloads_leave_connections_alone);

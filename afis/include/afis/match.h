@@ -36,15 +36,6 @@ enum afis_status afis_finger_prepare_packed(const uint8_t *bytes, size_t len,
 float afis_compare(struct afis_matcher *matcher, const struct afis_finger *probe,
                    const struct afis_finger *gallery);
 
-/* A first impression of how alike two fingers are, some four times as fast as afis_compare: whether
- * minutiae with similar neighbourhoods lie to one another as one rigid motion would put them. The
- * gallery's finger is given in its packed form; `space` is afis_finger_size() bytes to unpack it
- * in. *impression: grows with likeness, natural logarithm, about -5 for strangers. Fails as
- * afis_finger_prepare_packed. */
-enum afis_status afis_glance(struct afis_matcher *matcher, const struct afis_finger *probe,
-                             const uint8_t *bytes, size_t len, struct afis_finger *space,
-                             float *impression);
-
 /* Fuses the scores of one person's different fingers (dB) into one figure in the same unit. */
 float afis_fuse(const float *scores, size_t count);
 
