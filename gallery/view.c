@@ -10,10 +10,10 @@
 #define VERIFY_CHUNKS 150u  /* at a time: about 10 ms */
 #define PREPARE_BLOCKS 100u /* likewise */
 #define FIRST_BLOCKS 250u   /* of a gallery that was never ready: more are left to view_prepare */
-#define REFRESH_MOST                                                                               \
-    4096u                  /* changes that are taken in beside a search's work: a millisecond ...  \
-                            */
-#define REFRESH_BLOCKS 48u /* ... or some, if so many blocks were written */
+/* Taken in beside a search's work: changes, a few milliseconds, and blocks written, ten. The copy
+ * of a database sends 2,048 people at a time. */
+#define REFRESH_MOST 4096u
+#define REFRESH_BLOCKS 96u
 
 /* ------------------------------------------------------------------ lifetimes */
 
