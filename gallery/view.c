@@ -356,9 +356,9 @@ static void read_draft(const struct gallery *gallery, MDB_txn *txn)
         struct view_chunk *chunk = &draft->chunks[keeper->draft_at];
         if (view_is_gap(chunk)) {
             view_read_chunk(gallery, txn, chunk);
+            keeper->draft_people += chunk->people;
             blocks++;
         }
-        keeper->draft_people += chunk->people;
     }
 }
 
@@ -382,11 +382,15 @@ static enum gallery_ready begin_draft(struct gallery *gallery, MDB_txn *txn,
     keeper->draft_base = keeper->newest ? view_ref(keeper->newest) : NULL;
     keeper->draft_at = 0;
     keeper->draft_people = 0;
+    for (size_t i = 0; i < view->count; i++) {
+        keeper->draft_people += view_is_gap(&view->chunks[i]) ? 0 : view->chunks[i].people;
+    }
     read_draft(gallery, txn);
     return GALLERY_PREPARING;
 }
 
-/* With the mutex held. What the segment holds is taken for what the gallery does. */
+/* With the mutex held. What the segment holds is taken for what the gallery does, until it is known
+ * which of its chunks are of earlier versions of their blocks: then fewer may be ready. */
 static void progress(const struct view_keeper *keeper, uint64_t *people, uint64_t *of)
 {
     *of = keeper->draft ? keeper->draft->people : keeper->people;
