@@ -93,7 +93,7 @@ void levels_add(struct levels *l, const uint16_t *levels, uint64_t people)
 void levels_narrow(struct levels *l, uint64_t wanted, uint64_t of)
 {
     uint32_t cut;
-    if (l->narrowed || l->people < of / 32) {
+    if (l->narrowed || l->people == 0 || l->people < of / 32) {
         return;
     }
     l->narrowed = true;

@@ -384,7 +384,7 @@ static void traces(const struct kit_subject *subject, const char *scratch)
  * is what no cache explains, not even one that each of many threads fills in its time. */
 static void leaks(const struct kit_subject *subject, const char *scratch)
 {
-    enum { LEAST_ROWS = 4, MOST_ROWS = 12, PER_ROW = 100 };
+    enum { LEAST_ROWS = 4, MOST_ROWS = 12, PER_ROW = 40 }; /* calls: not above KIT_CALLS_MAX */
     struct kit_holding held[MOST_ROWS];
     struct kit_host *host = started(subject, scratch);
     bool growing = true;

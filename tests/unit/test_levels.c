@@ -99,6 +99,17 @@ START_TEST(a_cut_among_those_given_up_is_refused)
 }
 END_TEST
 
+/* Whoever left is a chunk of nobody, and a gallery may have no others. */
+START_TEST(where_there_is_nobody_nothing_is_narrowed)
+{
+    struct levels l;
+    ck_assert(levels_init(&l, LOWEST));
+    levels_narrow(&l, 5000, 0);
+    ck_assert(!l.narrowed);
+    levels_free(&l);
+}
+END_TEST
+
 START_TEST(the_top_is_the_highest_level)
 {
     static const uint16_t some[] = {3, 0, 65535, 7};
@@ -147,6 +158,7 @@ int main(void)
     tcase_set_timeout(tcase, 60); /* on a busy machine */
     tcase_add_test(tcase, cuts_are_the_same_when_low_levels_are_given_up);
     tcase_add_test(tcase, a_cut_among_those_given_up_is_refused);
+    tcase_add_test(tcase, where_there_is_nobody_nothing_is_narrowed);
     tcase_add_test(tcase, the_top_is_the_highest_level);
     tcase_add_loop_test(tcase, who_has_a_level_between_two_is_listed_in_order, 0, 80);
     suite_add_tcase(suite, tcase);
