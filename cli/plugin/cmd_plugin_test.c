@@ -105,38 +105,57 @@ static bool read_sample(const struct options *o, char *copy, size_t cap,
     return true;
 }
 
-/* Runs this command again with the sanitizer's runtime in front, as modules that were built with
- * it need. Returns only on a failure, or when that has been done already. */
-static bool under_sanitizer(const struct options *o)
+/* Returns only on a failure. */
+static bool run_again(const struct options *o)
 {
-    const char *library = strcmp(o->sanitizer, "address") == 0  ? "libasan.so.8"
-                          : strcmp(o->sanitizer, "thread") == 0 ? "libtsan.so.2"
-                                                                : NULL;
-    const char *before = getenv("LD_PRELOAD");
     char patience[16];
-    if (!library) {
-        fputs("whorl plugin test: --sanitizer takes address or thread\n", stderr);
-        return false;
-    }
-    if (before && strstr(before, library)) {
-        return true;
-    }
     snprintf(patience, sizeof patience, "%u", o->patience);
-    const char *argv[20] = {"whorl",      "plugin", "test",        o->module,
-                            "--patience", patience, "--sanitizer", o->sanitizer};
-    const char *const more[][2] = {
-        {"--conf", o->conf}, {"--sample", o->sample}, {"--only", o->only}};
-    size_t count = 8;
+    const char *argv[20] = {"whorl", "plugin", "test", o->module, "--patience", patience};
+    const char *const more[][2] = {{"--conf", o->conf},
+                                   {"--sample", o->sample},
+                                   {"--only", o->only},
+                                   {"--sanitizer", o->sanitizer}};
+    size_t count = 6;
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
         if (more[i][1]) {
             argv[count++] = more[i][0];
             argv[count++] = more[i][1];
         }
     }
-    (void)setenv("LD_PRELOAD", library, 1);
     execv("/proc/self/exe", (char *const *)argv);
     fprintf(stderr, "whorl plugin test: %s\n", strerror(errno));
     return false;
+}
+
+/* Adds to a list in the environment that a process reads when it begins; true: it was not there. */
+static bool add_to(const char *name, const char *separator, const char *word)
+{
+    char list[4096];
+    const char *before = getenv(name);
+    if (before && strstr(before, word)) {
+        return false;
+    }
+    snprintf(list, sizeof list, "%s%s%s", before ? before : "", before ? separator : "", word);
+    (void)setenv(name, list, 1);
+    return true;
+}
+
+/* Sees to it that this process began with what the trials need: malloc without caches of its
+ * threads, whose contents count as in use, so that calls would seem to leave memory behind for as
+ * long as they fill; and the runtime of the module's sanitizer. */
+static bool begin_rightly(const struct options *o)
+{
+    const char *library = !o->sanitizer                          ? NULL
+                          : strcmp(o->sanitizer, "address") == 0 ? "libasan.so.8"
+                          : strcmp(o->sanitizer, "thread") == 0  ? "libtsan.so.2"
+                                                                 : NULL;
+    if (o->sanitizer && !library) {
+        fputs("whorl plugin test: --sanitizer takes address or thread\n", stderr);
+        return false;
+    }
+    bool again = add_to("GLIBC_TUNABLES", ":", "glibc.malloc.tcache_count=0");
+    again = (library && add_to("LD_PRELOAD", " ", library)) || again;
+    return !again || run_again(o);
 }
 
 static void print_report(void *ctx, const struct kit_report *report)
@@ -194,7 +213,7 @@ int cmd_plugin_test(int argc, char **argv)
     char path[PATH_MAX];
     char sample[PATH_MAX];
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (o.sanitizer && !under_sanitizer(&o)) {
+    if (!begin_rightly(&o)) {
         return EXIT_FAILED;
     }
     struct kit_subject subject = {.judge = plugin_judge, .patience_s = o.patience, .only = o.only};
