@@ -1,11 +1,12 @@
-/* What a gallery stores: the first byte says whether a block or a person's record follows. Their
- * checksums are put right, so that what lies behind them is reached. */
+/* What a gallery stores: the first byte says whether a block, a person's record or a record of
+ * changes follows. Checksums are put right, so that what lies behind them is reached. */
 #include <string.h>
 #include <zlib.h>
 
 #include "afis/template.h"
 #include "block.h"
 #include "bytes.h"
+#include "changes.h"
 #include "fuzz.h"
 #include "person.h"
 
@@ -79,10 +80,30 @@ static void read_person(const uint8_t *bytes, size_t len)
     free(record);
 }
 
+/* A record of changes under a key of 8 bytes, in a list that holds at most 1,000. */
+static void read_changes(const uint8_t *bytes, size_t len)
+{
+    const size_t key_len = len < 8 ? len : 8;
+    uint8_t *record = malloc(len + 1);
+    if (!record) {
+        abort();
+    }
+    memcpy(record, bytes, len);
+    MDB_val key = {key_len, record}, value = {len - key_len, record + key_len};
+    struct changes changes = {0};
+    const int rc = changes_decode(&key, &value, 1, 1000, &changes);
+    FUZZ_CHECK(rc == 0 || changes.count == 0);
+    FUZZ_CHECK(rc != 0 || (changes.count <= 1000 && value.mv_size == 8 + 6 * changes.count));
+    changes_free(&changes);
+    free(record);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     if (len > 0 && bytes[0] & 1) {
         read_block(bytes + 1, len - 1);
+    } else if (len > 0 && bytes[0] & 2) {
+        read_changes(bytes + 1, len - 1);
     } else if (len > 0 && len < 65000) {
         read_person(bytes + 1, len - 1);
     }

@@ -137,26 +137,35 @@ static int in_order(const void *a, const void *b)
     return x->stamp < y->stamp ? -1 : x->stamp > y->stamp;
 }
 
+int changes_decode(const MDB_val *key, const MDB_val *value, uint64_t wanted, size_t most,
+                   struct changes *changes)
+{
+    uint64_t stamp, before;
+    size_t count;
+    const int rc = decode(key, value, &stamp, &before, &count);
+    if (rc != 0) {
+        return rc;
+    }
+    if (stamp != wanted || count > most || changes->count > most - count) {
+        return MDB_NOTFOUND;
+    }
+    const uint8_t *at = (const uint8_t *)value->mv_data + HEAD;
+    for (size_t i = 0; i < count; i++, at += CHANGE) {
+        if (!changes_note(changes, stamp, get32(at), get16(at + 4))) {
+            return ENOMEM;
+        }
+    }
+    return 0;
+}
+
 static int read_all(MDB_cursor *cursor, uint64_t since, uint64_t until, size_t most,
                     struct changes *changes)
 {
-    uint64_t wanted = since + 1, stamp, before;
+    uint64_t wanted = since + 1;
     MDB_val key = {sizeof wanted, &wanted}, value;
-    size_t count;
     int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
-    while (rc == 0 && (rc = decode(&key, &value, &stamp, &before, &count)) == 0) {
-        const uint8_t *at = (const uint8_t *)value.mv_data + HEAD;
-        if (stamp != wanted || changes->count + count > most) {
-            return MDB_NOTFOUND;
-        }
-        for (size_t i = 0; i < count; i++, at += CHANGE) {
-            if (!changes_note(changes, stamp, get32(at), get16(at + 4))) {
-                return ENOMEM;
-            }
-        }
-        if (wanted++ == until) {
-            return 0;
-        }
+    while (rc == 0 && (rc = changes_decode(&key, &value, wanted, most, changes)) == 0 &&
+           wanted++ != until) {
         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     return rc;

@@ -37,6 +37,12 @@ void changes_free(struct changes *changes);
 int changes_write(const struct gallery *gallery, MDB_txn *txn, uint64_t stamp, uint64_t people,
                   const struct changes *changes);
 
+/* Adds to the list what one stored record says of the transaction `wanted`. MDB_CORRUPTED: the
+ * record has an impossible form; MDB_NOTFOUND: it is of another transaction, or there would be more
+ * than `most`; ENOMEM. */
+int changes_decode(const MDB_val *key, const MDB_val *value, uint64_t wanted, size_t most,
+                   struct changes *changes);
+
 /* Reads the changes of all transactions after `since`, up to `until`, in order of block, place,
  * stamp. MDB_NOTFOUND: not all are known, or they are more than `most`. */
 int changes_read(const struct gallery *gallery, MDB_txn *txn, uint64_t since, uint64_t until,
