@@ -132,7 +132,8 @@ class Overload:
     before and after each stretch of overload, and what is compared is of the same moment."""
     CONNECTIONS = 64  # for the peak; with the load more, lest a request waits in the client
     DEPTHS = (1, 4, 16)  # at which the peak is looked for
-    STRETCH = 5  # seconds of overload between two looks at the peak
+    STRETCH = 20  # seconds of overload between two looks at the peak
+    KEPT_ANSWER = 2  # kB, of a small one
 
     def __init__(self, bench):
         self.bench = bench
@@ -188,14 +189,15 @@ class Overload:
         return self.figures_of(load)
 
     def is_flat(self):
-        """Whether memory never rises above that of the first quarter by more than what is kept for
-        repeats does, which is a second's answers, and more when the machine gets faster."""
+        """Whether memory never rises above that of the first quarter, but for the answers kept for
+        repeats: they are a second's, and more when the machine gets faster."""
         quarter = max(1, len(self.memory) // 4)
         (early, first), (late, most) = (map(max, zip(*part)) for part in
                                         (self.memory[:quarter], self.memory[quarter:]))
         print(f"memory {early} kB in the first quarter, {first} answers kept; then at most {late} kB, "
               f"{most} answers kept")
-        return late <= max(early * FLAT, early + SLACK) * max(1, most / first)
+        return late <= (max(early * FLAT, early + SLACK) +
+                        self.KEPT_ANSWER * max(0, most - first))
 
     def run(self, seconds):
         rounds = max(1, round(seconds / self.STRETCH))
