@@ -153,6 +153,47 @@ bool block_find(const uint8_t *bytes, const struct block_info *info, const char 
     return false;
 }
 
+/* Looks at one entry, and has the next one fetched. */
+static void seek(struct block_sought *sought)
+{
+    const uint8_t *p = sought->bytes + sought->at;
+    const size_t needed = ENTRY_HEADER + sought->id_len;
+    if (sought->at + needed > sought->used) {
+        sought->at = 0;
+        sought->done = true;
+        return;
+    }
+    if (p[2] == sought->id_len && memcmp(p + ENTRY_HEADER, sought->id, sought->id_len) == 0) {
+        sought->done = true;
+        return;
+    }
+    const size_t len = get16(p);
+    sought->at = len < ENTRY_HEADER ? sought->used : sought->at + len;
+    if (sought->at + needed <= sought->used) {
+        __builtin_prefetch(p + len);
+        __builtin_prefetch(p + len + needed - 1);
+    }
+}
+
+void block_find_all(struct block_sought *sought, size_t count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        sought[i].at = sought[i].bytes ? BLOCK_HEADER : 0;
+        sought[i].done = sought[i].bytes == NULL;
+        left += sought[i].bytes != NULL;
+    }
+    while (left > 0) {
+        left = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (!sought[i].done) {
+                seek(&sought[i]);
+                left += !sought[i].done;
+            }
+        }
+    }
+}
+
 void block_clear(uint8_t *bytes, uint32_t number)
 {
     memset(bytes, 0, BLOCK_SIZE);

@@ -59,6 +59,20 @@ void block_print(const uint8_t **at, struct gallery_print *print);
 bool block_find(const uint8_t *bytes, const struct block_info *info, const char *id,
                 struct block_entry *entry);
 
+/* One of several entries that are looked for together. */
+struct block_sought {
+    const uint8_t *bytes; /* of the block; NULL: of none */
+    uint32_t used;        /* as its header says */
+    const char *id;
+    size_t id_len;
+    size_t at; /* where the entry begins; 0: there is none */
+    bool done;
+};
+
+/* The same for many people, but what is found is not verified. An entry says where the next one
+ * begins, so that one search waits for memory at each of them: here they wait together. */
+void block_find_all(struct block_sought *sought, size_t count);
+
 /* Writing: BLOCK_SIZE bytes that the caller owns. */
 void block_clear(uint8_t *bytes, uint32_t number);
 size_t block_entry_size(const struct gallery_person *person);

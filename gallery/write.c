@@ -25,11 +25,19 @@
 #define FULL (BLOCK_SIZE / 8 * 7)      /* bytes: as full as blocks are to be on average */
 #define MUCH_ROOM (BLOCK_SIZE / 4 * 3) /* with less than that a block is filled up in any case */
 #define TIDY_BLOCKS 256u               /* written anew in one transaction */
+#define SCOUTED 32u                    /* people whose entries are looked for together */
 
 struct open_block {
     uint32_t number; /* 0 = none */
     bool changed;
     uint8_t bytes[BLOCK_SIZE];
+};
+
+/* Where a person's entry was before the transaction. */
+struct whereabouts {
+    uint32_t block;
+    uint64_t stamp; /* of this block */
+    size_t place;   /* 0: not found */
 };
 
 struct batch {
@@ -42,6 +50,7 @@ struct batch {
     uint64_t drawn_bytes, drawn_people; /* of the blocks that were drawn */
     msgpack_sbuffer record;
     struct changes changes;
+    struct whereabouts scouted[SCOUTED]; /* of the people who are next */
 
     const struct gallery_person *people; /* to put */
     size_t count, added;                 /* added: that were new */
@@ -239,10 +248,59 @@ static int let_go(struct batch *batch, struct index_entry *index, uint16_t place
     return rc == 0 ? note(batch, index->number, place) : rc;
 }
 
+/* Looks where those who are next are, which saves find_entry the time to search for each of them by
+ * himself. What is wrong is left for find and find_entry to say. */
+static void scout(struct batch *batch, const char *const *ids, size_t count)
+{
+    struct block_sought sought[SCOUTED];
+    struct block_info info;
+    const char *why;
+    for (size_t i = 0; i < count; i++) {
+        struct whereabouts *to = &batch->scouted[i];
+        MDB_val key = {strlen(ids[i]), (void *)(uintptr_t)ids[i]}, value;
+        *to = (struct whereabouts){0};
+        sought[i] = (struct block_sought){.id = ids[i], .id_len = key.mv_size};
+        if (mdb_get(batch->txn, batch->gallery->people, &key, &value) != 0 ||
+            !person_block(value.mv_data, value.mv_size, &to->block)) {
+            continue;
+        }
+        key = (MDB_val){sizeof to->block, &to->block};
+        if (mdb_get(batch->txn, batch->gallery->blocks, &key, &value) == 0 &&
+            value.mv_size == BLOCK_SIZE) {
+            sought[i].bytes = value.mv_data;
+            __builtin_prefetch(sought[i].bytes);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (sought[i].bytes && block_header(sought[i].bytes, BLOCK_SIZE, &info, &why) &&
+            info.stamp < batch->meta.stamp) {
+            batch->scouted[i].stamp = info.stamp;
+            sought[i].used = info.used;
+        }
+    }
+    block_find_all(sought, count);
+    for (size_t i = 0; i < count; i++) {
+        batch->scouted[i].place = sought[i].at;
+    }
+}
+
+/* Finds the entry of a person in a block that is not open. Where it was before the transaction, it
+ * still is if the block is the same: two of one number and an earlier stamp are. */
+static bool find_in_block(const uint8_t *bytes, const struct block_info *info, const char *id,
+                          const struct whereabouts *was, struct block_entry *entry)
+{
+    const char *why;
+    if (was->place == 0 || was->block != info->number || was->stamp != info->stamp) {
+        return block_find(bytes, info, id, entry);
+    }
+    size_t at = was->place;
+    return block_next(bytes, info, &at, entry, &why);
+}
+
 /* Finds a person's entry in a block that is not open. Its checksum is left for those who read
  * templates from it. */
-static int find_entry(struct batch *batch, const char *id, uint32_t number,
-                      struct index_entry *index, uint16_t *place, uint32_t *prints)
+static int find_entry(struct batch *batch, const char *id, const struct whereabouts *was,
+                      uint32_t number, struct index_entry *index, uint16_t *place, uint32_t *prints)
 {
     MDB_val key = {sizeof number, &number}, value;
     struct block_info info;
@@ -264,7 +322,7 @@ static int find_entry(struct batch *batch, const char *id, uint32_t number,
     if (info.number != number || info.stamp != index->written) {
         return damaged_block(batch, number, "is of another version than the index says");
     }
-    if (!block_find(value.mv_data, &info, id, &entry)) {
+    if (!find_in_block(value.mv_data, &info, id, was, &entry)) {
         return damaged_block(batch, number, NO_ENTRY);
     }
     *place = (uint16_t)(entry.bytes - (const uint8_t *)value.mv_data);
@@ -273,7 +331,8 @@ static int find_entry(struct batch *batch, const char *id, uint32_t number,
 }
 
 /* Takes a person's templates out of a block. */
-static int take_out(struct batch *batch, const char *id, uint32_t number)
+static int take_out(struct batch *batch, const char *id, const struct whereabouts *was,
+                    uint32_t number)
 {
     struct index_entry index;
     uint16_t place;
@@ -282,7 +341,7 @@ static int take_out(struct batch *batch, const char *id, uint32_t number)
     if (number == batch->tail->number || number == batch->other->number) {
         return drop(batch, number == batch->tail->number ? batch->tail : batch->other, id);
     }
-    int rc = find_entry(batch, id, number, &index, &place, &prints);
+    int rc = find_entry(batch, id, was, number, &index, &place, &prints);
     if (rc != 0) {
         return rc;
     }
@@ -330,37 +389,66 @@ static int add_to_room(struct batch *batch, const struct gallery_person *person,
     return rc;
 }
 
-/* Draws a block at random, with the bytes that it uses for all people, also those who have left it.
- * A number that no block has is passed over, unless `near`: the block behind a gap would be drawn
- * too often. MDB_NOTFOUND: there is none, or it cannot be read. */
-static int draw_block(struct batch *batch, MDB_cursor *cursor, bool near, struct index_entry *entry,
-                      uint64_t *used)
+/* Draws a block at random. A number that no block has is passed over, unless `near`: the block
+ * behind a gap would be drawn too often. false: there is none, or its record cannot be read. */
+static bool draw_block(struct batch *batch, MDB_cursor *cursor, bool near,
+                       struct index_entry *entry)
 {
-    struct block_info info;
-    const char *why;
     batch->drawn = batch->drawn * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
     uint32_t number = 1 + (uint32_t)((batch->drawn >> 32) % batch->meta.tail);
     MDB_val key = {sizeof number, &number}, value;
-    if (mdb_cursor_get(cursor, &key, &value, near ? MDB_SET_RANGE : MDB_SET_KEY) != 0 ||
-        index_decode(&key, &value, entry) != 0 || entry->people == 0) {
-        return MDB_NOTFOUND;
+    return mdb_cursor_get(cursor, &key, &value, near ? MDB_SET_RANGE : MDB_SET_KEY) == 0 &&
+           index_decode(&key, &value, entry) == 0 && entry->people > 0;
+}
+
+/* The bytes that a block uses for all people, also those who have left it; 0 where it cannot be
+ * read. */
+static uint64_t used_by(const struct batch *batch, uint32_t number)
+{
+    struct block_info info;
+    const char *why;
+    MDB_val key = {sizeof number, &number}, value;
+    return mdb_get(batch->txn, batch->gallery->blocks, &key, &value) == 0 &&
+                   block_header(value.mv_data, value.mv_size, &info, &why)
+               ? info.used
+               : 0;
+}
+
+/* Of some blocks that are drawn at random the emptiest, and the bytes of who is in it; 0: none.
+ * The blocks themselves lie far apart, so only those are read that hold no more people than the
+ * emptiest so far; the first, whichever it is, for how large people are. */
+static uint32_t draw_emptiest(struct batch *batch, MDB_cursor *cursor, uint64_t *least)
+{
+    uint32_t best = 0, fewest = UINT32_MAX;
+    *least = UINT64_MAX;
+    for (unsigned tries = 0, drawn = 0; tries < TRIES && drawn < DRAWN && batch->meta.tail > 0;
+         tries++) {
+        struct index_entry entry;
+        if (!draw_block(batch, cursor, tries >= TRIES - DRAWN, &entry) ||
+            (drawn++ > 0 && entry.people > fewest)) {
+            continue;
+        }
+        const uint64_t used = used_by(batch, entry.number);
+        const uint64_t left = used * entry.people / (entry.people + entry.gone);
+        if (drawn == 1 && used > 0) {
+            batch->drawn_bytes += used;
+            batch->drawn_people += entry.people + entry.gone;
+        }
+        if (used > 0 && left < *least && entry.number != batch->tail->number &&
+            entry.number != batch->other->number) {
+            *least = left;
+            best = entry.number;
+            fewest = entry.people;
+        }
     }
-    number = entry->number;
-    key = (MDB_val){sizeof number, &number};
-    if (mdb_get(batch->txn, batch->gallery->blocks, &key, &value) != 0 ||
-        !block_header(value.mv_data, value.mv_size, &info, &why)) {
-        return MDB_NOTFOUND;
-    }
-    *used = info.used;
-    return 0;
+    return best;
 }
 
 /* Looks for a block with room before a new one is begun: of some that are drawn at random the
  * emptiest, if all blocks together have more room than they need to have, or this one has much. */
 static int seek_room(struct batch *batch)
 {
-    uint64_t least = UINT64_MAX;
-    uint32_t best = 0;
+    uint64_t least;
     MDB_cursor *cursor;
     MDB_stat stat;
     int rc = mdb_stat(batch->txn, batch->gallery->index, &stat);
@@ -370,23 +458,7 @@ static int seek_room(struct batch *batch)
     if (rc != 0) {
         return rc;
     }
-    for (unsigned tries = 0, drawn = 0; tries < TRIES && drawn < DRAWN && batch->meta.tail > 0;
-         tries++) {
-        struct index_entry entry;
-        uint64_t used;
-        if (draw_block(batch, cursor, tries >= TRIES - DRAWN, &entry, &used) != 0) {
-            continue;
-        }
-        drawn++;
-        batch->drawn_bytes += used;
-        batch->drawn_people += entry.people + entry.gone;
-        used = used * entry.people / (entry.people + entry.gone);
-        if (used < least && entry.number != batch->tail->number &&
-            entry.number != batch->other->number) {
-            least = used;
-            best = entry.number;
-        }
-    }
+    const uint32_t best = draw_emptiest(batch, cursor, &least);
     mdb_cursor_close(cursor);
     const double person = (double)batch->drawn_bytes / (double)batch->drawn_people;
     const double full = person * (double)batch->meta.people / (double)stat.ms_entries;
@@ -417,13 +489,14 @@ static int add_to_tail(struct batch *batch, const struct gallery_person *person,
     return rc != 0 || block_add(batch->tail->bytes, person) ? rc : MDB_BAD_VALSIZE;
 }
 
-static int put_one(struct batch *batch, const struct gallery_person *person)
+static int put_one(struct batch *batch, const struct gallery_person *person,
+                   const struct whereabouts *was)
 {
     uint32_t number;
     struct open_block *block = NULL;
     int rc = find(batch, person->id, &number);
     if (rc == 0 && number) {
-        rc = take_out(batch, person->id, number);
+        rc = take_out(batch, person->id, was, number);
     }
     if (rc == 0) {
         rc = add_to_room(batch, person, &block);
@@ -441,20 +514,50 @@ static int put_one(struct batch *batch, const struct gallery_person *person)
     return put_record(batch, person, block->number);
 }
 
-static int remove_one(struct batch *batch, const char *id)
+static int remove_one(struct batch *batch, const char *id, const struct whereabouts *was)
 {
     uint32_t number;
     int rc = find(batch, id, &number);
     if (rc != 0 || !number) {
         return rc;
     }
-    rc = take_out(batch, id, number);
+    rc = take_out(batch, id, was, number);
     if (rc != 0) {
         return rc;
     }
     batch->removed++;
     MDB_val key = {strlen(id), (void *)(uintptr_t)id};
     return mdb_del(batch->txn, batch->gallery->people, &key, NULL);
+}
+
+static int remove_all(struct batch *batch)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < batch->id_count; i++) {
+        const size_t left = batch->id_count - i;
+        if (i % SCOUTED == 0) {
+            scout(batch, batch->ids + i, left < SCOUTED ? left : SCOUTED);
+        }
+        rc = remove_one(batch, batch->ids[i], &batch->scouted[i % SCOUTED]);
+    }
+    return rc;
+}
+
+static int put_all(struct batch *batch)
+{
+    const char *ids[SCOUTED];
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < batch->count; i++) {
+        if (i % SCOUTED == 0) {
+            size_t count = 0;
+            for (; count < SCOUTED && i + count < batch->count; count++) {
+                ids[count] = batch->people[i + count].id;
+            }
+            scout(batch, ids, count);
+        }
+        rc = put_one(batch, &batch->people[i], &batch->scouted[i % SCOUTED]);
+    }
+    return rc;
 }
 
 /* Whether nobody has changed mark or gallery since `before` was read. */
@@ -527,11 +630,11 @@ static int run(MDB_txn *txn, void *arg)
         rc = check_mark(batch);
     }
     batch->meta.stamp += batch->count + batch->id_count > 0;
-    for (size_t i = 0; rc == 0 && i < batch->id_count; i++) {
-        rc = remove_one(batch, batch->ids[i]);
+    if (rc == 0) {
+        rc = remove_all(batch);
     }
-    for (size_t i = 0; rc == 0 && i < batch->count; i++) {
-        rc = put_one(batch, &batch->people[i]);
+    if (rc == 0) {
+        rc = put_all(batch);
     }
     if (rc == 0) {
         rc = end(batch);
