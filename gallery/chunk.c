@@ -2,7 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
+
+#include "checksum.h"
 
 #define MAGIC 0x43474857u /* "WHGC" */
 #define ALIGN 64u
@@ -31,8 +32,8 @@ _Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= AT_FORM, "the header has room")
 /* Over everything but the checksum itself. */
 static uint32_t checksum(const uint8_t *bytes, uint32_t size)
 {
-    uLong sum = crc32(0L, bytes, AT_CHECKSUM);
-    return (uint32_t)crc32(sum, bytes + AT_VERSION, size - AT_VERSION);
+    return checksum_after(checksum_after(0, bytes, AT_CHECKSUM), bytes + AT_VERSION,
+                          size - AT_VERSION);
 }
 
 uint32_t chunk_size(uint32_t people, uint32_t prints)
