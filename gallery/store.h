@@ -8,6 +8,11 @@
 struct view_keeper;
 struct crowd;
 
+/* How large people are in blocks that were drawn at random: see write_room.c. */
+struct sizes {
+    uint64_t bytes, people;
+};
+
 struct gallery {
     struct whorl_store *store;
     MDB_dbi meta, index, blocks, people;
@@ -16,6 +21,7 @@ struct gallery {
     char *dir;
     struct view_keeper *keeper; /* what searches read; see view.h */
     struct crowd *crowd;        /* searches that read together; see crowd.h */
+    struct sizes sizes;         /* only within a transaction that writes */
 };
 
 /* The counters under META_KEY: one record of META_SIZE bytes, little-endian. */

@@ -6,60 +6,18 @@
  * written anew without them and filled up again. That is how log-structured file systems clean: a
  * block that is taken late gives room for many at once (Rosenblum, Ousterhout, ACM TOCS 10 (1),
  * 1992). Within a transaction two blocks are kept open in memory, the tail and the one with room,
- * so that a batch writes each about once. */
+ * so that a batch writes each about once. Which blocks have room is found in write_room.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bytes.h"
-#include "changes.h"
-#include "gallery/copy.h"
-#include "person.h"
-#include "store.h"
 #include "whorl/msg.h"
+#include "write_parts.h"
 
 #define NO_ENTRY "has no entry for a person that it should hold"
-#define DRAWN 16u                      /* blocks that are looked at for room ... */
-#define TRIES 64u                      /* ... of so many numbers at most */
-#define FULL (BLOCK_SIZE / 8 * 7)      /* bytes: as full as blocks are to be on average */
-#define MUCH_ROOM (BLOCK_SIZE / 4 * 3) /* with less than that a block is filled up in any case */
-#define TIDY_BLOCKS 256u               /* written anew in one transaction */
-#define SCOUTED 32u                    /* people whose entries are looked for together */
-
-struct open_block {
-    uint32_t number; /* 0 = none */
-    bool changed;
-    uint8_t bytes[BLOCK_SIZE];
-};
-
-/* Where a person's entry was before the transaction. */
-struct whereabouts {
-    uint32_t block;
-    uint64_t stamp; /* of this block */
-    size_t place;   /* 0: not found */
-};
-
-struct batch {
-    struct gallery *gallery;
-    MDB_txn *txn;
-    struct meta meta;
-    uint64_t stamp;                     /* before */
-    struct open_block *tail, *other;    /* two of one allocation */
-    uint64_t drawn;                     /* the last random number */
-    uint64_t drawn_bytes, drawn_people; /* of the blocks that were drawn */
-    msgpack_sbuffer record;
-    struct changes changes;
-    struct whereabouts scouted[SCOUTED]; /* of the people who are next */
-
-    const struct gallery_person *people; /* to put */
-    size_t count, added;                 /* added: that were new */
-    const char *const *ids;              /* to remove, before any is put */
-    size_t id_count, removed;
-    const struct gallery_change *change; /* NULL, or with its mark */
-    bool late;                           /* its mark is not the gallery's any more */
-    char damage[160];                    /* of MDB_CORRUPTED */
-};
+#define TIDY_BLOCKS 256u /* written anew in one transaction */
 
 /* Says what is damaged, for the fault of the whole batch. */
 static int damaged(struct batch *batch, const char *of, const char *name, const char *why)
@@ -86,6 +44,7 @@ static int delete_block(struct batch *batch, uint32_t number)
 {
     MDB_val key = {sizeof number, &number};
     batch->meta.room = batch->meta.room == number ? 0 : batch->meta.room;
+    write_forget_block(batch, number);
     int rc = note(batch, number, CHANGE_WRITTEN);
     if (rc != 0) {
         return rc;
@@ -98,7 +57,7 @@ static int delete_block(struct batch *batch, uint32_t number)
 }
 
 /* Writes a block back, or takes it away when nobody is left in it. */
-static int flush(struct batch *batch, struct open_block *block)
+int write_flush(struct batch *batch, struct open_block *block)
 {
     if (!block->number || !block->changed) {
         return 0;
@@ -135,7 +94,7 @@ static int load(struct batch *batch, struct open_block *block, uint32_t number)
     struct block_info info;
     struct index_entry index;
     const char *why = NULL;
-    int rc = flush(batch, block);
+    int rc = write_flush(batch, block);
     if (rc != 0) {
         return rc;
     }
@@ -184,7 +143,7 @@ static int open_tail(struct batch *batch, bool new_one)
             return rc != 0 ? rc : load(batch, tail, batch->meta.tail);
         }
     }
-    int rc = flush(batch, tail);
+    int rc = write_flush(batch, tail);
     if (rc != 0) {
         return rc;
     }
@@ -389,85 +348,6 @@ static int add_to_room(struct batch *batch, const struct gallery_person *person,
     return rc;
 }
 
-/* Draws a block at random. A number that no block has is passed over, unless `near`: the block
- * behind a gap would be drawn too often. false: there is none, or its record cannot be read. */
-static bool draw_block(struct batch *batch, MDB_cursor *cursor, bool near,
-                       struct index_entry *entry)
-{
-    batch->drawn = batch->drawn * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
-    uint32_t number = 1 + (uint32_t)((batch->drawn >> 32) % batch->meta.tail);
-    MDB_val key = {sizeof number, &number}, value;
-    return mdb_cursor_get(cursor, &key, &value, near ? MDB_SET_RANGE : MDB_SET_KEY) == 0 &&
-           index_decode(&key, &value, entry) == 0 && entry->people > 0;
-}
-
-/* The bytes that a block uses for all people, also those who have left it; 0 where it cannot be
- * read. */
-static uint64_t used_by(const struct batch *batch, uint32_t number)
-{
-    struct block_info info;
-    const char *why;
-    MDB_val key = {sizeof number, &number}, value;
-    return mdb_get(batch->txn, batch->gallery->blocks, &key, &value) == 0 &&
-                   block_header(value.mv_data, value.mv_size, &info, &why)
-               ? info.used
-               : 0;
-}
-
-/* Of some blocks that are drawn at random the emptiest, and the bytes of who is in it; 0: none.
- * The blocks themselves lie far apart, so only those are read that hold no more people than the
- * emptiest so far; the first, whichever it is, for how large people are. */
-static uint32_t draw_emptiest(struct batch *batch, MDB_cursor *cursor, uint64_t *least)
-{
-    uint32_t best = 0, fewest = UINT32_MAX;
-    *least = UINT64_MAX;
-    for (unsigned tries = 0, drawn = 0; tries < TRIES && drawn < DRAWN && batch->meta.tail > 0;
-         tries++) {
-        struct index_entry entry;
-        if (!draw_block(batch, cursor, tries >= TRIES - DRAWN, &entry) ||
-            (drawn++ > 0 && entry.people > fewest)) {
-            continue;
-        }
-        const uint64_t used = used_by(batch, entry.number);
-        const uint64_t left = used * entry.people / (entry.people + entry.gone);
-        if (drawn == 1 && used > 0) {
-            batch->drawn_bytes += used;
-            batch->drawn_people += entry.people + entry.gone;
-        }
-        if (used > 0 && left < *least && entry.number != batch->tail->number &&
-            entry.number != batch->other->number) {
-            *least = left;
-            best = entry.number;
-            fewest = entry.people;
-        }
-    }
-    return best;
-}
-
-/* Looks for a block with room before a new one is begun: of some that are drawn at random the
- * emptiest, if all blocks together have more room than they need to have, or this one has much. */
-static int seek_room(struct batch *batch)
-{
-    uint64_t least;
-    MDB_cursor *cursor;
-    MDB_stat stat;
-    int rc = mdb_stat(batch->txn, batch->gallery->index, &stat);
-    if (rc == 0) {
-        rc = mdb_cursor_open(batch->txn, batch->gallery->index, &cursor);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    const uint32_t best = draw_emptiest(batch, cursor, &least);
-    mdb_cursor_close(cursor);
-    const double person = (double)batch->drawn_bytes / (double)batch->drawn_people;
-    const double full = person * (double)batch->meta.people / (double)stat.ms_entries;
-    if (best != 0 && (full <= FULL || least <= MUCH_ROOM)) {
-        batch->meta.room = best;
-    }
-    return 0;
-}
-
 /* Adds a person to the tail, or to a block with room where the tail is full. */
 static int add_to_tail(struct batch *batch, const struct gallery_person *person,
                        struct open_block **block)
@@ -477,7 +357,7 @@ static int add_to_tail(struct batch *batch, const struct gallery_person *person,
     if (rc != 0 || block_add(batch->tail->bytes, person)) {
         return rc;
     }
-    rc = seek_room(batch);
+    rc = write_seek_room(batch);
     if (rc == 0) {
         rc = add_to_room(batch, person, block);
     }
@@ -546,7 +426,7 @@ static int remove_all(struct batch *batch)
 static int put_all(struct batch *batch)
 {
     const char *ids[SCOUTED];
-    int rc = 0;
+    int rc = batch->count > SCOUTED ? write_choose_blocks(batch) : 0;
     for (size_t i = 0; rc == 0 && i < batch->count; i++) {
         if (i % SCOUTED == 0) {
             size_t count = 0;
@@ -592,9 +472,9 @@ static int write_mark(struct batch *batch)
 /* Ends the transaction. */
 static int end(struct batch *batch)
 {
-    int rc = flush(batch, batch->tail);
+    int rc = write_flush(batch, batch->tail);
     if (rc == 0) {
-        rc = flush(batch, batch->other);
+        rc = write_flush(batch, batch->other);
     }
     if (rc == 0) {
         rc = meta_write(batch->gallery, batch->txn, &batch->meta);
@@ -617,7 +497,7 @@ static int start(struct batch *batch, MDB_txn *txn)
     int rc = meta_read(batch->gallery, txn, &batch->meta);
     batch->stamp = batch->meta.stamp;
     batch->drawn = batch->meta.stamp ^ batch->meta.people << 32;
-    batch->drawn_bytes = batch->drawn_people = 0;
+    batch->chosen_count = batch->chosen_next = 0;
     return rc;
 }
 
