@@ -317,6 +317,37 @@ START_TEST(blocks_stay_filled_when_people_are_replaced_at_random)
 }
 END_TEST
 
+/* Twice among those who are looked for together, and again later in the batch. */
+START_TEST(whoever_is_named_twice_in_a_batch_is_there_once_as_put_last)
+{
+    enum { TWICE = 100, STAYS = 300 };
+    unsigned whom[BATCH], fingers[BATCH];
+    char ids[2][32];
+    fill();
+    for (unsigned i = 0; i < BATCH; i++) {
+        whom[i] = i % 13 == 0 ? TWICE : 14 * i;
+        fingers[i] = i % 13 == 0 ? PEOPLE + i : 14 * i;
+    }
+    put_as(whom, fingers, BATCH);
+    ck_assert_uint_eq(counts().people, PEOPLE);
+    assert_finds(TWICE, NULL);
+    assert_finds(PEOPLE, NULL);
+    assert_finds(PEOPLE + 26, NULL);
+    assert_finds(PEOPLE + 39, &(unsigned){TWICE});
+    assert_sound();
+    name_person(ids[0], TWICE);
+    name_person(ids[1], STAYS - 1);
+    size_t removed;
+    ck_assert(gallery_remove(gallery, (const char *const[]){ids[0], ids[1], ids[0], ids[1]}, 4,
+                             &removed, &fault));
+    ck_assert_uint_eq(removed, 2);
+    ck_assert_uint_eq(counts().people, PEOPLE - 2);
+    assert_finds(PEOPLE + 39, NULL);
+    assert_finds(STAYS, &(unsigned){STAYS});
+    assert_sound();
+}
+END_TEST
+
 START_TEST(who_is_added_takes_the_room_of_those_who_left)
 {
     fill();
@@ -576,6 +607,7 @@ int main(void)
     tcase_add_loop_test(tcase, whoever_is_replaced_or_removed_anywhere_is_so_for_the_next_search, 0,
                         3);
     tcase_add_loop_test(tcase, blocks_stay_filled_when_people_are_replaced_at_random, 0, 3);
+    tcase_add_test(tcase, whoever_is_named_twice_in_a_batch_is_there_once_as_put_last);
     tcase_add_loop_test(tcase, who_leaves_while_a_search_runs_is_not_in_its_result, 0, 10);
     tcase_add_loop_test(tcase, people_leave_a_block_one_after_the_other, 0, 2);
     tcase_add_test(tcase, who_is_added_takes_the_room_of_those_who_left);
