@@ -62,10 +62,10 @@ bool block_find(const uint8_t *bytes, const struct block_info *info, const char 
 /* One of several entries that are looked for together. */
 struct block_sought {
     const uint8_t *bytes; /* of the block; NULL: of none */
-    uint32_t used;        /* as its header says */
     const char *id;
     size_t id_len;
-    size_t at; /* where the entry begins; 0: there is none */
+    size_t at;     /* where the entry begins; 0: there is none */
+    uint32_t used; /* as the block's header says */
     bool done;
 };
 
