@@ -562,7 +562,7 @@ static void identify_call(struct identify *identify, const struct identify_calle
                           const msgpack_object *params)
 {
     struct refusal refusal;
-    bool answered;
+    bool answered = false;
     refusal.retry_ms = 0;
     struct flow *flow = flow_new(identify);
     if (flow == NULL) {
