@@ -1,7 +1,7 @@
 /* What a gallery stores: the first byte says whether a block, a person's record or a record of
  * changes follows. Checksums are put right, so that what lies behind them is reached. */
+#include <libdeflate.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "afis/template.h"
 #include "block.h"
@@ -61,7 +61,7 @@ static void read_person(const uint8_t *bytes, size_t len)
     memcpy(record + 12, bytes, len);
     put32(record, 1);
     put32(record + 8, 3);
-    put32(record + 4, (uint32_t)crc32(0, record + 8, (uInt)(len + 4)));
+    put32(record + 4, libdeflate_crc32(0, record + 8, len + 4));
     struct gallery_person *person = person_decode("P1", 2, record, 12 + len, NULL, &fault);
     if (person) {
         msgpack_sbuffer again;

@@ -1,10 +1,10 @@
 /* The search index's file: the first byte says whether one chunk or a whole segment follows. Magic
  * numbers and checksums are put right, so that what lies behind them is reached. */
 #include <fcntl.h>
+#include <libdeflate.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "bytes.h"
 #include "fuzz.h"
@@ -27,8 +27,8 @@ static void mend(uint8_t *bytes, size_t room)
     put32(bytes + 24, size);
     put16(bytes + 36, AFIS_SIEVE_VERSION);
     if (size <= room) {
-        uLong sum = crc32(0L, bytes, 32);
-        put32(bytes + 32, (uint32_t)crc32(sum, bytes + 36, size - 36));
+        uint32_t sum = libdeflate_crc32(0, bytes, 32);
+        put32(bytes + 32, libdeflate_crc32(sum, bytes + 36, size - 36));
     }
 }
 
@@ -64,7 +64,7 @@ static void open_file(const char *dir, uint8_t *bytes, size_t len)
         put32(bytes, SEGMENT_MAGIC);
         put32(bytes + 4, 1);
         put64(bytes + 8, len);
-        put32(bytes + 60, (uint32_t)crc32(0L, bytes, 60));
+        put32(bytes + 60, libdeflate_crc32(0, bytes, 60));
         for (size_t at = SEGMENT_HEADER; len - at >= CHUNK_HEADER;) {
             mend(bytes + at, len - at);
             uint32_t size = get32(bytes + at + 24);

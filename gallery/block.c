@@ -1,10 +1,10 @@
 #include "block.h"
 
+#include <libdeflate.h>
 #include <string.h>
 
 #include "afis/template.h"
 #include "bytes.h"
-#include "checksum.h"
 
 #define MAGIC 0x42474857u /* "WHGB" */
 #define VERSION 1u
@@ -26,8 +26,8 @@ enum {
 /* Over everything that is used, but for the checksum itself. */
 static uint32_t checksum(const uint8_t *bytes, uint32_t used)
 {
-    return checksum_after(checksum_after(0, bytes, AT_CHECKSUM), bytes + AT_RESERVED,
-                          used - AT_RESERVED);
+    return libdeflate_crc32(libdeflate_crc32(0, bytes, AT_CHECKSUM), bytes + AT_RESERVED,
+                            used - AT_RESERVED);
 }
 
 void block_info(const uint8_t *bytes, struct block_info *info)

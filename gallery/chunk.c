@@ -1,9 +1,8 @@
 #include "chunk.h"
 
+#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "checksum.h"
 
 #define MAGIC 0x43474857u /* "WHGC" */
 #define ALIGN 64u
@@ -32,8 +31,8 @@ _Static_assert(AT_FIRST + 2 * CHUNK_POSITIONS <= AT_FORM, "the header has room")
 /* Over everything but the checksum itself. */
 static uint32_t checksum(const uint8_t *bytes, uint32_t size)
 {
-    return checksum_after(checksum_after(0, bytes, AT_CHECKSUM), bytes + AT_VERSION,
-                          size - AT_VERSION);
+    return libdeflate_crc32(libdeflate_crc32(0, bytes, AT_CHECKSUM), bytes + AT_VERSION,
+                            size - AT_VERSION);
 }
 
 uint32_t chunk_size(uint32_t people, uint32_t prints)

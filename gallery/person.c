@@ -1,12 +1,12 @@
 #include "person.h"
 
+#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "afis/template.h"
 #include "block.h"
 #include "bytes.h"
-#include "checksum.h"
 #include "whorl/msg.h"
 
 #define VERSION 1u
@@ -17,7 +17,7 @@ enum { AT_VERSION = 0, AT_CHECKSUM = 4, AT_BLOCK = 8 };
 
 static uint32_t checksum(const uint8_t *bytes, size_t len)
 {
-    return checksum_after(0, bytes + AT_BLOCK, len - AT_BLOCK);
+    return libdeflate_crc32(0, bytes + AT_BLOCK, len - AT_BLOCK);
 }
 
 static void pack_text(msgpack_packer *pk, const char *text)

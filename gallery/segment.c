@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libdeflate.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,6 @@
 #include <unistd.h>
 
 #include "bytes.h"
-#include "checksum.h"
 #include "segment_file.h"
 #include "whorl/msg.h"
 
@@ -24,7 +24,7 @@ enum { AT_MAGIC = 0, AT_VERSION = 4, AT_LENGTH = 8, AT_CHUNKS = 16, AT_CHECKSUM 
 
 static uint32_t checksum(const uint8_t header[SEGMENT_HEADER])
 {
-    return checksum_after(0, header, AT_CHECKSUM);
+    return libdeflate_crc32(0, header, AT_CHECKSUM);
 }
 
 bool segment_path(const char *dir, const char *name, char path[PATH_MAX], struct whorl_fault *fault)

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "afis/match.h"
-#include "checksum.h"
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
@@ -554,40 +553,6 @@ START_TEST(a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped)
 }
 END_TEST
 
-/* ISO 3309, bit by bit. */
-static uint32_t defined_checksum(uint32_t before, const uint8_t *bytes, size_t len)
-{
-    uint32_t sum = ~before;
-    for (size_t i = 0; i < len; i++) {
-        sum ^= bytes[i];
-        for (unsigned bit = 0; bit < 8; bit++) {
-            sum = sum >> 1 ^ (sum & 1u) * 0xedb88320u;
-        }
-    }
-    return ~sum;
-}
-
-/* What is stored has to be read by every program: by those with other processors, too. */
-START_TEST(the_checksum_is_the_one_of_the_standard_at_every_length_and_place)
-{
-    static uint8_t bytes[1600];
-    uint32_t random = 1;
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        random = random * 1664525u + 1013904223u;
-        bytes[i] = (uint8_t)(random >> 24);
-    }
-    ck_assert_uint_eq(checksum_after(0, "123456789", 9), 0xcbf43926u);
-    for (size_t len = 0; len + 16 <= sizeof bytes; len++) {
-        const size_t from = len % 17;
-        ck_assert_uint_eq(checksum_after(0, bytes + from, len),
-                          defined_checksum(0, bytes + from, len));
-        ck_assert_uint_eq(checksum_after(random, bytes + from, len),
-                          defined_checksum(random, bytes + from, len));
-        random = random * 1664525u + 1013904223u;
-    }
-}
-END_TEST
-
 int main(void)
 {
     people_warm(1500, TWO_FINGERS);
@@ -607,7 +572,6 @@ int main(void)
     tcase_add_test(tcase, a_chunk_of_more_than_a_block_can_hold_is_refused);
     tcase_add_test(tcase, a_segment_cut_anywhere_is_refused);
     tcase_add_test(tcase, a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was);
-    tcase_add_test(tcase, the_checksum_is_the_one_of_the_standard_at_every_length_and_place);
     tcase_add_test(tcase, what_the_segment_held_of_somebody_removed_is_overwritten);
     tcase_add_test(tcase, a_segment_that_is_replaced_does_not_stay);
     tcase_add_test(tcase, writing_the_index_waits_for_servers_to_let_go_of_the_one_before);
