@@ -45,11 +45,28 @@ bool levels_cut(const struct levels *l, uint64_t wanted, uint32_t *cut);
  * returns how many. list: room for people + LEVELS_SLACK. */
 uint32_t levels_pick(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
                      uint16_t *list);
-/* The same on any processor. */
-uint32_t levels_pick_portable(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
-                              uint16_t *list);
+
+/* Adds to each level a score, 0 or more, up to the highest level; level 0 counts as `begin`. */
+void levels_raise(uint16_t *levels, const int16_t *scores, uint32_t people, uint16_t begin);
+
+/* Levels from 1 to below `to`, which is at least 1, become 1, all others 0. */
+void levels_flatten(uint16_t *levels, uint32_t people, uint32_t to);
+
+/* How many are not 0. */
+uint32_t levels_count(const uint16_t *levels, uint32_t people);
 
 /* The highest; 0: there is nobody. */
 uint16_t levels_top(const uint16_t *levels, uint32_t people);
+
+/* The same on any processor. */
+struct levels_ops {
+    uint32_t (*pick)(const uint16_t *levels, uint32_t people, uint32_t from, uint32_t to,
+                     uint16_t *list);
+    void (*raise)(uint16_t *levels, const int16_t *scores, uint32_t people, uint16_t begin);
+    void (*flatten)(uint16_t *levels, uint32_t people, uint32_t to);
+    uint32_t (*count)(const uint16_t *levels, uint32_t people);
+    uint16_t (*top)(const uint16_t *levels, uint32_t people);
+};
+extern const struct levels_ops levels_portable;
 
 #endif
