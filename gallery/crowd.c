@@ -298,8 +298,9 @@ static bool open_chunk(const struct view_chunk *known, struct chunk *chunk, cons
  * left lie too far apart for the processor to foresee, and all at once would have to wait for one
  * another. In the sift it foresees the words. */
 struct ahead {
-    struct chunk chunk; /* people == 0: none */
-    size_t i;           /* the view's number of it */
+    bool open; /* else there is none */
+    size_t i;  /* the view's number of it */
+    struct chunk chunk;
 };
 
 /* What search s of the run reads of it; of words that most are ranked of, its share of all. */
@@ -308,7 +309,7 @@ static void fetch_people(const struct run *run, size_t s, const struct ahead *ah
 {
     const struct gallery_search *search = run->searches[s];
     const struct chunk *chunk = &ahead->chunk;
-    if (chunk->people == 0) {
+    if (!ahead->open) {
         return;
     }
     const uint16_t *ranks = search->ranks + search->view->chunks[ahead->i].before;
@@ -353,18 +354,23 @@ static void glance_each(const struct run *run, const struct chunk *chunk, size_t
 static void look_ahead(const struct run *run, size_t i, struct ahead *ahead)
 {
     const struct view *view = run->searches[0]->view;
-    struct chunk next;
     const char *unused;
-    *ahead = (struct ahead){.i = i};
     if (i + HEADERS_AHEAD < view->count && view->chunks[i + HEADERS_AHEAD].bytes) {
         fetch_bytes(view->chunks[i + HEADERS_AHEAD].bytes, 1);
     }
-    if (i < run->to && run->searches[0]->stage != STAGE_SIFT && /* other levels are others' */
-        !open_chunk(&view->chunks[i], &ahead->chunk, &unused)) {
-        ahead->chunk.people = 0;
-    }
-    if (i + 1 < view->count && open_chunk(&view->chunks[i + 1], &next, &unused)) {
-        rank_fetch_rows(run->searches[0], &next);
+    ahead->i = i;
+    ahead->open = i < run->to && run->searches[0]->stage != STAGE_SIFT && /* else levels change */
+                  open_chunk(&view->chunks[i], &ahead->chunk, &unused);
+}
+
+/* What is read of chunk i beside words. */
+static void fetch_rows(const struct run *run, size_t i)
+{
+    const struct view *view = run->searches[0]->view;
+    struct chunk chunk;
+    const char *unused;
+    if (i < view->count && open_chunk(&view->chunks[i], &chunk, &unused)) {
+        rank_fetch_rows(run->searches[0], &chunk);
     }
 }
 
@@ -396,6 +402,7 @@ static void read_chunks(const struct run *run, const struct scratch *scratch)
         for (size_t s = 0; s < run->count; s++) {
             fetch_people(run, s, &ahead, scratch->glancing);
         }
+        fetch_rows(run, i + 1);
     }
     for (size_t i = run->from; i < run->to; i++) {
         const char *why;
@@ -405,6 +412,7 @@ static void read_chunks(const struct run *run, const struct scratch *scratch)
         if (readable) {
             read_chunk(run, &chunk, i, &ahead, scratch);
         }
+        fetch_rows(run, i + by + 1);
         for (size_t s = 0; s < run->count; s++) {
             struct chunk_state *state = &run->searches[s]->states[i];
             state->why = readable ? NULL : why;
