@@ -350,7 +350,7 @@ static void glance_each(const struct run *run, const struct chunk *chunk, size_t
     }
 }
 
-/* Opens chunk i if it is the run's, and fetches the headers of those behind it. */
+/* Opens chunk i if it is the run's, and fetches the header of one behind it. */
 static void look_ahead(const struct run *run, size_t i, struct ahead *ahead)
 {
     const struct view *view = run->searches[0]->view;
