@@ -20,7 +20,8 @@ void levels_free(struct levels *l)
 
 void levels_clear(struct levels *l)
 {
-    memset(l->counts, 0, LEVELS * sizeof *l->counts);
+    memset(l->counts, 0, l->end * sizeof *l->counts);
+    l->end = 0;
     l->floor = l->lowest + 1;
     l->people = 0;
     l->narrowed = false;
@@ -213,7 +214,9 @@ void levels_add(struct levels *l, const uint16_t *levels, uint64_t people)
         const uint32_t n = people < LEVELS_AT_ONCE ? (uint32_t)people : LEVELS_AT_ONCE;
         const uint32_t count = levels_pick(levels, n, floor, LEVELS, l->list);
         for (uint32_t k = 0; k < count; k++) {
-            l->counts[levels[l->list[k]]]++;
+            const uint32_t level = levels[l->list[k]];
+            l->counts[level]++;
+            l->end = level < l->end ? l->end : level + 1;
         }
         levels += n;
         people -= n;
@@ -235,7 +238,7 @@ void levels_narrow(struct levels *l, uint64_t wanted, uint64_t of)
 bool levels_cut(const struct levels *l, uint64_t wanted, uint32_t *cut)
 {
     uint64_t above = 0;
-    *cut = LEVELS;
+    *cut = l->end;
     while (*cut > l->floor && above < wanted) {
         above += l->counts[--*cut];
     }

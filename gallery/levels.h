@@ -15,6 +15,7 @@ struct levels {
     uint32_t *counts;
     uint32_t floor;  /* below it nobody is counted, */
     uint32_t lowest; /* as little as below this, where no cut lies */
+    uint32_t end;    /* nobody was counted at it or above; most lie far below what there can be */
     uint64_t people; /* whose level was looked at */
     bool narrowed;
     uint16_t list[LEVELS_AT_ONCE + LEVELS_SLACK]; /* who is to be counted */
@@ -37,8 +38,8 @@ static inline void levels_pass(struct levels *l, uint64_t people)
  * twice as many of them as `wanted` of `of` would be. */
 void levels_narrow(struct levels *l, uint64_t wanted, uint64_t of);
 
-/* The level at or above which there are `wanted` people, or the lowest. false: that is one that was
- * given up; count again without levels_narrow. */
+/* The level at or above which there are `wanted` people, 1 or more, or the lowest. false: that is
+ * one that was given up; count again without levels_narrow. */
 bool levels_cut(const struct levels *l, uint64_t wanted, uint32_t *cut);
 
 /* Lists which of `people`, of whom list can number all, have levels in [from, to), ascending;
