@@ -223,12 +223,29 @@ static inline void append(uint32_t *to, __mmask16 which, __m512i v)
     _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(which, v));
 }
 
-/* Finds out where the items' slots begin. Those whose last bit is set, because another slot
- * follows, are listed; returns how many. */
-static inline unsigned begin_items(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                                   const uint64_t *words, unsigned items)
+/* Sixteen items and their masks: the first minutia of each makes a pair, and who has more of them
+ * is left; returns how many are. */
+static inline unsigned pair_first(struct afis_sift_scratch *s, __m512i begin, __m512i masks,
+                                  unsigned left, unsigned *pairs)
 {
-    unsigned follow = 0;
+    const __m512i below = _mm512_sub_epi32(masks, _mm512_set1_epi32(1));
+    const __m512i bit = _mm512_popcnt_epi32(_mm512_andnot_si512(masks, below));
+    const __m512i rest = _mm512_and_si512(masks, below);
+    const __mmask16 any = _mm512_test_epi32_mask(masks, masks),
+                    more = _mm512_test_epi32_mask(rest, rest);
+    append(s->pair + *pairs, any, _mm512_add_epi32(begin, _mm512_slli_epi32(bit, PAIR_ITEM)));
+    *pairs += (unsigned)__builtin_popcount(any);
+    append(s->begin + left, more, begin);
+    append(s->rest + left, more, rest);
+    return left + (unsigned)__builtin_popcount(more);
+}
+
+/* Begins with the items. Those whose last bit is set, because another slot follows, are listed. */
+static inline unsigned pair_items(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                                  const uint64_t *words, unsigned items, unsigned *follow,
+                                  unsigned *pairs)
+{
+    unsigned left = 0;
     for (unsigned i = 0; i < items; i += 16) {
         const __mmask16 there = first_of(items - i);
         const __m512i item = _mm512_maskz_mov_epi32(there, load_sixteen(s->item + i));
@@ -237,32 +254,20 @@ static inline unsigned begin_items(const struct afis_sift *sift, struct afis_sif
         const __m512i begin =
             _mm512_or_si512(_mm512_slli_epi32(begin_of(sift, &w), PAIR_ITEM), item);
         const __mmask16 last = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x8000));
-        _mm512_storeu_si512(s->begin + i, begin);
-        _mm512_storeu_si512(s->rest + i, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fff)));
-        append(s->follow + follow, last, begin);
-        follow += (unsigned)__builtin_popcount(last);
+        append(s->follow + *follow, last, begin);
+        *follow += (unsigned)__builtin_popcount(last);
+        left = pair_first(s, begin, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fff)), left, pairs);
     }
-    return follow;
+    return left;
 }
 
-/* The first minutia of each item's mask makes a pair. Leaves the items that have more of them;
- * returns how many. */
-static inline unsigned pair_first(struct afis_sift_scratch *s, unsigned items, unsigned *pairs)
+/* ... and goes on with those that are left. */
+static inline unsigned pair_left(struct afis_sift_scratch *s, unsigned items, unsigned *pairs)
 {
     unsigned left = 0;
     for (unsigned i = 0; i < items; i += 16) {
-        const __m512i begin = _mm512_loadu_si512(s->begin + i);
         const __m512i masks = _mm512_maskz_loadu_epi32(first_of(items - i), s->rest + i);
-        const __m512i below = _mm512_sub_epi32(masks, _mm512_set1_epi32(1));
-        const __m512i bit = _mm512_popcnt_epi32(_mm512_andnot_si512(masks, below));
-        const __m512i rest = _mm512_and_si512(masks, below);
-        const __mmask16 any = _mm512_test_epi32_mask(masks, masks),
-                        more = _mm512_test_epi32_mask(rest, rest);
-        append(s->pair + *pairs, any, _mm512_add_epi32(begin, _mm512_slli_epi32(bit, PAIR_ITEM)));
-        *pairs += (unsigned)__builtin_popcount(any);
-        append(s->begin + left, more, begin);
-        append(s->rest + left, more, rest);
-        left += (unsigned)__builtin_popcount(more);
+        left = pair_first(s, _mm512_loadu_si512(s->begin + i), masks, left, pairs);
     }
     return left;
 }
@@ -296,16 +301,15 @@ static void scan_wide(const struct afis_sift *sift, struct afis_sift_scratch *s,
                       const uint64_t *words, size_t prints, int16_t *scores, size_t step)
 {
     const __mmask32 there = prints == 32 ? UINT32_MAX : ((uint32_t)1 << prints) - 1;
-    unsigned pairs = 0;
+    unsigned follow = 0, pairs = 0;
     look_up(sift, s, words, prints);
-    unsigned items = list_items(s, SIFT_PIECES * AFIS_SIEVE_WORDS, prints);
-    const unsigned follow = begin_items(sift, s, words, items);
+    const unsigned items = list_items(s, SIFT_PIECES * AFIS_SIEVE_WORDS, prints);
     memset(s->sum, 0, sizeof s->sum);
-    while (items > 0) {
-        items = pair_first(s, items, &pairs);
-        if (pairs > SIFT_HITS_MAX - items) {
+    for (unsigned left = pair_items(sift, s, words, items, &follow, &pairs); left > 0;) {
+        if (pairs > SIFT_HITS_MAX - left) {
             pairs = measure(sift, s, words, pairs);
         }
+        left = pair_left(s, left, &pairs);
     }
     pairs = pair_behind(sift, s, words, follow, pairs);
     measure(sift, s, words, pairs);
