@@ -129,7 +129,8 @@ class Soak:
 class Overload:
     """Four times as many identifications as the server can make, with the bounds as they come. A
     machine's speed changes by the minute, a virtual one's by half: the peak is measured again
-    before and after each stretch of overload, and what is compared is of the same moment."""
+    before and after each stretch of overload, for as long, since the first second of a load is
+    faster than what disk and memory then keep up, and what is compared is of the same moment."""
     CONNECTIONS = 64  # for the peak; with the load more, lest a request waits in the client
     DEPTHS = (1, 4, 16)  # at which the peak is looked for
     STRETCH = 20  # seconds of overload between two looks at the peak
@@ -174,13 +175,13 @@ class Overload:
             found[name] = float(re.search(name + r" ([\d.]+) ms", text)[1])
         return found
 
-    def peak(self):
-        """Served and their cost at each depth, when every answer brings the next request."""
-        return [self.figures_of(self.start(self.CONNECTIONS, depth, 1)) for depth in self.DEPTHS]
+    def peak(self, depth, seconds):
+        """Served and their cost, when every answer brings the next request."""
+        return self.figures_of(self.start(self.CONNECTIONS, depth, seconds))
 
     def overload(self, peak, seconds):
         load = self.start(4 * self.CONNECTIONS, 64, seconds, "-r",
-                          str(4 * max(at["served"] for at in peak)))
+                          str(4 * peak["served"]))
         while load.poll() is None:
             kept = json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
             self.memory.append((figures(self.server.process.pid)[0],
@@ -201,17 +202,15 @@ class Overload:
 
     def run(self, seconds):
         rounds = max(1, round(seconds / self.STRETCH))
-        peaks, loads = [self.peak()], []
+        depth = max(self.DEPTHS, key=lambda depth: self.peak(depth, 2)["served"])
+        peaks, loads = [self.peak(depth, seconds // rounds)], []
         for _ in range(rounds):
             loads.append(self.overload(peaks[-1], seconds / rounds))
-            peaks.append(self.peak())
-        best = max(range(len(self.DEPTHS)),
-                   key=lambda depth: statistics.median(at[depth]["served"] for at in peaks))
-        peaks = [at[best] for at in peaks]
+            peaks.append(self.peak(depth, seconds // rounds))
         beside = [{name: (one[name] + other[name]) / 2 for name in one}
                   for one, other in zip(peaks, peaks[1:])]
         middle = {name: statistics.median(at[name] for at in loads) for name in loads[0]}
-        print(f"peak, at {self.CONNECTIONS} x {self.DEPTHS[best]}: "
+        print(f"peak, at {self.CONNECTIONS} x {depth}: "
               f"{statistics.median(at['served'] for at in peaks):.0f} served/s, "
               f"{statistics.median(at['us'] for at in peaks):.1f} us of processor time each, p99 "
               f"{statistics.median(at['p99'] for at in peaks):.1f} ms\n"

@@ -131,6 +131,12 @@ int index_read(const struct gallery *gallery, MDB_txn *txn, uint32_t number,
     return rc != 0 ? rc : index_decode(&key, &value, entry);
 }
 
+bool chunk_is_of(const struct chunk *chunk, const struct index_entry *entry)
+{
+    return entry->written == chunk->stamp &&
+           (entry->checksum == 0 || entry->checksum == chunk->block_checksum);
+}
+
 int index_write(const struct gallery *gallery, MDB_txn *txn, const struct index_entry *entry)
 {
     uint8_t bytes[INDEX_GONE_SIZE + 2 * GONE_MAX] = {0};

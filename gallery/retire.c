@@ -31,8 +31,7 @@ static bool is_current(void *ctx, const struct chunk *chunk)
     const struct current *current = ctx;
     struct index_entry entry;
     return index_read(current->gallery, current->txn, chunk->number, &entry) == 0 &&
-           entry.written == chunk->stamp &&
-           (entry.checksum == 0 || entry.checksum == chunk->block_checksum);
+           chunk_is_of(chunk, &entry);
 }
 
 bool gallery_erase(struct gallery *gallery, struct whorl_store_erased *done,

@@ -56,6 +56,10 @@ int index_write(const struct gallery *gallery, MDB_txn *txn, const struct index_
 int index_read(const struct gallery *gallery, MDB_txn *txn, uint32_t number,
                struct index_entry *entry);
 
+struct chunk;
+/* Whether it was made of the block as this record has it, but for those who have left since. */
+bool chunk_is_of(const struct chunk *chunk, const struct index_entry *entry);
+
 /* A block's bytes within txn, verified, and of the number that was asked for. MDB_NOTFOUND when
  * there is none; MDB_CORRUPTED with *why (static text) when it is damaged. */
 int block_read(const struct gallery *gallery, MDB_txn *txn, uint32_t number, const uint8_t **bytes,

@@ -312,8 +312,27 @@ bool view_is_past(struct gallery *gallery, MDB_txn *txn)
 
 /* ------------------------------------------------------------------ preparing */
 
+/* Who is in the segment's chunks from the `from`-th on, as far as these were verified. Those of an
+ * earlier version of their block have to be made anew, and count nobody. */
+static uint64_t verified_people(const struct gallery *gallery, MDB_txn *txn,
+                                const struct segment *segment, uint32_t from)
+{
+    uint64_t people = 0;
+    for (uint32_t i = from; i < segment->verified; i++) {
+        struct index_entry entry;
+        struct chunk chunk;
+        const char *why;
+        const size_t at = segment->offset[i];
+        if (chunk_open(segment->bytes + at, segment->len - at, false, &chunk, &why) &&
+            index_read(gallery, txn, chunk.number, &entry) == 0 && chunk_is_of(&chunk, &entry)) {
+            people += entry.people;
+        }
+    }
+    return people;
+}
+
 /* Goes on verifying the segment. false: there is none, or it is done, or it is damaged: *fault. */
-static bool verify_segment(struct gallery *gallery, struct whorl_fault *fault)
+static bool verify_segment(struct gallery *gallery, MDB_txn *txn, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
     if (!keeper->opening) {
@@ -327,12 +346,16 @@ static bool verify_segment(struct gallery *gallery, struct whorl_fault *fault)
         if (!keeper->opening) {
             return false;
         }
+        keeper->opening_people = 0;
     }
+    const uint32_t verified = keeper->opening->verified;
     if (!segment_verify(keeper->opening, VERIFY_CHUNKS, fault)) {
         segment_unref(keeper->opening);
         keeper->opening = NULL;
+        keeper->opening_people = 0;
         return false;
     }
+    keeper->opening_people += verified_people(gallery, txn, keeper->opening, verified);
     if (keeper->opening->verified == keeper->opening->count) {
         segment_unref(keeper->segment);
         keeper->segment = keeper->opening;
@@ -389,15 +412,11 @@ static enum gallery_ready begin_draft(struct gallery *gallery, MDB_txn *txn,
     return GALLERY_PREPARING;
 }
 
-/* With the mutex held. What the segment holds is taken for what the gallery does, until it is known
- * which of its chunks are of earlier versions of their blocks: then fewer may be ready. */
+/* With the mutex held. Who is ready, whether by the segment or by a block that was read. */
 static void progress(const struct view_keeper *keeper, uint64_t *people, uint64_t *of)
 {
     *of = keeper->draft ? keeper->draft->people : keeper->people;
-    *people = keeper->draft ? keeper->draft_people : 0;
-    if (!keeper->draft && keeper->opening && keeper->opening->count > 0) {
-        *people = keeper->people * keeper->opening->verified / keeper->opening->count;
-    }
+    *people = keeper->draft ? keeper->draft_people : keeper->opening_people;
 }
 
 /* With the mutex held. */
@@ -408,7 +427,7 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, struct 
     size_t pending;
     int rc = meta_read(gallery, txn, &meta);
     keeper->people = rc == 0 ? meta.people : 0;
-    if (!keeper->draft && (verify_segment(gallery, fault) || fault->text[0])) {
+    if (!keeper->draft && (verify_segment(gallery, txn, fault) || fault->text[0])) {
         return GALLERY_PREPARING; /* without a segment, chunks are made from blocks */
     }
     if (rc != 0) {

@@ -31,6 +31,7 @@ struct view_keeper {
     uint8_t *empty;                 /* the chunk of nobody */
     struct segment *segment;        /* wholly verified */
     struct segment *opening;        /* being verified */
+    uint64_t opening_people;        /* in those of its chunks that were, and are of their blocks */
     struct segment_identity sought; /* the file that was last looked at */
     struct view *draft;             /* being read by view_prepare ... */
     struct view *draft_base;        /* ... since this one */

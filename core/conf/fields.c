@@ -80,21 +80,26 @@ static bool in_bounds(const struct whorl_setting *setting, double value)
            (value >= setting->min && value <= setting->max);
 }
 
+/* A number that is refused is not stored: whoever reads the field goes by its bounds. */
 static bool parse_integer(const struct whorl_setting *setting, const char *text, int64_t *value)
 {
     char *end;
     errno = 0;
-    *value = strtoll(text, &end, 10);
+    const int64_t number = strtoll(text, &end, 10);
     bool sane = *text != '\0' && strspn(text, "+-0123456789") == strlen(text) && *end == '\0';
-    return sane && errno == 0 && in_bounds(setting, (double)*value);
+    bool good = sane && errno == 0 && in_bounds(setting, (double)number);
+    *value = good ? number : *value;
+    return good;
 }
 
 static bool parse_real(const struct whorl_setting *setting, const char *text, double *value)
 {
     char *end;
-    *value = strtod(text, &end);
+    const double number = strtod(text, &end);
     bool sane = *text != '\0' && strspn(text, "+-0123456789.eE") == strlen(text) && *end == '\0';
-    return sane && isfinite(*value) && in_bounds(setting, *value);
+    bool good = sane && isfinite(number) && in_bounds(setting, number);
+    *value = good ? number : *value;
+    return good;
 }
 
 static bool parse_boolean(const char *text, bool *value)

@@ -85,12 +85,13 @@ static uint64_t abi_timer_start(const struct whorl_host *abi, uint64_t milliseco
     }
     struct host *host = backend->host;
     struct timer *timer = calloc(1, sizeof *timer);
-    if (!timer || !idmap_put(&host->timers, host->last_timer + 1, timer)) {
+    const uint64_t id = timer ? idmap_add(&host->timers, timer) : 0;
+    if (id == 0) {
         free(timer);
         return 0;
     }
     uv_timer_init(host->loop, &timer->handle);
-    timer->id = ++host->last_timer;
+    timer->id = id;
     timer->backend = backend;
     timer->expired = expired;
     timer->arg = arg;

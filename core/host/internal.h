@@ -124,7 +124,6 @@ struct host {
     /* Stopped ones stay: a plugin's stray thread must not find freed memory. */
     struct backend *backends;
     size_t running;
-    uint64_t last_timer;
     struct idmap timers; /* by id: thousands of calls may wait on one each */
 
     _Atomic(struct call *) chunks[CHUNKS];

@@ -562,7 +562,7 @@ static void identify_call(struct identify *identify, const struct identify_calle
                           const msgpack_object *params)
 {
     struct refusal refusal;
-    bool answered;
+    bool answered = false;
     refusal.retry_ms = 0;
     struct flow *flow = flow_new(identify);
     if (flow == NULL) {
@@ -605,33 +605,42 @@ static void serve(struct identify *identify, const struct identify_caller *calle
     }
 }
 
-void identify_request(struct identify *identify, const struct identify_caller *caller,
-                      const char *method, const uint8_t *params, size_t len)
+/* What needs an answer that is looked for. Apart, since the room for a refusal is made anew for
+ * each request, and is more than all that a ping takes. */
+static void serve_or_refuse(struct identify *identify, const struct identify_caller *caller,
+                            enum identify_method method, const uint8_t *params, size_t len)
 {
-    static const uint8_t pong[] = {0xa4, 'p', 'o', 'n', 'g'};
     struct refusal refusal;
     msgpack_object tree;
-    enum identify_method known = method_of(method);
-    identify->stats.requests[known]++;
     refusal.retry_ms = 0;
     if (identify->draining) {
         refuse(&refusal, "draining", "", "the server is stopping");
-    } else if (known == IDENTIFY_PING) {
-        identify->replies.result(identify->replies.ctx, caller->call, pong, sizeof pong);
-        return;
-    } else if (known == IDENTIFY_UNKNOWN) {
+    } else if (method == IDENTIFY_UNKNOWN) {
         refuse(&refusal, "unknown_method", "", "there is no such method");
-    } else if (known == IDENTIFY_IDENTIFY && room_is_out(identify, params, len)) {
+    } else if (method == IDENTIFY_IDENTIFY && room_is_out(identify, params, len)) {
         room_refuse(&refusal);
     } else {
         msgpack_zone_clear(&identify->zone);
         if (whorl_msg_build(params, len, &identify->zone, &tree, NULL)) {
-            serve(identify, caller, known, &tree);
+            serve(identify, caller, method, &tree);
             return;
         }
         refuse(&refusal, "busy", "", "out of memory");
     }
     reply_error(identify, caller->call, &refusal);
+}
+
+void identify_request(struct identify *identify, const struct identify_caller *caller,
+                      const char *method, const uint8_t *params, size_t len)
+{
+    static const uint8_t pong[] = {0xa4, 'p', 'o', 'n', 'g'};
+    enum identify_method known = method_of(method);
+    identify->stats.requests[known]++;
+    if (known == IDENTIFY_PING && !identify->draining) {
+        identify->replies.result(identify->replies.ctx, caller->call, pong, sizeof pong);
+    } else {
+        serve_or_refuse(identify, caller, known, params, len);
+    }
 }
 
 /* Events of the server itself. */

@@ -61,7 +61,6 @@ struct rpc {
     size_t begun; /* bytes of messages that wait for their end, of all connections */
     struct rpc_stats stats;
     uint64_t forgot;
-    uint64_t last_connection, last_call;
     struct idmap calls, ids; /* by id: calls, connections */
     struct call *spare_calls;
     unsigned answered; /* since a connection was last read again for it */
@@ -84,11 +83,12 @@ static struct call *add_call(struct connection *connection, const struct frame *
     } else {
         call = malloc(sizeof *call);
     }
-    if (call == NULL || !idmap_put(&rpc->calls, rpc->last_call + 1, call)) {
+    const uint64_t id = call == NULL ? 0 : idmap_add(&rpc->calls, call);
+    if (id == 0) {
         free(call);
         return NULL;
     }
-    call->id = ++rpc->last_call;
+    call->id = id;
     call->connection = connection;
     call->wire_id_len = (uint8_t)frame->id_len;
     memcpy(call->wire_id, frame->id, frame->id_len);
@@ -581,7 +581,6 @@ static struct connection *new_connection(struct rpc *rpc, const char *device)
         }
     }
     connection->rpc = rpc;
-    connection->id = rpc->last_connection + 1;
     connection->peer.device = connection->device;
     connection->heard = uv_now(rpc->loop);
     return connection;
@@ -589,7 +588,6 @@ static struct connection *new_connection(struct rpc *rpc, const char *device)
 
 static void link_connection(struct rpc *rpc, struct connection *connection)
 {
-    rpc->last_connection = connection->id;
     connection->next = rpc->connections;
     if (connection->next != NULL) {
         connection->next->prev = connection;
@@ -614,7 +612,8 @@ static void on_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls, 
         tell_refusal(rpc, &nobody, "too many connections");
         return;
     }
-    if (!idmap_put(&rpc->ids, connection->id, connection)) {
+    connection->id = idmap_add(&rpc->ids, connection);
+    if (connection->id == 0) {
         stream_refuse(&rpc->streams, server);
         free(connection->device);
         free(connection);

@@ -35,7 +35,7 @@ static struct head short_head(uint8_t first)
         return (struct head){PEEK_OTHER, 0, 1, 0, 0};
     }
     if (first < 0x90) {
-        return (struct head){PEEK_MAP, first & 0x0fu, 1, 0, 2u * (first & 0x0fu)};
+        return (struct head){PEEK_MAP, first & 0x0fu, 1, 0, UINT64_C(2) * (first & 0x0fu)};
     }
     return first < 0xa0 ? (struct head){PEEK_ARRAY, first & 0x0fu, 1, 0, first & 0x0fu}
                         : (struct head){PEEK_STR, first & 0x1fu, 1, first & 0x1fu, 0};

@@ -384,6 +384,7 @@ static void traces(const struct kit_subject *subject, const char *scratch)
 static void leaks(const struct kit_subject *subject, const char *scratch)
 {
     enum { ROWS = 4, PER_ROW = 100 };
+    const size_t most = (size_t)LEAK_BYTES * PER_ROW;
     struct kit_holding held[ROWS];
     struct kit_host *host = started(subject, scratch);
     for (size_t row = 0; row < ROWS; row++) {
@@ -407,7 +408,7 @@ static void leaks(const struct kit_subject *subject, const char *scratch)
                       PER_ROW);
         }
     }
-    if (grown[0] > LEAK_BYTES * PER_ROW && grown[1] > LEAK_BYTES * PER_ROW) {
+    if (grown[0] > most && grown[1] > most) {
         kit_found("leaks memory: about %zu bytes a call", grown[1] / PER_ROW);
     }
 }

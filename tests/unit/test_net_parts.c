@@ -139,23 +139,24 @@ END_TEST
 
 START_TEST(the_map_of_ids_agrees_with_a_list)
 {
-    enum { IDS = 20000 };
-    static bool there[IDS + 1];
+    enum { THINGS = 20000 };
+    static uint64_t ids[THINGS];
+    static bool there[THINGS];
     struct idmap map = {0};
     size_t count = 0;
     uint32_t dice = 12345;
     ck_assert_ptr_null(idmap_get(&map, 7));
     ck_assert_ptr_null(idmap_take(&map, 7));
-    for (uint64_t id = 1; id <= IDS; id++) {
-        ck_assert(idmap_put(&map, id, &there[id]));
-        there[id] = true;
+    for (size_t thing = 0; thing < THINGS; thing++) {
+        ids[thing] = idmap_add(&map, &there[thing]);
+        ck_assert_uint_ne(ids[thing], 0);
+        there[thing] = true;
         count++;
         for (int i = 0; i < 2; i++) {
             dice = dice * 1664525u + 1013904223u;
-            uint64_t other = 1 + dice % id;
-            /* Some ids stay for long, as connections do. */
-            void *taken = other % 16 == 0 ? NULL : idmap_take(&map, other);
-            if (other % 16 != 0) {
+            size_t other = dice % (thing + 1);
+            if (other % 16 != 0) { /* some stay for long, as connections do */
+                void *taken = idmap_take(&map, ids[other]);
                 ck_assert_ptr_eq(taken, there[other] ? (void *)&there[other] : NULL);
                 count -= there[other] ? 1 : 0;
                 there[other] = false;
@@ -163,9 +164,12 @@ START_TEST(the_map_of_ids_agrees_with_a_list)
         }
         ck_assert_uint_eq(map.count, count);
     }
-    for (uint64_t id = 1; id <= IDS; id++) {
-        ck_assert_ptr_eq(idmap_get(&map, id), there[id] ? (void *)&there[id] : NULL);
+    /* Nobody has the id of one before, nor is one found by its next id. */
+    for (size_t thing = 0; thing < THINGS; thing++) {
+        ck_assert_ptr_eq(idmap_get(&map, ids[thing]), there[thing] ? (void *)&there[thing] : NULL);
+        ck_assert_ptr_null(idmap_get(&map, ids[thing] + (UINT64_C(1) << 60)));
     }
+    ck_assert_uint_lt(map.cap, THINGS); /* cells are used again */
     ck_assert_ptr_null(idmap_get(&map, 0));
     ck_assert_ptr_null(idmap_get(&map, UINT64_MAX));
     idmap_release(&map);
