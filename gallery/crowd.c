@@ -9,12 +9,12 @@
 #include "glance.h"
 #include "rank.h"
 
-#define RUN_CHUNKS 8u     /* taken at a time: some 30 µs for each search */
-#define MANY 8u           /* searches that together rank so many that whole chunks are read */
-#define GLANCE_CHUNKS 32u /* the same where a chunk is quickly glanced at */
-#define RANK_AHEAD 1u     /* chunks by which people are fetched ahead of the one that is read, */
-#define GLANCE_AHEAD 4u   /* ... of whom it has few */
-#define HEADERS_AHEAD 3u  /* and headers ahead of those */
+#define SIFT_CHUNKS 8u   /* taken at a time: some 30 µs for each search */
+#define LATER_CHUNKS 32u /* the same where few of their people are looked at */
+#define MANY 8u          /* searches that together rank so many that whole chunks are read */
+#define RANK_AHEAD 1u    /* chunks by which people are fetched ahead of the one that is read, */
+#define GLANCE_AHEAD 4u  /* ... of whom it has few */
+#define HEADERS_AHEAD 3u /* and headers ahead of those */
 #define WAIT_NS 4000000L
 
 /* Tables of those who are in the crowd. */
@@ -234,7 +234,7 @@ static bool take_run(struct gallery_search *search, struct run *run)
     while (search->next == count || search->states[search->next].taken) {
         search->next = search->next == count ? 0 : search->next + 1;
     }
-    const size_t most = search->stage == STAGE_GLANCE ? GLANCE_CHUNKS : RUN_CHUNKS;
+    const size_t most = search->stage == STAGE_SIFT ? SIFT_CHUNKS : LATER_CHUNKS;
     run->from = run->to = search->next;
     while (run->to < count && run->to - run->from < most && !search->states[run->to].taken) {
         run->to++;
@@ -287,29 +287,6 @@ static bool sift_together(const struct run *run, const struct chunk *chunk, size
     return true;
 }
 
-static void rank_each(const struct run *run, const struct chunk *chunk, size_t i,
-                      struct ranking *ranking)
-{
-    for (size_t s = 0; s < run->count; s++) {
-        const struct gallery_search *search = run->searches[s];
-        rank_sieved(search, chunk, ranking, search->ranks + search->view->chunks[i].before);
-    }
-}
-
-static void glance_each(const struct run *run, const struct chunk *chunk, size_t i,
-                        const struct scratch *scratch)
-{
-    for (size_t s = 0; s < run->count; s++) {
-        const struct gallery_search *search = run->searches[s];
-        const uint64_t before = search->view->chunks[i].before;
-        struct chunk_state *state = &search->states[i];
-        state->top = search_concerns(search, STAGE_GLANCE, state)
-                         ? glance_chunk(search, chunk, scratch->glancing, scratch->matcher,
-                                        search->ranks + before, search->impressions + before)
-                         : RANK_NOBODY;
-    }
-}
-
 /* It was verified when the view was made; its length is its own. */
 static bool open_chunk(const struct view_chunk *known, struct chunk *chunk, const char **why)
 {
@@ -317,55 +294,95 @@ static bool open_chunk(const struct view_chunk *known, struct chunk *chunk, cons
     return known->bytes && chunk_open(known->bytes, SIZE_MAX, false, chunk, why);
 }
 
-/* What the run's searches read of a chunk of words, and of places: those who are left lie too far
- * apart for the processor to foresee. In the sift it foresees the words. */
-static void fetch_people(const struct run *run, const struct chunk *chunk, size_t i,
+/* A chunk ahead of the one that is read, of which memory is to be fetched meanwhile: those who are
+ * left lie too far apart for the processor to foresee, and all at once would have to wait for one
+ * another. In the sift it foresees the words. */
+struct ahead {
+    bool open; /* else there is none */
+    size_t i;  /* the view's number of it */
+    struct chunk chunk;
+};
+
+/* What search s of the run reads of it; of words that most are ranked of, its share of all. */
+static void fetch_people(const struct run *run, size_t s, const struct ahead *ahead,
                          struct glancing *glancing)
 {
-    const enum stage stage = run->searches[0]->stage;
-    if (stage == STAGE_RANK && run->count >= MANY) {
-        fetch_bytes(chunk->words, (size_t)chunk->prints * CHUNK_PRINT);
+    const struct gallery_search *search = run->searches[s];
+    const struct chunk *chunk = &ahead->chunk;
+    if (!ahead->open) {
         return;
     }
-    for (size_t s = 0; s < run->count; s++) {
-        const struct gallery_search *search = run->searches[s];
-        const uint16_t *ranks = search->ranks + search->view->chunks[i].before;
-        if (stage == STAGE_RANK) {
-            rank_fetch(search, chunk, ranks);
-        } else if (stage == STAGE_GLANCE &&
-                   search_concerns(search, STAGE_GLANCE, &search->states[i])) {
-            glance_fetch(search, chunk, glancing, ranks);
-        }
+    const uint16_t *ranks = search->ranks + search->view->chunks[ahead->i].before;
+    if (search->stage == STAGE_RANK && run->count >= MANY) {
+        const size_t from = chunk->prints * s / run->count,
+                     to = chunk->prints * (s + 1) / run->count;
+        fetch_bytes(chunk->words + from * AFIS_SIEVE_WORDS, (to - from) * CHUNK_PRINT);
+    } else if (search->stage == STAGE_RANK) {
+        rank_fetch(search, chunk, ranks);
+    } else if (search_concerns(search, STAGE_GLANCE, &search->states[ahead->i])) {
+        glance_fetch(search, chunk, glancing, ranks);
     }
 }
 
-/* What chunk i needs, and the header of one behind it. */
-static void fetch_chunk(const struct run *run, size_t i, struct glancing *glancing)
+static void rank_each(const struct run *run, const struct chunk *chunk, size_t i,
+                      const struct ahead *ahead, const struct scratch *scratch)
+{
+    for (size_t s = 0; s < run->count; s++) {
+        const struct gallery_search *search = run->searches[s];
+        fetch_people(run, s, ahead, scratch->glancing);
+        rank_sieved(search, chunk, scratch->ranking,
+                    search->ranks + search->view->chunks[i].before);
+    }
+}
+
+static void glance_each(const struct run *run, const struct chunk *chunk, size_t i,
+                        const struct ahead *ahead, const struct scratch *scratch)
+{
+    for (size_t s = 0; s < run->count; s++) {
+        const struct gallery_search *search = run->searches[s];
+        const uint64_t before = search->view->chunks[i].before;
+        struct chunk_state *state = &search->states[i];
+        fetch_people(run, s, ahead, scratch->glancing);
+        state->top = search_concerns(search, STAGE_GLANCE, state)
+                         ? glance_chunk(search, chunk, scratch->glancing, scratch->matcher,
+                                        search->ranks + before, search->impressions + before)
+                         : RANK_NOBODY;
+    }
+}
+
+/* Opens chunk i if it is the run's, and fetches the header of one behind it. */
+static void look_ahead(const struct run *run, size_t i, struct ahead *ahead)
 {
     const struct view *view = run->searches[0]->view;
-    struct chunk chunk;
     const char *unused;
     if (i + HEADERS_AHEAD < view->count && view->chunks[i + HEADERS_AHEAD].bytes) {
         fetch_bytes(view->chunks[i + HEADERS_AHEAD].bytes, 1);
     }
-    if (i < run->to && run->searches[0]->stage != STAGE_SIFT && /* other levels are others' */
-        open_chunk(&view->chunks[i], &chunk, &unused)) {
-        fetch_people(run, &chunk, i, glancing);
-    }
-    if (i + 1 < view->count && open_chunk(&view->chunks[i + 1], &chunk, &unused)) {
+    ahead->i = i;
+    ahead->open = i < run->to && run->searches[0]->stage != STAGE_SIFT && /* else levels change */
+                  open_chunk(&view->chunks[i], &ahead->chunk, &unused);
+}
+
+/* What is read of chunk i beside words. */
+static void fetch_rows(const struct run *run, size_t i)
+{
+    const struct view *view = run->searches[0]->view;
+    struct chunk chunk;
+    const char *unused;
+    if (i < view->count && open_chunk(&view->chunks[i], &chunk, &unused)) {
         rank_fetch_rows(run->searches[0], &chunk);
     }
 }
 
 static void read_chunk(const struct run *run, const struct chunk *chunk, size_t i,
-                       const struct scratch *scratch)
+                       const struct ahead *ahead, const struct scratch *scratch)
 {
     switch (run->searches[0]->stage) {
     case STAGE_RANK:
-        rank_each(run, chunk, i, scratch->ranking);
+        rank_each(run, chunk, i, ahead, scratch);
         break;
     case STAGE_GLANCE:
-        glance_each(run, chunk, i, scratch);
+        glance_each(run, chunk, i, ahead, scratch);
         break;
     default:
         if (!sift_together(run, chunk, i, scratch->ranking)) {
@@ -378,18 +395,24 @@ static void read_chunks(const struct run *run, const struct scratch *scratch)
 {
     const struct view *view = run->searches[0]->view;
     const enum stage stage = run->searches[0]->stage;
-    const size_t ahead = stage == STAGE_GLANCE ? GLANCE_AHEAD : RANK_AHEAD;
-    for (size_t i = run->from; i < run->from + ahead; i++) {
-        fetch_chunk(run, i, scratch->glancing);
+    const size_t by = stage == STAGE_GLANCE ? GLANCE_AHEAD : RANK_AHEAD;
+    struct ahead ahead;
+    for (size_t i = run->from; i < run->from + by; i++) {
+        look_ahead(run, i, &ahead);
+        for (size_t s = 0; s < run->count; s++) {
+            fetch_people(run, s, &ahead, scratch->glancing);
+        }
+        fetch_rows(run, i + 1);
     }
     for (size_t i = run->from; i < run->to; i++) {
         const char *why;
         struct chunk chunk;
         const bool readable = open_chunk(&view->chunks[i], &chunk, &why);
-        fetch_chunk(run, i + ahead, scratch->glancing);
+        look_ahead(run, i + by, &ahead);
         if (readable) {
-            read_chunk(run, &chunk, i, scratch);
+            read_chunk(run, &chunk, i, &ahead, scratch);
         }
+        fetch_rows(run, i + by + 1);
         for (size_t s = 0; s < run->count; s++) {
             struct chunk_state *state = &run->searches[s]->states[i];
             state->why = readable ? NULL : why;

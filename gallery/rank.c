@@ -217,6 +217,8 @@ static int32_t sifted(uint16_t level)
     return (level - (int32_t)RANK_NEUTRAL) / 2;
 }
 
+_Static_assert(RANK_NOBODY == 0 && RANK_ALL == 1, "as levels_flatten leaves them");
+
 /* rank_sieved where everything is simple: each finger has one impression, and a person one print of
  * it at most. */
 static void sieve_simple(const struct gallery_search *search, const struct chunk *chunk,
@@ -241,9 +243,7 @@ static void sieve_simple(const struct gallery_search *search, const struct chunk
             r->sum[r->of[i]] += r->score[i];
         }
     }
-    for (uint32_t i = 0; i < chunk->people; i++) { /* who is not ranked */
-        levels[i] = levels[i] != RANK_NOBODY && levels[i] < first_cut ? RANK_ALL : RANK_NOBODY;
-    }
+    levels_flatten(levels, chunk->people, first_cut); /* who is not ranked */
     for (uint32_t i = 0; i < count; i++) {
         levels[r->list[i]] = level_of(r->sum[i]);
     }
@@ -316,17 +316,13 @@ static int64_t first_expiry(const struct chunk *chunk)
 static void drop_expired(const struct gallery_search *search, const struct chunk *chunk,
                          int64_t first, uint16_t *levels, struct chunk_state *state)
 {
-    uint32_t count = 0;
     for (uint32_t i = 0; first <= search->params.now && i < chunk->people; i++) {
         const int64_t expires = chunk_expires(chunk, i);
         if (expires != 0 && expires <= search->params.now) {
             levels[i] = RANK_NOBODY;
         }
     }
-    for (uint32_t i = 0; i < chunk->people; i++) {
-        count += levels[i] != RANK_NOBODY;
-    }
-    state->comparable = count;
+    state->comparable = levels_count(levels, chunk->people);
 }
 
 /* Adds the scores of rows [from, to) to the people's levels. */
@@ -338,16 +334,6 @@ static void add_levels(const struct chunk *chunk, uint32_t from, uint32_t to, co
         const uint32_t sum =
             (*level == RANK_NOBODY ? RANK_NEUTRAL : *level) + (uint32_t)scores[i - from];
         *level = (uint16_t)(sum < UINT16_MAX ? sum : UINT16_MAX);
-    }
-}
-
-/* The same where they are the rows of people one after the other. */
-static void add_in_order(const int16_t *restrict scores, uint32_t count, uint16_t *restrict levels)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        const uint16_t before = levels[i] == RANK_NOBODY ? RANK_NEUTRAL : levels[i];
-        const uint16_t sum = (uint16_t)(before + scores[i]);
-        levels[i] = sum < before ? UINT16_MAX : sum;
     }
 }
 
@@ -365,7 +351,7 @@ static void sift_rows(const struct afis_sift *sift, size_t columns, const struct
         for (size_t c = 0; c < columns; c++) {
             const int16_t *scores = r->score + c * (to - from);
             if (levels[c] && in_order) {
-                add_in_order(scores, to - from, levels[c] + (from - first));
+                levels_raise(levels[c] + (from - first), scores, to - from, RANK_NEUTRAL);
             } else if (levels[c]) {
                 add_levels(chunk, from, to, scores, levels[c]);
             }

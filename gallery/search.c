@@ -386,7 +386,7 @@ struct gallery_search *gallery_search_begin(struct gallery *gallery,
         return NULL;
     }
     struct gallery_search *search = calloc(1, sizeof *search);
-    struct hit *hits = calloc(HITS_MAX, sizeof *hits);
+    struct hit *hits = malloc(HITS_MAX * sizeof *hits);
     if (!search || !hits || !levels_init(&search->levels, RANK_ALL)) {
         free(search);
         free(hits);

@@ -294,6 +294,18 @@ static bool read_chunk(struct gallery_search *search, MDB_txn *txn, const struct
     return true;
 }
 
+/* Whether a chunk has nobody whom the stage would compare, and only that stage before it; it is
+ * through that stage then. Most are passed by: of such a chunk nothing else is looked at. */
+static bool pass_by(const struct gallery_search *search, struct chunk_state *state)
+{
+    if (search_by_words(search->stage) || state->stage + 1u != (unsigned)search->stage ||
+        search_concerns(search, search->stage, state)) {
+        return false;
+    }
+    state->stage = (uint8_t)search->stage;
+    return true;
+}
+
 /* Takes some chunks that follow one another and are not done. */
 static bool claim(struct gallery_search *search, size_t *from, size_t *to)
 {
@@ -362,6 +374,9 @@ enum gallery_step search_read(struct gallery_search *search, MDB_txn *txn, void 
     while (claim(search, &from, &to)) {
         uint64_t people = 0;
         for (size_t i = from; i < to; i++) {
+            if (pass_by(search, &search->states[i])) {
+                continue;
+            }
             struct chunk_state state = search->states[i];
             bool was_sifted = state.stage >= STAGE_SIFT;
             if (search_cancelled(search) || !read_chunk(search, txn, &scratch, i, &state)) {

@@ -19,7 +19,6 @@
 #define MATCH_OPS afis_match_ops_portable
 #endif
 
-#define VECTOR 16u /* lanes that arrays are padded to */
 #define FAR_AWAY 1e6f
 
 /* First stage. */
@@ -57,11 +56,6 @@ static const struct effort {
 static const struct effort *effort(const struct afis_finger *p, const struct afis_finger *g)
 {
     return p->bare || g->bare ? &effort_bare : &effort_rated;
-}
-
-static unsigned padded(unsigned n)
-{
-    return (n + VECTOR - 1) / VECTOR * VECTOR;
 }
 
 /* Sine of a binary angle within half a turn of 0, by its Taylor series: no library's rounding
@@ -205,17 +199,6 @@ static unsigned list_candidates(struct afis_matcher *m, const struct afis_finger
 static struct lie lie_of(const struct afis_finger *f, unsigned i)
 {
     return (struct lie){f->px[i], f->py[i], f->cosine[i], f->sine[i]};
-}
-
-/* Fills the last vector with what no rotation is compatible with. */
-static void pad_pairs(struct pairs *q)
-{
-    q->padded = padded(q->count);
-    for (unsigned a = q->count; a < q->padded; a++) {
-        q->i[a] = q->j[a] = -1;
-        q->px[a] = q->py[a] = q->gx[a] = q->gy[a] = 0;
-        q->c[a] = q->s[a] = q->weight[a] = 0;
-    }
 }
 
 /* The PAIRS_MAX pairs of most similar descriptors. */
@@ -726,7 +709,6 @@ static float glance(struct afis_matcher *m, const struct afis_sieve *sieve, cons
                     const uint8_t *places)
 {
     pair_near(&m->pairs, sieve, words, places);
-    pad_pairs(&m->pairs);
     return rough_log(1 + support(&m->pairs));
 }
 

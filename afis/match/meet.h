@@ -6,9 +6,12 @@
 #include "lanes.h"
 #include "packed.h"
 
+#define VECTOR 16u /* lanes that arrays are padded to */
+
 #define GLANCE_DISTANCE 20 /* for the first impression alone: what the sieve rewards */
 #define GLANCE_NEAR ((GLANCE_DISTANCE + 1) << 5) /* of seek_words */
 #define GLANCE_PAIRS 16u
+_Static_assert(GLANCE_PAIRS == VECTOR, "they are padded to a vector");
 #define GLANCE_CLOSENESS 0.05f /* a pair's weight is this times 32 less its distance */
 
 /* What lies where, and points where: of a pair's probe and gallery minutia. */
@@ -29,6 +32,22 @@ static inline void add_pair(struct pairs *q, unsigned i, unsigned j, struct lie 
     q->c[a] = g.cosine * p.cosine + g.sine * p.sine;
     q->s[a] = g.sine * p.cosine - g.cosine * p.sine;
     q->weight[a] = weight;
+}
+
+static unsigned padded(unsigned n)
+{
+    return (n + VECTOR - 1) / VECTOR * VECTOR;
+}
+
+/* Fills the last vector with what no rotation is compatible with. */
+static void pad_pairs(struct pairs *q)
+{
+    q->padded = padded(q->count);
+    for (unsigned a = q->count; a < q->padded; a++) {
+        q->i[a] = q->j[a] = -1;
+        q->px[a] = q->py[a] = q->gx[a] = q->gy[a] = 0;
+        q->c[a] = q->s[a] = q->weight[a] = 0;
+    }
 }
 
 /* Of n 64ths of a turn. */
@@ -109,9 +128,9 @@ static inline __m512i first_taken(__mmask16 low, __mmask16 high)
                                     (__mmask16)(0xffffu << __builtin_popcount(low)), behind);
 }
 
-static inline void store_first(float *to, __m512i first, __m512 low, __m512 high)
+static inline void store_first(float *to, __mmask16 there, __m512i first, __m512 low, __m512 high)
 {
-    _mm512_store_ps(to, _mm512_permutex2var_ps(low, first, high));
+    _mm512_store_ps(to, _mm512_maskz_permutex2var_ps(there, low, first, high));
 }
 
 static inline void pair_near(struct pairs *q, const struct afis_sieve *sieve, const uint64_t *words,
@@ -129,16 +148,19 @@ static inline void pair_near(struct pairs *q, const struct afis_sieve *sieve, co
     const unsigned taken =
         (unsigned)(__builtin_popcount(low.taken) + __builtin_popcount(high.taken));
     q->count = taken < GLANCE_PAIRS ? taken : GLANCE_PAIRS;
-    store_first(q->px, first, _mm512_loadu_ps(sieve->x), _mm512_loadu_ps(sieve->x + 16));
-    store_first(q->py, first, _mm512_loadu_ps(sieve->y), _mm512_loadu_ps(sieve->y + 16));
-    store_first(q->gx, first, low.x, high.x);
-    store_first(q->gy, first, low.y, high.y);
-    store_first(q->c, first, low.c, high.c);
-    store_first(q->s, first, low.s, high.s);
-    _mm512_store_ps(q->weight,
-                    _mm512_mul_ps(_mm512_cvtepi32_ps(closeness), _mm512_set1_ps(GLANCE_CLOSENESS)));
-    _mm512_store_si512(q->i, first);
-    _mm512_store_si512(q->j, _mm512_and_si512(met, _mm512_set1_epi32(31)));
+    q->padded = GLANCE_PAIRS; /* as pad_pairs would */
+    const __mmask16 there = (__mmask16)((1u << q->count) - 1);
+    const __m512i none = _mm512_set1_epi32(-1);
+    store_first(q->px, there, first, _mm512_loadu_ps(sieve->x), _mm512_loadu_ps(sieve->x + 16));
+    store_first(q->py, there, first, _mm512_loadu_ps(sieve->y), _mm512_loadu_ps(sieve->y + 16));
+    store_first(q->gx, there, first, low.x, high.x);
+    store_first(q->gy, there, first, low.y, high.y);
+    store_first(q->c, there, first, low.c, high.c);
+    store_first(q->s, there, first, low.s, high.s);
+    _mm512_store_ps(q->weight, _mm512_maskz_mul_ps(there, _mm512_cvtepi32_ps(closeness),
+                                                   _mm512_set1_ps(GLANCE_CLOSENESS)));
+    _mm512_store_si512(q->i, _mm512_mask_mov_epi32(none, there, first));
+    _mm512_store_si512(q->j, _mm512_mask_and_epi32(none, there, met, _mm512_set1_epi32(31)));
 }
 
 #else
@@ -169,6 +191,7 @@ static inline void pair_near(struct pairs *q, const struct afis_sieve *sieve, co
             q->count -= q->c[q->count - 1] < 0;
         }
     }
+    pad_pairs(q);
 }
 
 #endif

@@ -65,8 +65,10 @@ _Static_assert(SIFT_ITEMS_MAX <= SIFT_HITS_MAX, "the items of a block are listed
  * are written in whole vectors. */
 struct afis_sift_scratch {
     _Alignas(64) uint16_t mask[SIFT_PIECES * AFIS_SIEVE_WORDS][SIFT_BLOCK];
-    uint16_t item[SIFT_HITS_MAX + 64], bits[SIFT_ITEMS_MAX + 64], follow[SIFT_ITEMS_MAX + 64];
-    uint32_t at[SIFT_HITS_MAX + 64];    /* in the tables */
+    uint16_t item[SIFT_ITEMS_MAX + 64], bits[SIFT_ITEMS_MAX + 64];
+    /* Of items: where their slots begin, as pairs (sift_scan.c), and what is left of their bits. */
+    uint32_t begin[SIFT_ITEMS_MAX + 64], rest[SIFT_ITEMS_MAX + 64], follow[SIFT_ITEMS_MAX + 64];
+    uint32_t pair[SIFT_HITS_MAX + 64], id[SIFT_HITS_MAX + 64];
     uint16_t place[SIFT_HITS_MAX + 64]; /* of narrow tables: item * 16, and the place in the slot */
     uint32_t gain[SIFT_HITS_MAX + 64];  /* a place in sum << 16, and what is to be added there */
     int32_t sum[(SIFT_NONE / SIEVE_LANES + 1u) * SIFT_BLOCK]; /* by probe, the last one nobody's */

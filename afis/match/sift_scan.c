@@ -22,7 +22,9 @@ enum { AHEAD = 16 /* prints */ };
 
 static inline uint16_t near_high(const uint32_t *slot, __m512i high)
 {
-    const __m512i distance = _mm512_popcnt_epi32(_mm512_xor_si512(high, _mm512_load_si512(slot)));
+    const __m512i places = _mm512_load_si512(slot);
+    const __m512i apart = _mm512_mask_xor_epi32(places, 0x7fff, places, high);
+    const __m512i distance = _mm512_popcnt_epi32(apart);
     return (uint16_t)_mm512_cmple_epu32_mask(distance, _mm512_set1_epi32(SIFT_HIGH));
 }
 
@@ -44,7 +46,7 @@ static inline void look_up(const struct afis_sift *sift, struct afis_sift_scratc
         fetch_ahead(words);
 #pragma GCC unroll 24
         for (unsigned k = 0; k < AFIS_SIEVE_WORDS; k++) {
-            const __m512i high = _mm512_maskz_set1_epi32(0x7fff, (int)(words[k] >> 32));
+            const __m512i high = _mm512_set1_epi32((int)(words[k] >> 32));
             s->mask[2 * k][p] = near_high(first + (size_t)16 * sift_piece(words[k], 0), high);
             s->mask[2 * k + 1][p] = near_high(second + (size_t)16 * sift_piece(words[k], 1), high);
         }
@@ -103,6 +105,11 @@ static inline unsigned list_items(struct afis_sift_scratch *s, unsigned rows, si
 
 /* --- wide tables --- */
 
+/* A pair is a place of the tables and the item that found it there: place << PAIR_ITEM | item. */
+#define PAIR_ITEM 11u
+#define PAIR_ITEMS ((1u << PAIR_ITEM) - 1)
+_Static_assert(SIFT_ITEMS_MAX <= PAIR_ITEMS, "an item fits a pair");
+
 /* Words of sixteen items. */
 struct sixteen {
     __m512i low, high; /* of items 0 to 7, 8 to 15 */
@@ -154,31 +161,56 @@ static inline __m512i count_bits(__m512i first, __m512i second)
                               _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(second)), 1);
 }
 
-/* Measures words in all 64 bits to the minutiae at those places of the tables, and appends what is
- * near, but for what the first piece has found already. */
-static inline unsigned measure(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                               const struct sixteen *w, __m512i at, __mmask16 there, unsigned hits)
+static inline __mmask16 first_of(unsigned count)
 {
-    const __m512i ids = _mm512_and_si512(
-        _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), there, at, sift_ids(sift, 0), 2),
-        _mm512_set1_epi32(UINT16_MAX));
-    const __m512i low = _mm512_xor_si512(w->low, gather(sift->lane, ids, false)),
-                  high = _mm512_xor_si512(w->high, gather(sift->lane, ids, true));
+    return count >= 16 ? UINT16_MAX : (__mmask16)((1u << count) - 1);
+}
+
+/* Whose minutiae the pairs' places hold. Apart from what follows, since more loads are under way at
+ * a time then: they come from all over the tables. */
+static inline void identify(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                            unsigned pairs)
+{
+    const __m512i id = _mm512_set1_epi32(UINT16_MAX);
+    for (unsigned i = 0; i < pairs; i += 16) {
+        const __m512i pair = _mm512_maskz_loadu_epi32(first_of(pairs - i), s->pair + i);
+        const __m512i ids =
+            _mm512_i32gather_epi32(_mm512_srli_epi32(pair, PAIR_ITEM), sift_ids(sift, 0), 2);
+        _mm512_storeu_si512(s->id + i, _mm512_and_si512(ids, id));
+    }
+}
+
+/* Measures the pairs' words and minutiae in all 64 bits, and adds up what is near, but for what the
+ * first piece has found already. Returns how many pairs are left: none. */
+static inline unsigned measure(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                               const uint64_t *words, unsigned pairs)
+{
     const __m512i piece = _mm512_set1_epi64(SIFT_CELLS - 1);
-    const __mmask16 twice = _mm512_mask_cmple_epu32_mask(
-        _mm512_test_epi32_mask(w->piece, w->piece),
-        count_bits(_mm512_and_si512(low, piece), _mm512_and_si512(high, piece)),
-        _mm512_set1_epi32(SIFT_REACH));
-    const __m512i distance = count_bits(low, high);
-    const __mmask16 near =
-        _mm512_mask_cmple_epu32_mask(there & ~twice, distance, _mm512_set1_epi32(SIFT_NEAR));
-    const __m512i worth = _mm512_permutexvar_epi16(distance, _mm512_loadu_si512(sift->worth));
-    const __m512i row = _mm512_andnot_si512(_mm512_set1_epi32(SIEVE_LANES - 1), ids);
-    const __m512i place = _mm512_add_epi32(row, w->print);
-    const __m512i gain = _mm512_mask_blend_epi16(UPPER, worth, _mm512_slli_epi32(place, 16));
-    _mm512_storeu_si512(s->gain + hits, _mm512_maskz_compress_epi32(near, gain));
-    hits += (unsigned)__builtin_popcount(near);
-    return hits <= SIFT_HITS_MAX - 16 ? hits : add_up(s, hits);
+    const __m512i item = _mm512_set1_epi32(PAIR_ITEMS);
+    unsigned hits = 0;
+    identify(sift, s, pairs);
+    for (unsigned i = 0; i < pairs; i += 16) {
+        const __mmask16 there = first_of(pairs - i);
+        const __m512i pair = _mm512_maskz_loadu_epi32(there, s->pair + i);
+        const __m512i ids = _mm512_loadu_si512(s->id + i);
+        const struct sixteen w = words_of(words, _mm512_and_si512(pair, item));
+        const __m512i low = _mm512_xor_si512(w.low, gather(sift->lane, ids, false)),
+                      high = _mm512_xor_si512(w.high, gather(sift->lane, ids, true));
+        const __mmask16 twice = _mm512_mask_cmple_epu32_mask(
+            _mm512_test_epi32_mask(w.piece, w.piece),
+            count_bits(_mm512_and_si512(low, piece), _mm512_and_si512(high, piece)),
+            _mm512_set1_epi32(SIFT_REACH));
+        const __m512i distance = count_bits(low, high);
+        const __mmask16 near =
+            _mm512_mask_cmple_epu32_mask(there & ~twice, distance, _mm512_set1_epi32(SIFT_NEAR));
+        const __m512i worth = _mm512_permutexvar_epi16(distance, _mm512_loadu_si512(sift->worth));
+        const __m512i row = _mm512_andnot_si512(_mm512_set1_epi32(SIEVE_LANES - 1), ids);
+        const __m512i place = _mm512_add_epi32(row, w.print);
+        const __m512i gain = _mm512_mask_blend_epi16(UPPER, worth, _mm512_slli_epi32(place, 16));
+        _mm512_storeu_si512(s->gain + hits, _mm512_maskz_compress_epi32(near, gain));
+        hits += (unsigned)__builtin_popcount(near);
+    }
+    return add_up(s, hits);
 }
 
 static inline __m512i load_sixteen(const uint16_t *from)
@@ -186,97 +218,101 @@ static inline __m512i load_sixteen(const uint16_t *from)
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from));
 }
 
-static inline void append(uint16_t *to, __mmask16 which, __m512i v)
+static inline void append(uint32_t *to, __mmask16 which, __m512i v)
 {
-    _mm256_storeu_si256((__m256i *)to,
-                        _mm256_maskz_compress_epi16(which, _mm512_cvtepi32_epi16(v)));
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(which, v));
 }
 
-/* Measures the first minutia of each item's mask, and leaves the items that have more of them.
- * Those whose last bit it is, because another slot follows, are listed anew. */
-static inline unsigned measure_first(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                                     const uint64_t *words, unsigned *items, unsigned *follow,
-                                     unsigned hits)
+/* Sixteen items and their masks: the first minutia of each makes a pair, and who has more of them
+ * is left; returns how many are. */
+static inline unsigned pair_first(struct afis_sift_scratch *s, __m512i begin, __m512i masks,
+                                  unsigned left, unsigned *pairs)
+{
+    const __m512i below = _mm512_sub_epi32(masks, _mm512_set1_epi32(1));
+    const __m512i bit = _mm512_popcnt_epi32(_mm512_andnot_si512(masks, below));
+    const __m512i rest = _mm512_and_si512(masks, below);
+    const __mmask16 any = _mm512_test_epi32_mask(masks, masks),
+                    more = _mm512_test_epi32_mask(rest, rest);
+    append(s->pair + *pairs, any, _mm512_add_epi32(begin, _mm512_slli_epi32(bit, PAIR_ITEM)));
+    *pairs += (unsigned)__builtin_popcount(any);
+    append(s->begin + left, more, begin);
+    append(s->rest + left, more, rest);
+    return left + (unsigned)__builtin_popcount(more);
+}
+
+/* Begins with the items. Those whose last bit is set, because another slot follows, are listed. */
+static inline unsigned pair_items(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                                  const uint64_t *words, unsigned items, unsigned *follow,
+                                  unsigned *pairs)
 {
     unsigned left = 0;
-    for (unsigned i = 0; i < *items; i += 16) {
-        const __mmask16 there =
-            *items - i >= 16 ? UINT16_MAX : (__mmask16)((1u << (*items - i)) - 1);
+    for (unsigned i = 0; i < items; i += 16) {
+        const __mmask16 there = first_of(items - i);
         const __m512i item = _mm512_maskz_mov_epi32(there, load_sixteen(s->item + i));
         const __m512i bits = _mm512_maskz_mov_epi32(there, load_sixteen(s->bits + i));
-        const __m512i below = _mm512_sub_epi32(bits, _mm512_set1_epi32(1));
-        const __m512i bit = _mm512_popcnt_epi32(_mm512_andnot_si512(bits, below));
-        const __m512i rest = _mm512_and_si512(bits, below);
-        const __mmask16 more = _mm512_mask_test_epi32_mask(there, rest, rest);
-        const __mmask16 last = _mm512_mask_cmpeq_epi32_mask(there, bit, _mm512_set1_epi32(15));
         const struct sixteen w = words_of(words, item);
-        hits = measure(sift, s, &w, _mm512_add_epi32(begin_of(sift, &w), bit), there & ~last, hits);
-        append(s->item + left, more, item);
-        append(s->bits + left, more, rest);
-        left += (unsigned)__builtin_popcount(more);
-        append(s->follow + *follow, last, item);
+        const __m512i begin =
+            _mm512_or_si512(_mm512_slli_epi32(begin_of(sift, &w), PAIR_ITEM), item);
+        const __mmask16 last = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x8000));
+        append(s->follow + *follow, last, begin);
         *follow += (unsigned)__builtin_popcount(last);
+        left = pair_first(s, begin, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fff)), left, pairs);
     }
-    *items = left;
-    return hits;
+    return left;
 }
 
-static inline unsigned measure_listed(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                                      const uint64_t *words, unsigned count, unsigned hits)
+/* ... and goes on with those that are left. */
+static inline unsigned pair_left(struct afis_sift_scratch *s, unsigned items, unsigned *pairs)
 {
-    for (unsigned i = 0; i < count; i += 16) {
-        const __mmask16 there = count - i >= 16 ? UINT16_MAX : (__mmask16)((1u << (count - i)) - 1);
-        const __m512i item = _mm512_maskz_mov_epi32(there, load_sixteen(s->item + i));
-        const struct sixteen w = words_of(words, item);
-        hits = measure(sift, s, &w, _mm512_loadu_si512(s->at + i), there, hits);
+    unsigned left = 0;
+    for (unsigned i = 0; i < items; i += 16) {
+        const __m512i masks = _mm512_maskz_loadu_epi32(first_of(items - i), s->rest + i);
+        left = pair_first(s, _mm512_loadu_si512(s->begin + i), masks, left, pairs);
     }
-    return hits;
+    return left;
 }
 
-/* The same with the near minutiae of all slots that follow. */
-static unsigned measure_behind(const struct afis_sift *sift, struct afis_sift_scratch *s,
-                               const uint64_t *words, unsigned follow, unsigned hits)
+/* Makes pairs of the near minutiae of all slots that follow. */
+static inline unsigned pair_behind(const struct afis_sift *sift, struct afis_sift_scratch *s,
+                                   const uint64_t *words, unsigned follow, unsigned pairs)
 {
     const __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    unsigned count = 0;
+    const __m512i place = _mm512_slli_epi32(number, PAIR_ITEM);
     for (unsigned i = 0; i < follow; i++) {
-        const unsigned row = s->follow[i] / SIFT_BLOCK, t = row % 2;
-        const uint64_t word =
-            words[(size_t)(s->follow[i] % SIFT_BLOCK) * AFIS_SIEVE_WORDS + row / 2];
-        const __m512i high = _mm512_maskz_set1_epi32(0x7fff, (int)(word >> 32));
-        uint32_t slot = sift_piece(word, t), near = 0;
+        const unsigned item = s->follow[i] & PAIR_ITEMS, row = item / SIFT_BLOCK, t = row % 2;
+        const uint64_t word = words[(size_t)(item % SIFT_BLOCK) * AFIS_SIEVE_WORDS + row / 2];
+        const __m512i high = _mm512_set1_epi32((int)(word >> 32));
+        uint32_t begin = s->follow[i] >> PAIR_ITEM, near;
         do {
-            slot = sift_ids(sift, t)[(size_t)slot * 16 + 15];
-            near = near_high(sift_high(sift, t) + (size_t)slot * 16, high);
-            const __m512i at =
-                _mm512_add_epi32(number, _mm512_set1_epi32((int)((t * sift->slots + slot) * 16)));
-            _mm512_storeu_si512(s->at + count,
-                                _mm512_maskz_compress_epi32((__mmask16)(near & 0x7fff), at));
-            _mm256_storeu_si256((__m256i *)(s->item + count),
-                                _mm256_set1_epi16((short)s->follow[i]));
-            count += (unsigned)__builtin_popcount(near & 0x7fff);
-            if (count > SIFT_HITS_MAX - 16) {
-                hits = measure_listed(sift, s, words, count, hits);
-                count = 0;
+            begin = (t * sift->slots + sift_ids(sift, 0)[begin + 15]) * 16;
+            near = near_high(sift_high(sift, 0) + begin, high);
+            append(s->pair + pairs, (__mmask16)(near & 0x7fff),
+                   _mm512_add_epi32(place, _mm512_set1_epi32((int)(begin << PAIR_ITEM | item))));
+            pairs += (unsigned)__builtin_popcount(near & 0x7fff);
+            if (pairs > SIFT_HITS_MAX - 16) {
+                pairs = measure(sift, s, words, pairs);
             }
         } while (near & 0x8000); /* no shift: gcc 12 may leave rubbish above a spilled mask */
     }
-    return measure_listed(sift, s, words, count, hits);
+    return pairs;
 }
 
 static void scan_wide(const struct afis_sift *sift, struct afis_sift_scratch *s,
                       const uint64_t *words, size_t prints, int16_t *scores, size_t step)
 {
     const __mmask32 there = prints == 32 ? UINT32_MAX : ((uint32_t)1 << prints) - 1;
-    unsigned follow = 0, hits = 0;
+    unsigned follow = 0, pairs = 0;
     look_up(sift, s, words, prints);
-    unsigned items = list_items(s, SIFT_PIECES * AFIS_SIEVE_WORDS, prints);
+    const unsigned items = list_items(s, SIFT_PIECES * AFIS_SIEVE_WORDS, prints);
     memset(s->sum, 0, sizeof s->sum);
-    while (items > 0) {
-        hits = measure_first(sift, s, words, &items, &follow, hits);
+    for (unsigned left = pair_items(sift, s, words, items, &follow, &pairs); left > 0;) {
+        if (pairs > SIFT_HITS_MAX - left) {
+            pairs = measure(sift, s, words, pairs);
+        }
+        left = pair_left(s, left, &pairs);
     }
-    hits = measure_behind(sift, s, words, follow, hits);
-    add_up(s, hits);
+    pairs = pair_behind(sift, s, words, follow, pairs);
+    measure(sift, s, words, pairs);
     for (uint32_t i = 0; i < sift->probes; i++) {
         const int32_t *sum = s->sum + (size_t)i * SIFT_BLOCK;
         const __m512i sums = _mm512_inserti64x4(

@@ -119,6 +119,51 @@ START_TEST(the_top_is_the_highest_level)
 }
 END_TEST
 
+/* Of 0 to 79 people: raised, counted and flattened as one by one, and nobody beyond is touched. */
+START_TEST(levels_change_as_one_by_one)
+{
+    enum { BEGIN = 8192, GUARD = 4711 };
+    static const uint32_t bounds[] = {1, 2, 8192, 8800, 9000, 65535, LEVELS, 70000};
+    const unsigned people = (unsigned)_i;
+    uint16_t *levels = malloc((people + 1) * sizeof *levels),
+             *same = malloc((people + 1) * sizeof *same);
+    int16_t *scores = malloc(people * sizeof *scores + 1); /* to the byte: reads no further */
+    draw_levels();
+    for (unsigned k = 0; k < sizeof bounds / sizeof *bounds; k++) {
+        uint32_t there = 0;
+        uint16_t highest = 0;
+        levels[people] = same[people] = GUARD;
+        for (unsigned i = 0; i < people; i++) {
+            levels[i] = same[i] = draw(4) == 0 ? 0 : list[(k * 80 + i) % PEOPLE];
+            scores[i] = (int16_t)draw(draw(9) == 0 ? 32768 : 600);
+        }
+        levels_raise(levels, scores, people, BEGIN);
+        levels_portable.raise(same, scores, people, BEGIN);
+        for (unsigned i = 0; i < people; i++) {
+            ck_assert_uint_ge(levels[i], (uint16_t)scores[i]);
+            ck_assert_uint_eq(levels[i], same[i]);
+            levels[i] = same[i] = draw(3) == 0 ? 0 : levels[i];
+            there += levels[i] != 0;
+            highest = levels[i] > highest ? levels[i] : highest;
+        }
+        ck_assert_uint_eq(levels_count(levels, people), there);
+        ck_assert_uint_eq(levels_portable.count(levels, people), there);
+        ck_assert_uint_eq(levels_top(levels, people), highest);
+        ck_assert_uint_eq(levels_portable.top(levels, people), highest);
+        levels_flatten(levels, people, bounds[k]);
+        for (unsigned i = 0; i < people; i++) {
+            ck_assert_uint_eq(levels[i], same[i] != 0 && same[i] < bounds[k]);
+        }
+        levels_portable.flatten(same, people, bounds[k]);
+        ck_assert_mem_eq(levels, same, people * sizeof *levels);
+        ck_assert(levels[people] == GUARD && same[people] == GUARD);
+    }
+    free(levels);
+    free(same);
+    free(scores);
+}
+END_TEST
+
 /* Of 0 to 79 people, with bounds that nobody reaches, all do, and between. */
 START_TEST(who_has_a_level_between_two_is_listed_in_order)
 {
@@ -142,7 +187,7 @@ START_TEST(who_has_a_level_between_two_is_listed_in_order)
             }
         }
         ck_assert_uint_eq(next, found);
-        ck_assert_uint_eq(levels_pick_portable(levels, people, from, to, same), found);
+        ck_assert_uint_eq(levels_portable.pick(levels, people, from, to, same), found);
         ck_assert(found == 0 || memcmp(same, picked, found * sizeof *same) == 0);
     }
     free(levels);
@@ -160,6 +205,7 @@ int main(void)
     tcase_add_test(tcase, a_cut_among_those_given_up_is_refused);
     tcase_add_test(tcase, where_there_is_nobody_nothing_is_narrowed);
     tcase_add_test(tcase, the_top_is_the_highest_level);
+    tcase_add_loop_test(tcase, levels_change_as_one_by_one, 0, 80);
     tcase_add_loop_test(tcase, who_has_a_level_between_two_is_listed_in_order, 0, 80);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
