@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define LARGE ((size_t)4 << 20) /* from here on */
@@ -47,4 +48,65 @@ void array_free(void *array, size_t size)
     } else if (array) {
         (void)munmap(array, mapped_size(size));
     }
+}
+
+/* ------------------------------------------------------------------ kept ones */
+
+void array_pool_init(struct array_pool *pool)
+{
+    *pool = (struct array_pool){.count = 0};
+    pthread_mutex_init(&pool->mutex, NULL);
+}
+
+void array_pool_release(struct array_pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        array_free(pool->kept[i].array, pool->kept[i].size);
+    }
+    pthread_mutex_destroy(&pool->mutex);
+}
+
+/* With the mutex held. */
+static void *take_out(struct array_pool *pool, size_t i)
+{
+    void *array = pool->kept[i].array;
+    pool->count--;
+    memmove(&pool->kept[i], &pool->kept[i + 1], (pool->count - i) * sizeof pool->kept[i]);
+    return array;
+}
+
+void *array_take(struct array_pool *pool, size_t size)
+{
+    void *array = NULL;
+    if (size < LARGE) {
+        return array_new(size);
+    }
+    pthread_mutex_lock(&pool->mutex);
+    for (size_t i = pool->count; i-- > 0 && !array;) {
+        if (pool->kept[i].size == mapped_size(size)) {
+            array = take_out(pool, i);
+        }
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return array ? memset(array, 0, size) : array_new(size);
+}
+
+void array_give(struct array_pool *pool, void *array, size_t size)
+{
+    void *oldest = NULL;
+    size_t oldest_size = 0;
+    if (size < LARGE || !array) {
+        array_free(array, size);
+        return;
+    }
+    (void)madvise(array, mapped_size(size), MADV_FREE);
+    pthread_mutex_lock(&pool->mutex);
+    if (pool->count == ARRAYS_KEPT) {
+        oldest_size = pool->kept[0].size;
+        oldest = take_out(pool, 0);
+    }
+    pool->kept[pool->count].array = array;
+    pool->kept[pool->count++].size = mapped_size(size);
+    pthread_mutex_unlock(&pool->mutex);
+    array_free(oldest, oldest_size);
 }

@@ -37,6 +37,7 @@ struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
+    array_pool_init(&gallery->arrays);
     gallery->store = whorl_store_open(dir, mode, 5, KIND, FORMAT_VERSION, fault);
     if (gallery->store && whorl_store_db(gallery->store, "meta", 0, &gallery->meta, fault) &&
         whorl_store_db(gallery->store, "index", MDB_INTEGERKEY, &gallery->index, fault) &&
@@ -62,6 +63,7 @@ void gallery_close(struct gallery *gallery)
     }
     view_keeper_free(gallery->keeper);
     crowd_free(gallery->crowd);
+    array_pool_release(&gallery->arrays);
     whorl_store_close(gallery->store);
     free(gallery->dir);
     free(gallery);

@@ -159,25 +159,25 @@ struct known {
     size_t states_room, rows_room;
 };
 
-static void free_known(struct known *known)
+static void free_known(struct array_pool *arrays, struct known *known)
 {
-    array_free(known->states, known->states_room * sizeof *known->states);
-    array_free(known->ranks, known->rows_room * sizeof *known->ranks);
-    array_free(known->impressions, known->rows_room * sizeof *known->impressions);
+    array_give(arrays, known->states, known->states_room * sizeof *known->states);
+    array_give(arrays, known->ranks, known->rows_room * sizeof *known->ranks);
+    array_give(arrays, known->impressions, known->rows_room * sizeof *known->impressions);
 }
 
 /* Nothing is known yet, with room for a view that follows. false: out of memory. */
-static bool new_known(struct known *known, const struct view *view)
+static bool new_known(struct array_pool *arrays, struct known *known, const struct view *view)
 {
     known->states_room = view->count + view->count / ROOM_SHARE + 1;
     known->rows_room = view->extent + view->extent / ROOM_SHARE + 1;
-    known->states = array_new(known->states_room * sizeof *known->states);
-    known->ranks = array_new(known->rows_room * sizeof *known->ranks);
-    known->impressions = array_new(known->rows_room * sizeof *known->impressions);
+    known->states = array_take(arrays, known->states_room * sizeof *known->states);
+    known->ranks = array_take(arrays, known->rows_room * sizeof *known->ranks);
+    known->impressions = array_take(arrays, known->rows_room * sizeof *known->impressions);
     if (known->states && known->ranks && known->impressions) {
         return true;
     }
-    free_known(known);
+    free_known(arrays, known);
     return false;
 }
 
@@ -190,7 +190,7 @@ static struct known known_of(const struct gallery_search *search)
 static void set_known(struct gallery_search *search, const struct known *known)
 {
     struct known old = known_of(search);
-    free_known(&old);
+    free_known(&search->gallery->arrays, &old);
     search->states = known->states;
     search->ranks = known->ranks;
     search->impressions = known->impressions;
@@ -207,7 +207,7 @@ static bool make_room(struct gallery_search *search, const struct view *view)
     if (view->count <= search->states_room && view->extent <= search->rows_room) {
         return true;
     }
-    if (!new_known(&known, view)) {
+    if (!new_known(&search->gallery->arrays, &known, view)) {
         return false;
     }
     memcpy(known.states, search->states, old->count * sizeof *known.states);
@@ -242,7 +242,7 @@ static bool carry_on(struct gallery_search *search, const struct view *view,
 static bool carry_all(struct gallery_search *search, const struct view *view)
 {
     struct known known;
-    if (!new_known(&known, view)) {
+    if (!new_known(&search->gallery->arrays, &known, view)) {
         return false;
     }
     carry_over(search, view, known.states, known.ranks, known.impressions);
@@ -416,7 +416,7 @@ void gallery_search_free(struct gallery_search *search)
     rank_release(search);
     view_unref(search->view);
     struct known known = known_of(search);
-    free_known(&known);
+    free_known(&search->gallery->arrays, &known);
     free(search->hits);
     levels_free(&search->levels);
     free(search);

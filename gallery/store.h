@@ -2,6 +2,7 @@
 #ifndef GALLERY_STORE_H
 #define GALLERY_STORE_H
 
+#include "array.h"
 #include "block.h"
 #include "gallery/gallery.h"
 
@@ -21,6 +22,7 @@ struct gallery {
     char *dir;
     struct view_keeper *keeper; /* what searches read; see view.h */
     struct crowd *crowd;        /* searches that read together; see crowd.h */
+    struct array_pool arrays;   /* of searches that have ended */
     struct sizes sizes;         /* only within a transaction that writes */
 };
 

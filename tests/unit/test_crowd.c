@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
@@ -514,6 +515,51 @@ START_TEST(nobody_waits_for_others)
 }
 END_TEST
 
+/* --- arrays that are kept between searches --- */
+
+START_TEST(an_array_that_was_given_back_comes_back_empty)
+{
+    enum { SIZE = 5 << 20, OTHER = 9 << 20 };
+    struct array_pool pool;
+    array_pool_init(&pool);
+    uint8_t *first = array_take(&pool, SIZE);
+    ck_assert_ptr_nonnull(first);
+    memset(first, 0xff, SIZE);
+    array_give(&pool, first, SIZE);
+    uint8_t *larger = array_take(&pool, OTHER);
+    ck_assert_ptr_ne(larger, first);
+    uint8_t *again = array_take(&pool, SIZE - 100); /* as many huge pages */
+    ck_assert_ptr_eq(again, first);
+    for (size_t i = 0; i < SIZE - 100; i++) {
+        ck_assert_uint_eq(again[i], 0);
+    }
+    array_give(&pool, again, SIZE - 100);
+    array_give(&pool, larger, OTHER);
+    array_pool_release(&pool);
+}
+END_TEST
+
+START_TEST(no_more_arrays_are_kept_than_may_be)
+{
+    enum { SIZE = 4 << 20, MANY = ARRAYS_KEPT + 5 };
+    struct array_pool pool;
+    void *arrays[MANY];
+    array_pool_init(&pool);
+    for (size_t i = 0; i < MANY; i++) {
+        arrays[i] = array_take(&pool, SIZE);
+        ck_assert_ptr_nonnull(arrays[i]);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        array_give(&pool, arrays[i], SIZE);
+    }
+    ck_assert_uint_eq(pool.count, ARRAYS_KEPT);
+    for (size_t i = 0; i < ARRAYS_KEPT; i++) { /* the latest */
+        ck_assert_ptr_eq(pool.kept[i].array, arrays[MANY - ARRAYS_KEPT + i]);
+    }
+    array_pool_release(&pool);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("crowd");
@@ -527,6 +573,8 @@ int main(void)
     tcase_add_test(tcase, everybody_is_counted_once_also_where_the_gallery_has_changed);
     tcase_add_test(tcase, who_leaves_has_no_level_in_a_search_under_way);
     tcase_add_test(tcase, nobody_waits_for_others);
+    tcase_add_test(tcase, an_array_that_was_given_back_comes_back_empty);
+    tcase_add_test(tcase, no_more_arrays_are_kept_than_may_be);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
