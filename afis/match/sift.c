@@ -6,9 +6,7 @@
 
 #include "internal.h"
 
-/* Values that differ from one by at most SIFT_REACH bits. */
-#define NEIGHBOURS (1u + SIFT_BITS + SIFT_BITS * (SIFT_BITS - 1) / 2)
-_Static_assert(SIFT_REACH == 2, "NEIGHBOURS counts to two");
+_Static_assert(SIFT_REACH == 2, "SIFT_NEIGHBOURS counts to two");
 
 static uint32_t width_of(unsigned probes)
 {
@@ -19,7 +17,7 @@ static uint32_t width_of(unsigned probes)
  * is full. */
 static uint32_t slots_of(unsigned probes)
 {
-    const uint32_t follow = probes * SIFT_LANES * NEIGHBOURS / (width_of(probes) - 1);
+    const uint32_t follow = probes * SIFT_LANES * SIFT_NEIGHBOURS / (width_of(probes) - 1);
     return (SIFT_CELLS + follow + 16) / 16 * 16;
 }
 
@@ -86,7 +84,7 @@ static void make_table(struct afis_sift *sift, unsigned piece, const bool used[]
                        .ids = ids + piece * places,
                        .width = sift->width,
                        .used = SIFT_CELLS};
-    uint32_t apart[NEIGHBOURS], count = 0; /* bits in which neighbours differ */
+    uint32_t apart[SIFT_NEIGHBOURS], count = 0; /* bits in which neighbours differ */
     for (uint32_t cell = 0; cell < SIFT_CELLS; cell++) {
         clear_slot(&m, cell);
         if ((unsigned)__builtin_popcount(cell) <= SIFT_REACH) {

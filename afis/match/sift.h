@@ -10,6 +10,8 @@
 #define SIFT_PIECES 2u
 #define SIFT_BITS 12u
 #define SIFT_CELLS (1u << SIFT_BITS)
+/* Values of a piece that differ from one by at most SIFT_REACH bits. */
+#define SIFT_NEIGHBOURS (1u + SIFT_BITS + SIFT_BITS * (SIFT_BITS - 1) / 2)
 #define SIFT_LANES 24u /* the best of the minutiae that the sieve looks for */
 #define SIFT_REACH 2u  /* differing bits of a piece, */
 #define SIFT_HIGH 9u   /* of a word's upper 32, */

@@ -109,6 +109,10 @@ static inline unsigned list_items(struct afis_sift_scratch *s, unsigned rows, si
 #define PAIR_ITEM 11u
 #define PAIR_ITEMS ((1u << PAIR_ITEM) - 1)
 _Static_assert(SIFT_ITEMS_MAX <= PAIR_ITEMS, "an item fits a pair");
+_Static_assert(16u * SIFT_PIECES *
+                       (SIFT_CELLS + AFIS_SIFT_PROBES * SIFT_LANES * SIFT_NEIGHBOURS / 15u + 16u) <=
+                   1u << (32 - PAIR_ITEM),
+               "so does a place of the largest tables");
 
 /* Words of sixteen items. */
 struct sixteen {
