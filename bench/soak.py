@@ -203,10 +203,11 @@ class Overload:
     def run(self, seconds):
         rounds = max(1, round(seconds / self.STRETCH))
         depth = max(self.DEPTHS, key=lambda depth: self.peak(depth, 2)["served"])
-        peaks, loads = [self.peak(depth, seconds // rounds)], []
+        stretch = seconds / rounds
+        peaks, loads = [self.peak(depth, stretch)], []
         for _ in range(rounds):
-            loads.append(self.overload(peaks[-1], seconds / rounds))
-            peaks.append(self.peak(depth, seconds // rounds))
+            loads.append(self.overload(peaks[-1], stretch))
+            peaks.append(self.peak(depth, stretch))
         beside = [{name: (one[name] + other[name]) / 2 for name in one}
                   for one, other in zip(peaks, peaks[1:])]
         middle = {name: statistics.median(at[name] for at in loads) for name in loads[0]}

@@ -88,7 +88,7 @@ void *array_take(struct array_pool *pool, size_t size)
         }
     }
     pthread_mutex_unlock(&pool->mutex);
-    return array ? memset(array, 0, size) : array_new(size);
+    return array ? array : array_new(size);
 }
 
 void array_give(struct array_pool *pool, void *array, size_t size)
@@ -99,6 +99,8 @@ void array_give(struct array_pool *pool, void *array, size_t size)
         array_free(array, size);
         return;
     }
+    /* Zeros, whether the system takes them or not. */
+    explicit_bzero(array, size);
     (void)madvise(array, mapped_size(size), MADV_FREE);
     pthread_mutex_lock(&pool->mutex);
     if (pool->count == ARRAYS_KEPT) {

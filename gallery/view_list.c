@@ -136,7 +136,7 @@ static bool take_stored(struct sources *from, const struct index_entry *entry,
         (*at)++;
     }
     return segment && *at < segment->count && chunk.number == to->number &&
-           chunk.stamp == to->written && same_checksum(chunk.block_checksum, to->checksum) &&
+           chunk_is_of(&chunk, entry) &&
            take(segment->bytes + segment->offset[*at], NULL, entry, to);
 }
 

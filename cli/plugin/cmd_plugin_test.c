@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "cli/commands.h"
@@ -127,17 +128,21 @@ static bool run_again(const struct options *o)
     return false;
 }
 
-/* Adds to a list in the environment that a process reads when it begins; true: it was not there. */
-static bool add_to(const char *name, const char *separator, const char *word)
+/* Adds to a list in the environment that a process reads when it begins; 1: it was not there, 0: it
+ * was, -1: out of memory. */
+static int add_to(const char *name, const char *separator, const char *word)
 {
-    char list[4096];
     const char *before = getenv(name);
+    char *list = NULL;
     if (before && strstr(before, word)) {
-        return false;
+        return 0;
     }
-    snprintf(list, sizeof list, "%s%s%s", before ? before : "", before ? separator : "", word);
-    (void)setenv(name, list, 1);
-    return true;
+    if (asprintf(&list, "%s%s%s", before ? before : "", before ? separator : "", word) < 0) {
+        return -1;
+    }
+    int rc = setenv(name, list, 1);
+    free(list);
+    return rc == 0 ? 1 : -1;
 }
 
 /* Sees to it that this process began with what the trials need: malloc without caches of its
@@ -153,9 +158,20 @@ static bool begin_rightly(const struct options *o)
         fputs("whorl plugin test: --sanitizer takes address or thread\n", stderr);
         return false;
     }
-    bool again = add_to("GLIBC_TUNABLES", ":", "glibc.malloc.tcache_count=0");
-    again = (library && add_to("LD_PRELOAD", " ", library)) || again;
-    return !again || run_again(o);
+    /* The loader would drop both from the environment, at every beginning. */
+    if (getauxval(AT_SECURE) != 0) {
+        fputs("whorl plugin test: this program has rights that its user lacks (set-user-ID or file "
+              "capabilities): run a copy without them\n",
+              stderr);
+        return false;
+    }
+    int tunable = add_to("GLIBC_TUNABLES", ":", "glibc.malloc.tcache_count=0");
+    int preload = library ? add_to("LD_PRELOAD", " ", library) : 0;
+    if (tunable < 0 || preload < 0) {
+        fputs("whorl plugin test: out of memory\n", stderr);
+        return false;
+    }
+    return tunable + preload == 0 || run_again(o);
 }
 
 static void print_report(void *ctx, const struct kit_report *report)
