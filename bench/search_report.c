@@ -92,16 +92,17 @@ void report_hidden(struct bench *b)
     rows_end();
 }
 
-void report_waiting(const struct bench *b, enum waiting_kind kind)
+void report_waiting(struct bench *b, enum waiting_kind kind)
 {
     static const char *const names[WAITING_KINDS] = {"half of them there", "all there",
                                                      "nobody there"};
-    const struct waiting *w = &b->waiting[kind];
-    printf("| %u searches waiting (%s), each | %.1f ms, against %.1f ms one at a time: %.2f "
-           "times; processor %.1f and %.1f: %.2f times |\n",
-           WAITING, names[kind], 1e3 * w->together, 1e3 * w->alone, w->alone / w->together,
-           1e3 * w->together_processor, 1e3 * w->alone_processor,
-           w->alone_processor / w->together_processor);
+    struct waiting *w = &b->waiting[kind];
+    printf("| %u searches waiting (%s), each (goal: 3 times) | %.1f ms, against %.1f ms one at a "
+           "time: %.2f times (in turn, %.2f to %.2f); processor %.1f and %.1f: %.2f times |\n",
+           WAITING, names[kind], 1e3 * w->together, 1e3 * w->alone, numbers_at(&w->times, 0.5),
+           numbers_at(&w->times, 0), numbers_at(&w->times, 1), 1e3 * w->together_processor,
+           1e3 * w->alone_processor, w->alone_processor / w->together_processor);
+    numbers_free(&w->times);
     rows_end();
 }
 
@@ -113,16 +114,19 @@ void report_cancel(struct bench *b)
     rows_end();
 }
 
-void report_updates(const struct bench *b, enum update_kind kind)
+void report_updates(struct bench *b, enum update_kind kind)
 {
     static const char *const names[UPDATE_KINDS] = {"added, and removed again",
                                                     "replaced, at random", "removed, at random"};
-    const struct updating *u = &b->updates[kind];
+    struct updating *u = &b->updates[kind];
     printf("| %s, while searching (goal: 5,000 people/s, searches + 20 %% at most) | "
-           "%.0f people/s: %" PRIu32 " searches take %+.0f %% (their own processor "
-           "time %+.0f %%, the writer's %.0f us a person); without a pause %.0f people/s |\n",
-           names[kind], u->rate, u->searches, 100 * u->slower, 100 * u->slower_processor,
-           1e6 * u->writer, b->updates_most[kind]);
+           "%.0f people/s: %" PRIu32 " searches take %+.0f %% (in turn, %+.0f to %+.0f; their own "
+           "processor time %+.0f %%, the writer's %.0f us a person); without a pause %.0f people/s "
+           "|\n",
+           names[kind], u->rate, u->searches, 100 * numbers_at(&u->slower, 0.5),
+           100 * numbers_at(&u->slower, 0), 100 * numbers_at(&u->slower, 1),
+           100 * u->slower_processor, 1e6 * u->writer, b->updates_most[kind]);
+    numbers_free(&u->slower);
     rows_end();
 }
 

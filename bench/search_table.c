@@ -235,10 +235,30 @@ static bool is_there(enum waiting_kind kind, uint32_t k)
     return kind == WAITING_ALL || (kind == WAITING_HALF && k % 2 == 0);
 }
 
-/* Twice as many as wait at once, each alone, then together. */
+enum { TURNS = 4, ALONE_A_TURN = 2 * WAITING / TURNS };
+
+/* Some searches alone and some together, in turn: the machine's speed changes by the minute. */
+static void take_turn(const struct bench *b, const struct gallery_probe (*alone)[2],
+                      const struct gallery_probe (*together)[2], struct waiting *w)
+{
+    const double start = wall_seconds(), processor = processor_seconds();
+    for (uint32_t k = 0; k < ALONE_A_TURN; k++) {
+        struct outcome out;
+        engine_search(&b->engine, alone[k], 2, &out);
+        gallery_result_release(&out.result);
+    }
+    const double one = (wall_seconds() - start) / ALONE_A_TURN, before = processor_seconds();
+    const double of_all = engine_flood(&b->engine, together, WAITING) / WAITING;
+    numbers_add(&w->times, one / of_all);
+    w->alone += one / TURNS;
+    w->alone_processor += (before - processor) / ALONE_A_TURN / TURNS;
+    w->together += of_all / TURNS;
+    w->together_processor += (processor_seconds() - before) / WAITING / TURNS;
+}
+
+/* Twice as many as wait at once, each once alone and twice together. */
 void bench_waiting(struct bench *b, enum waiting_kind kind)
 {
-    struct waiting *w = &b->waiting[kind];
     struct gallery_probe probes[2 * WAITING][2];
     struct probe_pair pairs[2 * WAITING];
     memset(pairs, 0, sizeof pairs);
@@ -246,18 +266,11 @@ void bench_waiting(struct bench *b, enum waiting_kind kind)
         pair_capture(&pairs[k], &b->population, is_there(kind, k) ? 1 + k : b->people + 1 + k, 2);
         memcpy(probes[k], pairs[k].probes, sizeof probes[k]);
     }
-    const double start = wall_seconds(), processor = processor_seconds();
-    for (uint32_t k = 0; k < 2 * WAITING; k++) {
-        struct outcome out;
-        engine_search(&b->engine, probes[k], 2, &out);
-        gallery_result_release(&out.result);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        const struct gallery_probe(*all)[2] = (const struct gallery_probe(*)[2])probes;
+        take_turn(b, all + (size_t)turn * ALONE_A_TURN, all + turn % 2 * WAITING,
+                  &b->waiting[kind]);
     }
-    w->alone = (wall_seconds() - start) / (2 * WAITING);
-    w->alone_processor = (processor_seconds() - processor) / (2 * WAITING);
-    const double before = processor_seconds();
-    w->together = engine_flood(&b->engine, (const struct gallery_probe(*)[2])probes, 2 * WAITING) /
-                  (2 * WAITING);
-    w->together_processor = (processor_seconds() - before) / (2 * WAITING);
     for (uint32_t k = 0; k < 2 * WAITING; k++) {
         free(pairs[k].finger[0]);
         free(pairs[k].finger[1]);

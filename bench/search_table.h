@@ -8,6 +8,7 @@
 enum waiting_kind { WAITING_HALF, WAITING_ALL, WAITING_NOBODY, WAITING_KINDS };
 struct waiting { /* seconds a search */
     double alone, together, alone_processor, together_processor;
+    struct numbers times; /* how many times as fast, by the clock: each turn's */
 };
 
 /* Mated searches with real prints. */
@@ -19,10 +20,11 @@ struct loss_count {
 enum update_kind { UPDATE_ADD, UPDATE_REPLACE, UPDATE_REMOVE, UPDATE_KINDS };
 #define UPDATE_PACE 5000.0 /* people a second that are to be kept up */
 struct updating {
-    uint32_t searches;               /* beside the changes, and as many before and after */
-    double rate;                     /* people a second */
-    double slower, slower_processor; /* searches, against those without changes: 0.1 = 10 % */
-    double writer;                   /* processor seconds a person */
+    uint32_t searches;       /* beside the changes, and as many without */
+    double rate;             /* people a second */
+    struct numbers slower;   /* searches, against those without changes: each turn's; 0.1 = 10 % */
+    double slower_processor; /* the same of all turns, the writer's time not counted */
+    double writer;           /* processor seconds a person */
 };
 
 /* A start with nothing in the page cache: search_start.c. */
@@ -83,9 +85,9 @@ void report_building(const struct bench *b);
 void report_start(const struct bench *b);
 void report_searches(struct bench *b);
 void report_hidden(struct bench *b);
-void report_waiting(const struct bench *b, enum waiting_kind kind);
+void report_waiting(struct bench *b, enum waiting_kind kind);
 void report_cancel(struct bench *b);
-void report_updates(const struct bench *b, enum update_kind kind);
+void report_updates(struct bench *b, enum update_kind kind);
 void report_memory(const struct bench *b);
 void report_false_matches(const struct bench *b);
 void report_cold(const struct bench *b);

@@ -15,9 +15,10 @@
 #include "search_table.h"
 
 #define BATCH 500u         /* people in one transaction */
-#define DRAWN_MOST 160000u /* who are replaced or removed in a run; half of a smaller gallery */
-#define SECONDS 6.0        /* that changes and searches run side by side, at least ... */
-#define SEARCHES_LEAST 20u /* ... and as many searches */
+#define DRAWN_MOST 240000u /* who are replaced or removed in a run; half of a smaller gallery */
+#define TURNS 6u           /* without changes, and beside them */
+#define SECONDS 1.0        /* of each, at least ... */
+#define SEARCHES_LEAST 4u  /* ... and as many searches */
 #define NEW_FROM 200000u   /* people who are new are numbered from here on, behind the gallery's */
 
 struct updater {
@@ -31,7 +32,7 @@ struct updater {
     struct gallery_person **drawn; /* people of the gallery, each once, as they are */
     size_t drawn_count, next;      /* next: who is replaced or removed next */
 
-    uint64_t changed;
+    uint64_t changed; /* in all, as what follows */
     double seconds, processor;
 };
 
@@ -152,6 +153,7 @@ static void *update(void *arg)
 {
     struct updater *u = arg;
     const double start = wall_seconds(), processor = thread_seconds();
+    double until = 0; /* seconds from the start */
     for (unsigned turn = 0; goes_on(u, turn); turn++) {
         if (u->kind == UPDATE_ADD) {
             add_batch(u, turn);
@@ -162,14 +164,15 @@ static void *update(void *arg)
         }
         u->next += BATCH;
         u->changed += BATCH;
-        u->seconds = wall_seconds() - start;
-        const double ahead = u->pace > 0 ? (double)u->changed / u->pace - u->seconds : 0;
+        until = u->pace > 0 ? (turn + 1) * BATCH / u->pace : 0;
+        const double ahead = until - (wall_seconds() - start);
         if (ahead > 0) {
             usleep((unsigned)(ahead * 1e6));
-            u->seconds += ahead;
         }
     }
-    u->processor = thread_seconds() - processor;
+    const double seconds = wall_seconds() - start;
+    u->seconds += seconds > until ? seconds : until;
+    u->processor += thread_seconds() - processor;
     return NULL;
 }
 
@@ -179,20 +182,28 @@ struct searching {
     double wall, processor; /* all */
 };
 
-/* Always for the same people: `count` of them, or as many as that takes (0). */
+/* Always for the same people: `count` of them, or as many as that takes (0). One more comes first,
+ * which meets whatever changed, or did not, before. */
 static struct searching search_for(struct bench *b, uint32_t count)
 {
     struct probe_pair pair = {0};
-    const double start = wall_seconds();
     struct searching s = {0};
-    while (count > 0 ? s.count < count
-                     : s.count < SEARCHES_LEAST || wall_seconds() - start < SECONDS) {
+    double start = 0;
+    for (bool first = true;
+         first || (count > 0 ? s.count < count
+                             : s.count < SEARCHES_LEAST || wall_seconds() - start < SECONDS);
+         first = false) {
         struct outcome out;
-        pair_capture(&pair, &b->population, b->people + NEW_FROM / 2 + s.count++, 1);
+        pair_capture(&pair, &b->population, b->people + NEW_FROM / 2 + s.count, 1);
         engine_search(&b->engine, pair.probes, 2, &out);
+        gallery_result_release(&out.result);
+        if (first) {
+            start = wall_seconds();
+            continue;
+        }
+        s.count++;
         s.wall += out.seconds;
         s.processor += out.processor;
-        gallery_result_release(&out.result);
     }
     free(pair.finger[0]);
     free(pair.finger[1]);
@@ -218,31 +229,43 @@ static struct updater prepare_updater(const struct bench *b, enum update_kind ki
 static struct searching change_beside(struct bench *b, struct updater *u, uint32_t count)
 {
     pthread_t thread;
+    atomic_store(&u->stop, false);
     if (pthread_create(&thread, NULL, update, u) != 0) {
         die("a thread could not be started", "updates");
     }
     const struct searching during = search_for(b, count);
     atomic_store(&u->stop, true);
     pthread_join(thread, NULL);
-    restore(u);
     return during;
 }
 
-/* At the goal's pace: searches before, beside and after the changes. */
-static struct updating measure_pace(struct bench *b, enum update_kind kind,
-                                    struct synth_person *fresh)
+/* Whether nobody is left whom changes could concern. */
+static bool is_used_up(const struct updater *u)
+{
+    return u->kind != UPDATE_ADD && u->next + BATCH > u->drawn_count;
+}
+
+/* At the goal's pace: searches without changes and beside them, in turn, since the machine's speed
+ * changes by the minute. */
+static void measure_pace(struct bench *b, enum update_kind kind, struct synth_person *fresh,
+                         struct updating *found)
 {
     struct updater u = prepare_updater(b, kind, UPDATE_PACE, fresh);
-    const struct searching before = search_for(b, 0);
-    const struct searching during = change_beside(b, &u, before.count);
-    const struct searching after = search_for(b, before.count);
-    return (struct updating){
-        .searches = before.count,
-        .rate = (double)u.changed / u.seconds,
-        .slower = 2 * during.wall / (before.wall + after.wall) - 1,
-        .slower_processor =
-            2 * (during.processor - u.processor) / (before.processor + after.processor) - 1,
-        .writer = u.processor / (double)u.changed};
+    double without = 0, beside = 0; /* processor seconds */
+    for (unsigned turn = 0; turn < TURNS && !is_used_up(&u); turn++) {
+        const double writer = u.processor, seconds = u.seconds;
+        const struct searching quiet = search_for(b, 0);
+        const struct searching during = change_beside(b, &u, quiet.count);
+        found->searches += quiet.count;
+        numbers_add(&found->slower, during.wall / quiet.wall - 1);
+        without += quiet.processor;
+        /* The writer worked a little longer than these searches. */
+        beside += during.processor - (u.processor - writer) * during.wall / (u.seconds - seconds);
+    }
+    found->rate = (double)u.changed / u.seconds;
+    found->slower_processor = beside / without - 1;
+    found->writer = u.processor / (double)u.changed;
+    restore(&u);
 }
 
 void bench_updates(struct bench *b, enum update_kind kind)
@@ -251,9 +274,10 @@ void bench_updates(struct bench *b, enum update_kind kind)
     for (uint32_t k = 0; k < BATCH; k++) {
         synth_person_make(&b->population, b->people + NEW_FROM + k, &fresh[k]);
     }
-    b->updates[kind] = measure_pace(b, kind, fresh);
+    measure_pace(b, kind, fresh, &b->updates[kind]);
     struct updater u = prepare_updater(b, kind, 0, fresh);
     change_beside(b, &u, 0);
+    restore(&u);
     b->updates_most[kind] = (double)u.changed / u.seconds;
     free(fresh);
 }
