@@ -134,8 +134,11 @@ void report_memory(const struct bench *b)
 {
     printf("| disk (goal: 2,000) | %.0f bytes a person; after the updates %.0f |\n",
            (double)b->disk_before / b->people, (double)b->disk / b->people);
-    printf("| memory, resident | %.0f bytes a person, of which %.0f are not file pages |\n",
-           (double)b->rss / b->people, (double)b->rss_anonymous / b->people);
+    printf(
+        "| memory, resident | %.0f bytes a person, of which %.0f are not file pages, %.0f of these "
+        "free for whoever needs memory |\n",
+        (double)b->rss / b->people, (double)b->rss_anonymous / b->people,
+        (double)b->rss_free / b->people);
     rows_end();
 }
 

@@ -35,11 +35,11 @@ void bench_machine(struct bench *b)
 }
 
 /* The kB that /proc/self/status states. */
-static uint64_t status_of(const char *name)
+static uint64_t value_of(const char *path, const char *name)
 {
     char line[256];
     uint64_t value = 0;
-    FILE *file = fopen("/proc/self/status", "re");
+    FILE *file = fopen(path, "re");
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         if (strncmp(line, name, strlen(name)) == 0) {
             value = strtoull(line + strlen(name) + 1, NULL, 10) * 1024;
@@ -69,8 +69,9 @@ static uint64_t disk_of(const char *path)
 
 void bench_memory(struct bench *b)
 {
-    b->rss = status_of("VmRSS");
-    b->rss_anonymous = status_of("RssAnon");
+    b->rss = value_of("/proc/self/status", "VmRSS");
+    b->rss_anonymous = value_of("/proc/self/status", "RssAnon");
+    b->rss_free = value_of("/proc/self/smaps_rollup", "LazyFree");
     b->disk = disk_of(b->dir);
 }
 

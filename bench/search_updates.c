@@ -14,7 +14,7 @@
 
 #include "search_table.h"
 
-#define BATCH 500u         /* people in one transaction */
+#define BATCH 2048u        /* people in one transaction, as a source of records has it */
 #define DRAWN_MOST 240000u /* who are replaced or removed in a run; half of a smaller gallery */
 #define TURNS 6u           /* without changes, and beside them */
 #define SECONDS 1.0        /* of each, at least ... */

@@ -8,7 +8,7 @@
 #include "store.h"
 
 #define SCOUTED 32u /* people whose entries are looked for together */
-#define CHOSEN 256u /* blocks that are chosen ahead, at most */
+#define CHOSEN 512u /* blocks that are chosen ahead, at most */
 
 /* A block in memory. */
 struct open_block {
