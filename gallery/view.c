@@ -12,7 +12,7 @@
 #define FIRST_BLOCKS 250u   /* of a gallery that was never ready: more are left to view_prepare */
 /* Taken in beside a search's work: changes, a few milliseconds, and blocks written, ten. The copy
  * of a database sends 2,048 people at a time. */
-#define REFRESH_MOST 4096u
+#define REFRESH_MOST 8192u
 #define REFRESH_BLOCKS 96u
 
 /* ------------------------------------------------------------------ lifetimes */
@@ -141,6 +141,7 @@ void view_keeper_free(struct view_keeper *keeper)
         return;
     }
     drop_draft(keeper);
+    view_ahead_drop(keeper);
     view_unref(keeper->newest);
     segment_unref(keeper->segment);
     segment_unref(keeper->opening);
@@ -199,6 +200,7 @@ static bool install(struct view_keeper *keeper, struct view *view)
         return false;
     }
     view_place_rows(keeper, view);
+    keeper->missing = 0;
     if (newest &&
         newest->stamp > view->stamp) { /* of an earlier moment: it lives beside that one */
         leave_fresh(view);
@@ -415,8 +417,15 @@ static enum gallery_ready begin_draft(struct gallery *gallery, MDB_txn *txn,
 /* With the mutex held. Who is ready, whether by the segment or by a block that was read. */
 static void progress(const struct view_keeper *keeper, uint64_t *people, uint64_t *of)
 {
+    const struct view *newest = keeper->newest;
     *of = keeper->draft ? keeper->draft->people : keeper->people;
     *people = keeper->draft ? keeper->draft_people : keeper->opening_people;
+    if (!keeper->draft && newest && keeper->missing > 0) { /* as if these were like all others */
+        const uint64_t there =
+            newest->count > keeper->missing ? newest->count - keeper->missing : 0;
+        *of = newest->people;
+        *people = newest->people / (newest->count + 1) * there;
+    }
 }
 
 /* With the mutex held. */
@@ -443,6 +452,9 @@ static enum gallery_ready prepare(struct gallery *gallery, MDB_txn *txn, struct 
     if (view) {
         view_unref(view);
         return GALLERY_READY;
+    }
+    if (!keeper->draft && pending > 0) {
+        return GALLERY_PREPARING;
     }
     return begin_draft(gallery, txn, &meta, fault);
 }

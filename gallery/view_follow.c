@@ -7,8 +7,7 @@
 #include "changes.h"
 #include "view_parts.h"
 
-#define GONE_SHARE 12u /* a chunk is copied when one of so many of its people has left */
-#define ROOM 1024u     /* for blocks to come */
+#define ROOM 1024u /* for blocks to come */
 
 /* What becomes of one block. */
 struct turn {
@@ -76,6 +75,22 @@ static struct view_gone *add_gone(const struct chunk *chunk, const struct view_g
     return gone;
 }
 
+size_t view_group(const struct change *changes, size_t count)
+{
+    size_t n = 1;
+    while (n < count && changes[n].block == changes[0].block) {
+        n++;
+    }
+    return n;
+}
+
+bool view_stays(const struct view_chunk *known, const struct change *changes, size_t count)
+{
+    const size_t gone = count + (known->gone ? known->gone->count : 0);
+    return changes->place != CHANGE_WRITTEN && known->bytes && gone * GONE_SHARE <= known->rows &&
+           count < known->people;
+}
+
 /* People have left a block that stayed as it was. false: its chunk is to be copied, or is another's
  * than the log says. */
 static bool let_go(const struct view_chunk *known, const struct change *changes, size_t count,
@@ -83,8 +98,7 @@ static bool let_go(const struct view_chunk *known, const struct change *changes,
 {
     struct chunk chunk;
     const char *why;
-    const size_t gone = count + (known->gone ? known->gone->count : 0);
-    if (!known->bytes || gone * GONE_SHARE > known->rows || count >= known->people ||
+    if (!view_stays(known, changes, count) ||
         !chunk_open(known->bytes, SIZE_MAX, false, &chunk, &why)) {
         return false;
     }
@@ -121,8 +135,9 @@ static bool look_up(const struct gallery *gallery, MDB_txn *txn, const struct vi
         return false;
     }
     turn->chunk = view_chunk_of(&entry);
-    if (turn->at == view->count ||
-        !view_take_chunk(&view->chunks[turn->at], true, &entry, &turn->chunk)) {
+    if ((turn->at == view->count ||
+         !view_take_chunk(&view->chunks[turn->at], true, &entry, &turn->chunk)) &&
+        !view_ahead_take(gallery->keeper, &entry, &turn->chunk)) {
         view_read_chunk(gallery, txn, &turn->chunk);
     }
     return !view_is_gap(&turn->chunk);
@@ -138,27 +153,6 @@ static void discard(struct turns *turns)
     free(turns->list);
 }
 
-/* How many changes are of the same block as the first. */
-static size_t group_of(const struct change *changes, size_t count)
-{
-    size_t n = 1;
-    while (n < count && changes[n].block == changes[0].block) {
-        n++;
-    }
-    return n;
-}
-
-/* How many blocks have to be looked up, and read for the most part. */
-static size_t count_written(const struct changes *changes)
-{
-    size_t written = 0;
-    for (size_t i = 0, n; i < changes->count; i += n) {
-        n = group_of(&changes->list[i], changes->count - i);
-        written += changes->list[i].place == CHANGE_WRITTEN;
-    }
-    return written;
-}
-
 /* What becomes of the block of these changes. false: that is not to be had. */
 static bool add_turn(const struct gallery *gallery, MDB_txn *txn, const struct view *view,
                      const struct change *changes, size_t count, struct turns *turns)
@@ -170,8 +164,7 @@ static bool add_turn(const struct gallery *gallery, MDB_txn *txn, const struct v
     if (known && view->chunks[turn->at].number != changes->block) {
         return false; /* blocks are numbered upwards */
     }
-    if ((!known || changes->place == CHANGE_WRITTEN ||
-         !let_go(&view->chunks[turn->at], changes, count, &turn->chunk)) &&
+    if ((!known || !let_go(&view->chunks[turn->at], changes, count, &turn->chunk)) &&
         !look_up(gallery, txn, view, changes, turn)) {
         return false;
     }
@@ -192,7 +185,7 @@ static bool find_turns(const struct gallery *gallery, MDB_txn *txn, const struct
                             .list = malloc((changes->count + 1) * sizeof *turns->list)};
     bool ok = turns->list != NULL;
     for (size_t i = 0, n; ok && i < changes->count; i += n) {
-        n = group_of(&changes->list[i], changes->count - i);
+        n = view_group(&changes->list[i], changes->count - i);
         ok = add_turn(gallery, txn, view, &changes->list[i], n, turns);
     }
     if (!ok) {
@@ -298,10 +291,8 @@ struct view *view_follow(struct gallery *gallery, MDB_txn *txn, const struct met
         changes_free(&changes);
         return NULL;
     }
-    const size_t written = count_written(&changes);
-    if (written > blocks) {
-        *pending = written;
-    } else if (find_turns(gallery, txn, newest, &changes, &turns)) {
+    *pending = keeper->missing = view_ahead_make(gallery, txn, newest, &changes, blocks);
+    if (*pending == 0 && find_turns(gallery, txn, newest, &changes, &turns)) {
         /* So many as the gallery's own counter says have come or left. */
         done = turns.people - newest->people == meta->people - newest->counted &&
                turn_over(keeper, meta, &turns);
@@ -310,6 +301,9 @@ struct view *view_follow(struct gallery *gallery, MDB_txn *txn, const struct met
         } else {
             discard(&turns);
         }
+    }
+    if (*pending == 0) {
+        view_ahead_drop(keeper);
     }
     changes_free(&changes);
     return done ? view_ref(keeper->newest) : NULL;

@@ -5,8 +5,7 @@
 #include "view_parts.h"
 #include "whorl/msg.h"
 
-#define GONE_SHARE 12u /* a chunk is copied when one of so many of its people has left */
-#define ROOM 1024u     /* for blocks to come */
+#define ROOM 1024u /* for blocks to come */
 
 static bool same_checksum(uint32_t a, uint32_t b)
 {

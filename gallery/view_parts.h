@@ -1,12 +1,15 @@
-/* How views are made: shared by view.c, view_list.c and view_follow.c. All of it but the lifetimes
+/* How views are made: shared by view.c and its view_*.c. All of it but the lifetimes
  * with the keeper's mutex held. */
 #ifndef GALLERY_VIEW_PARTS_H
 #define GALLERY_VIEW_PARTS_H
 
 #include <pthread.h>
 
+#include "changes.h"
 #include "chunk.h"
 #include "view.h"
+
+#define GONE_SHARE 6u /* a chunk is copied when one of so many of its people has left */
 
 struct view_own {
     struct view_own *next; /* of those that end with an era */
@@ -36,8 +39,11 @@ struct view_keeper {
     struct view *draft;             /* being read by view_prepare ... */
     struct view *draft_base;        /* ... since this one */
     size_t draft_at;
-    uint64_t draft_people; /* ready in it */
-    uint64_t people;       /* in the gallery when view_prepare was last called */
+    uint64_t draft_people;    /* ready in it */
+    uint64_t people;          /* in the gallery when view_prepare was last called */
+    struct view_chunk *ahead; /* of the view behind the newest: by number */
+    size_t ahead_count;
+    size_t missing; /* which that view needs besides */
 };
 
 /* --- view.c: lifetimes --- */
@@ -80,11 +86,31 @@ void view_read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_ch
 /* Numbers the rows of all chunks anew. */
 void view_place_rows(struct view_keeper *keeper, struct view *view);
 
+/* --- view_ahead.c: some of what the log of changes asks for --- */
+
+/* Reads blocks that these changes of `view`, the newest, will need: all if no more than `blocks`
+ * are missing, or else some. Returns how many are missing still. */
+size_t view_ahead_make(const struct gallery *gallery, MDB_txn *txn, const struct view *view,
+                       const struct changes *changes, size_t blocks);
+
+/* As view_take_chunk, of what was made ahead, which loses it. */
+bool view_ahead_take(struct view_keeper *keeper, const struct index_entry *entry,
+                     struct view_chunk *to);
+
+/* Frees what was made ahead and not taken. */
+void view_ahead_drop(struct view_keeper *keeper);
+
 /* --- view_follow.c: by the log of changes --- */
 
+/* How many changes are of the same block as the first. */
+size_t view_group(const struct change *changes, size_t count);
+
+/* Whether a chunk stays as it is after these changes of its block: people have left, but few. */
+bool view_stays(const struct view_chunk *known, const struct change *changes, size_t count);
+
 /* Brings the newest view to txn by at most `most` changes and `blocks` that are to be read, and
- * returns it with a reference. NULL with *pending > 0: more blocks; NULL with *pending 0: it can't
- * be done by the log. */
+ * returns it with a reference. NULL with *pending > 0: so many blocks more, of which some have now
+ * been read; NULL with *pending 0: it can't be done by the log. */
 struct view *view_follow(struct gallery *gallery, MDB_txn *txn, const struct meta *meta,
                          size_t most, size_t blocks, size_t *pending);
 

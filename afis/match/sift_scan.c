@@ -167,7 +167,7 @@ static inline __m512i count_bits(__m512i first, __m512i second)
 
 static inline __mmask16 first_of(unsigned count)
 {
-    return count >= 16 ? UINT16_MAX : (__mmask16)((1u << count) - 1);
+    return (__mmask16)((1u << (count < 16 ? count : 16)) - 1);
 }
 
 /* Whose minutiae the pairs' places hold. Apart from what follows, since more loads are under way at

@@ -197,6 +197,18 @@ static void change_something(bool erases)
     }
 }
 
+/* Reads some blocks for the next view, which may be enough for it; returns how many are missing. */
+static size_t look_ahead(size_t blocks)
+{
+    size_t pending;
+    MDB_txn *txn = whorl_store_read(gallery->store, &fault);
+    struct view *view = view_get(gallery, txn, blocks, &pending, &fault);
+    whorl_store_done(gallery->store, txn);
+    ck_assert((view == NULL) == (pending > 0));
+    view_unref(view);
+    return pending;
+}
+
 START_TEST(a_view_that_followed_the_changes_is_the_one_that_is_listed)
 {
     struct view *held[HELD] = {NULL};
@@ -206,6 +218,9 @@ START_TEST(a_view_that_followed_the_changes_is_the_one_that_is_listed)
     for (unsigned round = 0; round < 60; round++) {
         change_something(_i % 2 == 0);
         if (drawn(4) == 0) {
+            if (drawn(2) == 0) {
+                (void)look_ahead(1 + drawn(2));
+            }
             continue; /* several at once */
         }
         MDB_txn *txn = whorl_store_read(gallery->store, &fault);
@@ -231,6 +246,34 @@ START_TEST(a_view_that_followed_the_changes_is_the_one_that_is_listed)
         view_unref(held[k]);
     }
     ck_assert_uint_gt(followed, 20);
+}
+END_TEST
+
+START_TEST(many_changes_are_taken_in_by_steps)
+{
+    struct view *before = view_of(gallery);
+    const uint64_t digest_before = digest(before), layout = before->layout;
+    uint64_t people, of;
+    for (unsigned i = 0; i < 15; i++) {
+        put(i, 15, PUT_MOST, 3 * i);
+    }
+    take_out(7, 15, PUT_MOST);
+    size_t missing = look_ahead(1), steps = 1;
+    ck_assert_uint_gt(missing, 4);
+    view_progress(gallery, &people, &of);
+    ck_assert_uint_lt(people, of);
+    put(5, 15, PUT_MOST, 5); /* some of what was read is of no use any more */
+    for (size_t left = look_ahead(1); left > 0; left = look_ahead(1)) {
+        ck_assert(steps++ == 1 || left + 1 == missing);
+        missing = left;
+    }
+    ck_assert_uint_gt(steps, 4);
+    struct view *view = view_of(gallery);
+    ck_assert_uint_eq(view->layout, layout); /* it followed the log */
+    assert_is_listed(view);
+    ck_assert(digest(before) == digest_before);
+    view_unref(view);
+    view_unref(before);
 }
 END_TEST
 
@@ -405,6 +448,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 280);
     tcase_add_loop_test(tcase, a_view_that_followed_the_changes_is_the_one_that_is_listed, 0, 6);
+    tcase_add_test(tcase, many_changes_are_taken_in_by_steps);
     tcase_add_loop_test(tcase, between_two_views_those_blocks_differ_that_are_said_to, 0, 3);
     tcase_add_loop_test(tcase, where_the_log_fails_the_index_is_read, 0, 6);
     tcase_add_test(tcase, the_log_keeps_what_is_new_and_drops_what_is_old);
