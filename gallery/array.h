@@ -13,10 +13,10 @@ void *array_new(size_t size);
 void array_free(void *array, size_t size); /* NULL is allowed */
 
 /* Large arrays that were given back, for those who want some of their size next: huge pages too are
- * dear where they have to be got from the host of a virtual machine. They are wiped, as they held
+ * dear where they have to be got from the host of a virtual machine. They are wiped, as most held
  * the scores of a search, and the system may take them whenever it is short of memory. Any thread.
  */
-#define ARRAYS_KEPT 48u /* three of each of sixteen searches */
+#define ARRAYS_KEPT 52u /* three of each of sixteen searches, and some views */
 struct array_pool {
     pthread_mutex_t mutex;
     size_t count;

@@ -45,7 +45,7 @@ struct gallery *gallery_open(const char *dir, enum whorl_store_mode mode, struct
         whorl_store_db(gallery->store, "people", 0, &gallery->people, fault) &&
         open_changes(gallery, mode, fault)) {
         gallery->dir = strdup(dir);
-        gallery->keeper = view_keeper_new();
+        gallery->keeper = view_keeper_new(&gallery->arrays);
         gallery->crowd = crowd_new();
         if (gallery->dir && gallery->keeper && gallery->crowd) {
             return gallery;

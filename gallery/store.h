@@ -22,7 +22,7 @@ struct gallery {
     char *dir;
     struct view_keeper *keeper; /* what searches read; see view.h */
     struct crowd *crowd;        /* searches that read together; see crowd.h */
-    struct array_pool arrays;   /* of searches that have ended */
+    struct array_pool arrays;   /* of searches and views that have ended */
     struct sizes sizes;         /* only within a transaction that writes */
 };
 

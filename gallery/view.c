@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "array.h"
 #include "view_parts.h"
 #include "whorl/msg.h"
 
@@ -22,11 +21,12 @@ static size_t size_of(size_t room)
     return sizeof(struct view) + room * sizeof(struct view_chunk);
 }
 
-struct view *view_new(size_t room)
+struct view *view_new(struct array_pool *arrays, size_t room)
 {
-    struct view *view = array_new(size_of(room));
+    struct view *view = array_take(arrays, size_of(room));
     if (view) {
         atomic_init(&view->refs, 1);
+        view->arrays = arrays;
         view->room = room;
     }
     return view;
@@ -111,10 +111,10 @@ void view_unref(struct view *view)
     }
     view_era_unref(view->era);
     segment_unref(view->segment);
-    array_free(view, size_of(view->room));
+    array_give(view->arrays, view, size_of(view->room));
 }
 
-struct view_keeper *view_keeper_new(void)
+struct view_keeper *view_keeper_new(struct array_pool *arrays)
 {
     struct view_keeper *keeper = calloc(1, sizeof *keeper);
     uint8_t *empty = chunk_make_empty();
@@ -123,6 +123,7 @@ struct view_keeper *view_keeper_new(void)
         free(empty);
         return NULL;
     }
+    keeper->arrays = arrays;
     keeper->empty = empty;
     pthread_mutex_init(&keeper->mutex, NULL);
     return keeper;

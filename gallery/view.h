@@ -12,6 +12,7 @@
 #ifndef GALLERY_VIEW_H
 #define GALLERY_VIEW_H
 
+#include "array.h"
 #include "gallery/search.h"
 #include "segment.h"
 #include "store.h"
@@ -52,6 +53,7 @@ struct view {
     uint64_t layout; /* views of the same one have chunks that they share at the same rows ... */
     uint64_t
         order; /* ... and blocks, but those behind the last of the earlier, at the same index */
+    struct array_pool *arrays; /* that it is from */
     struct segment *segment;
     struct view_era *era;
     size_t count, room;
@@ -59,7 +61,8 @@ struct view {
     struct view_chunk chunks[]; /* by number */
 };
 
-struct view_keeper *view_keeper_new(void);
+/* Views' memory is from `arrays`, which must outlive it. */
+struct view_keeper *view_keeper_new(struct array_pool *arrays);
 void view_keeper_free(struct view_keeper *keeper);
 
 /* The view of the gallery as it stands in txn. At most `most` blocks are read for it, and fewer

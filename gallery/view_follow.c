@@ -199,7 +199,7 @@ static bool find_turns(const struct gallery *gallery, MDB_txn *txn, const struct
 /* NULL: out of memory. */
 static struct view *copy_view(const struct view *from, size_t appended)
 {
-    struct view *view = view_new(from->count + appended + ROOM);
+    struct view *view = view_new(from->arrays, from->count + appended + ROOM);
     if (view) {
         const size_t room = view->room;
         memcpy(view, from, sizeof *view + from->count * sizeof *view->chunks);

@@ -218,7 +218,7 @@ struct view *view_list(const struct gallery *gallery, MDB_txn *txn, const struct
     *pending = 0;
     int rc = mdb_stat(txn, gallery->index, &stat);
     if (rc == 0) {
-        view = view_new(stat.ms_entries + ROOM);
+        view = view_new(keeper->arrays, stat.ms_entries + ROOM);
         if (!view) {
             whorl_fail(fault, "", "out of memory");
             return NULL;

@@ -28,8 +28,9 @@ struct view_era {
 };
 
 struct view_keeper {
-    pthread_mutex_t mutex;          /* guards all below, and views that only the keeper has */
-    struct view *newest;            /* NULL: none yet */
+    pthread_mutex_t mutex; /* guards all below, and views that only the keeper has */
+    struct view *newest;   /* NULL: none yet */
+    struct array_pool *arrays;
     uint64_t serial;                /* the last layout */
     uint8_t *empty;                 /* the chunk of nobody */
     struct segment *segment;        /* wholly verified */
@@ -49,7 +50,7 @@ struct view_keeper {
 /* --- view.c: lifetimes --- */
 
 /* With one reference, no era and room for so many chunks. NULL: out of memory. */
-struct view *view_new(size_t room);
+struct view *view_new(struct array_pool *arrays, size_t room);
 /* NULL: out of memory. With one reference. */
 struct view_era *view_era_new(void);
 void view_era_unref(struct view_era *era);
