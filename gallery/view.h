@@ -66,16 +66,16 @@ struct view_keeper *view_keeper_new(struct array_pool *arrays);
 void view_keeper_free(struct view_keeper *keeper);
 
 /* The view of the gallery as it stands in txn. At most `most` blocks are read for it, and fewer
- * before the gallery was ready for the first time: if more are needed, NULL with *pending > 0, and
- * view_prepare has to be called. NULL with *pending 0: *fault. Any thread. Release with view_unref.
- */
+ * before the gallery was ready for the first time: if more are needed, some of them are, and NULL
+ * with *pending > 0: view_prepare has to be called. NULL with *pending 0: *fault. Any thread.
+ * Release with view_unref. */
 struct view *view_get(struct gallery *gallery, MDB_txn *txn, size_t most, size_t *pending,
                       struct whorl_fault *fault);
 struct view *view_ref(struct view *view);
 void view_unref(struct view *view); /* NULL is allowed */
 
-/* Takes in what little has changed by txn, so that the next view_get finds it done, unless another
- * thread is at it. Any thread. */
+/* Takes in what has changed by txn, or where that is much reads some of the blocks that it takes,
+ * so that the next view_get finds it done, unless another thread is at it. Any thread. */
 void view_refresh(struct gallery *gallery, MDB_txn *txn);
 
 /* Whether the newest view is of a later moment than txn: to get one of txn's takes long. */
