@@ -202,6 +202,7 @@ static bool install(struct view_keeper *keeper, struct view *view)
     }
     view_place_rows(keeper, view);
     keeper->missing = 0;
+    view_ahead_drop(keeper);
     if (newest &&
         newest->stamp > view->stamp) { /* of an earlier moment: it lives beside that one */
         leave_fresh(view);
