@@ -41,11 +41,12 @@ enum ending { ANSWERED, CLOSED, WAITING };
 static enum ending try_plain(void)
 {
     static const char bytes[] = "\x93\x02\xa1n\x90\x94\x00\x05\xa4ping\x90";
-    struct client client = client_connect(server_port(&server, "plain"));
     struct timeval patience = {5, 0};
     char reply[9];
+    const uint16_t port = server_port(&server, "plain");
+    failing_on_in(server.thread); /* from here on: how soon the server accepts is chance */
+    struct client client = client_connect(port);
     setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    failing_on_in(server.thread);
     bool sent = send(client.fd, bytes, 8, MSG_NOSIGNAL) == 8;
     usleep(2000);
     sent = sent && send(client.fd, bytes + 8, sizeof bytes - 9, MSG_NOSIGNAL) > 0;
@@ -58,8 +59,9 @@ static enum ending try_plain(void)
 
 static enum ending try_tls(void)
 {
-    struct client client = client_connect(server_port(&server, "tls"));
+    const uint16_t port = server_port(&server, "tls");
     failing_on_in(server.thread);
+    struct client client = client_connect(port);
     bool done = client_secure(&client, pki.device);
     bool waited = !done && errno == EAGAIN;
     client_close(&client);
