@@ -172,3 +172,35 @@ void people_open(struct gallery **gallery, const char *dir)
     *gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
     ck_assert_msg(*gallery != NULL, "%s", fault.text);
 }
+
+void people_assert_same(const struct gallery_person *a, const struct gallery_person *b)
+{
+    ck_assert_str_eq(a->id, b->id);
+    ck_assert_str_eq(a->born, b->born);
+    ck_assert_str_eq(a->sex, b->sex);
+    ck_assert_str_eq(a->source, b->source);
+    ck_assert_int_eq(a->enrolled, b->enrolled);
+    ck_assert_int_eq(a->expires, b->expires);
+    ck_assert_uint_eq(a->identifier_count, b->identifier_count);
+    for (size_t i = 0; i < a->identifier_count; i++) {
+        ck_assert_str_eq(a->identifiers[i].key, b->identifiers[i].key);
+        ck_assert_str_eq(a->identifiers[i].value, b->identifiers[i].value);
+    }
+    ck_assert_uint_eq(a->name_count, b->name_count);
+    for (size_t i = 0; i < a->name_count; i++) {
+        ck_assert_str_eq(a->names[i].family, b->names[i].family);
+        ck_assert_str_eq(a->names[i].given, b->names[i].given);
+    }
+    ck_assert_uint_eq(a->detail_count, b->detail_count);
+    for (size_t i = 0; i < a->detail_count; i++) {
+        ck_assert_str_eq(a->details[i].label, b->details[i].label);
+        ck_assert_str_eq(a->details[i].value, b->details[i].value);
+        ck_assert_str_eq(a->details[i].level, b->details[i].level);
+    }
+    ck_assert_uint_eq(a->print_count, b->print_count);
+    for (size_t i = 0; i < a->print_count; i++) {
+        ck_assert_uint_eq(a->prints[i].position, b->prints[i].position);
+        ck_assert_uint_eq(a->prints[i].impression, b->prints[i].impression);
+        ck_assert_mem_eq(a->prints[i].digest, b->prints[i].digest, GALLERY_DIGEST);
+    }
+}

@@ -31,6 +31,9 @@ void people_make(struct test_person *out, unsigned n, unsigned fingers);
 /* Makes the templates of the first people beforehand, for main() to call. */
 void people_warm(unsigned people, unsigned fingers);
 
+/* Asserts that two people are the same but for their templates. */
+void people_assert_same(const struct gallery_person *a, const struct gallery_person *b);
+
 /* The seed of person n's finger. */
 uint64_t people_seed(unsigned n, unsigned position);
 
