@@ -87,7 +87,7 @@ static void open_file(const char *dir, uint8_t *bytes, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-    char dir[] = "/tmp/whorl-fuzz-XXXXXX";
+    char dir[] = "/dev/shm/whorl-fuzz-XXXXXX";
     if (len < 2 || len > INPUT_MAX) {
         return 0;
     }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/packed/packed.h"
+#include "core/identify/ledger_entry.h"
 #include "whorl/msg.h"
 #include "whorl/secret.h"
 #include "whorl/store.h"
@@ -79,43 +79,6 @@ static size_t request_key(const char *device, const char *request_id, char key[L
     return device_len + 1 + id_len;
 }
 
-static void entry_pack(const struct ledger_entry *entry, msgpack_sbuffer *packed)
-{
-    msgpack_packer pk;
-    msgpack_packer_init(&pk, packed, packed_write);
-    msgpack_pack_map(&pk, 4);
-    whorl_put_str(&pk, "request_id", entry->request_id);
-    whorl_put_str(&pk, "device", entry->device);
-    whorl_put_str(&pk, "officer", entry->officer);
-    whorl_put_str(&pk, "force", entry->force);
-}
-
-static bool entry_read(const MDB_val *value, const char *transaction, struct ledger_entry *out,
-                       struct whorl_fault *fault)
-{
-    struct whorl_msg msg;
-    if (!whorl_msg_parse(value->mv_data, value->mv_size, &msg, fault)) {
-        return false;
-    }
-    struct whorl_field f[] = {
-        {.name = "request_id", .type = WHORL_FIELD_STR, .required = true, .min = 8, .max = 64},
-        {.name = "device", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 64},
-        {.name = "officer", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
-        {.name = "force", .type = WHORL_FIELD_STR, .required = true, .min = 1, .max = 32},
-    };
-    bool good = whorl_fields_read(&msg.root, "", f, 4, fault);
-    if (good) {
-        snprintf(out->transaction, sizeof out->transaction, "%s", transaction);
-        good = whorl_str_copy(f[0].value, out->request_id, sizeof out->request_id) &&
-               whorl_str_copy(f[1].value, out->device, sizeof out->device) &&
-               whorl_str_copy(f[2].value, out->officer, sizeof out->officer) &&
-               whorl_str_copy(f[3].value, out->force, sizeof out->force);
-    }
-    whorl_msg_release(&msg);
-    return good ||
-           whorl_fail(fault, "requests", "the entry of transaction %s is damaged", transaction);
-}
-
 static void uuid_text(const uint8_t bytes[16], char text[STAMP_UUID_LEN + 1])
 {
     char *at = text;
@@ -139,7 +102,7 @@ static enum registry_found fetch(struct ledger *ledger, MDB_txn *txn, MDB_val *u
     }
     char text[STAMP_UUID_LEN + 1];
     uuid_text(uuid->mv_data, text);
-    return entry_read(&value, text, out, fault) ? REGISTRY_PRESENT : REGISTRY_FAILED;
+    return ledger_entry_read(&value, text, out, fault) ? REGISTRY_PRESENT : REGISTRY_FAILED;
 }
 
 enum registry_found ledger_by_transaction(struct ledger *ledger, const char *transaction,
@@ -202,7 +165,7 @@ static int forget(struct ledger *ledger, MDB_txn *txn, size_t most)
         struct ledger_entry entry;
         if (code == 0 && time < horizon) {
             struct whorl_fault ignored;
-            if (entry_read(&value, "past its time", &entry, &ignored)) {
+            if (ledger_entry_read(&value, "past its time", &entry, &ignored)) {
                 char bytes[LEDGER_KEY_MAX];
                 MDB_val key = {.mv_size = request_key(entry.device, entry.request_id, bytes),
                                .mv_data = bytes};
@@ -233,7 +196,7 @@ static int write_group(MDB_txn *txn, void *arg)
         }
         msgpack_sbuffer packed;
         msgpack_sbuffer_init(&packed);
-        entry_pack(&p->entry, &packed);
+        ledger_entry_pack(&p->entry, &packed);
         MDB_val id = {.mv_size = sizeof uuid, .mv_data = uuid};
         MDB_val value = {.mv_size = packed.size, .mv_data = packed.data};
         MDB_val key = {.mv_size = request_key(p->entry.device, p->entry.request_id, bytes),

@@ -298,6 +298,30 @@ START_TEST(a_damaged_record_is_a_fault_and_never_an_entry)
 }
 END_TEST
 
+START_TEST(a_certificate_that_leads_to_the_device_of_another_is_a_fault)
+{
+    struct registry_device device = device_of("phone-1", 7), other = device_of("phone-2", 8);
+    struct registry_device found;
+    char path[96], hash[33] = {0};
+    snprintf(path, sizeof path, "%s/registry", dir);
+    memcpy(hash, other.certificate, 32);
+    ck_assert(registry_put_device(registry, &device, false, &fault));
+    struct whorl_store *store =
+        whorl_store_open(path, WHORL_STORE_WRITE, 4, "whorl-registry", 1, &fault);
+    ck_assert_msg(store != NULL, "%s", fault.text);
+    ck_assert(whorl_store_db(store, "certificates", 0, &damage.dbi, &fault));
+    damage.key = hash;
+    damage.value = device.id;
+    damage.len = strlen(device.id);
+    ck_assert(whorl_store_write(store, write_damage, NULL, &fault));
+    whorl_store_close(store);
+    fault = (struct whorl_fault){0};
+    ck_assert_int_eq(registry_device_of(registry, other.certificate, &found, &fault),
+                     REGISTRY_FAILED);
+    ck_assert_str_eq(fault.text, "the record of device phone-1 has another certificate");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("registry");
@@ -313,6 +337,7 @@ int main(void)
     tcase_add_test(entries, entries_are_listed_in_order);
     tcase_add_test(entries, what_another_process_writes_is_seen_by_the_next_look_up);
     tcase_add_test(entries, a_damaged_record_is_a_fault_and_never_an_entry);
+    tcase_add_test(entries, a_certificate_that_leads_to_the_device_of_another_is_a_fault);
     suite_add_tcase(suite, entries);
     return run_suite(suite);
 }
