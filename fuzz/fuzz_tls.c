@@ -111,6 +111,7 @@ static void take(struct door *door, const uint8_t *bytes, size_t len)
     uint8_t plain[RECORD_SIZE];
     struct whorl_fault fault = {{0}, {0}};
     enum tls_state state = TLS_DATA;
+    FUZZ_CHECK(len > 0);
     uint8_t *block = malloc(len); /* of its own, so that a sanitizer sees what reads past it */
     FUZZ_CHECK(block != NULL);
     memcpy(block, bytes, len);

@@ -108,18 +108,9 @@ static void carry_over(const struct gallery_search *search, const struct view *v
 
 static const struct chunk_state *state_of(const struct gallery_search *search, uint32_t block)
 {
-    size_t low = 0, high = search->view->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (search->view->chunks[middle].number < block) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < search->view->count && search->view->chunks[low].number == block
-               ? &search->states[low]
-               : NULL;
+    const struct view *view = search->view;
+    const size_t at = view_find(view->chunks, view->count, 0, block);
+    return at < view->count && view->chunks[at].number == block ? &search->states[at] : NULL;
 }
 
 /* Drops the hits in blocks that are gone, damaged or to be compared again. */
@@ -226,7 +217,7 @@ static bool carry_on(struct gallery_search *search, const struct view *view,
         return false;
     }
     for (size_t n = 0, i = 0; n < count; n++) {
-        i = view_find(view, i, numbers[n]);
+        i = view_find(view->chunks, view->count, i, numbers[n]);
         const struct view_chunk *chunk = &view->chunks[i];
         if (i < old->count &&
             !(same_rows(chunk, &old->chunks[i]) &&

@@ -166,6 +166,25 @@ uint8_t *view_chunk_without(const struct view_chunk *chunk)
     return chunk_without(&all, places, count);
 }
 
+size_t view_find(const struct view_chunk *list, size_t count, size_t at, uint32_t number)
+{
+    size_t step = 1;
+    while (at + step < count && list[at + step].number < number) {
+        at += step;
+        step *= 2;
+    }
+    size_t high = at + step < count ? at + step : count;
+    while (at < high) {
+        const size_t middle = at + (high - at) / 2;
+        if (list[middle].number < number) {
+            at = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return at;
+}
+
 /* ------------------------------------------------------------------ the newest view */
 
 /* Leaves to the era of `old` what `view` does without. */

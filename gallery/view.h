@@ -87,8 +87,9 @@ bool view_is_past(struct gallery *gallery, MDB_txn *txn);
 bool view_changes(const struct view *from, const struct view *to, uint32_t **numbers,
                   size_t *count);
 
-/* The index of the first chunk from `at` on whose number is not below this one; count if none. */
-size_t view_find(const struct view *view, size_t at, uint32_t number);
+/* The index of the first chunk of a list, ascending, from `at` on whose number is not below this
+ * one; count if none. Fastest where it is near. */
+size_t view_find(const struct view_chunk *list, size_t count, size_t at, uint32_t number);
 
 /* The chunk without those who have left it, from malloc. NULL: out of memory. */
 uint8_t *view_chunk_without(const struct view_chunk *chunk);

@@ -24,17 +24,9 @@ void view_ahead_drop(struct view_keeper *keeper)
 bool view_ahead_take(struct view_keeper *keeper, const struct index_entry *entry,
                      struct view_chunk *to)
 {
-    size_t low = 0, high = keeper->ahead_count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (keeper->ahead[middle].number < entry->number) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    struct view_chunk *made = &keeper->ahead[low];
-    if (low == keeper->ahead_count || made->number != entry->number ||
+    const size_t at = view_find(keeper->ahead, keeper->ahead_count, 0, entry->number);
+    struct view_chunk *made = &keeper->ahead[at];
+    if (at == keeper->ahead_count || made->number != entry->number ||
         !view_take_chunk(made, true, entry, to)) {
         return false;
     }
@@ -56,7 +48,7 @@ static size_t list_needed(const struct gallery *gallery, MDB_txn *txn, const str
         const struct change *change = &changes->list[i];
         struct index_entry entry;
         n = view_group(change, changes->count - i);
-        at = view_find(view, at, change->block);
+        at = view_find(view->chunks, view->count, at, change->block);
         const struct view_chunk *known =
             at < view->count && view->chunks[at].number == change->block ? &view->chunks[at] : NULL;
         if ((known && view_stays(known, change, n)) ||

@@ -24,25 +24,6 @@ struct turns {
     uint64_t people; /* in the gallery afterwards */
 };
 
-size_t view_find(const struct view *view, size_t at, uint32_t number)
-{
-    size_t step = 1;
-    while (at + step < view->count && view->chunks[at + step].number < number) {
-        at += step;
-        step *= 2;
-    }
-    size_t high = at + step < view->count ? at + step : view->count;
-    while (at < high) {
-        const size_t middle = at + (high - at) / 2;
-        if (view->chunks[middle].number < number) {
-            at = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return at;
-}
-
 /* ------------------------------------------------------------------ one block */
 
 /* The people whose entries begin at these places, added to those who left before. NULL: there is
@@ -159,7 +140,7 @@ static bool add_turn(const struct gallery *gallery, MDB_txn *txn, const struct v
 {
     struct turn *turn = &turns->list[turns->count];
     const size_t from = turns->count > 0 ? turns->list[turns->count - 1].at : 0;
-    *turn = (struct turn){.at = view_find(view, from, changes->block)};
+    *turn = (struct turn){.at = view_find(view->chunks, view->count, from, changes->block)};
     const bool known = turn->at < view->count;
     if (known && view->chunks[turn->at].number != changes->block) {
         return false; /* blocks are numbered upwards */
