@@ -28,6 +28,7 @@
 /* What was sent and is to be answered, in that order. */
 struct slot {
     enum { QUESTION, STATEMENT, SYNC } kind;
+    unsigned number;               /* of the statement */
     struct pnc_question *question; /* NULL: nobody waits for it any more */
     struct pnc_moment asked;
 };
@@ -239,13 +240,13 @@ static bool send_one(struct pnc_database *database, PGconn *conn, struct pnc_que
             return false;
         }
         database->prepared[number] = true;
-        push(database, (struct slot){.kind = STATEMENT});
+        push(database, (struct slot){.kind = STATEMENT, .number = number});
     }
     if (PQsendQueryPrepared(conn, name, 1, values, NULL, NULL, 0) != 1) {
         return false;
     }
     question->times++;
-    push(database, (struct slot){QUESTION, question, pnc_cache_now(database->now_of)});
+    push(database, (struct slot){QUESTION, number, question, pnc_cache_now(database->now_of)});
     return true;
 }
 
@@ -295,11 +296,14 @@ static void pop(struct pnc_database *database)
     database->used--;
 }
 
-/* Whether an error means that the connection is over (SQLSTATE classes 08 and 57P, or none). */
+/* Whether an error means that the connection is over (SQLSTATE classes 08 and 57P, or none), or has
+ * lost a statement (26000): one that was not prepared after all, or that somebody between dropped.
+ */
 static bool ends_connection(const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    return state == NULL || strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0;
+    return state == NULL || strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0 ||
+           strcmp(state, "26000") == 0;
 }
 
 static void take_answer(struct pnc_database *database, struct slot *slot, const PGresult *result)
@@ -335,6 +339,9 @@ static bool take_result(struct pnc_database *database, const PGresult *result, s
         pop(database);
         return true;
     case PGRES_PIPELINE_ABORTED: /* something before it in its batch went wrong */
+        if (slot->kind == STATEMENT) {
+            database->prepared[slot->number] = false;
+        }
         if (slot->question != NULL) {
             slot->question->times--;
             append(again, slot->question);

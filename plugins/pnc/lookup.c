@@ -61,6 +61,7 @@ static void by_name(struct pnc_lookup *lookup, const struct whorl_field *fields)
     if (!whorl_str_copy(fields[FAMILY].value, family, sizeof(family)) ||
         !whorl_str_copy(fields[GIVEN].value, given, sizeof(given)) ||
         !whorl_str_copy(fields[BORN].value, born, sizeof(born))) {
+        cannot_use(lookup, "a person", "has no PNCID, no CRO number, no name with date of birth");
         return;
     }
     if (!pnc_date_valid(born)) {
@@ -171,11 +172,6 @@ static void pack(struct pnc_lookup *lookup, struct whorl_answer *out, int64_t ag
                  lookup->count > 0 ? "only a part could be looked up" : "nothing to look up by",
                  lookup->why);
         pnc_answer_without(&out->pk, lookup->count > 0 ? "unavailable" : "not_searched", reason,
-                           PNC_NO_AGE);
-    } else if (lookup->count == 0) {
-        pnc_answer_without(&out->pk, "not_searched",
-                           "nothing to look up by: no PNCID, no CRO number, no name with date of "
-                           "birth",
                            PNC_NO_AGE);
     } else {
         pnc_answer_without(&out->pk, "no_match", NULL, age);

@@ -635,3 +635,20 @@ int pnc_record_keys(const struct pnc_record *record,
     }
     return rc;
 }
+
+struct wanted {
+    enum pnc_key by;
+    const char *key;
+};
+
+static int is_wanted(void *arg, enum pnc_key by, const char *key)
+{
+    const struct wanted *wanted = arg;
+    return by == wanted->by && strcmp(key, wanted->key) == 0;
+}
+
+bool pnc_record_has_key(const struct pnc_record *record, enum pnc_key by, const char *key)
+{
+    struct wanted wanted = {by, key};
+    return pnc_record_keys(record, is_wanted, &wanted) != 0;
+}

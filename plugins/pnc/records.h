@@ -64,6 +64,9 @@ enum pnc_key { PNC_BY_PNCID, PNC_BY_CRO, PNC_BY_NAME };
 int pnc_record_keys(const struct pnc_record *record,
                     int (*each)(void *arg, enum pnc_key by, const char *key), void *arg);
 
+/* Whether the record is found by this key. Pure function. */
+bool pnc_record_has_key(const struct pnc_record *record, enum pnc_key by, const char *key);
+
 /* Whether text is a date YYYY-MM-DD of the years 1850 to 2199. Pure function. */
 bool pnc_date_valid(const char *text);
 

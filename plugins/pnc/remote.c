@@ -195,6 +195,10 @@ static bool cached_record(struct making *making, MDB_txn *txn, const struct pnc_
     if (!pnc_cache_record(making->remote->cache, txn, pncid, record, asked)) {
         return false;
     }
+    if (!pnc_record_has_key(record, search->by, search->key)) { /* it had, when its key was asked */
+        pnc_record_release(record);
+        return false;
+    }
     *old = too_old(making, asked, rule, &oldest);
     if (*old == 0) {
         show_age(making, oldest);
@@ -331,7 +335,11 @@ static void complete(struct making *making)
     struct pnc_lookup *lookup = making->lookup;
     struct whorl_fault fault = {{0}, {0}};
     bool ok = true;
+    struct pnc_moment before = making->now;
     making->now = pnc_cache_now(making->remote->cache);
+    if (making->age_ms > 0) { /* what the cache gave has aged while the database was waited for */
+        making->age_ms += pnc_age_ms(&before, &making->now);
+    }
     if (making->count > 0 && lookup->host->cancelled(lookup->host, lookup->call)) {
         ok = whorl_fail(&fault, "", "the look-up was given up");
     }
@@ -443,15 +451,16 @@ void pnc_remote_look_up(struct pnc_remote *remote, struct pnc_lookup *lookup)
     making->lookup = lookup;
     making->now = pnc_cache_now(remote->cache);
     MDB_txn *txn = pnc_cache_read(remote->cache, &fault);
-    if (txn == NULL) {
-        pnc_lookup_fail(lookup, &fault);
-        free(making);
-        return;
-    }
     for (size_t i = 0; i < lookup->count; i++) {
-        look_up_one(making, txn, &lookup->searches[i]);
+        if (txn != NULL) {
+            look_up_one(making, txn, &lookup->searches[i]);
+        } else { /* the cache can't be read: it is a copy, and the database has it all */
+            add_part(making, &lookup->searches[i]);
+        }
     }
-    pnc_cache_done(remote->cache, txn);
+    if (txn != NULL) {
+        pnc_cache_done(remote->cache, txn);
+    }
     if (making->count > 0) {
         ask(making);
     } else {

@@ -146,17 +146,6 @@ void pnc_table_sample_sql(const struct pnc_table *table, char sql[PNC_SQL_CAP])
 
 /* ------------------------------------------------------------------ rows */
 
-struct wanted {
-    enum pnc_key by;
-    const char *key;
-};
-
-static int is_wanted(void *arg, enum pnc_key by, const char *key)
-{
-    const struct wanted *wanted = arg;
-    return by == wanted->by && strcmp(key, wanted->key) == 0;
-}
-
 static const char *value_of(const PGresult *rows, int row, int column)
 {
     return PQgetisnull(rows, row, column) == 1 ? NULL : PQgetvalue(rows, row, column);
@@ -166,7 +155,6 @@ static bool read_row(const PGresult *rows, int i, int year, const struct pnc_que
                      struct pnc_record *record, struct whorl_fault *fault)
 {
     struct pnc_row row = {.pncid = value_of(rows, i, 0), .cro = value_of(rows, i, 1)};
-    struct wanted wanted = {question->by, question->key};
     bool part = question->classes != PNC_ALL_CLASSES;
     for (int c = 0; c < PNC_CLASSES; c++) {
         row.json[c] = value_of(rows, i, 2 + c);
@@ -181,7 +169,7 @@ static bool read_row(const PGresult *rows, int i, int year, const struct pnc_que
                              fault)) {
         return false;
     }
-    if (pnc_record_keys(record, is_wanted, &wanted) != 0) {
+    if (pnc_record_has_key(record, question->by, question->key)) {
         return true;
     }
     pnc_record_release(record);

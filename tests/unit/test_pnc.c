@@ -504,6 +504,7 @@ START_TEST(no_match_is_said_only_when_all_was_searched)
     struct asked unknown = {.pncid = "03/3Y"};
     struct asked stranger = {.family = "Nobody", .given = "At All", .born = "1990-01-01"};
     struct asked half[] = {{.pncid = "03/3Y"}, {.pncid = "2003/0011985Z"}};
+    struct asked blank[] = {{.pncid = "03/3Y"}, {.family = "Smith"}};
     struct asked malformed = {.pncid = "2003/0011985Z"};
     struct asked bad_date = {.family = "Smith", .given = "Anna", .born = "1999-09-31"};
     struct whorl_msg msg = expect(&unknown, 1, "no_match", 0, NULL);
@@ -511,6 +512,8 @@ START_TEST(no_match_is_said_only_when_all_was_searched)
     msg = expect(&stranger, 1, "no_match", 0, NULL);
     whorl_msg_release(&msg);
     msg = expect(half, 2, "unavailable", 0, "only a part");
+    whorl_msg_release(&msg);
+    msg = expect(blank, 2, "unavailable", 0, "only a part could be looked up (a person: has no");
     whorl_msg_release(&msg);
     msg = expect(&malformed, 1, "not_searched", 0, "pncid: the check letter");
     whorl_msg_release(&msg);

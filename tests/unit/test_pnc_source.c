@@ -231,6 +231,26 @@ START_TEST(without_the_database_the_cache_answers_with_its_age_and_nothing_is_no
 }
 END_TEST
 
+START_TEST(a_cached_key_leads_to_nobody_who_has_lost_it_since)
+{
+    static const char *const renewed[] = {NEVER_CACHED, "cache", "details=0", NULL};
+    static const char *const settings[] = {
+        "database", "host=127.0.0.1 port=1 dbname=x user=x", "database_ca", "", NEVER_CACHED, NULL};
+    char id[PNC_ID_CAP], cro[PNC_ID_CAP];
+    fill_cache(4);
+    world_start(&world, renewed);
+    world_sql(&world, "UPDATE whorl.pnc_people SET cro = NULL WHERE pncid = '%s'",
+              world_pncid(4, id));
+    struct answered found = by_pncid(4);
+    expect(&found, "match", "[first]");
+    world_stop(&world); /* what was to be cached is */
+    world_start(&world, settings);
+    const struct asked by_cro = {.cro = world_cro(4, cro)};
+    found = world_ask(&world, &by_cro);
+    expect(&found, "unavailable", "the database x at 127.0.0.1:1");
+}
+END_TEST
+
 START_TEST(what_is_older_than_the_limit_is_unavailable)
 {
     static const char *const settings[] = {"database",    "host=127.0.0.1 port=1 dbname=x user=x",
@@ -417,10 +437,9 @@ START_TEST(two_rows_of_one_person_are_unavailable)
 }
 END_TEST
 
-START_TEST(a_statement_that_fails_spoils_no_other_in_flight)
+/* A table of which one row, person 8's, is an error. */
+static void make_moody(void)
 {
-    static const char *const settings[] = {"records_table", "whorl.moody", NEVER_CACHED, NULL};
-    unsigned calls[400];
     char id[PNC_ID_CAP];
     world_sql(&world,
               "CREATE VIEW whorl.moody AS SELECT pncid, cro, CASE WHEN pncid = '%s' THEN "
@@ -428,6 +447,13 @@ START_TEST(a_statement_that_fails_spoils_no_other_in_flight)
               "circulations, bail, disqualified, warnings, markers, name_keys "
               "FROM whorl.pnc_people; GRANT SELECT ON whorl.moody TO reader",
               world_pncid(8, id));
+}
+
+START_TEST(a_statement_that_fails_spoils_no_other_in_flight)
+{
+    static const char *const settings[] = {"records_table", "whorl.moody", NEVER_CACHED, NULL};
+    unsigned calls[400];
+    make_moody();
     world_start(&world, settings);
     by_pncid(0);
     for (unsigned i = 0; i < COUNT_OF(calls); i++) {
@@ -444,6 +470,26 @@ START_TEST(a_statement_that_fails_spoils_no_other_in_flight)
             expect(&found, "match", "[first]");
         }
     }
+}
+END_TEST
+
+/* The first questions wait for the connection and are sent together: the one by CRO number comes
+ * behind an error, and so does the statement that it needs. */
+START_TEST(a_statement_that_was_skipped_is_prepared_again)
+{
+    static const char *const settings[] = {"records_table", "whorl.moody", NEVER_CACHED, NULL};
+    char id[PNC_ID_CAP], cro[PNC_ID_CAP];
+    make_moody();
+    world_start(&world, settings);
+    const struct asked bad = {.pncid = world_pncid(8, id)}, good = {.cro = world_cro(3, cro)};
+    unsigned first = world_call(&world, &bad, 10000), second = world_call(&world, &good, 10000);
+    plugin_host_wait(world.host, world.calls);
+    struct answered found = world_answer(&world, first);
+    expect(&found, "unavailable", "SQLSTATE 22012");
+    found = world_answer(&world, second);
+    expect(&found, "match", "[first]");
+    found = world_ask(&world, &good);
+    expect(&found, "match", "[first]");
 }
 END_TEST
 
@@ -824,6 +870,7 @@ int main(void)
     tcase_add_test(tests,
                    without_the_database_the_cache_answers_with_its_age_and_nothing_is_no_match);
     tcase_add_test(tests, what_is_older_than_the_limit_is_unavailable);
+    tcase_add_test(tests, a_cached_key_leads_to_nobody_who_has_lost_it_since);
     tcase_add_test(tests, a_call_that_is_given_up_is_unavailable);
     tcase_add_test(tests, connections_that_are_lost_lose_no_call_and_make_nobody_no_match);
     tcase_add_test(tests, a_question_in_flight_is_asked_again_on_the_next_connection);
@@ -833,6 +880,7 @@ int main(void)
     tcase_add_test(tests, a_log_line_names_key_and_field_and_never_the_value);
     tcase_add_test(tests, two_rows_of_one_person_are_unavailable);
     tcase_add_test(tests, a_statement_that_fails_spoils_no_other_in_flight);
+    tcase_add_test(tests, a_statement_that_was_skipped_is_prepared_again);
     tests = group(suite, "rights");
     tcase_add_test(tests, a_role_that_may_write_is_refused);
     tcase_add_test(tests, a_superuser_is_refused);

@@ -33,6 +33,7 @@ struct found {
     struct candidate list[CANDIDATES_MAX];
     size_t count;
     bool more;                       /* than fit */
+    unsigned asked, blank;           /* people with something to look for, and without */
     const char *by;                  /* of what is being looked for just now */
     const msgpack_object *found_for; /* likewise */
 };
@@ -151,16 +152,19 @@ static void put_candidate(msgpack_packer *pk, const struct candidate *candidate)
 static void finish_found(struct lookup *lookup, const struct found *found)
 {
     struct whorl_answer answer;
-    bool sure = found->count == 1 && !found->more && strcmp(found->list[0].by, "name") != 0;
+    const char *reason = found->more    ? "more records were found than can be shown"
+                         : found->blank ? "not everybody could be looked up"
+                                        : NULL;
+    bool sure = found->count == 1 && !reason && strcmp(found->list[0].by, "name") != 0;
     if (found->count == 0) {
-        finish_without(lookup, "no_match", NULL);
+        finish_without(lookup, found->blank ? "unavailable" : "no_match", reason);
         return;
     }
     whorl_answer_begin(&answer);
-    msgpack_pack_map(&answer.pk, found->more ? 3 : 2);
+    msgpack_pack_map(&answer.pk, reason ? 3 : 2);
     whorl_put_str(&answer.pk, "class", sure ? "match" : "possible");
-    if (found->more) {
-        whorl_put_str(&answer.pk, "reason", "more records were found than can be shown");
+    if (reason) {
+        whorl_put_str(&answer.pk, "reason", reason);
     }
     whorl_put_key(&answer.pk, "candidates");
     msgpack_pack_array(&answer.pk, found->count);
@@ -187,9 +191,9 @@ static void add(void *arg, const struct record *record)
     found->list[found->count++] = (struct candidate){record, found->by, found->found_for};
 }
 
-/* Looks for one person. *asked: there was something to look for. false: it can't be read. */
+/* Looks for one person. false: it can't be read. */
 static bool look_for(const struct records *records, const msgpack_object *person,
-                     struct found *found, bool *asked, struct whorl_fault *fault)
+                     struct found *found, struct whorl_fault *fault)
 {
     struct whorl_field fields[] = {
         {"found_for", WHORL_FIELD_MAP, false, 0, 8, NULL},
@@ -206,25 +210,28 @@ static bool look_for(const struct records *records, const msgpack_object *person
         return false;
     }
     found->found_for = fields[0].value;
+    bool asked = false;
     if (whorl_str_copy(identifier.value, pncid, sizeof pncid)) {
         found->by = "pncid";
-        *asked = true;
+        asked = true;
         records_by_pncid(records, pncid, add, found);
     }
     whorl_str_copy(fields[3].value, given, sizeof given);
     if (whorl_str_copy(fields[2].value, family, sizeof family) &&
         whorl_str_copy(fields[4].value, born, sizeof born)) {
         found->by = "name";
-        *asked = true;
+        asked = true;
         records_by_name(records, family, given, born, add, found);
     }
+    found->asked += asked;
+    found->blank += !asked;
     return true;
 }
 
 /* Everybody who is asked about, those whom a search has found first: a record that is found by its
  * PNCID as well as by its name counts as found by the PNCID. */
 static bool look(const struct lookup *lookup, const msgpack_object *message, struct found *found,
-                 bool *asked, struct whorl_fault *fault)
+                 struct whorl_fault *fault)
 {
     struct whorl_field people = {"people", WHORL_FIELD_ARRAY, true, 1, PEOPLE_MAX, NULL};
     if (!whorl_fields_read_lenient(message, "", &people, 1, fault)) {
@@ -235,7 +242,7 @@ static bool look(const struct lookup *lookup, const msgpack_object *message, str
         for (uint32_t i = 0; i < list->size; i++) {
             bool is_claimed = whorl_map_get(&list->ptr[i], "found_for") == NULL;
             if (is_claimed == (claimed == 1) &&
-                !look_for(lookup->instance->records, &list->ptr[i], found, asked, fault)) {
+                !look_for(lookup->instance->records, &list->ptr[i], found, fault)) {
                 return false;
             }
         }
@@ -251,7 +258,6 @@ static void work(void *arg)
     struct whorl_fault fault = {"", ""};
     struct whorl_msg message;
     struct found found = {.count = 0};
-    bool asked = false;
     if (host->cancelled(host, lookup->call)) {
         finish_without(lookup, "unavailable", "the look-up was given up");
         return;
@@ -260,9 +266,9 @@ static void work(void *arg)
         finish_without(lookup, "unavailable", "the call's message could not be read");
         return;
     }
-    if (!look(lookup, &message.root, &found, &asked, &fault)) {
+    if (!look(lookup, &message.root, &found, &fault)) {
         finish_without(lookup, "unavailable", "the call's people could not be read");
-    } else if (!asked) {
+    } else if (found.asked == 0) {
         finish_without(lookup, "not_searched", "nobody to look up: no PNCID, no name with a birth");
     } else {
         finish_found(lookup, &found); /* what it found points into the message */
