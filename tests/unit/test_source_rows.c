@@ -118,6 +118,9 @@ START_TEST(what_is_missing_in_a_row_is_not_known)
     ck_assert_str_eq(person.born, "");
     ck_assert_int_eq(person.expires, 0);
     ck_assert_uint_eq(person.name_count, 0);
+    set(&row, PG_EXPIRES, "1970-01-01"); /* long ago, not never */
+    ck_assert(read_row(&row) == PG_ROW_PERSON);
+    ck_assert_int_eq(person.expires, 1);
     set(&row, PG_EXPIRES, "infinity");
     set(&row, PG_BORN, "1990-02-28 00:00:00");
     set(&row, PG_NAMES, "[{\"family\": \"\"}, {\"given\": \"Al\"}]");

@@ -61,6 +61,13 @@ static bool await(const struct pg_ask *ask, PGconn *conn, const char *doing,
     return true;
 }
 
+/* Whether the server has begun a COPY, which nobody asked for: libpq would say so for ever. */
+static bool moves_rows(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH;
+}
+
 PGresult *pg_ask_wait(const struct pg_ask *ask, const char *doing, struct whorl_fault *fault)
 {
     PGconn *conn = pg_link_conn(ask->link);
@@ -73,6 +80,12 @@ PGresult *pg_ask_wait(const struct pg_ask *ask, const char *doing, struct whorl_
         PGresult *next = PQgetResult(conn);
         if (next == NULL) {
             break;
+        }
+        if (moves_rows(next)) {
+            PQclear(next);
+            PQclear(result);
+            lost(ask, doing, fault);
+            return NULL;
         }
         PQclear(result); /* a statement has one result: of more, the last says how it ended */
         result = next;

@@ -328,7 +328,11 @@ static enum pg_news go_on_checking(struct pg_link *link, struct whorl_fault *fau
             return PG_UP;
         }
         judge_role(link, result);
+        ExecStatusType status = PQresultStatus(result);
         PQclear(result);
+        if (status != PGRES_TUPLES_OK) { /* a COPY that nobody asked for would never end */
+            return attempt_failed(link, link->found.text, fault);
+        }
     }
     return PG_NOTHING;
 }

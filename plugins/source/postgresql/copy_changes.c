@@ -7,6 +7,23 @@
 #include "plugins/source/postgresql/copy_internal.h"
 #include "whorl/msg.h"
 
+/* What a poll said. */
+struct poll {
+    int64_t asked; /* Unix seconds */
+    char *position;
+    uint64_t changed, nameless, gone;
+    bool past;
+};
+
+/* All is taken in that the poll told of. Only now is the copy as the database was then: a mark that
+ * said so a page earlier would be believed after a restart. */
+static bool reached(const struct pg_copy *copy, const struct poll *poll, struct whorl_fault *fault)
+{
+    struct pg_mark *mark = copy->mark;
+    mark->agreed = mark->whole && !mark->behind ? poll->asked : mark->agreed;
+    return pg_copy_set_position(mark, poll->position, fault);
+}
+
 /* Asks for a page of changes behind `after`. */
 static PGresult *ask_changes(struct pg_copy *copy, const char *sql, const char *after,
                              struct whorl_fault *fault)
@@ -53,8 +70,8 @@ static bool take_gone(struct pg_copy *copy, struct pg_batch *batch, const PGresu
 }
 
 /* Reads one page of changes and applies it; *more: another follows. With the last of people the
- * mark gets the new position. */
-static enum pg_outcome change_page(struct pg_copy *copy, bool gone, const char *position,
+ * mark is that of the poll. */
+static enum pg_outcome change_page(struct pg_copy *copy, bool gone, const struct poll *poll,
                                    char after[GALLERY_ID_MAX + 1], bool *more,
                                    struct whorl_fault *fault)
 {
@@ -71,7 +88,7 @@ static enum pg_outcome change_page(struct pg_copy *copy, bool gone, const char *
     ok = ok && (gone ? take_gone : take_changed)(copy, &batch, result, after, fault);
     *more = ok && PQntuples(result) == PG_PAGE;
     if (ok && !gone && !*more) {
-        ok = pg_copy_set_position(copy->mark, position, fault);
+        ok = reached(copy, poll, fault);
     }
     if (ok) {
         bool nothing = batch.count + batch.id_count == 0 &&
@@ -84,27 +101,20 @@ static enum pg_outcome change_page(struct pg_copy *copy, bool gone, const char *
     return outcome;
 }
 
-static enum pg_outcome take_changes(struct pg_copy *copy, uint64_t gone, const char *position,
+static enum pg_outcome take_changes(struct pg_copy *copy, const struct poll *poll,
                                     struct whorl_fault *fault)
 {
     char after[GALLERY_ID_MAX + 1] = "";
     enum pg_outcome outcome = PG_COPY_DONE;
-    for (bool more = gone > 0; more && outcome == PG_COPY_DONE;) {
-        outcome = change_page(copy, true, position, after, &more, fault);
+    for (bool more = poll->gone > 0; more && outcome == PG_COPY_DONE;) {
+        outcome = change_page(copy, true, poll, after, &more, fault);
     }
     after[0] = '\0';
     for (bool more = true; more && outcome == PG_COPY_DONE;) {
-        outcome = change_page(copy, false, position, after, &more, fault);
+        outcome = change_page(copy, false, poll, after, &more, fault);
     }
     return outcome;
 }
-
-/* What a poll said. */
-struct poll {
-    char *position;
-    uint64_t changed, nameless, gone;
-    bool past;
-};
 
 static bool ask_poll(struct pg_copy *copy, struct poll *poll, struct whorl_fault *fault)
 {
@@ -137,7 +147,7 @@ static bool begin_behind(struct pg_copy *copy, const char *why, struct whorl_fau
 static enum pg_outcome nothing_new(struct pg_copy *copy, const struct poll *poll,
                                    struct whorl_fault *fault)
 {
-    if (!pg_copy_set_position(copy->mark, poll->position, fault)) {
+    if (!reached(copy, poll, fault)) {
         return PG_COPY_FAILED;
     }
     bool keep = pg_copy_seconds(CLOCK_MONOTONIC) - copy->kept >= KEEP_EVERY;
@@ -157,8 +167,7 @@ static void tell_changes(struct pg_copy *copy)
 
 bool pg_copy_changes(struct pg_copy *copy, bool *agreed, struct whorl_fault *fault)
 {
-    struct poll poll;
-    int64_t now = pg_copy_seconds(CLOCK_REALTIME);
+    struct poll poll = {.asked = pg_copy_seconds(CLOCK_REALTIME)};
     *agreed = false;
     if (!copy->mark->position[0]) {
         return pg_copy_begin_pass(copy, fault);
@@ -175,15 +184,14 @@ bool pg_copy_changes(struct pg_copy *copy, bool *agreed, struct whorl_fault *fau
         bool none = poll.changed + poll.gone == 0;
         struct pg_mark *mark = copy->mark;
         int64_t before = mark->agreed;
-        mark->agreed = mark->whole && !mark->behind ? now : before;
         if (!none) {
             pg_copy_drop_ahead(copy); /* it may be older than what comes now */
         }
         if (poll.nameless > 0 && mark->nameless == 0) {
             mark->nameless = 1; /* how many, the next pass counts */
         }
-        enum pg_outcome outcome = none ? nothing_new(copy, &poll, fault)
-                                       : take_changes(copy, poll.gone, poll.position, fault);
+        enum pg_outcome outcome =
+            none ? nothing_new(copy, &poll, fault) : take_changes(copy, &poll, fault);
         *agreed = outcome == PG_COPY_DONE && mark->whole && !mark->behind;
         ok = outcome != PG_COPY_FAILED;
         if (!ok && mark == copy->mark) {

@@ -179,7 +179,9 @@ static bool pass_is_due(const struct pg_follow *follow)
 {
     const struct pg_mark *mark = pg_copy_mark(follow->copy);
     int64_t every = 3600 * (int64_t)follow->mapping->compare_every;
-    return every > 0 && !mark->pass && ms_of(CLOCK_REALTIME) / 1000 - mark->passed >= every;
+    int64_t ago = ms_of(CLOCK_REALTIME) / 1000 - mark->passed;
+    /* One in the future ended while the clock was wrong. */
+    return every > 0 && !mark->pass && (ago >= every || ago < 0);
 }
 
 /* Takes in what has changed, until the connection is lost. */

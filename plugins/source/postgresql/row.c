@@ -147,8 +147,11 @@ static bool read_time(struct reader *r, enum pg_column column, const char *name,
     if (text[0] == '\0' || (column == PG_EXPIRES && strcmp(text, "infinity") == 0)) {
         return true;
     }
-    return parse_time(text, out) ||
-           whorl_fail(r->fault, name, "is no date or time from 0001 to 9999");
+    if (!parse_time(text, out)) {
+        return whorl_fail(r->fault, name, "is no date or time from 0001 to 9999");
+    }
+    *out += column == PG_EXPIRES && *out == 0; /* 1970-01-01 is long past; 0 would be never */
+    return true;
 }
 
 /* A date, or the date of a time. What else it may be, gallery_person_valid says. */
