@@ -209,17 +209,25 @@ static bool publish(struct audit_log *log, struct whorl_fault *fault)
                    : unreadable(log, rc, fault);
 }
 
-bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault)
+/* Writes a file beside the database alone: the lock keeps two instances, or two processes, from
+ * replacing a newer one by an older, and from writing its successor at the same time. */
+static bool write_alone(struct audit_log *log,
+                        bool (*write)(struct audit_log *log, struct whorl_fault *fault),
+                        struct whorl_fault *fault)
 {
-    /* The lock keeps two instances, or two processes, from replacing a newer one by an older. */
     int fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool ok = fd >= 0 && flock(fd, LOCK_EX) == 0;
-    ok = ok ? publish(log, fault)
+    ok = ok ? write(log, fault)
             : whorl_fail(fault, "", "cannot lock %s: %s", log->dir, strerror(errno));
     if (fd >= 0) {
         close(fd);
     }
     return ok;
+}
+
+bool audit_log_checkpoint(struct audit_log *log, struct whorl_fault *fault)
+{
+    return write_alone(log, publish, fault);
 }
 
 /* ------------------------------------------------------------------ opening */
@@ -248,6 +256,21 @@ static int ends_in(MDB_txn *txn, MDB_dbi entries, const struct audit_head *head,
                   memcmp(entry.chain, head->hash, AUDIT_HASH) == 0;
     }
     return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Whether the log was ever begun. Asked first, since to write may be to wait for another process.
+ */
+static bool is_begun(struct audit_log *log, bool *begun, struct whorl_fault *fault)
+{
+    struct audit_head head;
+    MDB_txn *txn = whorl_store_read(log->store, fault);
+    if (txn == NULL) {
+        return false;
+    }
+    int rc = audit_head_get(txn, log->state, &head);
+    whorl_store_done(log->store, txn);
+    *begun = rc == 0;
+    return rc == 0 || rc == MDB_NOTFOUND || unreadable(log, rc, fault);
 }
 
 static int start_empty(MDB_txn *txn, void *arg)
@@ -357,7 +380,7 @@ static bool check_heads(struct audit_log *log, const struct filed *filed, struct
 static bool read_checkpoint(struct audit_log *log, const char *origin, const char *key_path,
                             struct filed *filed, struct whorl_fault *fault)
 {
-    char note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP], line[AUDIT_VKEY_CAP + 1], path[PATH_MAX];
+    char note[AUDIT_NOTE_CAP], path[PATH_MAX];
     int there = audit_file_read(log->dir, "checkpoint", note, sizeof(note), fault);
     if (key_path == NULL) {
         snprintf(path, sizeof(path), "%s/checkpoint.key", log->dir);
@@ -370,8 +393,19 @@ static bool read_checkpoint(struct audit_log *log, const char *origin, const cha
     if (filed->there && !audit_note_verify(&log->signer, note, &filed->count, filed->root, fault)) {
         return false;
     }
+    return true;
+}
+
+/* Puts the verifier key beside the database, unless it is there. */
+static bool publish_key(struct audit_log *log, struct whorl_fault *fault)
+{
+    char vkey[AUDIT_VKEY_CAP], line[AUDIT_VKEY_CAP + 1], known[AUDIT_VKEY_CAP + 1];
     audit_vkey_write(&log->signer, vkey);
     snprintf(line, sizeof(line), "%s\n", vkey);
+    int there = audit_file_read(log->dir, "checkpoint.vkey", known, sizeof(known), fault);
+    if (there == -1 || (there == 1 && strcmp(known, line) == 0)) {
+        return there == 1;
+    }
     return audit_file_replace(log->dir, "checkpoint.vkey", line, fault);
 }
 
@@ -379,6 +413,7 @@ static bool open_parts(struct audit_log *log, const char *origin, const char *ke
                        struct whorl_fault *fault)
 {
     struct filed filed = {0};
+    bool begun = false;
     log->store =
         whorl_store_open(log->dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
     /* The file before the database: whoever appends meanwhile only makes that the newer one. */
@@ -387,7 +422,9 @@ static bool open_parts(struct audit_log *log, const char *origin, const char *ke
            whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault) &&
            whorl_store_db(log->store, AUDIT_TREE, MDB_INTEGERKEY, &log->tree, fault) &&
            read_checkpoint(log, origin, key_path, &filed, fault) &&
-           whorl_store_write(log->store, start_empty, log, fault) &&
+           write_alone(log, publish_key, fault) &&
+           is_begun(log, &begun, fault) &&
+           (begun || whorl_store_write(log->store, start_empty, log, fault)) &&
            check_heads(log, &filed, fault) && audit_log_checkpoint(log, fault);
 }
 

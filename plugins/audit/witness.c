@@ -16,7 +16,8 @@
 
 #define ASKED "checkpoint.asked" /* in the log's folder: what the last request was about */
 #define LATEST "latest"          /* in the witness's: the last cosigned checkpoint, or NOTHING */
-#define CONTRARY "contrary"
+#define FORK "contrary-fork"         /* the first that was seen */
+#define ROLLBACK "contrary-rollback" /* the last */
 #define NOTHING "nothing cosigned yet\n"
 
 /* ------------------------------------------------------------------ consistency */
@@ -325,12 +326,26 @@ static void close_witness(struct witness *w)
 
 /* ------------------------------------------------------------------ answering */
 
-/* The log has signed what can't be true together with what was cosigned: keeps it. *fault says what
- * is wrong; that it could not be kept is worth less than that. */
-static enum audit_witnessed contrary(const struct witness *w, const char *note)
+/* The log has signed what can't be true together with what was cosigned: keeps it. One proof is
+ * enough for ever, and whoever holds the log's key must not be able to put something else in its
+ * place: the first stays. *fault says what is wrong; that it could not be kept is worth less than
+ * that. */
+static enum audit_witnessed forked(const struct witness *w, const char *note)
+{
+    char kept[AUDIT_NOTE_CAP];
+    struct whorl_fault ignored;
+    if (audit_file_read(w->dir, FORK, kept, sizeof(kept), &ignored) == 0) {
+        audit_file_replace(w->dir, FORK, note, &ignored);
+    }
+    return AUDIT_CONTRARY;
+}
+
+/* An older checkpoint than was cosigned, which the log may once have signed rightly: it proves
+ * nothing but that it was sent. */
+static enum audit_witnessed rolled_back(const struct witness *w, const char *note)
 {
     struct whorl_fault ignored;
-    audit_file_replace(w->dir, CONTRARY, note, &ignored);
+    audit_file_replace(w->dir, ROLLBACK, note, &ignored);
     return AUDIT_CONTRARY;
 }
 
@@ -344,11 +359,11 @@ static enum audit_witnessed judge(const struct witness *w, const struct audit_re
                    "rollback: %" PRIu64 " records are cosigned, this checkpoint is of %" PRIu64,
                    w->count, count);
         snprintf(reply, AUDIT_LINE_CAP, "%" PRIu64 "\n", w->count);
-        return contrary(w, asked->note);
+        return rolled_back(w, asked->note);
     }
     if (count == w->count && count > 0 && memcmp(root, w->root, AUDIT_HASH) != 0) {
         whorl_fail(fault, "", "fork: of %" PRIu64 " records another root is cosigned", count);
-        return contrary(w, asked->note);
+        return forked(w, asked->note);
     }
     if (asked->old > count) {
         whorl_fail(fault, "", "the request continues more records than the checkpoint has");
@@ -365,7 +380,7 @@ static enum audit_witnessed judge(const struct witness *w, const struct audit_re
                    "fork: no proof that these %" PRIu64 " records begin with the %" PRIu64
                    " that are cosigned",
                    count, w->count);
-        return contrary(w, asked->note);
+        return forked(w, asked->note);
     }
     return AUDIT_WITNESSED;
 }

@@ -349,13 +349,13 @@ static const struct deed deeds[] = {
     {265, {"prove consistency", nothing, prove_consistency, holds_if_given, NULL}},
     {3, {"prove consistency of few", nothing, prove_consistency, holds_if_given, NULL}},
     {40, {"read the checkpoint", nothing, read_checkpoint, keeps_all, NULL}},
-    {265, {"export", remove_export, export_it, whole_if_there, NULL}},
+    {265, {"export", remove_export, export_it, whole_if_there, "stat"}},
     {40, {"make a witness", remove_witness, make_witness, keeps_all, NULL}},
     {40, {"ask a witness", fresh_witness, ask_witness, keeps_all, NULL}},
     {40, {"witness", witness_asked, witness_answers, answers_in_the_end, NULL}},
     {40, {"take the reply", witness_answered, take_reply, keeps_all, NULL}},
     {40, {"verify what is cosigned", cosigned, verify_cosigned, not_broken, NULL}},
-    {265, {"export what is cosigned", cosigned, export_it, keeps_all, NULL}},
+    {265, {"export what is cosigned", cosigned, export_it, keeps_all, "stat"}},
 };
 
 START_TEST(a_call_that_fails_is_told_and_loses_nothing)

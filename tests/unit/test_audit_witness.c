@@ -176,7 +176,7 @@ START_TEST(a_rollback_is_refused_and_kept_as_evidence)
     witness_log("log", 10);
     expect(AUDIT_CONTRARY, request_of("old", UINT64_MAX), "rollback: 10 records are cosigned");
     ck_assert_str_eq(reply, "10\n");
-    shell("cmp '%s/witness/contrary' '%s/old/checkpoint'");
+    shell("cmp '%s/witness/contrary-rollback' '%s/old/checkpoint'");
     uint64_t count, time;
     ck_assert(
         !audit_witness_reply(log_dir("old"), NULL, witness_vkey, reply, &count, &time, &fault));
@@ -189,7 +189,21 @@ START_TEST(a_fork_of_the_same_size_is_refused)
     witness_log("log", 5);
     fill("fork", 5);
     expect(AUDIT_CONTRARY, request_of("fork", 5), "fork: of 5 records another root");
-    shell("cmp '%s/witness/contrary' '%s/fork/checkpoint'");
+    shell("cmp '%s/witness/contrary-fork' '%s/fork/checkpoint'");
+}
+END_TEST
+
+START_TEST(the_first_proof_of_a_fork_is_never_replaced)
+{
+    shell("cp -r '%s/log' '%s/old'");
+    fill("log", 5);
+    witness_log("log", 10);
+    fill("fork", 10);
+    fill("third", 10);
+    expect(AUDIT_CONTRARY, request_of("fork", 10), "fork: of 10 records another root");
+    expect(AUDIT_CONTRARY, request_of("third", 10), "fork: of 10 records another root");
+    expect(AUDIT_CONTRARY, request_of("old", UINT64_MAX), "rollback: 10 records are cosigned");
+    shell("cmp '%s/witness/contrary-fork' '%s/fork/checkpoint'");
 }
 END_TEST
 
@@ -365,6 +379,7 @@ int main(void)
     tcase_add_test(tests, a_log_without_records_is_cosigned_too);
     tcase_add_test(tests, a_rollback_is_refused_and_kept_as_evidence);
     tcase_add_test(tests, a_fork_of_the_same_size_is_refused);
+    tcase_add_test(tests, the_first_proof_of_a_fork_is_never_replaced);
     tcase_add_test(tests, a_longer_fork_is_refused);
     tcase_add_test(tests, a_request_that_continues_an_older_size_is_told_the_last);
     tcase_add_test(tests, an_altered_request_is_refused_wherever_it_is_altered);
