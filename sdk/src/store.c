@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "whorl/msg.h"
 
@@ -489,10 +490,24 @@ static bool check_identity(struct whorl_store *store, const char *kind, uint32_t
                       identity.found[0] != '\0' ? "\"" : "");
 }
 
+/* Who only reads has no descriptor that may. */
+static int lengthen(const struct whorl_store *store, off_t size, off_t needed)
+{
+    char path[PATH_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/data.mdb", store->path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    int rc = posix_fallocate(fd, size, needed - size);
+    (void)close(fd);
+    return rc;
+}
+
 /* A file that was cut short would end the process by a signal when a page beyond its end is
  * touched. LMDB itself leaves a few pages unwritten at the end that it freed in the transaction in
- * which it took them: so few may be missing, and a writer fills them with zeros, which LMDB takes
- * for the damage that they are if they were not free. */
+ * which it took them: so few may be missing, and are filled with zeros, which LMDB takes for the
+ * damage that they are if they were not free. */
 static int check_length(struct whorl_store *store)
 {
     MDB_envinfo info;
@@ -515,9 +530,7 @@ static int check_length(struct whorl_store *store)
     if (needed - file.st_size > SHORT_MAX) {
         return MDB_CORRUPTED;
     }
-    return store->mode == WHORL_STORE_WRITE
-               ? posix_fallocate(fd, file.st_size, needed - file.st_size)
-               : 0;
+    return lengthen(store, file.st_size, needed);
 }
 
 static int open_env(struct whorl_store *store)

@@ -209,15 +209,18 @@ START_TEST(pages_missing_at_the_end_are_damage_and_no_crash)
     struct whorl_store *store = open_or_fail(WHORL_STORE_WRITE);
     ck_assert(write_some(store, 0, 40, 100, 0));
     whorl_store_close(store);
-    off_t whole = cut_file(4 * 4096);
-    store = whorl_store_open(dir, WHORL_STORE_WRITE, 4, KIND, 1, &fault);
-    if (store != NULL) {
-        MDB_dbi dbi;
-        ck_assert(!whorl_store_db(store, "things", MDB_INTEGERKEY, &dbi, &fault));
-        whorl_store_close(store);
+    for (int mode = WHORL_STORE_READ; mode <= WHORL_STORE_WRITE; mode++) {
+        off_t whole = cut_file(4 * 4096);
+        fault = (struct whorl_fault){{0}, {0}};
+        store = whorl_store_open(dir, (enum whorl_store_mode)mode, 4, KIND, 1, &fault);
+        if (store != NULL) {
+            MDB_dbi dbi;
+            ck_assert(!whorl_store_db(store, "things", MDB_INTEGERKEY, &dbi, &fault));
+            whorl_store_close(store);
+        }
+        ck_assert_str_ne(fault.text, "");
+        ck_assert_int_eq(cut_file(0), whole);
     }
-    ck_assert_str_ne(fault.text, "");
-    ck_assert_int_eq(cut_file(0), whole);
 }
 END_TEST
 
