@@ -35,6 +35,13 @@ static void print_list(FILE *out, const char *indent, const char *name, conf_lis
     fputs("}\n", out);
 }
 
+static void print_real(FILE *out, const char *indent, const char *name, double value)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%.15g", value);
+    fprintf(out, "%s%s = %.*g\n", indent, name, strtod(text, NULL) == value ? 15 : 17, value);
+}
+
 void print_core(const struct conf_core *core, FILE *out)
 {
     static const char *const levels[] = {"debug", "info", "warning", "error"};
@@ -45,7 +52,7 @@ void print_core(const struct conf_core *core, FILE *out)
     print_string(out, in, "runtime_dir", core->runtime_dir);
     print_string(out, in, "plugin_dir", core->plugin_dir);
     fprintf(out, "    workers = %u\n", core->workers);
-    fprintf(out, "    deadline = %g\n", core->deadline_ms / 1000.0);
+    print_real(out, in, "deadline", core->deadline_ms / 1000.0);
     fprintf(out, "    repeat = %u\n", core->repeat_s);
     fprintf(out, "    max_frame = %zu\n", core->max_frame);
     fprintf(out, "    max_connections = %u\n", core->max_connections);
@@ -54,9 +61,9 @@ void print_core(const struct conf_core *core, FILE *out)
     fprintf(out, "    max_calls_per_connection = %u\n", core->max_calls_per_connection);
     fprintf(out, "    max_write_queue = %zu\n", core->max_write_queue);
     fprintf(out, "    max_buffered = %zu\n", core->max_buffered);
-    fprintf(out, "    device_rate = %g\n", core->device_rate);
+    print_real(out, in, "device_rate", core->device_rate);
     fprintf(out, "    device_burst = %u\n", core->device_burst);
-    fprintf(out, "    officer_rate = %g\n", core->officer_rate);
+    print_real(out, in, "officer_rate", core->officer_rate);
     fprintf(out, "    officer_burst = %u\n", core->officer_burst);
     fprintf(out, "    idle_timeout = %u\n", core->idle_timeout_s);
     fprintf(out, "    handshake_timeout = %u\n", core->handshake_timeout_s);
@@ -121,13 +128,6 @@ void print_force(const struct conf_force *force, FILE *out)
 }
 
 /* With as few digits as say it exactly. */
-static void print_real(FILE *out, const char *indent, const char *name, double value)
-{
-    char text[32];
-    (void)snprintf(text, sizeof text, "%.15g", value);
-    fprintf(out, "%s%s = %.*g\n", indent, name, strtod(text, NULL) == value ? 15 : 17, value);
-}
-
 static void print_setting(const struct whorl_setting *setting, const struct field *field,
                           const char *indent, FILE *out)
 {
@@ -189,11 +189,11 @@ void print_plugin(const struct conf_plugin *plugin, FILE *out)
     fprintf(out, "plugin \"%s\" {\n    enabled = %s\n", plugin->name,
             plugin->enabled ? "yes" : "no");
     print_string(out, "    ", "module", plugin->module);
-    fprintf(out, "    deadline = %g\n    max_calls = %u\n", plugin->deadline_ms / 1000.0,
-            plugin->max_calls);
-    fprintf(out, "    breaker_failures = %u\n    breaker_wait = %g\n    breaker_max_wait = %g\n",
-            plugin->breaker_failures, plugin->breaker_wait_ms / 1000.0,
-            plugin->breaker_max_wait_ms / 1000.0);
+    print_real(out, "    ", "deadline", plugin->deadline_ms / 1000.0);
+    fprintf(out, "    max_calls = %u\n    breaker_failures = %u\n", plugin->max_calls,
+            plugin->breaker_failures);
+    print_real(out, "    ", "breaker_wait", plugin->breaker_wait_ms / 1000.0);
+    print_real(out, "    ", "breaker_max_wait", plugin->breaker_max_wait_ms / 1000.0);
     if (plugin->settings) {
         print_isolation(plugin->process, out);
         print_settings(settings_inside(plugin->settings), out);

@@ -272,11 +272,11 @@ static bool level_good(const msgpack_object *map, uint32_t index, bool *negative
     if (!class_read(f[2].value, &class)) {
         return whorl_fail(fault, path, "has a class that is none of the six");
     }
-    *negative = *negative && class == ANSWER_NO_MATCH;
+    *negative = *negative && class == ANSWER_NO_MATCH && (f[4].value == NULL || whole);
     return true;
 }
 
-/* *negative: each of them says no_match. */
+/* *negative: each of them says no_match, of everybody. */
 static bool levels_good(const msgpack_object *list, bool *negative, struct whorl_fault *fault)
 {
     *negative = true;

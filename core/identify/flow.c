@@ -5,7 +5,7 @@
 
 #include "core/identify/internal.h"
 
-#define LEDGER_GRACE_MS 5000u
+#define NOT_DURABLE "the audit record could not be made durable"
 #define GIVEN_UP "the gateway that asked gave it up"
 
 static void stage_begin(struct flow *flow, enum flow_stage stage);
@@ -137,7 +137,7 @@ static void flow_end(struct flow *flow)
     } else if (!flow->ledger_stored) {
         flow_fail(flow, "audit_unavailable", "the register of requests could not be written");
     } else if (!flow->sinks_stored) {
-        flow_fail(flow, "audit_unavailable", "the audit record could not be made durable");
+        flow_fail(flow, "audit_unavailable", NOT_DURABLE);
     } else {
         flow_answer(flow);
     }
@@ -223,6 +223,9 @@ static void check_progress(void *ctx, const char *stage, double fraction)
 {
     const struct check *check = ctx;
     const struct flow *flow = check->flow;
+    if (check->plugin->descriptor->role == WHORL_ROLE_LOOKUP && !message_asks_anyway(check)) {
+        return; /* that somebody is looked up would tell that somebody was found */
+    }
     const struct identify_replies *replies = &flow->identify->replies;
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
@@ -313,6 +316,10 @@ static void sinks_written(void *ctx, bool stored, const struct sink_receipt *rec
         flow->receipt_count = count;
     } else {
         flow->sinks_stored = false;
+    }
+    /* Whatever becomes of the ledger. */
+    if (!flow->sinks_stored && !flow->ledger_done && !flow->replied) {
+        flow_fail(flow, "audit_unavailable", NOT_DURABLE);
     }
     stage_step(flow);
 }
@@ -437,7 +444,7 @@ bool flow_give_up(struct flow *flow)
 void flow_tick(struct flow *flow)
 {
     if (!flow->replied && flow->stage == FLOW_RECORD && !flow->ledger_done &&
-        flow_now() > flow->deadline + LEDGER_GRACE_MS) {
+        flow_now() > flow->deadline) {
         flow_fail(flow, "audit_unavailable", "the register of requests could not be written");
     }
 }

@@ -88,6 +88,8 @@ void identify_stats(const struct identify *identify, struct identify_stats *stat
 
 /* Calls in flight, and records on their way to the sinks. */
 size_t identify_open(const struct identify *identify);
+/* How long the calls in flight may yet take, in ms: some may have begun under another setup. */
+uint64_t identify_longest(const struct identify *identify);
 
 /* Writes a `server` record (docs/plugins.md) to every sink of the current setup; done (may be
  * NULL) hears whether all of them stored it. before: the digest of the configuration that this one

@@ -154,6 +154,8 @@ uint32_t message_samples(const struct decoded_identify *request,
                          const struct whorl_plugin *descriptor);
 /* Whom the look-up is to ask about, into check->people. */
 void message_people(struct check *check);
+/* Whether the look-up has somebody to ask about whatever the searches find. */
+bool message_asks_anyway(const struct check *check);
 /* {found_for, identifiers, family, given, born} without what is absent; found_for only if wanted.
  */
 void message_person(msgpack_packer *pk, const struct person *person, const char *const *keys);
@@ -202,5 +204,13 @@ bool refuse(struct refusal *refusal, const char *code, const char *where, const 
 
 /* Wipes a buffer that held personal data, and frees it. */
 void wipe_buffer(msgpack_sbuffer *buffer);
+
+/* rights.c: what a repeat needs */
+
+/* The force and the backends that were permitted, each ended by a NUL, and one more; once all has
+ * been decided. To be freed; NULL: out of memory. */
+char *rights_of(const struct flow *flow);
+/* Whether all of that is permitted to this flow too. */
+bool rights_held(const struct flow *flow, const char *rights);
 
 #endif

@@ -224,6 +224,18 @@ static bool people_named(struct check *check)
     return named->count > 0;
 }
 
+/* The name claimed is worth a look-up by this backend. */
+static bool claims_name(const struct check *check)
+{
+    return check->flow->request.subject.family[0] != '\0' &&
+           listed(check->plugin->descriptor->keys, "name");
+}
+
+bool message_asks_anyway(const struct check *check)
+{
+    return check->flow->request.people.count > 0 || claims_name(check);
+}
+
 void message_people(struct check *check)
 {
     const struct flow *flow = check->flow;
@@ -239,8 +251,7 @@ void message_people(struct check *check)
         }
     }
     const struct decoded_subject *claimed = &flow->request.subject;
-    if (check->people_count == 0 && claimed->family[0] != '\0' &&
-        listed(check->plugin->descriptor->keys, "name")) {
+    if (check->people_count == 0 && claims_name(check)) {
         check->people[check->people_count++] =
             (struct person){.family = claimed->family,
                             .given = claimed->given[0] != '\0' ? claimed->given : NULL,

@@ -99,13 +99,16 @@ struct repeat *repeat_find(struct repeats *repeats, const char *device, const ch
 }
 
 struct repeat *repeat_add(struct repeats *repeats, const char *device, const char *request_id,
-                          const uint8_t digest[32], const char *transaction, void *flow)
+                          const uint8_t digest[32], const char *transaction, char *rights,
+                          void *flow)
 {
     struct repeat *entry = calloc(1, sizeof *entry);
-    if (entry == NULL || !name_of(repeats, device, request_id, entry->name)) {
+    if (entry == NULL || rights == NULL || !name_of(repeats, device, request_id, entry->name)) {
         free(entry);
+        free(rights);
         return NULL;
     }
+    entry->rights = rights;
     memcpy(entry->digest, digest, sizeof entry->digest);
     memcpy(entry->transaction, transaction, sizeof entry->transaction);
     entry->flow = flow;
@@ -123,6 +126,7 @@ static void entry_free(struct repeat *entry)
         explicit_bzero(entry->reply.result, entry->reply.len);
         free(entry->reply.result);
     }
+    free(entry->rights);
     explicit_bzero(entry, sizeof *entry);
     free(entry);
 }

@@ -25,7 +25,8 @@ struct repeat {
     uint8_t name[32];   /* keyed SHA-256 of device and request id */
     uint8_t digest[32]; /* keyed SHA-256 of the content (decode_digest) */
     char transaction[STAMP_UUID_LEN + 1];
-    void *flow; /* in flight; NULL: the reply is kept */
+    char *rights; /* who may have the reply; for the caller to judge */
+    void *flow;   /* in flight; NULL: the reply is kept */
     struct repeat_reply reply;
     uint64_t kept_until; /* ms, uv_now's clock */
     struct repeat *chain, *newer;
@@ -43,9 +44,10 @@ struct repeat *repeat_find(struct repeats *repeats, const char *device, const ch
  * where finding an entry costs a digest. */
 bool repeats_may_hold(const struct repeats *repeats, const char *request_id, size_t len);
 
-/* A new entry, in flight. NULL: out of memory. */
+/* A new entry, in flight, which takes over rights (malloc). NULL: out of memory. */
 struct repeat *repeat_add(struct repeats *repeats, const char *device, const char *request_id,
-                          const uint8_t digest[32], const char *transaction, void *flow);
+                          const uint8_t digest[32], const char *transaction, char *rights,
+                          void *flow);
 
 /* The flow has ended: keeps its reply, whose result now belongs to the entry, and evicts the oldest
  * past the bounds. May evict this one: don't touch it afterwards. */

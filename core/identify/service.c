@@ -29,6 +29,11 @@ static void tick(uv_timer_t *timer)
     repeats_expire(identify->repeats, flow_now());
     repeats_trim(identify->repeats);
     access_forget(identify);
+    for (size_t i = 0; i < identify->setup->count; i++) {
+        if (identify->setup->plugins[i].queue != NULL) {
+            sink_tick(identify->setup->plugins[i].queue);
+        }
+    }
     for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
         flow_tick(flow);
     }
@@ -64,6 +69,9 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
     identify->replies = *replies;
     identify->repeats = repeats_new(identify->key);
     identify->ledger = ledger_open(loop, setup->conf->core.data_dir, fault);
+    if (identify->repeats == NULL) {
+        whorl_fail(fault, "", "out of memory");
+    }
     if (identify->repeats == NULL || identify->ledger == NULL) {
         repeats_free(identify->repeats);
         ledger_close(identify->ledger);
@@ -95,6 +103,15 @@ void identify_drain(struct identify *identify)
 size_t identify_open(const struct identify *identify)
 {
     return identify->open;
+}
+
+uint64_t identify_longest(const struct identify *identify)
+{
+    uint64_t now = flow_now(), most = 0;
+    for (const struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
+        most = flow->deadline > now + most ? flow->deadline - now : most;
+    }
+    return most;
 }
 
 static void closed(uv_handle_t *handle)
@@ -226,6 +243,14 @@ static void name_device(struct identity *who, const struct identify_caller *call
     }
 }
 
+/* NULL: none. The name of a field that there is not is a text of the caller's: who knows whose name
+ * it is. */
+static const char *loggable_field(const struct refusal *refusal)
+{
+    bool theirs = strcmp(refusal->message, "is not a known field") == 0;
+    return theirs || refusal->where[0] == '\0' ? NULL : refusal->where;
+}
+
 static void turn_away(struct identify *identify, const struct identify_caller *caller,
                       struct identity *who, const char *request_id, const char *officer,
                       const struct refusal *refusal)
@@ -236,7 +261,7 @@ static void turn_away(struct identify *identify, const struct identify_caller *c
         return;
     }
     log_line(identify->log, WHORL_LOG_INFO, "refused", "code", refusal->code, "field",
-             refusal->where[0] == '\0' ? NULL : refusal->where, NULL);
+             loggable_field(refusal), NULL);
     struct errand *errand = calloc(1, sizeof *errand);
     if (errand == NULL) {
         reply_error(identify, caller->call, refusal);
@@ -400,33 +425,6 @@ static bool never_used(const struct flow *flow, struct refusal *refusal)
     }
 }
 
-/* The request is a repeat of this one: answers it, or joins the call to its transaction. */
-static bool answer_repeat(struct flow *flow, const struct identify_caller *caller,
-                          const struct repeat *entry, const uint8_t digest[32],
-                          struct refusal *refusal)
-{
-    struct identify *identify = flow->identify;
-    const struct identify_replies *replies = &identify->replies;
-    if (CRYPTO_memcmp(entry->digest, digest, sizeof entry->digest) != 0) {
-        return refuse(refusal, "conflict", "request_id",
-                      "was used for transaction %s with other content", entry->transaction);
-    }
-    if (entry->flow != NULL) {
-        struct flow *running = entry->flow;
-        if (running->waiter_count == FLOW_WAITERS_MAX) {
-            return refuse(refusal, "busy", "", "too many calls wait for this transaction already");
-        }
-        flow_join(running, caller->connection, caller->call);
-    } else if (entry->reply.result != NULL) {
-        disclose(identify, flow->setup, &flow->who, flow->request.request_id, entry->transaction,
-                 caller->call, entry->reply.result, entry->reply.len);
-    } else {
-        replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
-                       entry->reply.message, 0);
-    }
-    return true;
-}
-
 /* Every check has to be a backend that there is. */
 static bool checks_exist(const struct flow *flow, struct refusal *refusal)
 {
@@ -477,6 +475,39 @@ static bool decide(struct flow *flow, struct refusal *refusal)
     return true;
 }
 
+/* The request is a repeat of this one: answers it, or joins the call to its transaction. */
+static bool answer_repeat(struct flow *flow, const struct identify_caller *caller,
+                          const struct repeat *entry, const uint8_t digest[32],
+                          struct refusal *refusal)
+{
+    struct identify *identify = flow->identify;
+    const struct identify_replies *replies = &identify->replies;
+    if (CRYPTO_memcmp(entry->digest, digest, sizeof entry->digest) != 0) {
+        return refuse(refusal, "conflict", "request_id",
+                      "was used for transaction %s with other content", entry->transaction);
+    }
+    if (!decide(flow, refusal) || !rights_held(flow, entry->rights)) {
+        return refuse(refusal, "conflict", "request_id",
+                      "was used for transaction %s, to which something was permitted that is not "
+                      "any more",
+                      entry->transaction);
+    }
+    if (entry->flow != NULL) {
+        struct flow *running = entry->flow;
+        if (running->waiter_count == FLOW_WAITERS_MAX) {
+            return refuse(refusal, "busy", "", "too many calls wait for this transaction already");
+        }
+        flow_join(running, caller->connection, caller->call);
+    } else if (entry->reply.result != NULL) {
+        disclose(identify, flow->setup, &flow->who, flow->request.request_id, entry->transaction,
+                 caller->call, entry->reply.result, entry->reply.len);
+    } else {
+        replies->error(replies->ctx, caller->call, entry->reply.code, entry->reply.where,
+                       entry->reply.message, 0);
+    }
+    return true;
+}
+
 /* Everything up to the first search. *answered: it was a repeat. */
 static bool prepare(struct flow *flow, const struct identify_caller *caller,
                     const msgpack_object *params, bool *answered, struct refusal *refusal)
@@ -522,7 +553,7 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
     flow->deadline = flow->started + (wanted < most ? wanted : most);
     if (stamp_uuid(flow->accepted, flow->transaction)) {
         flow->repeat = repeat_add(identify->repeats, flow->who.device.id, flow->request.request_id,
-                                  digest, flow->transaction, flow);
+                                  digest, flow->transaction, rights_of(flow), flow);
     }
     return flow->repeat != NULL || refuse(refusal, "internal", "", "out of memory");
 }

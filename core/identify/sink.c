@@ -8,6 +8,7 @@
 #include "core/packed/packed.h"
 #include "whorl/msg.h"
 
+#define LATE "timed out while the sink was busy"
 #define SINK_WAITING_MAX 16384u /* messages that may wait for one busy sink */
 
 struct recording;
@@ -145,18 +146,53 @@ bool sink_receipt_read(const uint8_t *bytes, size_t len, struct sink_receipt *re
 
 static bool errand_send(struct errand *errand);
 
-/* A call has ended, so that one that waited can go. Those that are too late fail on the way. */
+static void put_last(struct sink_queue *queue, struct errand *errand)
+{
+    errand->next = NULL;
+    if (queue->tail == NULL) {
+        queue->head = errand;
+    } else {
+        queue->tail->next = errand;
+    }
+    queue->tail = errand;
+    queue->waiting++;
+}
+
+static struct errand *take_first(struct sink_queue *queue)
+{
+    struct errand *errand = queue->head;
+    queue->head = errand->next;
+    queue->tail = queue->head == NULL ? NULL : queue->tail;
+    queue->waiting--;
+    return errand;
+}
+
+/* A call has ended, so that one that waited can go. Those that are too late fail on the way, and
+ * all do whom no further end would wake: a sink may be full of calls that were given up on. */
 static void wake(struct sink_queue *queue)
 {
     bool gone = false;
-    while (!gone && queue->head != NULL) {
-        struct errand *errand = queue->head;
-        queue->head = errand->next;
-        queue->tail = queue->head == NULL ? NULL : queue->tail;
-        queue->waiting--;
+    while (queue->head != NULL && (!gone || queue->flying == 0)) {
+        struct errand *errand = take_first(queue);
         errand->again = true;
         gone = errand_send(errand);
     }
+}
+
+void sink_tick(struct sink_queue *queue)
+{
+    uint64_t now = now_ms();
+    size_t count = queue->waiting;
+    sink_queue_ref(queue);
+    for (size_t i = 0; i < count && queue->head != NULL; i++) {
+        struct errand *errand = take_first(queue);
+        if (now >= errand->recording->deadline) {
+            errand_failed(errand, LATE);
+        } else {
+            put_last(queue, errand);
+        }
+    }
+    sink_queue_unref(queue);
 }
 
 /* false: no room to wait, or nothing in flight whose end would wake it. */
@@ -166,20 +202,14 @@ static bool wait_for(struct errand *errand)
     if (queue->flying == 0 || queue->waiting >= SINK_WAITING_MAX) {
         return false;
     }
-    queue->waiting++;
-    if (errand->again) {
-        errand->next = queue->head;
-        queue->head = errand;
-        queue->tail = queue->tail == NULL ? errand : queue->tail;
+    if (!errand->again) {
+        put_last(queue, errand);
         return true;
     }
-    errand->next = NULL;
-    if (queue->tail == NULL) {
-        queue->head = errand;
-    } else {
-        queue->tail->next = errand;
-    }
-    queue->tail = errand;
+    queue->waiting++;
+    errand->next = queue->head;
+    queue->head = errand;
+    queue->tail = queue->tail == NULL ? errand : queue->tail;
     return true;
 }
 
@@ -241,7 +271,7 @@ static bool errand_send(struct errand *errand)
     if (late || !whole ||
         whorl_secret_write(&message, recording->message.data, recording->message.size)) {
         whorl_secret_release(&message);
-        errand_failed(errand, late ? "timed out while the sink was busy" : "out of memory");
+        errand_failed(errand, late ? LATE : "out of memory");
         return false;
     }
     errand->plugin->queue->flying++;

@@ -15,6 +15,9 @@ void sink_queue_unref(struct sink_queue *queue);
 /* Messages that wait. */
 size_t sink_queue_waiting(const struct sink_queue *queue);
 
+/* Fails those whose deadline is past. To be called now and then. */
+void sink_tick(struct sink_queue *queue);
+
 /* Whether the sink could not store the last records that it was given. */
 bool sink_failing(const struct sink_queue *queue);
 

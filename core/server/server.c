@@ -193,8 +193,10 @@ static void drain(struct server *server)
     rpc_drain(server->rpc);
     identify_drain(server->identify);
     server->talk_until = uv_now(&server->loop) + DRAIN_TALK_MS;
+    uint64_t longest = identify_longest(server->identify);
+    uint64_t deadline = server->setup->conf->core.deadline_ms;
     server->drain_until =
-        uv_now(&server->loop) + server->setup->conf->core.deadline_ms + DRAIN_GRACE_MS;
+        uv_now(&server->loop) + (longest > deadline ? longest : deadline) + DRAIN_GRACE_MS;
     uv_timer_start(&server->drain, look_whether_empty, 0, DRAIN_LOOK_MS);
 }
 

@@ -3,8 +3,8 @@
  * Search: the first sample's bytes are a word, see search(); with a `request` in the message, that
  * is written to DATA_DIR/request. Look-up: a match on the first person, whose ref becomes the value
  * of the first identifier, or the claimed family name, in data that is 4 seconds old; the name
- * "Garbage" gets an answer that is none. Sink: appends the records to a file; with `fail = yes` it
- * stores nothing. All answers come from a worker thread. */
+ * "Garbage" gets an answer that is none. Sink: appends the records to a file, once there is no
+ * DATA_DIR/stuck; with `fail = yes` it stores nothing. All answers come from a worker thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,8 +163,10 @@ static void put_found(msgpack_packer *pk, const msgpack_object *person)
 
 static void lookup(struct job *job, const msgpack_object *message)
 {
+    const struct whorl_host *host = job->instance->host;
     const msgpack_object *people = whorl_map_get(message, "people");
     const msgpack_object *person = &people->via.array.ptr[0];
+    host->progress(host, job->call, "searching", 0.5);
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     msgpack_packer pk;
@@ -192,9 +194,20 @@ static bool keep(const struct instance *instance, const msgpack_object *records)
     return file != NULL && fclose(file) == 0 && kept;
 }
 
+/* As a disk that hangs: whether anybody still wants it is not asked. */
+static void wait_until_loose(const struct instance *instance)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/stuck", instance->host->data_dir);
+    while (access(path, F_OK) == 0) {
+        usleep(1000);
+    }
+}
+
 static void record(struct job *job, const msgpack_object *message)
 {
     struct instance *instance = job->instance;
+    wait_until_loose(instance);
     const msgpack_object *records = whorl_map_get(message, "records");
     bool stored = !instance->fail && keep(instance, records);
     msgpack_sbuffer packed;

@@ -68,6 +68,10 @@ static const struct {
      "'class':'no_match','searched':{'people':1,'of':1},'elapsed_ms':5}]}",
      ANSWER_NO_MATCH},
     {&search,
+     "{'class':'no_match','searched':{'people':9,'of':9},'levels':[{'gateway':'a','backend':'b',"
+     "'class':'no_match','searched':{'people':1,'of':2},'elapsed_ms':5}]}",
+     ANSWER_UNAVAILABLE},
+    {&search,
      "{'class':'no_match','searched':{'people':9,'of':9},'levels':[" LEVEL("no_match") "," LEVEL(
          "unavailable") "]}",
      ANSWER_UNAVAILABLE},

@@ -620,6 +620,13 @@ START_TEST(digests_change_if_and_only_if_something_effective_does)
                   finder2);
     ck_assert_mem_eq(all, all2, 32);
     ck_assert_mem_eq(finder, finder2, 32);
+    /* a rate is more than its first six digits */
+    digests_after("core.conf", "core { data_dir = var workers = 2 officer_rate = 33.33333 }", all2,
+                  finder2);
+    memcpy(all, all2, 32);
+    digests_after("core.conf", "core { data_dir = var workers = 2 officer_rate = 33.33334 }", all2,
+                  finder2);
+    ck_assert_mem_ne(all, all2, 32);
     /* another deadline changes the whole, not the plugin */
     digests_after("core.conf", "core { data_dir = var workers = 2 deadline = 61 }", all2, finder2);
     ck_assert_mem_ne(all, all2, 32);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/identify/stamp.h"
 #include "flow_world.h"
@@ -226,6 +227,61 @@ START_TEST(a_busy_sink_is_waited_for)
         assert_class(await(call), "finder", "no_match", "");
     }
     ck_assert_uint_eq(records_of("identify", NULL, NULL), 30);
+}
+END_TEST
+
+static void set_stuck(bool stuck)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/keeper/stuck", setup->conf->core.data_dir);
+    FILE *file = stuck ? fopen(path, "we") : NULL;
+    ck_assert(stuck ? file != NULL && fclose(file) == 0 : unlink(path) == 0);
+}
+
+/* The sink takes one call at a time, and has one that was given up on. */
+START_TEST(those_who_wait_for_a_stuck_sink_are_refused_in_time)
+{
+    set_stuck(true);
+    uint64_t began = uv_hrtime();
+    ask(1, "request-1", SAMPLE("none") ",'deadline_ms':1000");
+    ask(2, "request-2", SAMPLE("none") ",'deadline_ms':3000");
+    ask(3, "request-3", SAMPLE("none") ",'deadline_ms':3000");
+    ask(4, "request-4", SAMPLE("none") ",'deadline_ms':3000");
+    for (uint64_t call = 1; call <= 4; call++) {
+        assert_refused(await(call), "audit_unavailable", "");
+    }
+    ck_assert_uint_lt(uv_hrtime() - began, UINT64_C(20000000000)); /* not when it comes loose */
+    set_stuck(false);
+    ask(5, "request-5", SAMPLE("none"));
+    assert_class(await(5), "finder", "no_match", "");
+}
+END_TEST
+
+START_TEST(progress_does_not_tell_that_somebody_was_found)
+{
+    ask(1, "request-1", SAMPLE("match"));
+    assert_class(await(1), "records", "match", "");
+    ck_assert_uint_eq(notified, 1); /* of the search */
+    ask(2, "request-2", SAMPLE("match") ",'subject':{'family':'Calloway'}");
+    assert_class(await(2), "records", "match", "");
+    ck_assert_uint_eq(notified, 3); /* and of the look-up, which comes in any case */
+}
+END_TEST
+
+START_TEST(a_repeat_gets_nothing_that_is_not_permitted_any_more)
+{
+    struct registry_officer officer;
+    ask(1, "request-1", SAMPLE("match"));
+    assert_class(await(1), "records", "match", "");
+    ck_assert_int_eq(registry_officer(registry, "full", &officer, &fault), REGISTRY_PRESENT);
+    officer.entitlement_count = 0;
+    ck_assert(registry_put_officer(registry, &officer, true, &fault));
+    ask(2, "request-1", SAMPLE("match"));
+    assert_refused(await(2), "conflict", "request_id");
+    officer.entitlement_count = 1;
+    ck_assert(registry_put_officer(registry, &officer, true, &fault));
+    ask(3, "request-1", SAMPLE("match"));
+    assert_class(await(3), "records", "match", "");
 }
 END_TEST
 
@@ -636,6 +692,9 @@ int main(void)
     tcase_add_test(cases, without_a_durable_record_there_is_no_answer);
     tcase_add_test(cases, a_busy_sink_is_waited_for);
     tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);
+    tcase_add_test(cases, a_repeat_gets_nothing_that_is_not_permitted_any_more);
+    tcase_add_test(cases, those_who_wait_for_a_stuck_sink_are_refused_in_time);
+    tcase_add_test(cases, progress_does_not_tell_that_somebody_was_found);
     tcase_add_test(cases, an_answer_that_goes_out_again_is_recorded_each_time);
     tcase_add_test(cases, an_answer_does_not_go_out_again_without_its_record);
     tcase_add_test(cases, an_error_that_is_repeated_discloses_nothing);

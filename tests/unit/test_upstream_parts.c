@@ -198,6 +198,8 @@ START_TEST(a_no_match_that_is_not_of_everybody_at_every_level_is_unavailable)
         ",'class':'unavailable'}]}",
         "{'class':'no_match'," WHOLE ",'levels':[{" LEVEL ",'class':'not_searched'},{" LEVEL
         ",'class':'no_match'}]}",
+        "{'class':'no_match'," WHOLE ",'levels':[{" LEVEL
+        ",'class':'no_match','searched':{'people':1,'of':2}}]}",
     };
     for (size_t i = 0; i < sizeof partial / sizeof *partial; i++) {
         struct part part;

@@ -241,7 +241,7 @@ static bool read_searched(const msgpack_object *map, uint64_t *people, uint64_t 
     return *people <= *of || whorl_fail(fault, "searched", "says more people than there are");
 }
 
-/* *negative: each of them says no_match. */
+/* *negative: each of them says no_match, of everybody. */
 static bool levels_good(const msgpack_object *list, bool *negative, struct whorl_fault *fault)
 {
     *negative = true;
@@ -255,7 +255,7 @@ static bool levels_good(const msgpack_object *list, bool *negative, struct whorl
             {"elapsed_ms", WHORL_FIELD_INT, false, 0, 1e9, NULL},
         };
         enum part_class class;
-        uint64_t people, of;
+        uint64_t people = 0, of = 0;
         if (!whorl_fields_read(&list->via.array.ptr[i], "levels", f, COUNT(f), fault) ||
             (f[4].value && !read_searched(f[4].value, &people, &of, fault))) {
             return false;
@@ -263,7 +263,7 @@ static bool levels_good(const msgpack_object *list, bool *negative, struct whorl
         if (!read_class(f[2].value, &class)) {
             return whorl_fail(fault, "levels", "have a class that there is not");
         }
-        *negative = *negative && class == PART_NO_MATCH;
+        *negative = *negative && class == PART_NO_MATCH && people == of;
     }
     return true;
 }
