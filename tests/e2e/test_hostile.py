@@ -541,13 +541,14 @@ class Hostile(unittest.TestCase):
         with self.server.client() as client:
             client.call("identify", self.world.request(3, subject={
                 "condition": "adult", "family": "Vanderquist", "given": "Ottoline"}))
-            try:
-                client.call("identify", self.world.request(3, subject={"family": 5}))
-            except RpcError:
-                pass
+            for subject in {"family": 5}, {"Ottoline Ferncastle": 5}:
+                try:
+                    client.call("identify", self.world.request(3, subject=subject))
+                except RpcError:
+                    pass
         with open(self.server.log_path, encoding="utf-8") as file:
             log = file.read()
-        for secret in ("Vanderquist", "Calloway", "road check"):
+        for secret in ("Vanderquist", "Calloway", "Ferncastle", "road check"):
             self.assertNotIn(secret, log)
 
 

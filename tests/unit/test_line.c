@@ -24,7 +24,8 @@ static struct {
     uint16_t port;
     pthread_t accepting, threads[CONNECTIONS];
     atomic_uint connections, requests, busy;
-    atomic_bool mute; /* answers not even a ping */
+    atomic_bool mute;  /* answers not even a ping */
+    atomic_bool brief; /* answers a ping and hangs up in one breath */
 } server;
 
 static void say(int fd, const char *bytes, size_t len)
@@ -66,7 +67,16 @@ static bool serve(int fd, size_t connection, uint64_t id, const msgpack_object *
                                "error\x91\x81\xa4"
                                "code\xa4"
                                "busy";
+    static const char brief[] = "\x94\x01\x00\xc0\xc0" /* the ping's answer, and a last word */
+                                "\x93\x02\xa5"
+                                "error\x91\x81\xa4"
+                                "code\xa4"
+                                "busy";
     atomic_fetch_add(&server.requests, 1);
+    if (atomic_load(&server.brief)) {
+        say(fd, brief, sizeof brief - 1);
+        return false;
+    }
     if (atomic_load(&server.mute) || whorl_str_is(method, "hold")) {
         return true;
     }
@@ -414,6 +424,19 @@ START_TEST(a_server_that_is_gone_costs_calls_nothing_and_is_found_again)
 }
 END_TEST
 
+START_TEST(a_server_that_hangs_up_after_the_ping_is_not_called_in_a_loop)
+{
+    atomic_store(&server.brief, true);
+    call_for(0, "echo", true, 40); /* it is called every 2 ms at the most */
+    ck_assert(!end_of(0)->answered);
+    ck_assert_uint_ge(atomic_load(&server.connections), 2);
+    ck_assert_uint_le(atomic_load(&server.connections), 25);
+    atomic_store(&server.brief, false);
+    call_for(1, "echo", true, PATIENCE_MS);
+    assert_echo(1);
+}
+END_TEST
+
 START_TEST(a_server_that_says_nothing_is_down)
 {
     whorl_line_free(line);
@@ -538,6 +561,7 @@ int main(void)
     tcase_add_test(cases, busy_and_draining_are_asked_again);
     tcase_add_test(cases, bytes_that_are_no_answer_never_become_one);
     tcase_add_test(cases, a_server_that_is_gone_costs_calls_nothing_and_is_found_again);
+    tcase_add_test(cases, a_server_that_hangs_up_after_the_ping_is_not_called_in_a_loop);
     tcase_add_test(cases, a_server_that_says_nothing_is_down);
     tcase_add_test(cases, closing_the_line_ends_every_call);
     tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);

@@ -107,8 +107,11 @@ static bool take_answer(struct whorl_line *line, const msgpack_object *part)
     }
     struct line_call *call = line->calls;
     if (line->link.state == LINK_PROVING) {
+        if (part[1].via.u64 != LINE_PING) {
+            return false;
+        }
         link_come_up(line);
-        return part[1].via.u64 == LINE_PING;
+        return true;
     }
     while (call && (call->id != part[1].via.u64 || !call->sent)) {
         call = call->next;

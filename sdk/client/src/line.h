@@ -42,6 +42,7 @@ struct link {
     bool retiring; /* takes no more calls: the server is draining */
     bool deaf;     /* takes nothing more: the server has hung up */
     bool more;     /* may be read without waiting */
+    bool used;     /* a call was sent on it */
     short wants;   /* events of poll */
     /* The frame that is being sent: a head, and a call's argument (NULL: the ping). */
     struct line_call *sending;
@@ -62,6 +63,7 @@ struct whorl_line {
     bool begun;                      /* has been up once */
     uint32_t failures;               /* attempts in a row to connect */
     uint64_t retry_at;               /* while it is down */
+    uint64_t pause_until;            /* before the next connection, while it is not */
     struct whorl_fault why;          /* ... and why it is */
 
     pthread_mutex_t lock;

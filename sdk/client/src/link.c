@@ -60,12 +60,17 @@ static void fail(struct whorl_line *line, const struct whorl_fault *why)
     }
 }
 
-/* It is lost. What was under way on it waits for another, which is made at once. */
+/* It is lost. What was under way on it waits for another, which is made at once; after one that
+ * was of no use to anybody who waited, a little later: a server that hangs up as soon as it has
+ * answered the ping would else be called in a loop. */
 static void lose(struct whorl_line *line, const struct whorl_fault *why)
 {
     if (line->link.state != LINK_UP) {
         fail(line, why);
         return;
+    }
+    if (line->calls && !line->link.used) {
+        line->pause_until = backoff_now() + line->backoff_ms;
     }
     hang_up(line);
     line_requeue(line, why, true);
@@ -209,7 +214,7 @@ static bool begin_frame(struct whorl_line *line, struct line_call *call)
         link->head_len = head.size;
         link->sent = 0;
         link->sending = call;
-        call->sent = true;
+        call->sent = link->used = true;
         line->in_flight++;
     }
     msgpack_sbuffer_destroy(&head);
@@ -344,7 +349,7 @@ static void use(struct whorl_line *line, short events)
 static bool is_wanted(const struct whorl_line *line)
 {
     return line->failures > 0 ? backoff_now() >= line->retry_at
-                              : line->calls != NULL || !line->begun;
+                              : (line->calls || !line->begun) && backoff_now() >= line->pause_until;
 }
 
 void link_drive(struct whorl_line *line, short events)
@@ -380,7 +385,10 @@ uint64_t link_due(const struct whorl_line *line)
         return 0;
     }
     if (link->state == LINK_NONE) {
-        return line->failures > 0 ? line->retry_at : is_wanted(line) ? 0 : UINT64_MAX;
+        return line->failures > 0 ? line->retry_at
+               : line->calls      ? line->pause_until
+               : is_wanted(line)  ? 0
+                                  : UINT64_MAX;
     }
     return link->state == LINK_UP ? UINT64_MAX : link->until;
 }
