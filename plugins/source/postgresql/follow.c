@@ -17,6 +17,7 @@
 
 #define TICK_MS 1000    /* between two looks for changes that nobody has notified of */
 #define BREATH_MS 50    /* after a look, so that many notifications don't make as many looks */
+#define JOIN_S 1        /* how long an ending copy waits for a host's name to be looked up */
 #define RETRY_MS 1000   /* after something failed that was not the connection */
 #define NEVER INT64_MIN /* ... has the copy agreed with the database */
 
@@ -38,8 +39,10 @@ struct pg_follow {
     char *dir;
     int wake;
     pthread_t thread;
-    pthread_mutex_t mutex; /* guards standing */
+    pthread_mutex_t mutex; /* guards the three below */
     struct standing standing;
+    bool resolving; /* the thread may be looking a host's name up, which can take long */
+    bool left;      /* nobody waits for the thread: it frees everything itself */
     char told[sizeof(((struct whorl_fault *)0)->text)]; /* the last failure, said once */
 };
 
@@ -151,6 +154,20 @@ static void complain(struct pg_follow *follow, const struct whorl_fault *fault)
     }
 }
 
+/* Goes on with connecting. false: the thread is to end, and must touch nothing but the link. */
+static bool step(struct pg_follow *follow, enum pg_news *news, struct whorl_fault *fault)
+{
+    pthread_mutex_lock(&follow->mutex);
+    follow->resolving = true;
+    pthread_mutex_unlock(&follow->mutex);
+    *news = pg_link_step(follow->link, fault);
+    pthread_mutex_lock(&follow->mutex);
+    follow->resolving = false;
+    bool left = follow->left;
+    pthread_mutex_unlock(&follow->mutex);
+    return !left;
+}
+
 static bool connect_to(struct pg_follow *follow, struct whorl_fault *fault)
 {
     while (!pg_link_conn(follow->link)) {
@@ -161,7 +178,11 @@ static bool connect_to(struct pg_follow *follow, struct whorl_fault *fault)
             *fault = (struct whorl_fault){{0}, {0}};
             return false;
         }
-        if (pg_link_step(follow->link, fault) == PG_FAILED) {
+        enum pg_news news;
+        if (!step(follow, &news, fault)) {
+            return false;
+        }
+        if (news == PG_FAILED) {
             complain(follow, fault);
         }
     }
@@ -219,14 +240,16 @@ static bool serve(struct pg_follow *follow, const struct pg_ask *ask, struct who
     }
 }
 
-static void *run(void *arg)
+static void follow_on(struct pg_follow *follow)
 {
-    struct pg_follow *follow = arg;
     const struct pg_ask ask = {.link = follow->link, .wake = follow->wake};
     struct whorl_fault fault;
     while (!woken(follow)) {
         fault = (struct whorl_fault){{0}, {0}};
         if (!connect_to(follow, &fault) || !serve(follow, &ask, &fault)) {
+            if (woken(follow)) {
+                return;
+            }
             complain(follow, &fault);
             bool was_up = pg_link_conn(follow->link) != NULL;
             if (was_up) {
@@ -238,7 +261,6 @@ static void *run(void *arg)
             }
         }
     }
-    return NULL;
 }
 
 /* ------------------------------------------------------------------ beginning and end */
@@ -265,6 +287,19 @@ static void release(struct pg_follow *follow)
     pthread_mutex_destroy(&follow->mutex);
     free(follow->dir);
     free(follow);
+}
+
+static void *run(void *arg)
+{
+    struct pg_follow *follow = arg;
+    follow_on(follow);
+    pthread_mutex_lock(&follow->mutex);
+    bool left = follow->left;
+    pthread_mutex_unlock(&follow->mutex);
+    if (left) {
+        release(follow);
+    }
+    return NULL;
 }
 
 /* Everything but the thread. */
@@ -337,7 +372,24 @@ const char *pg_follow_dir(const struct pg_follow *follow)
 void pg_follow_stop(struct pg_follow *follow)
 {
     const uint64_t one = 1;
+    struct timespec limit;
+    pthread_t thread = follow->thread;
     (void)!write(follow->wake, &one, sizeof one);
-    pthread_join(follow->thread, NULL);
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += JOIN_S;
+    if (pthread_timedjoin_np(thread, NULL, &limit) != 0) {
+        pthread_mutex_lock(&follow->mutex);
+        bool leave = follow->left = follow->resolving;
+        if (leave) { /* the copy may be wanted by a successor */
+            pg_copy_close(follow->copy);
+            follow->copy = NULL;
+        }
+        pthread_mutex_unlock(&follow->mutex);
+        if (leave) {
+            pthread_detach(thread);
+            return;
+        }
+        pthread_join(thread, NULL);
+    }
     release(follow);
 }

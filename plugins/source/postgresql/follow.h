@@ -37,7 +37,8 @@ const char *pg_follow_dir(const struct pg_follow *follow);
 /* How the copy stands; arg is the struct pg_follow. As in struct finger_search_copy. */
 void pg_follow_standing(void *arg, struct finger_search_standing *standing);
 
-/* Ends the thread: within what it takes to write a page of people. */
+/* Ends the thread: within what it takes to write a page of people. One that is looking a host's
+ * name up is left to itself after a second. */
 void pg_follow_stop(struct pg_follow *follow);
 
 #endif
