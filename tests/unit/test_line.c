@@ -1,6 +1,8 @@
 /* whorl/line.h against a server whose methods misbehave: what each call ends with, and that each
  * ends once. */
 #include <check.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -16,6 +18,27 @@
 #include "whorl/line.h"
 
 enum { PATIENCE_MS = 30000, CONNECTIONS = 64, CALLS = 400 };
+
+/* --- looking names up: as the system does it, or not until it may --- */
+
+static atomic_bool stuck;
+static atomic_uint looking, looked;
+
+__attribute__((visibility("default"))) int getaddrinfo(const char *host, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **list)
+{
+    static int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    bool name = !(hints->ai_flags & AI_NUMERICHOST);
+    atomic_fetch_add(&looking, name);
+    while (name && atomic_load(&stuck)) {
+        usleep(1000);
+    }
+    int rc = next(host, service, hints, list);
+    atomic_fetch_add(&looked, name);
+    return rc;
+}
 
 /* --- the server: a thread for its listener, one for each connection --- */
 
@@ -455,6 +478,48 @@ START_TEST(a_server_that_says_nothing_is_down)
 }
 END_TEST
 
+static struct whorl_line *line_to(const char *host, uint32_t connect_ms)
+{
+    char server_name[64];
+    snprintf(server_name, sizeof server_name, "%s:%u", host, (unsigned)server.port);
+    const struct whorl_client_options client = {
+        .size = sizeof client, .server = server_name, .connect_ms = connect_ms};
+    const struct whorl_line_options options = {.size = sizeof options, .client = &client};
+    struct whorl_fault fault;
+    struct whorl_line *named = whorl_line_new(&options, &fault);
+    ck_assert_msg(named != NULL, "%s", fault.text);
+    return named;
+}
+
+START_TEST(a_host_may_be_a_name)
+{
+    whorl_line_free(line);
+    line = line_to("localhost", 0);
+    call_for(0, "echo", true, PATIENCE_MS);
+    assert_echo(0);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_a_name_that_is_being_looked_up)
+{
+    atomic_store(&stuck, true);
+    whorl_line_free(line);
+    line = line_to("localhost", 200);
+    call_for(0, "echo", true, PATIENCE_MS);
+    ck_assert_str_eq(end_of(0)->why, "could not be looked up in time");
+    whorl_line_free(line);
+    line = line_to("localhost", PATIENCE_MS);
+    call_for(1, "echo", true, PATIENCE_MS);
+    await(&looking, 2);
+    whorl_line_free(line);
+    line = NULL;
+    ck_assert(!endings[1].answered);
+    ck_assert_uint_eq(atomic_load(&looked), 0);
+    atomic_store(&stuck, false);
+    await(&looked, atomic_load(&looking));
+}
+END_TEST
+
 START_TEST(closing_the_line_ends_every_call)
 {
     for (size_t i = 0; i < 100; i++) {
@@ -563,6 +628,8 @@ int main(void)
     tcase_add_test(cases, a_server_that_is_gone_costs_calls_nothing_and_is_found_again);
     tcase_add_test(cases, a_server_that_hangs_up_after_the_ping_is_not_called_in_a_loop);
     tcase_add_test(cases, a_server_that_says_nothing_is_down);
+    tcase_add_test(cases, a_host_may_be_a_name);
+    tcase_add_test(cases, nobody_waits_for_a_name_that_is_being_looked_up);
     tcase_add_test(cases, closing_the_line_ends_every_call);
     tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);
     tcase_add_test(cases, calls_that_are_ill_formed_are_not_taken);

@@ -1,5 +1,5 @@
 /* The calls of a line, and its thread. */
-#include "line.h"
+#include "line_parts.h"
 
 #include <errno.h>
 #include <openssl/rand.h>
@@ -258,7 +258,7 @@ static void *run(void *arg)
         expire(line);
         link_drive(line, events);
         struct pollfd wanted[] = {{.fd = line->wake, .events = POLLIN},
-                                  {.fd = line->link.channel.fd, .events = line->link.wants}};
+                                  {.fd = link_fd(line), .events = line->link.wants}};
         whorl_secret_forget();
         int ready = poll(wanted, 2, wait_ms(line));
         events = ready > 0 ? wanted[1].revents : 0;

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "backoff.h"
-#include "line.h"
+#include "line_parts.h"
 
 enum {
     DEAD_MS = 15000, /* without a sign from the other side's machine a connection is lost */
@@ -25,6 +25,7 @@ static void hang_up(struct whorl_line *line)
     struct link *link = &line->link;
     channel_close(&link->channel);
     channel_tls_free(&link->tls);
+    resolve_drop(link->resolve);
     if (link->addresses) {
         freeaddrinfo(link->addresses);
     }
@@ -122,7 +123,7 @@ static void dial(struct whorl_line *line)
 static void begin(struct whorl_line *line)
 {
     struct link *link = &line->link;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
     struct whorl_fault why = {"", ""};
     link->until = backoff_now() + line->connect_ms;
     if (line->certificate &&
@@ -130,10 +131,35 @@ static void begin(struct whorl_line *line)
         fail(line, &why);
         return;
     }
-    int rc = getaddrinfo(line->host, line->port, &hints, &link->addresses);
-    if (rc != 0) {
+    if (getaddrinfo(line->host, line->port, &hints, &link->addresses) == 0) {
+        link->address = link->addresses;
+        dial(line);
+        return;
+    }
+    link->addresses = NULL; /* it is a name */
+    link->resolve = resolve_begin(line->host, line->port);
+    if (!link->resolve) {
+        whorl_fail(&why, line->host, "cannot be looked up: out of memory, descriptors or threads");
+        fail(line, &why);
+        return;
+    }
+    link->state = LINK_RESOLVING;
+    link->wants = POLLIN;
+}
+
+static void go_on_resolving(struct whorl_line *line)
+{
+    struct link *link = &line->link;
+    struct whorl_fault why = {"", ""};
+    int code;
+    if (!resolve_take(link->resolve, &code, &link->addresses)) {
+        return;
+    }
+    resolve_drop(link->resolve);
+    link->resolve = NULL;
+    if (code != 0) {
         link->addresses = NULL;
-        whorl_fail(&why, line->host, "%s", gai_strerror(rc));
+        whorl_fail(&why, line->host, "%s", gai_strerror(code));
         fail(line, &why);
         return;
     }
@@ -363,6 +389,10 @@ void link_drive(struct whorl_line *line, short events)
         begin(line);
         events = 0;
     }
+    if (link->state == LINK_RESOLVING && events != 0) {
+        go_on_resolving(line);
+        events = 0;
+    }
     if (link->state == LINK_DIALLING && events != 0) {
         go_on_dialling(line);
     }
@@ -374,8 +404,17 @@ void link_drive(struct whorl_line *line, short events)
     }
     if (link->state != LINK_NONE && link->state != LINK_UP && backoff_left(link->until) == 0) {
         struct whorl_fault why = {"", "the server does not answer"};
+        if (link->state == LINK_RESOLVING) {
+            whorl_fail(&why, line->host, "could not be looked up in time");
+        }
         fail(line, &why);
     }
+}
+
+int link_fd(const struct whorl_line *line)
+{
+    const struct link *link = &line->link;
+    return link->state == LINK_RESOLVING ? resolve_fd(link->resolve) : link->channel.fd;
 }
 
 uint64_t link_due(const struct whorl_line *line)

@@ -1,12 +1,13 @@
 /* What line.c (calls, the thread) and link.c (its connection) share. All of it belongs to the
  * line's thread but for what stands below the lock. */
-#ifndef CLIENT_LINE_H
-#define CLIENT_LINE_H
+#ifndef CLIENT_LINE_PARTS_H
+#define CLIENT_LINE_PARTS_H
 
 #include <netdb.h>
 #include <pthread.h>
 
 #include "channel.h"
+#include "resolve.h"
 #include "whorl/line.h"
 
 enum {
@@ -28,13 +29,14 @@ struct line_call {
 };
 
 /* PROVING: a ping is under way. */
-enum link_state { LINK_NONE, LINK_DIALLING, LINK_SHAKING, LINK_PROVING, LINK_UP };
+enum link_state { LINK_NONE, LINK_RESOLVING, LINK_DIALLING, LINK_SHAKING, LINK_PROVING, LINK_UP };
 
 /* The connection. */
 struct link {
     enum link_state state;
     struct channel channel;
     struct channel_tls tls;
+    struct resolve *resolve;              /* while the host's name is looked up */
     struct addrinfo *addresses, *address; /* address: the one that is being tried */
     uint64_t until;                       /* of connecting */
     struct whorl_secret in;
@@ -81,6 +83,8 @@ struct whorl_line {
 bool link_is_down(const struct whorl_line *line);
 /* Does what can be done without waiting. events: what poll said of the socket. */
 void link_drive(struct whorl_line *line, short events);
+/* What poll is to look at, for link->wants; -1: nothing. */
+int link_fd(const struct whorl_line *line);
 /* When link_drive has to be called even if nothing happens; UINT64_MAX: never. */
 uint64_t link_due(const struct whorl_line *line);
 /* The ping is answered. */
