@@ -80,12 +80,9 @@ static void complain(void *ctx, const char *file, int line, const char *text)
     fprintf(stderr, "%s:%d: %s\n", file, line, text);
 }
 
-struct conf *read_conf(const char *dir)
-{
-    return conf_read(dir, complain, NULL);
-}
-
-void own_as(const char *dir)
+/* From now on what root makes belongs to the owner of dir, where that is somebody else. Root goes
+ * on reading what it can, and is still who getuid() names. */
+static void own_as(const char *dir)
 {
     struct stat st;
     if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0) {
@@ -98,6 +95,15 @@ void own_as(const char *dir)
     }
     (void)setfsgid(st.st_gid);
     (void)setfsuid(st.st_uid);
+}
+
+struct conf *read_conf(const char *dir)
+{
+    struct conf *conf = conf_read(dir, complain, NULL);
+    if (conf != NULL) {
+        own_as(conf->core.data_dir);
+    }
+    return conf;
 }
 
 int print_fault(const struct whorl_fault *fault)

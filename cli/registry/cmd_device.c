@@ -29,7 +29,7 @@ static bool print_all(struct registry *registry, struct whorl_fault *fault)
 {
     printf("%-24s %-8s %-8s %-10s %-11s %-17s %s\n", "ID", "KIND", "FORCE", "STATE", "ADDED",
            "CERTIFICATE", "NOTE");
-    return registry_each_device(registry, print_device, NULL, fault);
+    return registry == NULL || registry_each_device(registry, print_device, NULL, fault);
 }
 
 /* The certificate by its hash, as the registry knows it. The note stays out: it may name people. */

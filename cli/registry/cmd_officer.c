@@ -29,7 +29,7 @@ static bool print_all(struct registry *registry, struct whorl_fault *fault)
 {
     printf("%-24s %-8s %-10s %-11s %-11s %s\n", "ID", "FORCE", "STATE", "FROM", "UNTIL",
            "ENTITLEMENTS");
-    return registry_each_officer(registry, print_officer, NULL, fault);
+    return registry == NULL || registry_each_officer(registry, print_officer, NULL, fault);
 }
 
 static void put_day(msgpack_packer *pk, const char *key, int64_t seconds)
