@@ -88,18 +88,22 @@ static bool find_people(struct retiring *r, char *const *ids, int count, struct 
     return true;
 }
 
-static bool withdraw(struct retiring *r, struct whorl_fault *fault)
+static bool withdraw(struct retiring *r, size_t *withdrawn, struct whorl_fault *fault)
 {
     bool found;
-    if (r->count > 0 && !record(r, "withdrawing", true, r->count, fault)) {
+    if (r->count == 0) {
+        return true;
+    }
+    if (!record(r, "withdrawing", true, r->count, fault)) {
         return false;
     }
     for (size_t i = 0; i < r->count; i++) {
         if (!gallery_withdraw(r->to.gallery, r->ids[i], r->now, &found, fault)) {
             return false;
         }
+        *withdrawn += found;
     }
-    return true;
+    return record(r, "withdrawn", false, *withdrawn, fault);
 }
 
 int gallery_withdraw_people(const char *conf_dir, const char *gallery, char *const *ids, int count)
@@ -109,8 +113,8 @@ int gallery_withdraw_people(const char *conf_dir, const char *gallery, char *con
     if (!open_all(&r, conf_dir, gallery)) {
         return EXIT_FAILED;
     }
-    bool ok = find_people(&r, ids, count, &fault) && withdraw(&r, &fault);
-    size_t withdrawn = r.count;
+    size_t withdrawn = 0;
+    bool ok = find_people(&r, ids, count, &fault) && withdraw(&r, &withdrawn, &fault);
     close_all(&r);
     if (!ok) {
         return print_fault(&fault);

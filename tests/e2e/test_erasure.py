@@ -218,10 +218,11 @@ class Purge(unittest.TestCase):
         self.assertEqual(whorl("gallery", "show", *common, "K0410111", code=1).stdout, "")
 
         events = records(self.world, "erasure")
-        self.assertEqual([e["event"] for e in events], ["withdrawing", "purging", "purged"])
-        self.assertEqual(events[0]["ids"], ["K0410111"])
-        self.assertEqual(sorted(events[1]["ids"]), ["K0410111", "SHORTLIVED"])
-        self.assertEqual(events[2]["count"], 2)
+        self.assertEqual([e["event"] for e in events], ["withdrawing", "withdrawn", "purging", "purged"])
+        self.assertEqual((events[0]["ids"], events[0]["count"]), (["K0410111"], 1))
+        self.assertEqual((events[1]["ids"], events[1]["count"]), ([], 1))
+        self.assertEqual(sorted(events[2]["ids"]), ["K0410111", "SHORTLIVED"])
+        self.assertEqual(events[3]["count"], 2)
         for event in events:
             self.assertEqual((event["store"], event["uid"]), ("ident1", os.getuid()))
         whorl("audit", "verify", "-c", conf)
