@@ -113,11 +113,22 @@ int print_fault(const struct whorl_fault *fault)
     return EXIT_FAILED;
 }
 
+/* strptime would take blanks and signs: what is compared as text later must have one form only. */
+static bool has_form_of_day(const char *text)
+{
+    static const char form[] = "0000-00-00";
+    for (size_t i = 0; i < sizeof form; i++) {
+        if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool read_day(const char *text, int64_t *seconds)
 {
     struct tm day = {0};
-    const char *end = strptime(text, "%Y-%m-%d", &day);
-    if (end == NULL || *end != '\0' || strlen(text) != 10) {
+    if (!has_form_of_day(text) || strptime(text, "%Y-%m-%d", &day) == NULL) {
         return false;
     }
     struct tm again = day;

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/audit/audit_witness.h"
@@ -45,7 +46,8 @@ static const struct argp_option options_list[] = {
     {"old", OPT_OLD, "N", 0, "request: the witness has cosigned the first N records", 0},
     {"name", OPT_NAME, "NAME", 0,
      "witness: make one of this name in DIR, best a name of its own domain and a path", 0},
-    {"before", OPT_BEFORE, "DATE", 0, "erase: records of days before this one (UTC)", 0},
+    {"before", OPT_BEFORE, "DATE", 0,
+     "erase: records of days before this one (UTC), today at the latest", 0},
     {"json", OPT_JSON, NULL, 0, "list: whole records, as JSON lines", 0},
     {0},
 };
@@ -404,6 +406,19 @@ static void check_usage(struct argp_state *state, const struct options *o)
     }
 }
 
+/* Today's records say what is being erased: they stay. */
+static error_t parse_before(const char *arg, struct argp_state *state, const char **before)
+{
+    int64_t day;
+    if (!read_day(arg, &day)) {
+        argp_error(state, "--before: expected a date as YYYY-MM-DD, found \"%s\"", arg);
+    } else if (day > time(NULL)) {
+        argp_error(state, "--before: %s has not come yet: today (UTC) is the latest day", arg);
+    }
+    *before = arg;
+    return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
@@ -418,11 +433,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->json = true;
         return 0;
     case OPT_BEFORE:
-        if (!read_day(arg, &(int64_t){0})) {
-            argp_error(state, "--before: expected a date as YYYY-MM-DD, found \"%s\"", arg);
-        }
-        o->before = arg;
-        return 0;
+        return parse_before(arg, state, &o->before);
     case OPT_KEY:
         o->trust.vkey = arg;
         return 0;
