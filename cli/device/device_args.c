@@ -146,3 +146,12 @@ int device_ask(const struct device_args *args, const char *method, bool repeatab
     }
     return 0;
 }
+
+bool device_print_json(const msgpack_object *result)
+{
+    bool ok = screen_json(result, stdout);
+    if (!ok) {
+        fputs("whorl: the answer could not be written whole as JSON\n", stderr);
+    }
+    return ok;
+}

@@ -6,10 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 
 from installed import Installed
-from whorl import OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
+from whorl import BINARY, OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
 
 EXAMPLES = os.path.join(ROOT, "docs", "examples")
 
@@ -185,6 +186,41 @@ class Busy(unittest.TestCase):
             waited += "the server is busy; trying again" in done.stderr
         self.assertGreater(waited, 0)
         self.assertEqual(server.stop(), 0)
+
+
+class Printed(unittest.TestCase):
+    """What commands print: all of it, or a failure."""
+
+    def test_what_could_not_be_written_is_a_failure(self):
+        world = World()
+        server = Server(world)
+        conf = ("-c", world.conf)
+        device = ("--connect", f"localhost:{server.ports['devices']}", "--cert",
+                  os.path.join(world.tls, "phone-1.pem"), "--officer", OFFICER)
+        identify = ("identify", *device, "--basis", "consent", "--consent", "given",
+                    "--stop-power", "rta-163", "--reason", "Name doubted", "--finger",
+                    "2=" + world.print_of(3, 2))
+        for args in (("gallery", "list", "--gallery", "ident1", *conf),
+                     ("gallery", "show", "--gallery", "ident1", *conf, "K0410111"),
+                     ("compare", world.print_of(1), world.print_of(2)),
+                     ("extract", "-o", world.path("out"), world.print_of(1)),
+                     ("convert", "--to", "iso", "-o", world.path("a.iso"), world.print_of(1)),
+                     ("device", "list", *conf), ("officer", "list", *conf), ("check", *conf),
+                     ("status", "--json", *conf), ("audit", "verify", *conf),
+                     ("audit", "list", *conf), ("capabilities", *device),
+                     ("capabilities", *device, "--json"), identify, (*identify, "--json"),
+                     ("--help",), ("--version",)):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([BINARY, *args], stdin=subprocess.DEVNULL, stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=PATIENCE,
+                                      check=False)
+            self.assertEqual((args, done.returncode), (args, 3))
+            self.assertIn("could not be written", done.stderr)
+        self.assertEqual(server.stop(), 0)
+
+    def test_pairs_that_cannot_be_read_to_their_end_are_a_failure(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIn("directory", whorl("compare", "--pairs", folder, code=3).stderr)
 
 
 class Examples(Installed):
