@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clean.h"
 #include "commands.h"
 
 static void print_subcommands(const char *group, const struct subcommand *commands, FILE *out)
@@ -108,8 +109,11 @@ struct conf *read_conf(const char *dir)
 
 int print_fault(const struct whorl_fault *fault)
 {
-    fprintf(stderr, "whorl: %s%s%s\n", fault->where, fault->where[0] == '\0' ? "" : ": ",
-            fault->text);
+    fputs("whorl: ", stderr);
+    clean_puts(fault->where, stderr);
+    fputs(fault->where[0] == '\0' ? "" : ": ", stderr);
+    clean_puts(fault->text, stderr);
+    fputc('\n', stderr);
     return EXIT_FAILED;
 }
 

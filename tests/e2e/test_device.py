@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import threading
 
+import msgpack
+
 from installed import Installed
 from whorl import BINARY, OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
 
@@ -217,6 +219,58 @@ class Printed(unittest.TestCase):
             self.assertEqual((args, done.returncode), (args, 3))
             self.assertIn("could not be written", done.stderr)
         self.assertEqual(server.stop(), 0)
+
+    def ask(self, reply, *args):
+        """What the command prints when a server, over plain TCP, says that."""
+        def serve(listener):
+            connection, _ = listener.accept()
+            unpacker = msgpack.Unpacker(raw=True)
+            with connection:
+                while data := connection.recv(65536):
+                    unpacker.feed(data)
+                    for message in unpacker:
+                        connection.sendall(msgpack.packb([1, message[1], *reply]))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+            done = whorl(*args, "--connect", f"127.0.0.1:{listener.getsockname()[1]}", "--officer",
+                         OFFICER, code=None)
+        return done.stdout + done.stderr
+
+    def test_a_servers_words_cannot_move_the_cursor(self):
+        bad = "a\x1b[2Jb\x9bc\rd\u202fe"
+        clean = "a?[2Jb??c?d\u202fe"
+        asked = ("identify", "--basis", "consent", "--consent", "given", "--reason", "Name doubted",
+                 "--sample", "text:utf8:" + __file__)
+        candidate = {"ref": bad, "names": [{"family": bad, "given": bad}], "born": bad,
+                     "identifiers": {bad: bad}, "details": [{"label": bad, "value": bad}]}
+        answer = {"backend": bad, "class": "match", "reason": bad, "candidates": [candidate],
+                  "samples": [{"sample": 0, "quality": 1, "advice": bad}],
+                  "levels": [{"gateway": bad, "backend": bad, "class": "match"}]}
+        said = self.ask([None, {"transaction": bad, "show": bad, "answers": [answer]}], *asked)
+        self.assertEqual(said.count(clean), 15, said)
+        self.assertNotRegex(said, "[\x1b\x9b\r]")
+        said = self.ask([None, {"server": bad, "bases": [{"basis": bad, "subject": [bad]}]}],
+                        "capabilities")
+        self.assertEqual(said.count(clean), 3, said)
+        self.assertNotRegex(said, "[\x1b\x9b\r]")
+        said = self.ask([{"code": "denied", "message": bad, "where": bad}, None], "capabilities")
+        self.assertEqual(said.count(clean), 2, said)
+        self.assertNotRegex(said, "[\x1b\x9b\r]")
+
+    def test_a_manifest_cannot_move_the_cursor(self):
+        world = World()
+        enrol = ("enrol", "-c", world.conf, "--gallery", "ident1", "--source", "made up",
+                 "--expires", "never")
+        for name, text in (("a.csv", "person,position,file\nA,2,a\x1b[2J.png\n"),
+                           ("b.csv", "person,position,file,\x1b[2J\nA,2,a.png,x\n"),
+                           ("c.jsonl", '{"person":"A","fingers":[{"position":2,'
+                                       '"file":"a\\u001b[2J"}]}\n'),
+                           ("d.jsonl", '{"person":"A","\\u001b[2J":1}\n')):
+            with open(world.path(name), "w", encoding="utf-8") as file:
+                file.write(text)
+            said = whorl(*enrol, world.path(name), code=None)
+            self.assertIn(said.returncode, (1, 3))
+            self.assertNotIn("\x1b", said.stderr)
 
     def test_pairs_that_cannot_be_read_to_their_end_are_a_failure(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -346,7 +346,8 @@ START_TEST(bad_lines_and_files_are_named_and_the_rest_goes_on)
                ",2,a.iso,,\n"                /* 10 */
                "good,2,a.iso,,\n"            /* 11 */
                "good,2,a.iso,,\n"            /* 12: the same place again */
-               "good,7,a.iso,1990-01-01,\n" /* 13: says something else of the person */);
+               "good,7,a.iso,1990-01-01,\n"  /* 13: says something else of the person */
+               "p9,2,a\x1b[2J.iso,,\n" /* 14: would clear a terminal */);
     enrol("manifest.csv", false);
     assert_said("manifest.csv:2: position: ");
     assert_said("manifest.csv:3: missing.iso: ");
@@ -359,10 +360,11 @@ START_TEST(bad_lines_and_files_are_named_and_the_rest_goes_on)
     assert_said("manifest.csv:10: person: ");
     assert_said("manifest.csv:12: impression: ");
     assert_said("manifest.csv:13: born: differs from line 11");
+    assert_said("manifest.csv:14: file: must be UTF-8");
     ck_assert_uint_eq(totals.people_added, 1);
     ck_assert_uint_eq(totals.bad_files, 3);
     ck_assert_uint_eq(totals.people_skipped, 3);
-    ck_assert_uint_eq(totals.bad_lines, 8);
+    ck_assert_uint_eq(totals.bad_lines, 9);
     gallery_person_free(person_of("good"));
 }
 END_TEST
