@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clean.h"
 #include "commands.h"
 
 static void print_subcommands(const char *group, const struct subcommand *commands, FILE *out)
@@ -80,12 +81,9 @@ static void complain(void *ctx, const char *file, int line, const char *text)
     fprintf(stderr, "%s:%d: %s\n", file, line, text);
 }
 
-struct conf *read_conf(const char *dir)
-{
-    return conf_read(dir, complain, NULL);
-}
-
-void own_as(const char *dir)
+/* From now on what root makes belongs to the owner of dir, where that is somebody else. Root goes
+ * on reading what it can, and is still who getuid() names. */
+static void own_as(const char *dir)
 {
     struct stat st;
     if (geteuid() != 0 || stat(dir, &st) != 0 || st.st_uid == 0) {
@@ -100,18 +98,41 @@ void own_as(const char *dir)
     (void)setfsuid(st.st_uid);
 }
 
+struct conf *read_conf(const char *dir)
+{
+    struct conf *conf = conf_read(dir, complain, NULL);
+    if (conf != NULL) {
+        own_as(conf->core.data_dir);
+    }
+    return conf;
+}
+
 int print_fault(const struct whorl_fault *fault)
 {
-    fprintf(stderr, "whorl: %s%s%s\n", fault->where, fault->where[0] == '\0' ? "" : ": ",
-            fault->text);
+    fputs("whorl: ", stderr);
+    clean_puts(fault->where, stderr);
+    fputs(fault->where[0] == '\0' ? "" : ": ", stderr);
+    clean_puts(fault->text, stderr);
+    fputc('\n', stderr);
     return EXIT_FAILED;
+}
+
+/* strptime would take blanks and signs: what is compared as text later must have one form only. */
+static bool has_form_of_day(const char *text)
+{
+    static const char form[] = "0000-00-00";
+    for (size_t i = 0; i < sizeof form; i++) {
+        if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool read_day(const char *text, int64_t *seconds)
 {
     struct tm day = {0};
-    const char *end = strptime(text, "%Y-%m-%d", &day);
-    if (end == NULL || *end != '\0' || strlen(text) != 10) {
+    if (!has_form_of_day(text) || strptime(text, "%Y-%m-%d", &day) == NULL) {
         return false;
     }
     struct tm again = day;

@@ -35,13 +35,10 @@ error_t parse_conf_dir(int key, char *arg, struct argp_state *state, const char 
 const char *parse_only_conf_dir(int argc, char **argv, const char *doc);
 
 /* Reads the configuration; mistakes go to standard error as "FILE:LINE: text". NULL if there are
- * any. */
+ * any. To be called on the main thread: what root makes from then on belongs to the owner of
+ * data_dir, where that is somebody else. A server that runs as that owner could not open it
+ * otherwise, and even those who only read make a store's file of locks. */
 struct conf *read_conf(const char *dir);
-
-/* To be called before a command writes into dir, on the main thread: what root makes from then on
- * belongs to the owner of dir, where that is somebody else. A server that runs as that owner could
- * not read it otherwise. Root goes on reading what it can, and is still who getuid() names. */
-void own_as(const char *dir);
 
 /* Prints "whorl: WHERE: TEXT" to standard error; returns EXIT_FAILED. */
 int print_fault(const struct whorl_fault *fault);

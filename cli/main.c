@@ -67,6 +67,17 @@ static void print_help(FILE *out)
           out);
 }
 
+/* What a command has printed may still be in the buffer, or have been lost on a full disk. */
+static int finish(int code)
+{
+    bool whole = fflush(stdout) == 0 && !ferror(stdout);
+    if (whole || code != EXIT_DONE) {
+        return code;
+    }
+    fputs("whorl: standard output could not be written: what is there is not all\n", stderr);
+    return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     argp_err_exit_status = EXIT_USAGE;
@@ -79,18 +90,18 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0) {
         print_help(stdout);
-        return EXIT_DONE;
+        return finish(EXIT_DONE);
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         puts("whorl " WHORL_VERSION);
-        return EXIT_DONE;
+        return finish(EXIT_DONE);
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             char name[32];
             snprintf(name, sizeof name, "whorl %s", commands[i].name);
             argv[1] = name;
-            return commands[i].run(argc - 1, argv + 1);
+            return finish(commands[i].run(argc - 1, argv + 1));
         }
     }
     fprintf(stderr, "whorl: there is no command \"%s\"; `whorl --help` lists them\n", argv[1]);

@@ -394,11 +394,37 @@ static int put_one(struct batch *batch, const struct gallery_person *person,
     return put_record(batch, person, block->number);
 }
 
+/* Whether a person who is there is one of those to remove. */
+static int is_due(struct batch *batch, const char *id, bool *due)
+{
+    struct gallery_person *person;
+    struct whorl_fault fault; /* says no more than the code below */
+    *due = true;
+    if (batch->expired_by == 0) {
+        return 0;
+    }
+    int rc = person_read(batch->gallery, batch->txn, id, strlen(id), false, &person, &fault);
+    if (rc != 0) {
+        return rc;
+    }
+    if (!person) {
+        return damaged(batch, "the record of", id, "cannot be read");
+    }
+    *due = person->expires != 0 && person->expires <= batch->expired_by;
+    gallery_person_free(person);
+    return 0;
+}
+
 static int remove_one(struct batch *batch, const char *id, const struct whereabouts *was)
 {
     uint32_t number;
+    bool due;
     int rc = find(batch, id, &number);
     if (rc != 0 || !number) {
+        return rc;
+    }
+    rc = is_due(batch, id, &due);
+    if (rc != 0 || !due) {
         return rc;
     }
     rc = take_out(batch, id, was, number);
@@ -682,15 +708,28 @@ bool gallery_put(struct gallery *gallery, const struct gallery_person *people, s
     return ok;
 }
 
-bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t count, size_t *removed,
-                    struct whorl_fault *fault)
+static bool remove_people(struct gallery *gallery, const char *const *ids, size_t count,
+                          int64_t expired_by, size_t *removed, struct whorl_fault *fault)
 {
-    struct batch batch = {.gallery = gallery, .ids = ids, .id_count = count};
+    struct batch batch = {
+        .gallery = gallery, .ids = ids, .id_count = count, .expired_by = expired_by};
     bool ok = ids_good(ids, count, fault) && run_batch(&batch, fault);
     if (removed) {
         *removed = ok ? batch.removed : 0;
     }
     return ok;
+}
+
+bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t count, size_t *removed,
+                    struct whorl_fault *fault)
+{
+    return remove_people(gallery, ids, count, 0, removed, fault);
+}
+
+bool gallery_remove_expired(struct gallery *gallery, const char *const *ids, size_t count,
+                            int64_t now, size_t *removed, struct whorl_fault *fault)
+{
+    return remove_people(gallery, ids, count, now, removed, fault);
 }
 
 enum gallery_applied gallery_apply(struct gallery *gallery, const struct gallery_change *change,

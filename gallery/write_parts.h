@@ -41,6 +41,7 @@ struct batch {
     size_t count, added;                 /* added: that were new */
     const char *const *ids;              /* to remove, before any is put */
     size_t id_count, removed;
+    int64_t expired_by;                  /* only those whose enrolment has ended by then; 0 = all */
     const struct gallery_change *change; /* NULL, or with its mark */
     bool late;                           /* its mark is not the gallery's any more */
     char damage[160];                    /* of MDB_CORRUPTED */

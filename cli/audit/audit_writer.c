@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/common.h"
 #include "cli/plugin_dir.h"
 #include "core/identify/stamp.h"
 #include "plugins/audit/log.h"
@@ -41,7 +40,6 @@ struct audit_writer *audit_writer_open(const struct conf *conf, struct whorl_fau
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
-    own_as(conf->core.data_dir);
     writer->conf = conf;
     writer->plugin = plugin_of_module(conf, MODULE);
     if (writer->plugin == NULL || !writer->plugin->enabled) {

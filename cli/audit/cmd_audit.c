@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/audit/audit_witness.h"
@@ -45,7 +46,8 @@ static const struct argp_option options_list[] = {
     {"old", OPT_OLD, "N", 0, "request: the witness has cosigned the first N records", 0},
     {"name", OPT_NAME, "NAME", 0,
      "witness: make one of this name in DIR, best a name of its own domain and a path", 0},
-    {"before", OPT_BEFORE, "DATE", 0, "erase: records of days before this one (UTC)", 0},
+    {"before", OPT_BEFORE, "DATE", 0,
+     "erase: records of days before this one (UTC), today at the latest", 0},
     {"json", OPT_JSON, NULL, 0, "list: whole records, as JSON lines", 0},
     {0},
 };
@@ -78,12 +80,6 @@ static int complain(const struct whorl_fault *fault)
 {
     fprintf(stderr, "whorl audit: %s\n", fault->text);
     return 3;
-}
-
-/* 0 when all that was printed has arrived. */
-static int finish(void)
-{
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 3;
 }
 
 /* ------------------------------------------------------------------ verify */
@@ -177,7 +173,7 @@ static int list(const char *dir, const struct options *o)
     if (!audit_each(dir, show, (void *)(uintptr_t)o, &fault)) {
         return complain(&fault);
     }
-    return finish();
+    return 0;
 }
 
 /* ------------------------------------------------------------------ proofs */
@@ -192,7 +188,7 @@ static int export(const char *dir, const struct options *o)
     }
     printf("exported %" PRIu64 " records to %s, verifier key %s\n", checkpoint.count,
            o->arguments[0], checkpoint.vkey);
-    return finish();
+    return 0;
 }
 
 static bool read_number(const char *text, uint64_t *number)
@@ -239,7 +235,7 @@ static int prove(const char *dir, const struct options *o)
     print_base64(commitment);
     printf("\",");
     print_proof(&proof);
-    return finish();
+    return 0;
 }
 
 static int consistency(const char *dir, const struct options *o)
@@ -263,7 +259,7 @@ static int consistency(const char *dir, const struct options *o)
     print_base64(second_root);
     printf("\",");
     print_proof(&proof);
-    return finish();
+    return 0;
 }
 
 /* ------------------------------------------------------------------ erase */
@@ -317,7 +313,7 @@ static int erase(const char *dir, const struct options *o)
         return complain(&fault);
     }
     printf("%" PRIu64 " records from before %s erased\n", erased, o->before);
-    return finish();
+    return 0;
 }
 
 /* ------------------------------------------------------------------ witnesses */
@@ -333,7 +329,6 @@ static int request(const char *dir, const struct options *o)
 
 static int cosigned(const char *dir, const struct options *o)
 {
-    own_as(dir);
     return audit_witness_take(dir, o->trust.vkey, o->trust.witness);
 }
 
@@ -405,6 +400,19 @@ static void check_usage(struct argp_state *state, const struct options *o)
     }
 }
 
+/* Today's records say what is being erased: they stay. */
+static error_t parse_before(const char *arg, struct argp_state *state, const char **before)
+{
+    int64_t day;
+    if (!read_day(arg, &day)) {
+        argp_error(state, "--before: expected a date as YYYY-MM-DD, found \"%s\"", arg);
+    } else if (day > time(NULL)) {
+        argp_error(state, "--before: %s has not come yet: today (UTC) is the latest day", arg);
+    }
+    *before = arg;
+    return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
@@ -419,11 +427,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->json = true;
         return 0;
     case OPT_BEFORE:
-        if (!read_day(arg, &(int64_t){0})) {
-            argp_error(state, "--before: expected a date as YYYY-MM-DD, found \"%s\"", arg);
-        }
-        o->before = arg;
-        return 0;
+        return parse_before(arg, state, &o->before);
     case OPT_KEY:
         o->trust.vkey = arg;
         return 0;

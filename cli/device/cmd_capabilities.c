@@ -66,7 +66,7 @@ int cmd_capabilities(int argc, char **argv)
     int exit_code = device_ask(&o.server, "capabilities", true, &argument, &reply);
     whorl_secret_release(&argument);
     if (exit_code == 0 && o.json) {
-        screen_json(reply.result, stdout);
+        exit_code = device_print_json(reply.result) ? 0 : 3;
     } else if (exit_code == 0) {
         screen_capabilities(reply.result, stdout);
     }

@@ -389,12 +389,10 @@ int cmd_identify(int argc, char **argv)
         exit_code = device_ask(&r.server, "identify", true, &argument, &reply);
     }
     whorl_secret_release(&argument);
-    if (exit_code == 0) {
-        if (r.json) {
-            screen_json(reply.result, stdout);
-        } else {
-            screen_identity(reply.result, isatty(STDOUT_FILENO) == 1, stdout);
-        }
+    if (exit_code == 0 && r.json) {
+        exit_code = device_print_json(reply.result) ? verdict(reply.result) : 3;
+    } else if (exit_code == 0) {
+        screen_identity(reply.result, isatty(STDOUT_FILENO) == 1, stdout);
         exit_code = verdict(reply.result);
     }
     whorl_client_reply_release(&reply);

@@ -80,7 +80,7 @@ int cmd_outcome(int argc, char **argv)
     int exit_code = device_ask(&o.server, "record_outcome", false, &argument, &reply);
     whorl_secret_release(&argument);
     if (exit_code == 0) {
-        screen_json(reply.result, stdout);
+        exit_code = device_print_json(reply.result) ? 0 : 3;
     }
     whorl_client_reply_release(&reply);
     return exit_code;

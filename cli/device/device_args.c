@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/clean.h"
+#include "cli/common.h"
 #include "cli/device/screen.h"
 
 enum { OPT_CONNECT = 0x1000, OPT_CERT, OPT_KEY, OPT_CA, OPT_TIMEOUT };
@@ -107,8 +109,11 @@ static void show_progress(void *ctx, const char *method, const msgpack_object *a
 static void show_retrying(void *ctx, const struct whorl_fault *why, uint64_t wait_ms)
 {
     (void)ctx;
-    fprintf(stderr, "whorl: %s%s%s; trying again in %.1f s\n", why->where, *why->where ? ": " : "",
-            why->text, (double)wait_ms / 1000);
+    fputs("whorl: ", stderr);
+    clean_puts(why->where, stderr);
+    fputs(*why->where ? ": " : "", stderr);
+    clean_puts(why->text, stderr);
+    fprintf(stderr, "; trying again in %.1f s\n", (double)wait_ms / 1000);
 }
 
 int device_ask(const struct device_args *args, const char *method, bool repeatable,
@@ -136,8 +141,7 @@ int device_ask(const struct device_args *args, const char *method, bool repeatab
         fputs("\r\033[K", stderr);
     }
     if (!ok) {
-        fprintf(stderr, "whorl: %s%s%s\n", fault.where, *fault.where ? ": " : "", fault.text);
-        return 3;
+        return print_fault(&fault);
     }
     if (reply->error) {
         fputs("whorl: the server refused: ", stderr);
@@ -145,4 +149,13 @@ int device_ask(const struct device_args *args, const char *method, bool repeatab
         return 3;
     }
     return 0;
+}
+
+bool device_print_json(const msgpack_object *result)
+{
+    bool ok = screen_json(result, stdout);
+    if (!ok) {
+        fputs("whorl: the answer could not be written whole as JSON\n", stderr);
+    }
+    return ok;
 }

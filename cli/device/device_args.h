@@ -22,4 +22,7 @@ extern const struct argp device_argp;
 int device_ask(const struct device_args *args, const char *method, bool repeatable,
                const struct whorl_secret *argument, struct whorl_client_reply *reply);
 
+/* Prints a result as JSON. false, having said so on standard error, when it is not all there. */
+bool device_print_json(const msgpack_object *result);
+
 #endif

@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/clean.h"
+
 #define RED "\033[1;31m"
 #define YELLOW "\033[1;33m"
 #define GREEN "\033[1;32m"
 #define GREY "\033[2m"
 #define RESET "\033[0m"
+
+#define NAME_WIDTH 12u
 
 static const struct {
     const char *class, *words, *colour;
@@ -22,15 +26,18 @@ static const struct {
     {"not_searched", "NOT SEARCHED", GREY},
 };
 
-/* A str as printf's "%.*s" wants it. */
-static int str_len(const msgpack_object *o)
+/* Nothing for anything but a str. */
+static uint32_t str_len(const msgpack_object *o)
 {
-    return o && o->type == MSGPACK_OBJECT_STR ? (int)o->via.str.size : 0;
+    return o && o->type == MSGPACK_OBJECT_STR ? o->via.str.size : 0;
 }
 
-static const char *str_ptr(const msgpack_object *o)
+/* The server's words: only those above may move the cursor. */
+static void print_str(const msgpack_object *o, FILE *out)
 {
-    return str_len(o) > 0 ? o->via.str.ptr : "";
+    if (str_len(o) > 0) {
+        clean_print(o->via.str.ptr, o->via.str.size, out);
+    }
 }
 
 static bool number(const msgpack_object *o, double *value)
@@ -68,7 +75,8 @@ static void print_field(const msgpack_object *map, const char *key, const char *
 {
     const msgpack_object *o = whorl_map_get(map, key);
     if (str_len(o) > 0) {
-        fprintf(out, "%s%.*s", before, str_len(o), str_ptr(o));
+        fputs(before, out);
+        print_str(o, out);
     }
 }
 
@@ -79,8 +87,10 @@ static void print_identifiers(const msgpack_object *map, FILE *out)
     }
     for (uint32_t i = 0; i < map->via.map.size; i++) {
         const msgpack_object_kv *kv = &map->via.map.ptr[i];
-        fprintf(out, "  %.*s %.*s", str_len(&kv->key), str_ptr(&kv->key), str_len(&kv->val),
-                str_ptr(&kv->val));
+        fputs("  ", out);
+        print_str(&kv->key, out);
+        fputc(' ', out);
+        print_str(&kv->val, out);
     }
 }
 
@@ -138,8 +148,9 @@ static void print_samples(const msgpack_object *samples, FILE *out)
             continue;
         }
         number(whorl_map_get(&sample[i], "quality"), &quality);
-        fprintf(out, "    scan %.0f: quality %.0f, %.*s\n", index + 1, quality, str_len(advice),
-                str_ptr(advice));
+        fprintf(out, "    scan %.0f: quality %.0f, ", index + 1, quality);
+        print_str(advice, out);
+        fputc('\n', out);
     }
 }
 
@@ -209,7 +220,9 @@ static void print_answer(const msgpack_object *answer, bool colour, FILE *out)
 {
     const msgpack_object *name = whorl_map_get(answer, "backend");
     double ms;
-    fprintf(out, "  %-12.*s ", str_len(name), str_ptr(name));
+    fputs("  ", out);
+    print_str(name, out);
+    fprintf(out, "%*s ", str_len(name) < NAME_WIDTH ? (int)(NAME_WIDTH - str_len(name)) : 0, "");
     print_class(answer, colour, out);
     print_searched(answer, out);
     print_age(answer, out);
@@ -273,7 +286,8 @@ void screen_identity(const msgpack_object *result, bool colour, FILE *out)
     fputc('\n', out);
     const msgpack_object *show = whorl_map_get(result, "show");
     if (str_len(show) > 0) {
-        fprintf(out, "  note         %.*s\n", str_len(show), str_ptr(show));
+        print_field(result, "show", "  note         ", out);
+        fputc('\n', out);
     }
     const msgpack_object *answer = NULL;
     uint32_t count = elements(whorl_map_get(result, "answers"), &answer);
@@ -296,7 +310,8 @@ static void print_list(const msgpack_object *map, const char *key, const char *b
     const msgpack_object *item = NULL;
     uint32_t count = elements(whorl_map_get(map, key), &item);
     for (uint32_t i = 0; i < count; i++) {
-        fprintf(out, "%s%.*s", i == 0 ? before : ", ", str_len(&item[i]), str_ptr(&item[i]));
+        fputs(i == 0 ? before : ", ", out);
+        print_str(&item[i], out);
     }
 }
 
@@ -375,6 +390,21 @@ static json_t *hex_of(const char *bytes, uint32_t len)
     return json;
 }
 
+/* JSON has no place for what is no UTF-8: a ? is better than nothing. */
+static json_t *text_of(const char *bytes, uint32_t len)
+{
+    json_t *json = json_stringn(bytes, len);
+    char *text = NULL;
+    size_t size;
+    FILE *memory = json ? NULL : open_memstream(&text, &size);
+    if (memory) {
+        clean_print(bytes, len, memory);
+        json = fclose(memory) == 0 ? json_stringn(text, size) : NULL;
+    }
+    free(text);
+    return json;
+}
+
 static json_t *json_of(const msgpack_object *o);
 
 static json_t *json_of_map(const msgpack_object *o)
@@ -402,7 +432,7 @@ static json_t *json_of(const msgpack_object *o)
     case MSGPACK_OBJECT_FLOAT64:
         return json_real(o->via.f64);
     case MSGPACK_OBJECT_STR:
-        return json_stringn(o->via.str.ptr, o->via.str.size);
+        return text_of(o->via.str.ptr, o->via.str.size);
     case MSGPACK_OBJECT_BIN:
         return hex_of(o->via.bin.ptr, o->via.bin.size);
     case MSGPACK_OBJECT_ARRAY:

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/clean.h"
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/enrol/enrol.h"
@@ -99,7 +100,8 @@ static void clear_bar(struct screen *screen)
 static void say(void *ctx, const char *text)
 {
     clear_bar(ctx);
-    fprintf(stderr, "%s\n", text);
+    clean_puts(text, stderr); /* manifests name files, columns and fields */
+    fputc('\n', stderr);
 }
 
 static uint64_t people_in(const struct enrol_totals *totals)

@@ -218,6 +218,39 @@ static bool record(struct enrol *enrol, const struct batch *batch, struct whorl_
     return enrol->options->record(enrol->options->record_ctx, people, batch->count, fault);
 }
 
+/* All of a batch that is in the gallery now, whatever goes wrong after it. */
+static void count_in(struct enrol_totals *totals, const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        totals->people_added += !batch->old[i];
+        totals->people_changed += batch->old[i] != NULL;
+        totals->prints_added += batch->merged[i].added;
+        totals->prints_replaced += batch->merged[i].replaced;
+    }
+}
+
+/* Names who of a batch's new people has the fingers of somebody else. */
+static bool find_duplicates(struct enrol *enrol, const struct batch *batch,
+                            struct whorl_fault *fault)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        char text[512];
+        if (batch->old[i]) {
+            continue;
+        }
+        if (!enrol_duplicates_of(enrol->gallery, &batch->merged[i].person, text, sizeof text,
+                                 fault)) {
+            return false;
+        }
+        if (text[0]) {
+            enrol->totals->duplicates++;
+            report(enrol, "%s:%lu: %s", manifest_path(enrol->manifest),
+                   batch->work[i]->source->line, text);
+        }
+    }
+    return true;
+}
+
 static bool put(struct enrol *enrol, struct batch *batch, struct whorl_fault *fault)
 {
     struct gallery_person people[BATCH];
@@ -229,22 +262,11 @@ static bool put(struct enrol *enrol, struct batch *batch, struct whorl_fault *fa
         ok = record(enrol, batch, fault) &&
              gallery_put(enrol->gallery, people, batch->count, NULL, fault);
     }
+    if (ok) {
+        count_in(enrol->totals, batch);
+        ok = !enrol->options->find_duplicates || find_duplicates(enrol, batch, fault);
+    }
     for (size_t i = 0; i < batch->count; i++) {
-        if (ok) {
-            enrol->totals->people_added += !batch->old[i];
-            enrol->totals->people_changed += batch->old[i] != NULL;
-            enrol->totals->prints_added += batch->merged[i].added;
-            enrol->totals->prints_replaced += batch->merged[i].replaced;
-        }
-        if (ok && enrol->options->find_duplicates && !batch->old[i]) {
-            char text[512];
-            ok = enrol_duplicates_of(enrol->gallery, &people[i], text, sizeof text, fault);
-            if (ok && text[0]) {
-                enrol->totals->duplicates++;
-                report(enrol, "%s:%lu: %s", manifest_path(enrol->manifest),
-                       batch->work[i]->source->line, text);
-            }
-        }
         drop_last(enrol, batch, i);
     }
     batch->count = 0;

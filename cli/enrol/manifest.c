@@ -281,6 +281,9 @@ bool manifest_add_print(struct manifest_person *person, const struct manifest_pr
     if (!print->file[0]) {
         return whorl_fail(fault, "file", "is missing");
     }
+    if (!whorl_text_is_clean(print->file, strlen(print->file))) {
+        return whorl_fail(fault, "file", "must be UTF-8 without control characters");
+    }
     struct manifest_print *to = &person->prints[person->print_count];
     *to = *print;
     to->file = strdup(print->file);

@@ -54,14 +54,16 @@ static bool take(struct retiring *r, const char *id)
     return !r->no_memory;
 }
 
-static bool record(struct retiring *r, const char *event, bool ids, struct whorl_fault *fault)
+/* With the ids before; after it, how many it was. */
+static bool record(struct retiring *r, const char *event, bool ids, size_t count,
+                   struct whorl_fault *fault)
 {
     const struct change erasure = {.kind = CHANGE_ERASURE,
                                    .event = event,
                                    .store = r->to.name,
                                    .ids = (const char *const *)r->ids,
                                    .id_count = ids ? r->count : 0,
-                                   .count = (int64_t)r->count};
+                                   .count = (int64_t)count};
     return change_record(r->to.log, &erasure, 1, fault);
 }
 
@@ -86,18 +88,22 @@ static bool find_people(struct retiring *r, char *const *ids, int count, struct 
     return true;
 }
 
-static bool withdraw(struct retiring *r, struct whorl_fault *fault)
+static bool withdraw(struct retiring *r, size_t *withdrawn, struct whorl_fault *fault)
 {
     bool found;
-    if (r->count > 0 && !record(r, "withdrawing", true, fault)) {
+    if (r->count == 0) {
+        return true;
+    }
+    if (!record(r, "withdrawing", true, r->count, fault)) {
         return false;
     }
     for (size_t i = 0; i < r->count; i++) {
         if (!gallery_withdraw(r->to.gallery, r->ids[i], r->now, &found, fault)) {
             return false;
         }
+        *withdrawn += found;
     }
-    return true;
+    return record(r, "withdrawn", false, *withdrawn, fault);
 }
 
 int gallery_withdraw_people(const char *conf_dir, const char *gallery, char *const *ids, int count)
@@ -107,8 +113,8 @@ int gallery_withdraw_people(const char *conf_dir, const char *gallery, char *con
     if (!open_all(&r, conf_dir, gallery)) {
         return EXIT_FAILED;
     }
-    bool ok = find_people(&r, ids, count, &fault) && withdraw(&r, &fault);
-    size_t withdrawn = r.count;
+    size_t withdrawn = 0;
+    bool ok = find_people(&r, ids, count, &fault) && withdraw(&r, &withdrawn, &fault);
     close_all(&r);
     if (!ok) {
         return print_fault(&fault);
@@ -126,15 +132,20 @@ static bool take_expired(void *ctx, const struct gallery_person *person)
     return person->expires == 0 || person->expires > r->now || take(r, person->id);
 }
 
-static bool remove_people(struct retiring *r, uint64_t *wiped, struct whorl_fault *fault)
+/* Who was enrolled again since they were listed stays. */
+static bool remove_people(struct retiring *r, size_t *purged, uint64_t *wiped,
+                          struct whorl_fault *fault)
 {
     struct whorl_store_erased erased;
+    *purged = 0;
     for (size_t i = 0; i < r->count; i += CHANGE_IDS_MAX) {
-        size_t left = r->count - i;
-        if (!gallery_remove(r->to.gallery, (const char *const *)r->ids + i,
-                            left < CHANGE_IDS_MAX ? left : CHANGE_IDS_MAX, NULL, fault)) {
+        size_t left = r->count - i, removed;
+        if (!gallery_remove_expired(r->to.gallery, (const char *const *)r->ids + i,
+                                    left < CHANGE_IDS_MAX ? left : CHANGE_IDS_MAX, r->now, &removed,
+                                    fault)) {
             return false;
         }
+        *purged += removed;
     }
     bool ok = gallery_erase(r->to.gallery, &erased, fault);
     *wiped = erased.bytes;
@@ -167,7 +178,7 @@ static bool prove(struct retiring *r, struct whorl_fault *fault)
 }
 
 /* An earlier purge may have been cut short after removing: overwriting is done in any case. */
-static bool purge(struct retiring *r, uint64_t *wiped, struct whorl_fault *fault)
+static bool purge(struct retiring *r, size_t *purged, uint64_t *wiped, struct whorl_fault *fault)
 {
     if (!gallery_each(r->to.gallery, take_expired, r, fault)) {
         return false;
@@ -175,20 +186,20 @@ static bool purge(struct retiring *r, uint64_t *wiped, struct whorl_fault *fault
     if (r->no_memory) {
         return whorl_fail(fault, "", "out of memory");
     }
-    return record(r, "purging", true, fault) && remove_people(r, wiped, fault) && prove(r, fault) &&
-           record(r, "purged", false, fault);
+    return record(r, "purging", true, r->count, fault) && remove_people(r, purged, wiped, fault) &&
+           prove(r, fault) && record(r, "purged", false, *purged, fault);
 }
 
 int gallery_purge(const char *conf_dir, const char *gallery)
 {
     struct retiring r;
     struct whorl_fault fault = {0};
+    size_t purged = 0;
     uint64_t wiped = 0;
     if (!open_all(&r, conf_dir, gallery)) {
         return EXIT_FAILED;
     }
-    bool ok = purge(&r, &wiped, &fault);
-    size_t purged = r.count;
+    bool ok = purge(&r, &purged, &wiped, &fault);
     close_all(&r);
     if (!ok) {
         return print_fault(&fault);

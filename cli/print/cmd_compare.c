@@ -152,6 +152,10 @@ static bool read_pairs(struct comparison *c, const char *path)
         *comma = '\0';
         add_pair(c, line, comma + 1);
     }
+    if (ferror(file)) {
+        fprintf(stderr, "whorl: %s: %s\n", path, strerror(errno));
+        ok = false;
+    }
     if (file != stdin) {
         fclose(file);
     }

@@ -42,6 +42,7 @@ struct convert {
     struct convert_hints hints;
     char **files;
     int file_count;
+    struct file_kept kept;
 
     /* The one finger of a file, or a transaction's, until all sources are read. */
     uint8_t *bytes;
@@ -227,7 +228,7 @@ static bool deliver(struct convert *c, const struct convert_finger *finger, uint
         return true;
     } else {
         ok = path_in_folder(c, finger, path, sizeof path)
-                 ? file_write(path, bytes, len, fault)
+                 ? file_write_once(&c->kept, path, bytes, len, fault)
                  : whorl_fail(fault, finger->file, "the output path would be too long");
         if (ok) {
             char about[64];
@@ -330,6 +331,9 @@ static int run(struct convert *c)
     int exit_code = EXIT_DONE;
     struct whorl_fault fault = {0};
     c->folder = c->to != TO_AN2K && is_folder(c->out);
+    if (!file_keep_all(&c->kept, c->files, c->file_count, &fault)) {
+        return print_fault(&fault);
+    }
     for (int i = 0; i < c->file_count; i++) {
         fault = (struct whorl_fault){0};
         if (!convert_each(c->files[i], &c->hints, take, skip, c, &fault)) {
@@ -340,7 +344,7 @@ static int run(struct convert *c)
         exit_code = print_fault(&fault);
     }
     if (exit_code == EXIT_DONE && c->bytes) {
-        if (!file_write(c->out, c->bytes, c->len, &fault)) {
+        if (!file_write_once(&c->kept, c->out, c->bytes, c->len, &fault)) {
             return print_fault(&fault);
         }
         printf("%s: %s\n", c->out, c->about);
@@ -371,7 +375,8 @@ int cmd_convert(int argc, char **argv)
         .args_doc = "FILE…",
         .doc = "Converts fingerprints. A FILE is a PNG, WSQ or raw image, an ISO/IEC 19794-2 or "
                "ANSI INCITS 378 record, or an ANSI/NIST-ITL transaction, whose slaps are cut into "
-               "fingers. From images to minutiae it extracts.\v"
+               "fingers. From images to minutiae it extracts. No FILE is written over, nor what "
+               "another was made into.\v"
                "Exit status: 0 everything is converted, 2 wrong usage, 3 something is not.",
     };
     struct convert *c = calloc(1, sizeof *c);
@@ -388,6 +393,7 @@ int cmd_convert(int argc, char **argv)
     if (c->bytes) {
         fingerprint_memory.release(fingerprint_memory.ctx, c->bytes, c->len);
     }
+    file_kept_release(&c->kept);
     explicit_bzero(c, sizeof *c);
     free(c);
     return exit_code;

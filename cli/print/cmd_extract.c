@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "cli/commands.h"
+#include "cli/common.h"
 #include "cli/print/file.h"
 #include "cli/print/fingerprint.h"
 #include "cli/print/overlay.h"
@@ -30,6 +31,7 @@ struct extract {
     bool overlay;
     char **files;
     int file_count;
+    struct file_kept kept;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -70,8 +72,8 @@ static bool output_path(char *path, size_t cap, const char *dir, const char *ima
     return (size_t)snprintf(path, cap, "%s/%.*s%s", dir, stem, base, ending) < cap;
 }
 
-static bool write_template(const struct extract *e, const char *image,
-                           const struct afis_template *tmpl, struct whorl_fault *fault)
+static bool write_template(struct extract *e, const char *image, const struct afis_template *tmpl,
+                           struct whorl_fault *fault)
 {
     uint8_t record[32 + 6 * AFIS_MINUTIAE_MAX];
     size_t len;
@@ -83,20 +85,21 @@ static bool write_template(const struct extract *e, const char *image,
     if (status != AFIS_OK) {
         return whorl_fail(fault, image, "%s", afis_status_text(status));
     }
-    return file_write(path, record, len, fault);
+    return file_write_once(&e->kept, path, record, len, fault);
 }
 
-static bool write_overlay(const struct extract *e, const char *file, const struct afis_image *image,
+static bool write_overlay(struct extract *e, const char *file, const struct afis_image *image,
                           const struct afis_overlay *overlay, const struct afis_template *tmpl,
                           struct whorl_fault *fault)
 {
     char path[4096];
     return (output_path(path, sizeof path, e->dir, file, ".overlay.png") ||
             whorl_fail(fault, file, "the output path would be too long")) &&
-           overlay_write(path, image, overlay, tmpl, fault);
+           file_is_free(&e->kept, path, fault) &&
+           overlay_write(path, image, overlay, tmpl, fault) && file_keep(&e->kept, path, fault);
 }
 
-static bool extract_one(const struct extract *e, const char *file, struct whorl_fault *fault)
+static bool extract_one(struct extract *e, const char *file, struct whorl_fault *fault)
 {
     struct afis_template tmpl;
     struct afis_image image = {0};
@@ -115,6 +118,21 @@ static bool extract_one(const struct extract *e, const char *file, struct whorl_
     return ok;
 }
 
+static int run(struct extract *e)
+{
+    struct whorl_fault fault = {0};
+    int exit_code = EXIT_DONE;
+    if (!file_keep_all(&e->kept, e->files, e->file_count, &fault)) {
+        return print_fault(&fault);
+    }
+    for (int i = 0; i < e->file_count; i++) {
+        if (!extract_one(e, e->files[i], &fault)) {
+            exit_code = print_fault(&fault);
+        }
+    }
+    return exit_code;
+}
+
 int cmd_extract(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -122,8 +140,9 @@ int cmd_extract(int argc, char **argv)
         .parser = parse,
         .args_doc = "IMAGE…",
         .doc = "Extracts the minutiae of fingerprint images (PNG) into ISO/IEC 19794-2:2005 "
-               "records and prints how many there are and how good the print is (0 to 100).\v"
-               "Exit status: 0 all images done, 2 wrong usage, 3 some could not be read.",
+               "records and prints how many there are and how good the print is (0 to 100). No two "
+               "images are written to one file.\v"
+               "Exit status: 0 all images done, 2 wrong usage, 3 some are not done.",
     };
     struct extract e = {.dpi = 500};
     argp_parse(&argp, argc, argv, 0, NULL, &e);
@@ -131,13 +150,7 @@ int cmd_extract(int argc, char **argv)
         fprintf(stderr, "whorl: %s: %s\n", e.dir, strerror(errno));
         return 3;
     }
-    int exit_code = 0;
-    for (int i = 0; i < e.file_count; i++) {
-        struct whorl_fault fault = {0};
-        if (!extract_one(&e, e.files[i], &fault)) {
-            fprintf(stderr, "whorl: %s: %s\n", fault.where, fault.text);
-            exit_code = 3;
-        }
-    }
+    int exit_code = run(&e);
+    file_kept_release(&e.kept);
     return exit_code;
 }

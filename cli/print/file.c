@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <search.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,6 +53,79 @@ bool file_write(const char *path, const uint8_t *bytes, size_t len, struct whorl
     bool ok = file && fwrite(bytes, 1, len, file) == len;
     ok = file && fclose(file) == 0 && ok;
     return ok || whorl_fail(fault, path, "cannot write it: %s", strerror(errno));
+}
+
+/* A file has many names: links, and other ways to its folder. */
+struct identity {
+    dev_t device;
+    ino_t number;
+};
+
+static int by_identity(const void *a, const void *b)
+{
+    const struct identity *x = a, *y = b;
+    return x->device != y->device ? (x->device > y->device ? 1 : -1)
+                                  : (x->number > y->number) - (x->number < y->number);
+}
+
+/* false: there is no such file. */
+static bool identify(const char *path, struct identity *identity)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return false;
+    }
+    *identity = (struct identity){st.st_dev, st.st_ino};
+    return true;
+}
+
+bool file_keep(struct file_kept *kept, const char *path, struct whorl_fault *fault)
+{
+    struct identity identity;
+    if (!identify(path, &identity) || tfind(&identity, &kept->tree, by_identity)) {
+        return true;
+    }
+    struct identity *copy = malloc(sizeof *copy);
+    if (copy) {
+        *copy = identity;
+    }
+    if (!copy || !tsearch(copy, &kept->tree, by_identity)) {
+        free(copy);
+        return whorl_fail(fault, path, "out of memory");
+    }
+    return true;
+}
+
+bool file_keep_all(struct file_kept *kept, char *const *paths, int count, struct whorl_fault *fault)
+{
+    for (int i = 0; i < count; i++) {
+        if (!file_keep(kept, paths[i], fault)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool file_is_free(const struct file_kept *kept, const char *path, struct whorl_fault *fault)
+{
+    struct identity identity;
+    return !identify(path, &identity) || !tfind(&identity, &kept->tree, by_identity) ||
+           whorl_fail(fault, path,
+                      "is not written over: it is one of the files to read, or was "
+                      "written from another of them");
+}
+
+bool file_write_once(struct file_kept *kept, const char *path, const uint8_t *bytes, size_t len,
+                     struct whorl_fault *fault)
+{
+    return file_is_free(kept, path, fault) && file_write(path, bytes, len, fault) &&
+           file_keep(kept, path, fault);
+}
+
+void file_kept_release(struct file_kept *kept)
+{
+    tdestroy(kept->tree, free);
+    kept->tree = NULL;
 }
 
 bool file_is_minutiae_record(const struct whorl_secret *bytes)

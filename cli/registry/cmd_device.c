@@ -29,7 +29,7 @@ static bool print_all(struct registry *registry, struct whorl_fault *fault)
 {
     printf("%-24s %-8s %-8s %-10s %-11s %-17s %s\n", "ID", "KIND", "FORCE", "STATE", "ADDED",
            "CERTIFICATE", "NOTE");
-    return registry_each_device(registry, print_device, NULL, fault);
+    return registry == NULL || registry_each_device(registry, print_device, NULL, fault);
 }
 
 /* The certificate by its hash, as the registry knows it. The note stays out: it may name people. */
@@ -148,7 +148,8 @@ static bool put(const struct registry_use *use, const struct registry_device *de
     if (!registry_check_device(use->registry, device, replace, fault)) {
         return false;
     }
-    bool there = registry_device(use->registry, device->id, &old, fault) == REGISTRY_PRESENT;
+    /* One that is damaged is there as well. */
+    bool there = registry_device(use->registry, device->id, &old, fault) != REGISTRY_ABSENT;
     const struct registry_change change = {.kind = &devices,
                                            .doing = there ? "replacing" : "adding",
                                            .done = there ? "replaced" : "added",
@@ -172,6 +173,12 @@ static int add_to(const struct registry_use *use, const void *options)
     if (strlen(o->id) > REGISTRY_DEVICE_MAX || strlen(o->note) > REGISTRY_NOTE_MAX) {
         whorl_fail(&fault, "", "an ID has at most %d bytes, a note %d", REGISTRY_DEVICE_MAX,
                    REGISTRY_NOTE_MAX);
+        return print_fault(&fault);
+    }
+    if (!whorl_text_is_clean(o->note, strlen(o->note))) {
+        whorl_fail(&fault, "--note",
+                   "must be UTF-8 without control characters (a line's end or a tab "
+                   "among them)");
         return print_fault(&fault);
     }
     if (o->gateway && !conf_is_gateway(o->id)) {

@@ -29,7 +29,7 @@ static bool print_all(struct registry *registry, struct whorl_fault *fault)
 {
     printf("%-24s %-8s %-10s %-11s %-11s %s\n", "ID", "FORCE", "STATE", "FROM", "UNTIL",
            "ENTITLEMENTS");
-    return registry_each_officer(registry, print_officer, NULL, fault);
+    return registry == NULL || registry_each_officer(registry, print_officer, NULL, fault);
 }
 
 static void put_day(msgpack_packer *pk, const char *key, int64_t seconds)
@@ -176,7 +176,8 @@ static bool put(const struct registry_use *use, const struct registry_officer *o
     if (!registry_check_officer(use->registry, officer, replace, fault)) {
         return false;
     }
-    bool there = registry_officer(use->registry, officer->id, &old, fault) == REGISTRY_PRESENT;
+    /* One that is damaged is there as well. */
+    bool there = registry_officer(use->registry, officer->id, &old, fault) != REGISTRY_ABSENT;
     const struct registry_change change = {.kind = &officers,
                                            .doing = there ? "replacing" : "adding",
                                            .done = there ? "replaced" : "added",
@@ -202,6 +203,12 @@ static int add_to(const struct registry_use *use, const void *options)
     if (strlen(o->id) > REGISTRY_OFFICER_MAX || strlen(o->name) > REGISTRY_NAME_MAX) {
         whorl_fail(&fault, "", "an ID has at most %d bytes, a name %d", REGISTRY_OFFICER_MAX,
                    REGISTRY_NAME_MAX);
+        return print_fault(&fault);
+    }
+    if (!whorl_text_is_clean(o->name, strlen(o->name))) {
+        whorl_fail(&fault, "--name",
+                   "must be UTF-8 without control characters (a line's end or a tab "
+                   "among them)");
         return print_fault(&fault);
     }
     snprintf(officer.id, sizeof officer.id, "%s", o->id);

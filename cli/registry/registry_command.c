@@ -1,11 +1,21 @@
 #include "cli/registry/registry_command.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "cli/audit/change.h"
 #include "cli/commands.h"
 #include "core/packed/packed.h"
+
+/* Nobody was ever added: to a list there is nothing to open, and looking makes nothing. */
+static bool is_new(const struct conf *conf)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/registry/data.mdb", conf->core.data_dir);
+    return n > 0 && (size_t)n < sizeof path && access(path, F_OK) != 0 && errno == ENOENT;
+}
 
 int with_registry(const char *conf_dir, bool changes,
                   int (*work)(const struct registry_use *use, const void *options),
@@ -19,10 +29,12 @@ int with_registry(const char *conf_dir, bool changes,
     }
     use.conf = conf;
     use.log = changes ? audit_writer_open(conf, &fault) : NULL;
-    if (use.log != NULL || !changes) {
-        use.registry = registry_open(conf->core.data_dir, WHORL_STORE_WRITE, &fault);
+    bool empty = !changes && is_new(conf);
+    if ((use.log != NULL || !changes) && !empty) {
+        use.registry = registry_open(conf->core.data_dir,
+                                     changes ? WHORL_STORE_WRITE : WHORL_STORE_READ, &fault);
     }
-    int code = use.registry != NULL ? work(&use, options) : print_fault(&fault);
+    int code = use.registry != NULL || empty ? work(&use, options) : print_fault(&fault);
     registry_close(use.registry);
     audit_writer_close(use.log);
     conf_unref(conf);

@@ -20,18 +20,20 @@ struct registry_kind {
      */
     bool (*describe)(struct registry *registry, const char *id, enum registry_state state,
                      msgpack_packer *pk, struct whorl_fault *fault);
+    /* registry NULL: there are none yet. */
     bool (*print_all)(struct registry *registry, struct whorl_fault *fault);
 };
 
 struct registry_use {
     const struct conf *conf;
-    struct audit_writer *log; /* NULL: nothing may be changed */
-    struct registry *registry;
+    struct audit_writer *log;  /* NULL: nothing may be changed */
+    struct registry *registry; /* NULL: nothing is to be changed, and there is none yet */
 };
 
 /* Opens the configuration in conf_dir, its audit log if something is to be changed, and its
- * registry; hands them to work with options, and closes them. Returns what work returned, an exit
- * code; EXIT_FAILED where one could not be opened, which has been printed. */
+ * registry, for reading only if nothing is; hands them to work with options, and closes them.
+ * Returns what work returned, an exit code; EXIT_FAILED where one could not be opened, which has
+ * been printed. */
 int with_registry(const char *conf_dir, bool changes,
                   int (*work)(const struct registry_use *use, const void *options),
                   const void *options);

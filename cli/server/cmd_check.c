@@ -18,5 +18,5 @@ int cmd_check(int argc, char **argv)
     }
     conf_print(conf, stdout);
     conf_unref(conf);
-    return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+    return EXIT_DONE;
 }

@@ -368,7 +368,6 @@ static bool resync(struct pg_copy *copy, struct whorl_fault *fault)
 static bool make_dirs(const struct subject *s, struct whorl_fault *fault)
 {
     char *end = strrchr(s->dir, '/');
-    own_as(s->conf->core.data_dir);
     *end = '\0';
     bool ok = mkdir(s->dir, 0700) == 0 || errno == EEXIST;
     *end = '/';

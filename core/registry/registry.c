@@ -73,8 +73,8 @@ static MDB_val key_of(const char *id)
     return (MDB_val){.mv_size = strlen(id), .mv_data = (void *)id};
 }
 
-/* The entry of an id, as read() takes it into out. */
-static enum registry_found look_up(struct registry *registry, MDB_dbi dbi, const char *id,
+/* The pair of a key, as read() takes it into out. */
+static enum registry_found look_up(struct registry *registry, MDB_dbi dbi, const MDB_val *wanted,
                                    bool (*read)(const MDB_val *key, const MDB_val *value, void *out,
                                                 struct whorl_fault *fault),
                                    void *out, struct whorl_fault *fault)
@@ -83,7 +83,7 @@ static enum registry_found look_up(struct registry *registry, MDB_dbi dbi, const
     if (txn == NULL) {
         return REGISTRY_FAILED;
     }
-    MDB_val key = key_of(id);
+    MDB_val key = *wanted;
     MDB_val value;
     enum registry_found found = got(mdb_get(txn, dbi, &key, &value), fault);
     if (found == REGISTRY_PRESENT && !read(&key, &value, out, fault)) {
@@ -96,8 +96,9 @@ static enum registry_found look_up(struct registry *registry, MDB_dbi dbi, const
 enum registry_found registry_device(struct registry *registry, const char *id,
                                     struct registry_device *out, struct whorl_fault *fault)
 {
+    const MDB_val key = key_of(id);
     return registry_id_valid(id, REGISTRY_DEVICE_MAX)
-               ? look_up(registry, registry->devices, id, entry_read_device, out, fault)
+               ? look_up(registry, registry->devices, &key, entry_read_device, out, fault)
                : REGISTRY_ABSENT;
 }
 
@@ -129,8 +130,9 @@ enum registry_found registry_device_of(struct registry *registry, const uint8_t 
 enum registry_found registry_officer(struct registry *registry, const char *id,
                                      struct registry_officer *out, struct whorl_fault *fault)
 {
+    const MDB_val key = key_of(id);
     return registry_id_valid(id, REGISTRY_OFFICER_MAX)
-               ? look_up(registry, registry->officers, id, entry_read_officer, out, fault)
+               ? look_up(registry, registry->officers, &key, entry_read_officer, out, fault)
                : REGISTRY_ABSENT;
 }
 
@@ -233,6 +235,27 @@ static int put_packed(MDB_txn *txn, MDB_dbi dbi, const char *id, const msgpack_s
     return mdb_put(txn, dbi, &key, &value, replace ? 0 : MDB_NOOVERWRITE);
 }
 
+/* Frees whatever certificate leads to an id whose entry no longer says which it is. */
+static int drop_certificates_of(MDB_txn *txn, struct registry *registry, const char *id)
+{
+    MDB_cursor *cursor;
+    MDB_val hash, owner;
+    int code = mdb_cursor_open(txn, registry->certificates, &cursor);
+    if (code != 0) {
+        return code;
+    }
+    while ((code = mdb_cursor_get(cursor, &hash, &owner, MDB_NEXT)) == 0) {
+        if (owner.mv_size == strlen(id) && memcmp(owner.mv_data, id, owner.mv_size) == 0) {
+            code = mdb_cursor_del(cursor, 0);
+        }
+        if (code != 0) {
+            break;
+        }
+    }
+    mdb_cursor_close(cursor);
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
 /* Frees the certificate of an entry that is about to be replaced. */
 static int drop_certificate(MDB_txn *txn, struct registry *registry, const char *id)
 {
@@ -245,7 +268,7 @@ static int drop_certificate(MDB_txn *txn, struct registry *registry, const char 
     struct registry_device old;
     struct whorl_fault fault;
     if (!entry_read_device(&key, &value, &old, &fault)) {
-        return MDB_CORRUPTED;
+        return drop_certificates_of(txn, registry, id);
     }
     MDB_val hash = {.mv_size = sizeof old.certificate, .mv_data = old.certificate};
     code = mdb_del(txn, registry->certificates, &hash, NULL);
@@ -256,6 +279,39 @@ static bool check_id(const char *id, const char *what, size_t max, struct whorl_
 {
     return registry_id_valid(id, max) ||
            whorl_fail(fault, "id", "%s's id is 1 to %zu letters, digits and . _ - @ /", what, max);
+}
+
+/* What entry_read_* demands of a text: anything else would be stored for good, and never read. */
+static bool check_text(const char *where, const char *text, size_t min, struct whorl_fault *fault)
+{
+    size_t len = strlen(text);
+    if (len < min) {
+        return whorl_fail(fault, where, "must not be empty");
+    }
+    return whorl_text_is_clean(text, len) ||
+           whorl_fail(fault, where, "must be UTF-8 without control characters");
+}
+
+static bool check_device(const struct registry_device *device, struct whorl_fault *fault)
+{
+    return check_id(device->id, "a device", REGISTRY_DEVICE_MAX, fault) &&
+           check_text("force", device->force, 1, fault) &&
+           check_text("note", device->note, 0, fault);
+}
+
+static bool check_officer(const struct registry_officer *officer, struct whorl_fault *fault)
+{
+    if (!check_id(officer->id, "an officer", REGISTRY_OFFICER_MAX, fault) ||
+        !check_text("force", officer->force, 1, fault) ||
+        !check_text("name", officer->name, 0, fault)) {
+        return false;
+    }
+    for (size_t i = 0; i < officer->entitlement_count; i++) {
+        if (!check_text("entitlements", officer->entitlements[i], 1, fault)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool there_is(const char *what, const char *id, struct whorl_fault *fault)
@@ -325,22 +381,45 @@ static bool apply(struct change *change, int (*write)(MDB_txn *txn, void *arg),
                : whorl_fail(fault, change->clash.where, "%s", change->clash.text);
 }
 
+/* To replace an entry nothing of it has to be read: that is how a damaged one is repaired. */
+static bool is_there(const MDB_val *key, const MDB_val *value, void *out, struct whorl_fault *fault)
+{
+    (void)key, (void)value, (void)out, (void)fault;
+    return true;
+}
+
+/* The id that a certificate leads to. */
+static bool read_owner(const MDB_val *key, const MDB_val *value, void *out,
+                       struct whorl_fault *fault)
+{
+    char *id = out;
+    (void)key;
+    if (value->mv_size > REGISTRY_DEVICE_MAX) {
+        return whorl_fail(fault, "registry", "a certificate's device is damaged");
+    }
+    memcpy(id, value->mv_data, value->mv_size);
+    id[value->mv_size] = '\0';
+    return true;
+}
+
 bool registry_check_device(struct registry *registry, const struct registry_device *device,
                            bool replace, struct whorl_fault *fault)
 {
-    struct registry_device old;
-    if (!check_id(device->id, "a device", REGISTRY_DEVICE_MAX, fault)) {
+    char owner[REGISTRY_DEVICE_MAX + 1];
+    if (!check_device(device, fault)) {
         return false;
     }
-    enum registry_found found = registry_device(registry, device->id, &old, fault);
+    const MDB_val id = key_of(device->id);
+    enum registry_found found = look_up(registry, registry->devices, &id, is_there, NULL, fault);
     if (found == REGISTRY_PRESENT && !replace) {
         return there_is("a device", device->id, fault);
     }
     if (found != REGISTRY_FAILED) {
-        found = registry_device_of(registry, device->certificate, &old, fault);
+        const MDB_val hash = {.mv_size = 32, .mv_data = (void *)device->certificate};
+        found = look_up(registry, registry->certificates, &hash, read_owner, owner, fault);
     }
-    if (found == REGISTRY_PRESENT && strcmp(old.id, device->id) != 0) {
-        return owned_by((int)strlen(old.id), old.id, fault);
+    if (found == REGISTRY_PRESENT && strcmp(owner, device->id) != 0) {
+        return owned_by((int)strlen(owner), owner, fault);
     }
     return found != REGISTRY_FAILED;
 }
@@ -348,11 +427,11 @@ bool registry_check_device(struct registry *registry, const struct registry_devi
 bool registry_check_officer(struct registry *registry, const struct registry_officer *officer,
                             bool replace, struct whorl_fault *fault)
 {
-    struct registry_officer old;
-    if (!check_id(officer->id, "an officer", REGISTRY_OFFICER_MAX, fault)) {
+    if (!check_officer(officer, fault)) {
         return false;
     }
-    enum registry_found found = registry_officer(registry, officer->id, &old, fault);
+    const MDB_val id = key_of(officer->id);
+    enum registry_found found = look_up(registry, registry->officers, &id, is_there, NULL, fault);
     return found == REGISTRY_PRESENT && !replace ? there_is("an officer", officer->id, fault)
                                                  : found != REGISTRY_FAILED;
 }
@@ -360,7 +439,7 @@ bool registry_check_officer(struct registry *registry, const struct registry_off
 bool registry_put_device(struct registry *registry, const struct registry_device *device,
                          bool replace, struct whorl_fault *fault)
 {
-    if (!check_id(device->id, "a device", REGISTRY_DEVICE_MAX, fault)) {
+    if (!check_device(device, fault)) {
         return false;
     }
     struct change change = {.registry = registry, .device = device, .replace = replace};
@@ -370,7 +449,7 @@ bool registry_put_device(struct registry *registry, const struct registry_device
 bool registry_put_officer(struct registry *registry, const struct registry_officer *officer,
                           bool replace, struct whorl_fault *fault)
 {
-    if (!check_id(officer->id, "an officer", REGISTRY_OFFICER_MAX, fault)) {
+    if (!check_officer(officer, fault)) {
         return false;
     }
     struct change change = {.registry = registry, .officer = officer, .replace = replace};

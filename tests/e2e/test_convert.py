@@ -78,6 +78,33 @@ class Convert(unittest.TestCase):
         self.assertIn("at byte 0", self.convert(
             self.path("cut.an2"), "-o", self.path("x"), "--to", "iso", code=3))
 
+    def test_nothing_is_written_over_that_was_read_or_written(self):
+        for name in ("d1", "d2"):
+            os.mkdir(self.path(name))
+        os.rename(self.path("1_1.png"), self.path("d1", "a.png"))
+        os.rename(self.path("2_1.png"), self.path("d2", "a.png"))
+        images = (self.path("d1", "a.png"), self.path("d2", "a.png"))
+        with open(images[0], "rb") as file:
+            original = file.read()
+        for command in ("convert", "--to", "iso"), ("extract",):
+            out = self.path(command[0])
+            os.mkdir(out)
+            for _ in range(2):  # what an earlier run wrote is written anew
+                done = subprocess.run([BINARY, *command, "-o", out, *images], capture_output=True,
+                                      text=True, check=False)
+                self.assertEqual(done.returncode, 3)
+                self.assertIn(os.path.join(out, "a.iso") + ": is not written over", done.stderr)
+                self.assertEqual(len(done.stdout.splitlines()), 1)
+            self.convert(images[0], "-o", self.path("first.iso"), "--to", "iso")
+            self.same("first.iso", os.path.join(command[0], "a.iso"))
+        link = self.path("link.png")
+        os.link(images[0], link)
+        for out in (self.path("d1"), images[0], link):
+            self.assertIn("is not written over", self.convert(images[0], "-o", out, "--to", "png",
+                                                              code=3))
+        with open(images[0], "rb") as file:
+            self.assertEqual(file.read(), original)
+
     @unittest.skipUnless(os.path.isdir(AN2K), "NIST's reference transactions are not here")
     def test_ten_print_card_gives_twenty_fingers(self):
         self.convert(os.path.join(AN2K, "type-4-tpcard.an2"), "-o", self.path("card") + "/",

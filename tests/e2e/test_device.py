@@ -6,10 +6,13 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 
+import msgpack
+
 from installed import Installed
-from whorl import OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
+from whorl import BINARY, OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
 
 EXAMPLES = os.path.join(ROOT, "docs", "examples")
 
@@ -185,6 +188,93 @@ class Busy(unittest.TestCase):
             waited += "the server is busy; trying again" in done.stderr
         self.assertGreater(waited, 0)
         self.assertEqual(server.stop(), 0)
+
+
+class Printed(unittest.TestCase):
+    """What commands print: all of it, or a failure."""
+
+    def test_what_could_not_be_written_is_a_failure(self):
+        world = World()
+        server = Server(world)
+        conf = ("-c", world.conf)
+        device = ("--connect", f"localhost:{server.ports['devices']}", "--cert",
+                  os.path.join(world.tls, "phone-1.pem"), "--officer", OFFICER)
+        identify = ("identify", *device, "--basis", "consent", "--consent", "given",
+                    "--stop-power", "rta-163", "--reason", "Name doubted", "--finger",
+                    "2=" + world.print_of(3, 2))
+        for args in (("gallery", "list", "--gallery", "ident1", *conf),
+                     ("gallery", "show", "--gallery", "ident1", *conf, "K0410111"),
+                     ("compare", world.print_of(1), world.print_of(2)),
+                     ("extract", "-o", world.path("out"), world.print_of(1)),
+                     ("convert", "--to", "iso", "-o", world.path("a.iso"), world.print_of(1)),
+                     ("device", "list", *conf), ("officer", "list", *conf), ("check", *conf),
+                     ("status", "--json", *conf), ("audit", "verify", *conf),
+                     ("audit", "list", *conf), ("capabilities", *device),
+                     ("capabilities", *device, "--json"), identify, (*identify, "--json"),
+                     ("--help",), ("--version",)):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                done = subprocess.run([BINARY, *args], stdin=subprocess.DEVNULL, stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=PATIENCE,
+                                      check=False)
+            self.assertEqual((args, done.returncode), (args, 3))
+            self.assertIn("could not be written", done.stderr)
+        self.assertEqual(server.stop(), 0)
+
+    def ask(self, reply, *args):
+        """What the command prints when a server, over plain TCP, says that."""
+        def serve(listener):
+            connection, _ = listener.accept()
+            unpacker = msgpack.Unpacker(raw=True)
+            with connection:
+                while data := connection.recv(65536):
+                    unpacker.feed(data)
+                    for message in unpacker:
+                        connection.sendall(msgpack.packb([1, message[1], *reply]))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+            done = whorl(*args, "--connect", f"127.0.0.1:{listener.getsockname()[1]}", "--officer",
+                         OFFICER, code=None)
+        return done.stdout + done.stderr
+
+    def test_a_servers_words_cannot_move_the_cursor(self):
+        bad = "a\x1b[2Jb\x9bc\rd\u202fe"
+        clean = "a?[2Jb??c?d\u202fe"
+        asked = ("identify", "--basis", "consent", "--consent", "given", "--reason", "Name doubted",
+                 "--sample", "text:utf8:" + __file__)
+        candidate = {"ref": bad, "names": [{"family": bad, "given": bad}], "born": bad,
+                     "identifiers": {bad: bad}, "details": [{"label": bad, "value": bad}]}
+        answer = {"backend": bad, "class": "match", "reason": bad, "candidates": [candidate],
+                  "samples": [{"sample": 0, "quality": 1, "advice": bad}],
+                  "levels": [{"gateway": bad, "backend": bad, "class": "match"}]}
+        said = self.ask([None, {"transaction": bad, "show": bad, "answers": [answer]}], *asked)
+        self.assertEqual(said.count(clean), 15, said)
+        self.assertNotRegex(said, "[\x1b\x9b\r]")
+        said = self.ask([None, {"server": bad, "bases": [{"basis": bad, "subject": [bad]}]}],
+                        "capabilities")
+        self.assertEqual(said.count(clean), 3, said)
+        self.assertNotRegex(said, "[\x1b\x9b\r]")
+        said = self.ask([{"code": "denied", "message": bad, "where": bad}, None], "capabilities")
+        self.assertEqual(said.count(clean), 2, said)
+        self.assertNotRegex(said, "[\x1b\x9b\r]")
+
+    def test_a_manifest_cannot_move_the_cursor(self):
+        world = World()
+        enrol = ("enrol", "-c", world.conf, "--gallery", "ident1", "--source", "made up",
+                 "--expires", "never")
+        for name, text in (("a.csv", "person,position,file\nA,2,a\x1b[2J.png\n"),
+                           ("b.csv", "person,position,file,\x1b[2J\nA,2,a.png,x\n"),
+                           ("c.jsonl", '{"person":"A","fingers":[{"position":2,'
+                                       '"file":"a\\u001b[2J"}]}\n'),
+                           ("d.jsonl", '{"person":"A","\\u001b[2J":1}\n')):
+            with open(world.path(name), "w", encoding="utf-8") as file:
+                file.write(text)
+            said = whorl(*enrol, world.path(name), code=None)
+            self.assertIn(said.returncode, (1, 3))
+            self.assertNotIn("\x1b", said.stderr)
+
+    def test_pairs_that_cannot_be_read_to_their_end_are_a_failure(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIn("directory", whorl("compare", "--pairs", folder, code=3).stderr)
 
 
 class Examples(Installed):

@@ -218,10 +218,11 @@ class Purge(unittest.TestCase):
         self.assertEqual(whorl("gallery", "show", *common, "K0410111", code=1).stdout, "")
 
         events = records(self.world, "erasure")
-        self.assertEqual([e["event"] for e in events], ["withdrawing", "purging", "purged"])
-        self.assertEqual(events[0]["ids"], ["K0410111"])
-        self.assertEqual(sorted(events[1]["ids"]), ["K0410111", "SHORTLIVED"])
-        self.assertEqual(events[2]["count"], 2)
+        self.assertEqual([e["event"] for e in events], ["withdrawing", "withdrawn", "purging", "purged"])
+        self.assertEqual((events[0]["ids"], events[0]["count"]), (["K0410111"], 1))
+        self.assertEqual((events[1]["ids"], events[1]["count"]), ([], 1))
+        self.assertEqual(sorted(events[2]["ids"]), ["K0410111", "SHORTLIVED"])
+        self.assertEqual(events[3]["count"], 2)
         for event in events:
             self.assertEqual((event["store"], event["uid"]), ("ident1", os.getuid()))
         whorl("audit", "verify", "-c", conf)
@@ -254,37 +255,53 @@ class Purge(unittest.TestCase):
 class Erase(unittest.TestCase):
     def test_erased_records_are_gone_and_the_log_is_intact_beside_a_running_server(self):
         world = World()
+        whorl("synth", "month", "-c", world.conf, "--month", "2024-05", "--transactions", 20,
+              "--misuse", 0)
         server = Server(world)
         word = "Doubted-" + os.urandom(8).hex()
         with server.client() as client:
             first = client.call("identify", world.request(3, reason=word))
         path = world.path("var", "audit", "data.mdb")
-        with open(path, "rb") as file:
-            self.assertTrue(word.encode() in file.read())
-        before = len(records(world))
-        proof = whorl("audit", "prove", "-c", world.conf, 1).stdout
-        whorl("audit", "erase", "-c", world.conf, "--before", "2020-01-01")
-        self.assertEqual(len(records(world)), before + 2, "nothing is that old")
-        tomorrow = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86400))
-        said = whorl("audit", "erase", "-c", world.conf, "--before", tomorrow).stdout
-        self.assertIn(f"{before + 3} records from before {tomorrow} erased", said)
+        listed = records(world)
+        due = [i for i, r in enumerate(listed) if r["time"].startswith("2024-05")]
+        transactions = {listed[i]["transaction"].encode() for i in due}
+        self.assertGreaterEqual(len(transactions), 20)
         with open(path, "rb") as file:
             data = file.read()
-        self.assertFalse(word.encode() in data)
-        self.assertFalse(first["transaction"].encode() in data)
+        self.assertTrue(all(t in data for t in (*transactions, word.encode())))
+        proof = whorl("audit", "prove", "-c", world.conf, due[0]).stdout
+        whorl("audit", "erase", "-c", world.conf, "--before", "2020-01-01")
+        self.assertEqual(len(records(world)), len(listed) + 2, "nothing is that old")
+        said = whorl("audit", "erase", "-c", world.conf, "--before", "2024-06-01").stdout
+        self.assertIn(f"{len(due)} records from before 2024-06-01 erased", said)
+        with open(path, "rb") as file:
+            data = file.read()
+        self.assertFalse(any(t in data for t in transactions))
+        self.assertTrue(all(t.encode() in data for t in (word, first["transaction"])))
         left = records(world)
-        self.assertEqual([(r["kind"], r["event"], r["count"], r["before"]) for r in left],
-                         [("erasure", "erased", before + 3, tomorrow)])
+        self.assertEqual(len(left), len(listed) - len(due) + 4)
+        self.assertEqual([(r["kind"], r["event"], r["count"], r["before"]) for r in left[-2:]],
+                         [("erasure", "erasing", 0, "2024-06-01"),
+                          ("erasure", "erased", len(due), "2024-06-01")])
         said = whorl("audit", "verify", "-c", world.conf).stdout
-        self.assertIn(f"{before + 3} of them erased", said)
+        self.assertIn(f"{len(due)} of them erased", said)
         self.assertEqual(json.loads(proof)["leaf"], json.loads(
-            whorl("audit", "prove", "-c", world.conf, 1).stdout)["leaf"])
+            whorl("audit", "prove", "-c", world.conf, due[0]).stdout)["leaf"])
         with server.client() as client:
             client.call("identify", world.request(1))
         self.assertEqual(server.stop(), 0)
         whorl("audit", "verify", "-c", world.conf)
         whorl("audit", "erase", "-c", world.conf, code=2)
-        whorl("audit", "erase", "-c", world.conf, "--before", "soon", code=2)
+
+    def test_a_day_that_is_none_or_not_yet_erases_nothing(self):
+        """As text, 2026-9-  1 is later than all of 2026, and 2026- 9-01 earlier."""
+        world = World()
+        count = len(records(world))
+        tomorrow = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86400))
+        for day in ("soon", "2026-9-  1", "2026- 9-01", "2026-09-1 ", "+026-09-01", "2026-02-30",
+                    "2026-09-01x", tomorrow, "9999-12-31"):
+            whorl("audit", "erase", "-c", world.conf, "--before", day, code=2)
+        self.assertEqual(len(records(world)), count)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import urllib.request
 
 import msgpack
 
-from whorl import (BINARY, PATIENCE, ROOT, RpcError, Server, World, answers, edit, tls_context,
+from whorl import (BINARY, OFFICER, PATIENCE, ROOT, RpcError, Server, World, answers, edit, tls_context,
                    whorl)
 
 MODULES = os.path.join(os.path.dirname(BINARY), "plugins")
@@ -390,24 +390,31 @@ class Root(unittest.TestCase):
     """A service runs as a user of its own, and root gives commands beside it."""
     OWNER = 65534
 
-    def test_what_root_makes_belongs_to_the_owner_of_the_data(self):
-        world = World()
-        shutil.rmtree(world.path("var", "pnc"))  # so that a store is made anew, too
+    def give_away(self, world):
         for folder, folders, files in os.walk(world.path("var")):
             for name in [".", *folders, *files]:
                 os.chown(os.path.join(folder, name), self.OWNER, self.OWNER)
+
+    def found(self, world):
+        """Everything in the data folder, and what of it is somebody else's."""
+        found = [os.path.join(folder, name) for folder, folders, files in
+                 os.walk(world.path("var")) for name in [*folders, *files]]
+        return found, [path for path in found
+                       if (os.stat(path).st_uid, os.stat(path).st_gid) != (self.OWNER, self.OWNER)]
+
+    def test_what_root_makes_belongs_to_the_owner_of_the_data(self):
+        world = World()
+        shutil.rmtree(world.path("var", "pnc"))  # so that a store is made anew, too
+        self.give_away(world)
         os.chmod(world.prints, 0o700)  # root's alone, who goes on reading it
         whorl("officer", "add", "WMP7777", "--force", "WMP", "-c", world.conf)
         whorl("enrol", "-c", world.conf, "--gallery", "immigration",
               os.path.join(world.prints, "ident1.csv"))
         whorl("pnc", "import", "-c", world.conf,
               os.path.join(ROOT, "packaging", "demo", "pnc.jsonl"))
-        found = [os.path.join(folder, name) for folder, folders, files in
-                 os.walk(world.path("var")) for name in [*folders, *files]]
+        found, foreign = self.found(world)
         self.assertIn(world.path("var", "audit", "checkpoint"), found)
         self.assertIn(world.path("var", "pnc", "data.mdb"), found)
-        foreign = [path for path in found
-                   if (os.stat(path).st_uid, os.stat(path).st_gid) != (self.OWNER, self.OWNER)]
         self.assertEqual(foreign, [])
         # The log still says who it was.
         listed = [json.loads(line)["record"] for line in whorl(
@@ -415,6 +422,39 @@ class Root(unittest.TestCase):
         changes = [record for record in listed if record["kind"] in ("alteration", "collection")]
         self.assertEqual({record["uid"] for record in changes}, {0})
         whorl("audit", "verify", "-c", world.conf)
+
+    def test_what_root_only_reads_stays_its_owners(self):
+        """As after a restore: a copy of a store has no file of locks, and who reads makes one."""
+        world = World()
+        self.give_away(world)
+        conf, made = ("-c", world.conf), set()
+        for args in (("audit", "verify"), ("audit", "list"),
+                     ("gallery", "check", "--gallery", "ident1"),
+                     ("gallery", "index", "--gallery", "immigration"),
+                     ("gallery", "list", "--gallery", "ident1"), ("pnc", "show", "08/56560Z"),
+                     ("device", "list"), ("officer", "list"), ("check",),
+                     ("policy", "explain", "--force", "WMP", "--basis", "consent", "--officer", OFFICER),
+                     ("report", "public", "2020-01", "-o", world.path("public"))):
+            for folder, _, files in os.walk(world.path("var")):
+                for name in files:
+                    if name in ("lock.mdb", "segment"):
+                        os.remove(os.path.join(folder, name))
+            said = whorl(*args, *conf, code=None)
+            self.assertIn(said.returncode, (0, 1), (args, said.stderr))
+            found, foreign = self.found(world)
+            self.assertEqual(foreign, [], args)
+            made |= {path for path in found if path.endswith(("lock.mdb", "segment"))}
+        self.assertEqual(made, {world.path("var", *path.split("/")) for path in (
+            "audit/lock.mdb", "ident1/lock.mdb", "immigration/lock.mdb", "immigration/segment",
+            "pnc/lock.mdb", "registry/lock.mdb")})
+        shutil.rmtree(world.path("var", "registry"))
+        for kind in ("device", "officer"):
+            self.assertEqual(whorl(kind, "list", *conf).stdout.count("\n"), 1)
+        self.assertFalse(os.path.exists(world.path("var", "registry")))
+        shutil.rmtree(world.path("var", "audit"))
+        whorl("synth", "month", "--month", "2024-05", "--transactions", 50,
+              "--misuse", 0, *conf)
+        self.assertEqual(self.found(world)[1], [])
 
 
 class Monitor(unittest.TestCase):

@@ -150,7 +150,11 @@ class Recorded(unittest.TestCase):
         count = len(changes(self.world))
         for args in (("officer", "suspend", "NOBODY"), ("officer", "add", OFFICER, "--force", "WMP"),
                      ("officer", "add", "\x1b[2J", "--force", "WMP"), ("device", "revoke", "phone-9"),
-                     ("officer", "add", "XYZ1", "--force", "XYZ")):
+                     ("officer", "add", "XYZ1", "--force", "XYZ"),
+                     # what the registry could not read back
+                     ("officer", "add", "WMP9", "--force", "WMP", "--name", "Ann\r"),
+                     ("device", "add", "phone-9", "--force", "WMP", "--note", "a\tb", "--cert",
+                      os.path.join(self.world.tls, "server.pem"))):
             whorl(*args, "-c", self.world.conf, code=3)
         self.assertEqual(len(changes(self.world)), count)
 

@@ -119,6 +119,20 @@ static bool record(void *ctx, const struct changed_person *people, size_t count,
     return !record_fails || whorl_fail(why, "", "the log is full");
 }
 
+/* The linker has these two stand in for the search (see meson.build). */
+bool __real_enrol_duplicates_of(struct gallery *in, const struct gallery_person *person, char *text,
+                                size_t cap, struct whorl_fault *why);
+bool __wrap_enrol_duplicates_of(struct gallery *in, const struct gallery_person *person, char *text,
+                                size_t cap, struct whorl_fault *why);
+static bool search_fails;
+
+bool __wrap_enrol_duplicates_of(struct gallery *in, const struct gallery_person *person, char *text,
+                                size_t cap, struct whorl_fault *why)
+{
+    return search_fails ? whorl_fail(why, "", "the search failed")
+                        : __real_enrol_duplicates_of(in, person, text, cap, why);
+}
+
 static const struct enrol_options usual = {
     .threads = 3, .source = "made up", .never = true, .record = record};
 
@@ -346,7 +360,8 @@ START_TEST(bad_lines_and_files_are_named_and_the_rest_goes_on)
                ",2,a.iso,,\n"                /* 10 */
                "good,2,a.iso,,\n"            /* 11 */
                "good,2,a.iso,,\n"            /* 12: the same place again */
-               "good,7,a.iso,1990-01-01,\n" /* 13: says something else of the person */);
+               "good,7,a.iso,1990-01-01,\n"  /* 13: says something else of the person */
+               "p9,2,a\x1b[2J.iso,,\n" /* 14: would clear a terminal */);
     enrol("manifest.csv", false);
     assert_said("manifest.csv:2: position: ");
     assert_said("manifest.csv:3: missing.iso: ");
@@ -359,10 +374,11 @@ START_TEST(bad_lines_and_files_are_named_and_the_rest_goes_on)
     assert_said("manifest.csv:10: person: ");
     assert_said("manifest.csv:12: impression: ");
     assert_said("manifest.csv:13: born: differs from line 11");
+    assert_said("manifest.csv:14: file: must be UTF-8");
     ck_assert_uint_eq(totals.people_added, 1);
     ck_assert_uint_eq(totals.bad_files, 3);
     ck_assert_uint_eq(totals.people_skipped, 3);
-    ck_assert_uint_eq(totals.bad_lines, 8);
+    ck_assert_uint_eq(totals.bad_lines, 9);
     gallery_person_free(person_of("good"));
 }
 END_TEST
@@ -496,6 +512,31 @@ START_TEST(the_same_fingers_under_two_ids_are_found)
 }
 END_TEST
 
+START_TEST(who_is_in_the_gallery_is_counted_when_a_search_for_duplicates_fails)
+{
+    char path[160];
+    struct gallery_counts counts;
+    struct enrol_options options = usual;
+    options.find_duplicates = true;
+    write_record("a.iso", 1, 2);
+    write_record("b.iso", 2, 2);
+    write_record("c.iso", 3, 2);
+    write_file("manifest.csv", "person,position,file\np1,2,a.iso\np2,2,b.iso\np3,2,c.iso\n");
+    snprintf(path, sizeof path, "%s/manifest.csv", dir);
+    struct manifest *manifest = manifest_open(path, &fault);
+    memset(&totals, 0, sizeof totals);
+    search_fails = true;
+    ck_assert(!enrol_run(gallery, manifest, &options, say, show, NULL, &totals, &fault));
+    search_fails = false;
+    manifest_close(manifest);
+    ck_assert_str_eq(fault.text, "the search failed");
+    ck_assert(gallery_count(gallery, &counts, &fault));
+    ck_assert_uint_ge(counts.people, 1);
+    ck_assert_uint_eq(totals.people_added, counts.people);
+    ck_assert_uint_eq(totals.prints_added, counts.prints);
+}
+END_TEST
+
 START_TEST(a_header_must_be_sound)
 {
     static const char *const headers[] = {"person,position\n", "person,position,file,file\n",
@@ -535,6 +576,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, rows_of_a_person_that_stand_apart_are_brought_together);
     tcase_add_test(tcase, many_people_fill_several_transactions);
     tcase_add_test(tcase, the_same_fingers_under_two_ids_are_found);
+    tcase_add_test(tcase, who_is_in_the_gallery_is_counted_when_a_search_for_duplicates_fails);
     tcase_add_test(tcase, a_header_must_be_sound);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -92,6 +92,36 @@ static void assert_same(const struct gallery_person *a, const struct gallery_per
     }
 }
 
+START_TEST(who_was_enrolled_again_is_not_removed_as_expired)
+{
+    const int64_t now = 1800000000;
+    const int64_t expires[] = {now, now + 1, 0, now - 1};
+    struct test_person people[4];
+    const char *ids[5] = {"nobody"};
+    size_t removed = 9;
+    for (unsigned i = 0; i < 4; i++) {
+        people_make(&people[i], i, TWO_FINGERS);
+        people[i].person.expires = now;
+        ck_assert(gallery_put(gallery, &people[i].person, 1, NULL, &fault));
+        ids[i + 1] = people[i].person.id;
+    }
+    /* Between the listing of the ids and their removal. */
+    for (unsigned i = 0; i < 4; i++) {
+        people[i].person.expires = expires[i];
+        ck_assert(gallery_put(gallery, &people[i].person, 1, NULL, &fault));
+    }
+    ck_assert(gallery_remove_expired(gallery, ids, 5, now, &removed, &fault));
+    ck_assert_uint_eq(removed, 2);
+    for (unsigned i = 0; i < 4; i++) {
+        struct gallery_person *person;
+        ck_assert(gallery_get(gallery, ids[i + 1], true, &person, &fault));
+        ck_assert_int_eq(person != NULL, i == 1 || i == 2);
+        gallery_person_free(person);
+    }
+    assert_sound();
+}
+END_TEST
+
 START_TEST(a_person_comes_back_as_put)
 {
     struct test_person person;
@@ -785,6 +815,7 @@ static Suite *suite(void)
     TCase *tcase = tcase_create("gallery");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 280);
+    tcase_add_test(tcase, who_was_enrolled_again_is_not_removed_as_expired);
     tcase_add_test(tcase, a_person_comes_back_as_put);
     tcase_add_test(tcase, what_is_put_survives_closing);
     tcase_add_test(tcase, replacing_and_removing_keep_the_counts);

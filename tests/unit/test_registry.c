@@ -322,6 +322,73 @@ START_TEST(a_certificate_that_leads_to_the_device_of_another_is_a_fault)
 }
 END_TEST
 
+START_TEST(a_text_that_could_not_be_read_back_is_not_stored)
+{
+    static const char *const unclean[] = {"Ann\r", "a\tb", "Jos\xe9", "\x7f", "\x1b[2J"};
+    for (size_t i = 0; i < sizeof unclean / sizeof *unclean; i++) {
+        struct registry_device note = device_of("phone-1", 7), force = note;
+        struct registry_officer name = officer_of("MPS0001"), of_force = name, entitled = name;
+        strcpy(note.note, unclean[i]);
+        strcpy(force.force, unclean[i]);
+        strcpy(name.name, unclean[i]);
+        strcpy(of_force.force, unclean[i]);
+        strcpy(entitled.entitlements[1], unclean[i]);
+        ck_assert(!registry_check_device(registry, &note, true, &fault));
+        ck_assert_str_eq(fault.where, "note");
+        ck_assert(!registry_put_device(registry, &note, true, &fault));
+        ck_assert(!registry_put_device(registry, &force, true, &fault));
+        ck_assert(!registry_check_officer(registry, &name, true, &fault));
+        ck_assert_str_eq(fault.where, "name");
+        ck_assert(!registry_put_officer(registry, &name, true, &fault));
+        ck_assert(!registry_put_officer(registry, &of_force, true, &fault));
+        ck_assert(!registry_put_officer(registry, &entitled, true, &fault));
+    }
+    struct registry_officer nowhere = officer_of("MPS0001"), found;
+    nowhere.force[0] = '\0';
+    ck_assert(!registry_put_officer(registry, &nowhere, true, &fault));
+    ck_assert_int_eq(registry_officer(registry, "MPS0001", &found, &fault), REGISTRY_ABSENT);
+}
+END_TEST
+
+START_TEST(a_damaged_entry_is_repaired_by_replacing_it)
+{
+    struct registry_device lost = device_of("phone-1", 7), same = lost, other = device_of("x", 9);
+    struct registry_device found;
+    struct registry_officer officer = officer_of("phone-1"), who;
+    const char *const names[] = {"devices", "officers"};
+    char path[96];
+    snprintf(path, sizeof path, "%s/registry", dir);
+    ck_assert(registry_put_device(registry, &lost, false, &fault));
+    ck_assert(registry_put_device(registry, &other, false, &fault));
+    struct whorl_store *store =
+        whorl_store_open(path, WHORL_STORE_WRITE, 4, "whorl-registry", 1, &fault);
+    ck_assert_msg(store != NULL, "%s", fault.text);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert(whorl_store_db(store, names[i], 0, &damage.dbi, &fault));
+        damage.key = "phone-1";
+        damage.value = "\xc1";
+        damage.len = 1;
+        ck_assert(whorl_store_write(store, write_damage, NULL, &fault));
+    }
+    whorl_store_close(store);
+    ck_assert_int_eq(registry_device(registry, "phone-1", &found, &fault), REGISTRY_FAILED);
+    ck_assert(!registry_check_device(registry, &same, false, &fault));
+    ck_assert_str_eq(fault.text, "there is a device phone-1 already");
+    same.certificate[0] = 8;
+    ck_assert(registry_check_device(registry, &same, true, &fault));
+    ck_assert(registry_put_device(registry, &same, true, &fault));
+    ck_assert_int_eq(registry_device(registry, "phone-1", &found, &fault), REGISTRY_PRESENT);
+    ck_assert_mem_eq(&found, &same, sizeof same);
+    ck_assert_int_eq(registry_device_of(registry, lost.certificate, &found, &fault),
+                     REGISTRY_ABSENT);
+    ck_assert_int_eq(registry_device_of(registry, other.certificate, &found, &fault),
+                     REGISTRY_PRESENT);
+    ck_assert(registry_check_officer(registry, &officer, true, &fault));
+    ck_assert(registry_put_officer(registry, &officer, true, &fault));
+    ck_assert_int_eq(registry_officer(registry, "phone-1", &who, &fault), REGISTRY_PRESENT);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("registry");
@@ -338,6 +405,8 @@ int main(void)
     tcase_add_test(entries, what_another_process_writes_is_seen_by_the_next_look_up);
     tcase_add_test(entries, a_damaged_record_is_a_fault_and_never_an_entry);
     tcase_add_test(entries, a_certificate_that_leads_to_the_device_of_another_is_a_fault);
+    tcase_add_test(entries, a_text_that_could_not_be_read_back_is_not_stored);
+    tcase_add_test(entries, a_damaged_entry_is_repaired_by_replacing_it);
     suite_add_tcase(suite, entries);
     return run_suite(suite);
 }

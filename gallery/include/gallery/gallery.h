@@ -95,6 +95,11 @@ bool gallery_put(struct gallery *gallery, const struct gallery_person *people, s
 bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t count, size_t *removed,
                     struct whorl_fault *fault);
 
+/* The same, but whose enrolment has not ended by `now` (Unix seconds, not 0) stays: somebody may
+ * have been enrolled again since the ids were listed. */
+bool gallery_remove_expired(struct gallery *gallery, const char *const *ids, size_t count,
+                            int64_t now, size_t *removed, struct whorl_fault *fault);
+
 /* Ends a person's enrolment at `when` (Unix seconds): from then on no search finds the person. A
  * person that is changed by somebody else meanwhile may be left as that one put him. *found:
  * whether there is such a person. Blocks (fsync). */
