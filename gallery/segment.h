@@ -34,9 +34,15 @@ struct segment {
     int fd; /* holds the lock */
 };
 
-/* Maps DIR/segment. NULL with *missing true: there is none; NULL with *fault: it cannot be read or
- * is damaged. */
-struct segment *segment_open(const char *dir, bool *missing, struct whorl_fault *fault);
+/* Why there is no segment to be had. */
+enum segment_lack {
+    SEGMENT_MISSING,
+    SEGMENT_BARRED, /* the system or another process did not let us, which may pass */
+    SEGMENT_DAMAGED
+};
+
+/* Maps DIR/segment. NULL with *lack, and with *fault unless it is missing. */
+struct segment *segment_open(const char *dir, enum segment_lack *lack, struct whorl_fault *fault);
 
 /* Verifies up to `chunks` more chunks. false with *fault, which names the chunk that is damaged.
  * All are verified when segment->verified == segment->count. */

@@ -37,6 +37,8 @@ struct view_keeper {
     struct segment *opening;        /* being verified */
     uint64_t opening_people;        /* in those of its chunks that were, and are of their blocks */
     struct segment_identity sought; /* the file that was last looked at */
+    uint64_t sought_pause;          /* until it is looked at again; 0: it is not */
+    uint64_t sought_again;          /* ... which ends then; both in ms */
     struct view *draft;             /* being read by view_prepare ... */
     struct view *draft_base;        /* ... since this one */
     size_t draft_at;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "gallery_people.h"
 #include "run_suite.h"
 #include "segment.h"
+#include "view_parts.h"
 #include "whorl/secret.h"
 
 #define TWO_FINGERS (1u << 2 | 1u << 7)
@@ -151,8 +153,8 @@ static void assert_nobody(unsigned n)
 /* How many of the index's chunks are as the store has the blocks now, and void. */
 static unsigned count_chunks(unsigned *voided)
 {
-    bool missing;
-    struct segment *segment = segment_open(dir, &missing, &fault);
+    enum segment_lack lack;
+    struct segment *segment = segment_open(dir, &lack, &fault);
     ck_assert_msg(segment != NULL, "%s", fault.text);
     ck_assert_msg(segment_verify(segment, UINT32_MAX, &fault), "%s", fault.text);
     unsigned count = segment->count;
@@ -324,7 +326,7 @@ static const off_t places[] = {0,  4,  8,   16,  60,  64,  68,   72,   80,    84
 START_TEST(a_damaged_segment_is_refused_and_named_and_made_anew)
 {
     struct segment *segment;
-    bool missing;
+    enum segment_lack lack;
     put_range(0, 300, TWO_FINGERS);
     write_index();
     char problem[512];
@@ -332,10 +334,10 @@ START_TEST(a_damaged_segment_is_refused_and_named_and_made_anew)
     damage(places[_i]);
     ck_assert_uint_eq(problems(problem), 1);
     ck_assert_msg(strstr(problem, "segment") != NULL, "%s", problem);
-    segment = segment_open(dir, &missing, &fault);
+    segment = segment_open(dir, &lack, &fault);
     ck_assert(segment == NULL || !segment_verify(segment, UINT32_MAX, &fault));
     ck_assert_str_eq(fault.where, SEGMENT_NAME);
-    ck_assert(!missing);
+    ck_assert(segment != NULL || lack == SEGMENT_DAMAGED);
     segment_unref(segment);
     reopen();
     uint64_t people, of;
@@ -406,9 +408,9 @@ START_TEST(a_segment_cut_anywhere_is_refused)
     write_index();
     ck_assert_int_eq(stat(path, &st), 0);
     for (off_t len = st.st_size - 1; len > 0; len -= 1 + len / 23) {
-        bool missing;
+        enum segment_lack lack;
         ck_assert_int_eq(truncate(path, len), 0);
-        struct segment *segment = segment_open(dir, &missing, &fault);
+        struct segment *segment = segment_open(dir, &lack, &fault);
         ck_assert(segment == NULL || !segment_verify(segment, UINT32_MAX, &fault));
         segment_unref(segment);
     }
@@ -430,6 +432,35 @@ START_TEST(a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was)
     ck_assert_uint_eq(count_chunks(&voided), before);
     write_index();
     ck_assert_uint_eq(count_chunks(&voided), before);
+}
+END_TEST
+
+/* As for the moment in which a writer has given the file its name, but holds it still; or as where
+ * this process has too many files open. */
+START_TEST(a_segment_that_cannot_be_opened_at_the_moment_is_tried_again)
+{
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    gallery_close(gallery);
+    gallery = NULL;
+    int fd = open(path, O_RDONLY);
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    reopen();
+    uint64_t people, of;
+    unsigned said = 0;
+    while (gallery_prepare_step(gallery, &people, &of, &fault) == GALLERY_PREPARING) {
+        said += strstr(fault.text, "at present") != NULL;
+    }
+    ck_assert_uint_eq(said, 1);
+    ck_assert_ptr_null(gallery->keeper->segment);
+    assert_found(205);
+    close(fd);
+    for (unsigned i = 0; i < 100 && !gallery->keeper->segment; i++) {
+        usleep(100000);
+        ck_assert_msg(gallery_prepare(gallery, &fault), "%s", fault.text);
+    }
+    ck_assert_ptr_nonnull(gallery->keeper->segment);
+    assert_found(205);
 }
 END_TEST
 
@@ -510,11 +541,12 @@ static void *let_go(void *segment)
 
 START_TEST(writing_the_index_waits_for_servers_to_let_go_of_the_one_before)
 {
-    bool missing, in_use;
+    enum segment_lack lack;
+    bool in_use;
     pthread_t thread;
     put_range(0, 300, TWO_FINGERS);
     write_index();
-    struct segment *mapped = segment_open(dir, &missing, &fault);
+    struct segment *mapped = segment_open(dir, &lack, &fault);
     ck_assert_ptr_nonnull(mapped);
     ck_assert_msg(gallery_index(gallery, 0, &in_use, &fault), "%s", fault.text);
     ck_assert(in_use);
@@ -530,11 +562,11 @@ END_TEST
 
 START_TEST(a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped)
 {
-    bool missing;
+    enum segment_lack lack;
     struct whorl_store_erased erased;
     put_range(0, 300, TWO_FINGERS);
     write_index();
-    struct segment *mapped = segment_open(dir, &missing, &fault);
+    struct segment *mapped = segment_open(dir, &lack, &fault);
     ck_assert_ptr_nonnull(mapped);
     ck_assert(segment_verify(mapped, UINT32_MAX, &fault));
     put_range(300, 310, TWO_FINGERS);
@@ -572,6 +604,7 @@ int main(void)
     tcase_add_test(tcase, a_chunk_of_more_than_a_block_can_hold_is_refused);
     tcase_add_test(tcase, a_segment_cut_anywhere_is_refused);
     tcase_add_test(tcase, a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was);
+    tcase_add_test(tcase, a_segment_that_cannot_be_opened_at_the_moment_is_tried_again);
     tcase_add_test(tcase, what_the_segment_held_of_somebody_removed_is_overwritten);
     tcase_add_test(tcase, a_segment_that_is_replaced_does_not_stay);
     tcase_add_test(tcase, writing_the_index_waits_for_servers_to_let_go_of_the_one_before);
