@@ -74,7 +74,9 @@ bool segment_dispose(const char *dir, unsigned patience_ms, struct whorl_fault *
 
 /* Overwrites all chunks of DIR/segment that are not `current`, durably, and disposes of what other
  * segments there are. No search uses such chunks any more: they are of versions of blocks that the
- * store no longer has. Adds the bytes that were not zero to *bytes. */
+ * store no longer has. A segment with a chunk that cannot be opened is overwritten as a whole and
+ * deleted; false with *fault if somebody has it mapped. Adds the bytes that were not zero to
+ * *bytes. */
 bool segment_erase(const char *dir, bool (*current)(void *ctx, const struct chunk *chunk),
                    void *ctx, uint64_t *bytes, struct whorl_fault *fault);
 

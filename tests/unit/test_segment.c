@@ -585,6 +585,127 @@ START_TEST(a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped)
 }
 END_TEST
 
+/* A chunk whose header tells another version of the words, as a program of that version has it. */
+static void make_foreign(off_t at)
+{
+    const uint8_t version[2] = {0xff, 0xff};
+    int fd = open(path, O_RDWR);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pwrite(fd, version, sizeof version, at + 36), 2);
+    close(fd);
+}
+
+static bool is_zero(int fd)
+{
+    uint8_t bytes[4096];
+    ssize_t len;
+    for (off_t at = 0; (len = pread(fd, bytes, sizeof bytes, at)) > 0; at += len) {
+        for (ssize_t i = 0; i < len; i++) {
+            if (bytes[i] != 0) {
+                return false;
+            }
+        }
+    }
+    return len == 0;
+}
+
+START_TEST(a_segment_that_cannot_be_read_is_overwritten_only_where_nobody_uses_it)
+{
+    enum segment_lack lack;
+    struct whorl_store_erased erased;
+    struct stat st;
+    char problem[512];
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    reopen();
+    struct segment *mapped = segment_open(dir, &lack, &fault);
+    ck_assert(mapped && segment_verify(mapped, UINT32_MAX, &fault));
+    uint8_t *before = malloc(mapped->len);
+    make_foreign((off_t)mapped->offset[_i]);
+    memcpy(before, mapped->bytes, mapped->len);
+    ck_assert(!gallery_erase(gallery, &erased, &fault));
+    ck_assert_msg(strstr(fault.text, "is being used") &&
+                      strstr(fault.text, "another format version") && strstr(fault.text, "restart"),
+                  "%s", fault.text);
+    ck_assert_mem_eq(mapped->bytes, before, mapped->len);
+    segment_unref(mapped);
+    int fd = open(path, O_RDONLY);
+    ck_assert_msg(gallery_erase(gallery, &erased, &fault), "%s", fault.text);
+    ck_assert_int_ne(stat(path, &st), 0);
+    ck_assert(is_zero(fd));
+    close(fd);
+    ck_assert_msg(problems(problem) == 0, "%s", problem);
+    free(before);
+}
+END_TEST
+
+/* Another process begins to erase a chunk while the next one is made of it: the first words of a
+ * print are there still, the last are zeros. */
+START_TEST(nothing_is_copied_of_a_chunk_that_is_being_erased)
+{
+    const uint8_t *block;
+    const char *why;
+    struct block_info info;
+    struct chunk before;
+    put_range(0, 20, TWO_FINGERS);
+    MDB_txn *txn = whorl_store_read(gallery->store, &fault);
+    ck_assert_int_eq(block_read(gallery, txn, 1, &block, &info, &why), 0);
+    uint8_t *earlier = chunk_make(block, &info, NULL, &why);
+    const uint32_t size = chunk_bytes(earlier);
+    uint8_t *good = malloc(size);
+    memcpy(good, earlier, size);
+    ck_assert(chunk_open(earlier, size, false, &before, &why));
+    chunk_void_begin(earlier);
+    memset(earlier + CHUNK_HEADER + CHUNK_PRINT - 64, 0, 64);
+    uint8_t *made = chunk_make(block, &info, &before, &why);
+    ck_assert_msg(made != NULL, "%s", why);
+    ck_assert_mem_eq(made, good, size);
+    ck_assert_ptr_null(chunk_without(&before, NULL, 0));
+    whorl_store_done(gallery->store, txn);
+    free(earlier);
+    free(good);
+    free(made);
+}
+END_TEST
+
+static void *erase(void *done)
+{
+    struct whorl_store_erased erased;
+    struct whorl_fault why;
+    *(bool *)done = gallery_erase(gallery, &erased, &why);
+    return NULL;
+}
+
+START_TEST(an_erasure_that_waited_for_a_writer_leaves_his_segment)
+{
+    enum segment_lack lack;
+    pthread_t thread;
+    bool done = false;
+    unsigned voided;
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    const unsigned before = count_chunks(&voided);
+    reopen();
+    struct segment_writer *writer = segment_begin(dir, &fault);
+    ck_assert_ptr_nonnull(writer);
+    ck_assert_int_eq(pthread_create(&thread, NULL, erase, &done), 0);
+    struct segment *segment = segment_open(dir, &lack, &fault);
+    ck_assert(segment && segment_verify(segment, UINT32_MAX, &fault));
+    for (uint32_t i = 0; i < segment->count; i++) {
+        ck_assert(segment_add(writer, segment->bytes + segment->offset[i], &fault));
+    }
+    segment_unref(segment);
+    usleep(300000); /* it waits by now */
+    ck_assert_msg(segment_end(writer, &fault), "%s", fault.text);
+    pthread_join(thread, NULL);
+    ck_assert(done);
+    ck_assert_uint_eq(count_chunks(&voided), before);
+    ck_assert_uint_eq(voided, 0);
+    ck_assert(!file_holds(SEGMENT_NAME ".old", "", 1));
+    ck_assert(!file_holds(SEGMENT_NAME ".new", "", 1));
+}
+END_TEST
+
 int main(void)
 {
     people_warm(1500, TWO_FINGERS);
@@ -609,6 +730,10 @@ int main(void)
     tcase_add_test(tcase, a_segment_that_is_replaced_does_not_stay);
     tcase_add_test(tcase, writing_the_index_waits_for_servers_to_let_go_of_the_one_before);
     tcase_add_test(tcase, a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped);
+    tcase_add_loop_test(
+        tcase, a_segment_that_cannot_be_read_is_overwritten_only_where_nobody_uses_it, 0, 3);
+    tcase_add_test(tcase, nothing_is_copied_of_a_chunk_that_is_being_erased);
+    tcase_add_test(tcase, an_erasure_that_waited_for_a_writer_leaves_his_segment);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
