@@ -265,7 +265,7 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
     }
     uint8_t *bytes = new_chunk(&chunk);
     if (!bytes) {
-        *why = "cannot be indexed: out of memory";
+        *why = NULL;
         return NULL;
     }
     struct making making = {.block = block, .chunk = &chunk, .before = before, .bytes = bytes};

@@ -56,7 +56,7 @@ void chunk_stored_header(const uint8_t *bytes, uint8_t header[CHUNK_HEADER]);
 /* Makes the chunk of a block that block_open passed, in memory from aligned_alloc(64) that the
  * caller frees. before: the chunk of an earlier version of the block, of which the words of prints
  * that are the same are taken, or NULL. NULL with *why (static text) when an entry or a template is
- * damaged, or when memory is short. */
+ * damaged, with *why NULL when memory is short. */
 uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
                     const char **why);
 

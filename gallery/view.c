@@ -237,6 +237,7 @@ static bool install(struct view_keeper *keeper, struct view *view)
     }
     for (size_t i = 0; i < view->count; i++) {
         view->chunks[i].fresh_own = view->chunks[i].fresh_gone = false;
+        view->gaps = view->gaps || view_is_gap(&view->chunks[i]);
     }
     if (!newest || newest->stamp <= view->stamp) {
         view_unref(newest);
@@ -270,7 +271,7 @@ static struct view *get_newest(struct gallery *gallery, MDB_txn *txn, const stru
     const struct view_keeper *keeper = gallery->keeper;
     *pending = 0;
     if (keeper->newest && keeper->newest->stamp == meta->stamp &&
-        keeper->newest->segment == keeper->segment) {
+        keeper->newest->segment == keeper->segment && !keeper->newest->gaps) {
         return view_ref(keeper->newest);
     }
     return view_follow(gallery, txn, meta, SIZE_MAX, blocks, pending);

@@ -267,7 +267,8 @@ struct view *view_follow(struct gallery *gallery, MDB_txn *txn, const struct met
     struct turns turns;
     bool done = false;
     *pending = 0;
-    if (!newest || newest->segment != keeper->segment || newest->empty > newest->count / 8 + ROOM ||
+    if (!newest || newest->gaps || newest->segment != keeper->segment ||
+        newest->empty > newest->count / 8 + ROOM ||
         changes_read(gallery, txn, newest->stamp, meta->stamp, most, &changes) != 0) {
         changes_free(&changes);
         return NULL;

@@ -83,7 +83,8 @@ struct view_chunk view_chunk_of(const struct index_entry *entry);
 bool view_take_chunk(const struct view_chunk *known, bool shares_segment,
                      const struct index_entry *entry, struct view_chunk *to);
 
-/* Fills a gap from the block as txn has it. Where txn has another version, it stays. */
+/* Fills a gap from the block as txn has it. Where txn has another version, or the system did not
+ * let us read or keep it, it stays. */
 void view_read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_chunk *chunk);
 
 /* Numbers the rows of all chunks anew. */
