@@ -68,8 +68,8 @@ size_t view_group(const struct change *changes, size_t count)
 bool view_stays(const struct view_chunk *known, const struct change *changes, size_t count)
 {
     const size_t gone = count + (known->gone ? known->gone->count : 0);
-    return changes->place != CHANGE_WRITTEN && known->bytes && gone * GONE_SHARE <= known->rows &&
-           count < known->people;
+    return changes->place != CHANGE_WRITTEN && known->bytes && gone <= GONE_MAX &&
+           gone * GONE_SHARE <= known->rows && count < known->people;
 }
 
 /* People have left a block that stayed as it was. false: its chunk is to be copied, or is another's

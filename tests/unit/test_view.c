@@ -11,6 +11,7 @@
 #include "gallery_people.h"
 #include "run_suite.h"
 #include "view.h"
+#include "view_parts.h"
 
 #define TWO_FINGERS (1u << 2 | 1u << 7)
 
@@ -422,6 +423,23 @@ START_TEST(where_the_log_fails_the_index_is_read)
 }
 END_TEST
 
+/* The log is not to be trusted with how many leave a block: lists of them have that much room. */
+START_TEST(no_more_leave_a_chunk_than_the_index_can_name)
+{
+    const uint8_t bytes[CHUNK_HEADER] = {0};
+    struct change changes[GONE_MAX + 1] = {{.block = 1, .place = BLOCK_HEADER}};
+    struct view_gone *gone = calloc(1, sizeof *gone + GONE_MAX * sizeof *gone->people);
+    struct view_chunk known = {.number = 1, .bytes = bytes, .rows = 3000, .people = 3000};
+    ck_assert(view_stays(&known, changes, GONE_MAX));
+    ck_assert(!view_stays(&known, changes, GONE_MAX + 1));
+    known.gone = gone;
+    gone->count = 60;
+    ck_assert(view_stays(&known, changes, GONE_MAX - 60));
+    ck_assert(!view_stays(&known, changes, GONE_MAX - 59));
+    free(gone);
+}
+END_TEST
+
 static uint64_t bytes_logged(uint64_t *records)
 {
     MDB_cursor *cursor;
@@ -502,6 +520,7 @@ int main(void)
     tcase_add_test(tcase, many_changes_are_taken_in_by_steps);
     tcase_add_loop_test(tcase, between_two_views_those_blocks_differ_that_are_said_to, 0, 3);
     tcase_add_loop_test(tcase, where_the_log_fails_the_index_is_read, 0, 6);
+    tcase_add_test(tcase, no_more_leave_a_chunk_than_the_index_can_name);
     tcase_add_test(tcase, the_log_keeps_what_is_new_and_drops_what_is_old);
     tcase_add_test(tcase, a_gallery_without_a_log_can_be_read);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
