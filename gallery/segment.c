@@ -5,6 +5,7 @@
 #include <libdeflate.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -208,9 +209,12 @@ static bool write_failed(struct whorl_fault *fault)
 
 void segment_abandon(struct segment_writer *writer)
 {
+    uint64_t bytes = 0;
     if (writer->file) {
-        (void)fclose(writer->file);
+        __fpurge(writer->file); /* or closing it would write once more */
+        (void)segment_clear(fileno(writer->file), &bytes);
         (void)unlink(writer->path);
+        (void)fclose(writer->file);
     }
     free(writer);
 }
@@ -219,7 +223,8 @@ int segment_open_new(const char *path)
 {
     for (;;) {
         struct stat ours, named;
-        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        uint64_t bytes = 0;
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0) {
             return -1;
         }
@@ -230,7 +235,7 @@ int segment_open_new(const char *path)
         }
         /* Another writer may have ended in between and given the file its final name. */
         if (stat(path, &named) == 0 && named.st_ino == ours.st_ino) {
-            if (ftruncate(fd, 0) == 0) {
+            if (ours.st_size == 0 || (segment_clear(fd, &bytes) && ftruncate(fd, 0) == 0)) {
                 return fd;
             }
             close(fd);

@@ -82,8 +82,7 @@ static int open_alone(const char *path, unsigned patience_ms, bool *twice)
     }
 }
 
-/* Overwrites a whole file. false with errno. */
-static bool clear_file(int fd, uint64_t *bytes)
+bool segment_clear(int fd, uint64_t *bytes)
 {
     size_t len;
     uint8_t *map = map_whole(fd, &len);
@@ -111,7 +110,7 @@ static bool wipe_file(const char *dir, const char *name, unsigned patience_ms, u
                cannot(fault, name, errno == EBUSY ? "it is being used" : strerror(errno));
     }
     /* A writer who ended between two names left one for the newest segment: that one stays. */
-    bool ok = (twice || clear_file(fd, bytes)) && unlink(path) == 0;
+    bool ok = (twice || segment_clear(fd, bytes)) && unlink(path) == 0;
     close(fd);
     return (ok && segment_sync_dir(dir)) || cannot(fault, name, strerror(errno));
 }

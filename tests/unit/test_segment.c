@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "afis/match.h"
@@ -609,6 +610,56 @@ static bool is_zero(int fd)
     return len == 0;
 }
 
+#define EXPORT __attribute__((visibility("default")))
+EXPORT int ftruncate(int fd, off_t len);
+static bool truncated_zeros; /* the last file that was */
+
+int ftruncate(int fd, off_t len)
+{
+    truncated_zeros = is_zero(fd);
+    return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+/* Begins a segment and adds the first chunk of the one that there is. */
+static struct segment_writer *begin_copy(void)
+{
+    enum segment_lack lack;
+    struct segment *segment = segment_open(dir, &lack, &fault);
+    ck_assert(segment && segment_verify(segment, UINT32_MAX, &fault));
+    struct segment_writer *writer = segment_begin(dir, &fault);
+    ck_assert_msg(writer != NULL, "%s", fault.text);
+    ck_assert(segment_add(writer, segment->bytes + segment->offset[0], &fault));
+    segment_unref(segment);
+    return writer;
+}
+
+START_TEST(what_a_writer_leaves_who_does_not_come_to_the_end_is_overwritten)
+{
+    char new[160];
+    struct stat st;
+    (void)snprintf(new, sizeof new, "%s.new", path);
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    struct segment_writer *writer = begin_copy();
+    int fd = open(new, O_RDONLY);
+    segment_abandon(writer);
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_int_gt(st.st_size, 4096);
+    ck_assert(is_zero(fd));
+    ck_assert_int_ne(stat(new, &st), 0);
+    close(fd);
+    /* who was killed leaves his file */
+    fd = open(new, O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_eq(write(fd, path, sizeof path), sizeof path);
+    close(fd);
+    truncated_zeros = false;
+    writer = begin_copy();
+    ck_assert(truncated_zeros);
+    segment_abandon(writer);
+    ck_assert_int_ne(stat(new, &st), 0);
+}
+END_TEST
+
 START_TEST(a_segment_that_cannot_be_read_is_overwritten_only_where_nobody_uses_it)
 {
     enum segment_lack lack;
@@ -732,6 +783,7 @@ int main(void)
     tcase_add_test(tcase, a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped);
     tcase_add_loop_test(
         tcase, a_segment_that_cannot_be_read_is_overwritten_only_where_nobody_uses_it, 0, 3);
+    tcase_add_test(tcase, what_a_writer_leaves_who_does_not_come_to_the_end_is_overwritten);
     tcase_add_test(tcase, nothing_is_copied_of_a_chunk_that_is_being_erased);
     tcase_add_test(tcase, an_erasure_that_waited_for_a_writer_leaves_his_segment);
     suite_add_tcase(suite, tcase);
