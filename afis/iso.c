@@ -186,6 +186,25 @@ static uint16_t scaled_size(unsigned size, double scale)
     return (uint16_t)fmin(ceil(size * scale), UINT16_MAX);
 }
 
+/* Reads all views, of which one is wanted. Nothing of the others stays on the stack. */
+static enum afis_status read_views(struct reader *r, const struct record *rec, unsigned view,
+                                   struct afis_template *wanted)
+{
+    struct afis_template tmpl;
+    enum afis_status status = AFIS_OK;
+    for (unsigned v = 0; v < rec->views && status == AFIS_OK; v++) {
+        tmpl =
+            (struct afis_template){.width = scaled_size(rec->width, scale_of(rec->x_resolution)),
+                                   .height = scaled_size(rec->height, scale_of(rec->y_resolution))};
+        status = read_view(r, rec, v + 1u == rec->views, &tmpl);
+        if (status == AFIS_OK && v == view) {
+            *wanted = tmpl;
+        }
+    }
+    explicit_bzero(&tmpl, sizeof tmpl);
+    return status;
+}
+
 enum afis_status afis_template_from_iso(const uint8_t *bytes, size_t len, unsigned view,
                                         struct afis_template *out)
 {
@@ -202,22 +221,15 @@ enum afis_status afis_template_from_iso(const uint8_t *bytes, size_t len, unsign
         return AFIS_BAD_FORMAT;
     }
     struct afis_template wanted = {0};
-    for (unsigned v = 0; v < rec.views; v++) {
-        struct afis_template tmpl = {.width = scaled_size(rec.width, scale_of(rec.x_resolution)),
-                                     .height = scaled_size(rec.height, scale_of(rec.y_resolution))};
-        status = read_view(&r, &rec, v + 1u == rec.views, &tmpl);
-        if (status != AFIS_OK) {
-            return status;
-        }
-        if (v == view) {
-            wanted = tmpl;
-        }
+    status = read_views(&r, &rec, view, &wanted);
+    if (status == AFIS_OK && (r.at != len || !afis_template_valid(&wanted))) {
+        status = AFIS_BAD_FORMAT;
     }
-    if (r.at != len || !afis_template_valid(&wanted)) {
-        return AFIS_BAD_FORMAT;
+    if (status == AFIS_OK) {
+        *out = wanted;
     }
-    *out = wanted;
-    return AFIS_OK;
+    explicit_bzero(&wanted, sizeof wanted);
+    return status;
 }
 
 unsigned afis_template_views(const uint8_t *bytes, size_t len)

@@ -58,7 +58,7 @@ static void open_file(const char *dir, uint8_t *bytes, size_t len)
 {
     char path[64];
     struct whorl_fault fault = {{0}, {0}};
-    bool missing;
+    enum segment_lack lack;
     (void)snprintf(path, sizeof path, "%s/%s", dir, SEGMENT_NAME);
     if (len >= SEGMENT_HEADER) {
         put32(bytes, SEGMENT_MAGIC);
@@ -74,7 +74,7 @@ static void open_file(const char *dir, uint8_t *bytes, size_t len)
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     FUZZ_CHECK(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
     close(fd);
-    struct segment *segment = segment_open(dir, &missing, &fault);
+    struct segment *segment = segment_open(dir, &lack, &fault);
     FUZZ_CHECK(segment || fault.text[0]);
     bool sound = segment && segment_verify(segment, UINT32_MAX, &fault);
     FUZZ_CHECK(!segment || sound || fault.text[0]);

@@ -95,12 +95,15 @@ void array_give(struct array_pool *pool, void *array, size_t size)
 {
     void *oldest = NULL;
     size_t oldest_size = 0;
-    if (size < LARGE || !array) {
-        array_free(array, size);
+    if (!array) {
         return;
     }
     /* Zeros, whether the system takes them or not. */
     explicit_bzero(array, size);
+    if (size < LARGE) {
+        free(array);
+        return;
+    }
     (void)madvise(array, mapped_size(size), MADV_FREE);
     pthread_mutex_lock(&pool->mutex);
     if (pool->count == ARRAYS_KEPT) {

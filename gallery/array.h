@@ -29,7 +29,7 @@ struct array_pool {
 void array_pool_init(struct array_pool *pool);
 void array_pool_release(struct array_pool *pool);
 
-/* As array_new and array_free. */
+/* As array_new and array_free, but wiped whatever its size. */
 void *array_take(struct array_pool *pool, size_t size);
 void array_give(struct array_pool *pool, void *array, size_t size);
 

@@ -197,9 +197,9 @@ static void check_chunk(struct check *check, const struct chunk *chunk)
 static void check_segment(struct check *check)
 {
     struct whorl_fault fault = {{0}, {0}};
-    bool missing;
-    struct segment *segment = segment_open(check->gallery->dir, &missing, &fault);
-    if (!segment && missing) {
+    enum segment_lack lack;
+    struct segment *segment = segment_open(check->gallery->dir, &lack, &fault);
+    if (!segment && lack == SEGMENT_MISSING) {
         return;
     }
     if (!segment || !segment_verify(segment, UINT32_MAX, &fault)) {

@@ -1,6 +1,7 @@
 #include "chunk.h"
 
 #include <libdeflate.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,6 +158,13 @@ static bool find_known(const struct chunk *before, const struct gallery_print *p
     return false;
 }
 
+/* Whether another process has begun to erase a chunk: what was copied of it may be zeros. */
+static bool is_voided(const struct chunk *chunk)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    return get64((const uint8_t *)chunk->words - CHUNK_HEADER + AT_STAMP) == CHUNK_VOID;
+}
+
 /* A chunk being made. */
 struct making {
     const uint8_t *block;
@@ -257,11 +265,16 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
     }
     uint8_t *bytes = new_chunk(&chunk);
     if (!bytes) {
-        *why = "cannot be indexed: out of memory";
+        *why = NULL;
         return NULL;
     }
     struct making making = {.block = block, .chunk = &chunk, .before = before, .bytes = bytes};
-    if (!fill(&making, info, why)) {
+    bool ok = fill(&making, info, why);
+    if (ok && before && is_voided(before)) {
+        making.before = NULL;
+        ok = fill(&making, info, why);
+    }
+    if (!ok) {
         free(bytes);
         return NULL;
     }
@@ -318,9 +331,11 @@ uint8_t *chunk_without(const struct chunk *from, const uint8_t *places, unsigned
     uint8_t *rows = lies + (size_t)chunk.prints * CHUNK_PLACES;
     uint8_t *expiries = rows + (size_t)chunk.prints * CHUNK_PRINT_ROW;
     uint8_t *entries = expiries + (size_t)chunk.people * 8;
+    const uint8_t *end =
+        lies; /* rows of a chunk that is being erased are others than were counted */
     for (uint32_t row = 0; row < from->prints; row++) {
         const uint16_t number = numbers[chunk_print_person(from, row)];
-        if (number != LEFT_OUT) {
+        if (number != LEFT_OUT && words < end) {
             memcpy(words, from->words + (size_t)row * AFIS_SIEVE_WORDS, CHUNK_PRINT);
             memcpy(lies, from->places + (size_t)row * CHUNK_PLACES, CHUNK_PLACES);
             memcpy(rows, from->print_rows + (size_t)row * CHUNK_PRINT_ROW, CHUNK_PRINT_ROW);
@@ -335,6 +350,10 @@ uint8_t *chunk_without(const struct chunk *from, const uint8_t *places, unsigned
             put64(expiries + (size_t)numbers[i] * 8, (uint64_t)chunk_expires(from, i));
             put16(entries + (size_t)numbers[i] * 2, (uint16_t)chunk_entry(from, i));
         }
+    }
+    if (is_voided(from)) {
+        free(bytes);
+        return NULL;
     }
     put_header(bytes, &chunk);
     return bytes;
@@ -428,8 +447,13 @@ bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chun
     return true;
 }
 
-void chunk_void(uint8_t *bytes)
+void chunk_void_begin(uint8_t *bytes)
 {
     put64(bytes + AT_STAMP, CHUNK_VOID);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+void chunk_void_end(uint8_t *bytes)
+{
     put32(bytes + AT_CHECKSUM, checksum(bytes, get32(bytes + AT_SIZE)));
 }

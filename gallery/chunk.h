@@ -56,7 +56,7 @@ void chunk_stored_header(const uint8_t *bytes, uint8_t header[CHUNK_HEADER]);
 /* Makes the chunk of a block that block_open passed, in memory from aligned_alloc(64) that the
  * caller frees. before: the chunk of an earlier version of the block, of which the words of prints
  * that are the same are taken, or NULL. NULL with *why (static text) when an entry or a template is
- * damaged, or when memory is short. */
+ * damaged, with *why NULL when memory is short. */
 uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const struct chunk *before,
                     const char **why);
 
@@ -64,7 +64,8 @@ uint8_t *chunk_make(const uint8_t *block, const struct block_info *info, const s
 uint8_t *chunk_make_empty(void);
 
 /* The same chunk without the people whose entries begin at these places of the block: count u16,
- * ascending; those whom it doesn't hold are passed over. Memory as above; NULL: out of memory. */
+ * ascending; those whom it doesn't hold are passed over. Memory as above; NULL: out of memory, or
+ * the chunk was erased meanwhile. */
 uint8_t *chunk_without(const struct chunk *chunk, const uint8_t *places, unsigned count);
 
 /* Reads the parts of a chunk of which nothing is known but that `room` bytes can be read, 64-byte
@@ -73,8 +74,10 @@ uint8_t *chunk_without(const struct chunk *chunk, const uint8_t *places, unsigne
 bool chunk_open(const uint8_t *bytes, size_t room, bool deep, struct chunk *chunk,
                 const char **why);
 
-/* Marks a chunk, of which all but the header is zero already, as erased. */
-void chunk_void(uint8_t *bytes);
+/* Erasing a chunk that others may have mapped: mark it, so that nobody trusts what he copies of it
+ * meanwhile, overwrite all but the header with zeros, and end. */
+void chunk_void_begin(uint8_t *bytes);
+void chunk_void_end(uint8_t *bytes);
 
 /* Of print row i: whose it is, and where its packed template begins in the block. */
 static inline uint32_t chunk_print_person(const struct chunk *chunk, uint32_t i)

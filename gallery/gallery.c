@@ -188,17 +188,21 @@ int person_read(const struct gallery *gallery, MDB_txn *txn, const char *id, siz
     struct block_info info;
     struct block_entry entry;
     uint32_t number;
-    const char *why = "has no entry for a person that it should hold";
+    const char *why;
     if (prints) {
-        if (!person_block(value.mv_data, value.mv_size, &number)) {
+        if (id_len > GALLERY_ID_MAX || !person_block(value.mv_data, value.mv_size, &number)) {
             whorl_fail(fault, "", "fails its checksum");
             return 0;
         }
         char name[GALLERY_ID_MAX + 1] = {0};
         memcpy(name, id, id_len);
         rc = block_read(gallery, txn, number, &block, &info, &why);
-        if (rc != 0 || !block_find(block, &info, name, &entry)) {
+        if (rc != 0) {
             whorl_fail(fault, "", "block %u %s", number, why ? why : mdb_strerror(rc));
+            return 0;
+        }
+        if (!block_find(block, &info, name, &entry)) {
+            whorl_fail(fault, "", "block %u has no entry for this person", number);
             return 0;
         }
     }
@@ -281,8 +285,9 @@ static int next_people(struct gallery *gallery, const char *after, bool prints,
                        struct gallery_person **batch, size_t most, size_t *count,
                        struct whorl_fault *fault)
 {
-    *count = 0;
+    bool damaged = false;
     MDB_cursor *cursor;
+    *count = 0;
     MDB_txn *txn = whorl_store_read(gallery->store, fault);
     if (!txn) {
         return MDB_PANIC;
@@ -302,15 +307,16 @@ static int next_people(struct gallery *gallery, const char *after, bool prints,
                 memcpy(id, key.mv_data,
                        key.mv_size < GALLERY_ID_MAX ? key.mv_size : GALLERY_ID_MAX);
                 blame(fault, id);
+                damaged = true;
                 rc = MDB_CORRUPTED;
                 break;
             }
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         }
         mdb_cursor_close(cursor);
-        if (rc != 0 && rc != MDB_NOTFOUND && rc != MDB_CORRUPTED) {
-            whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
-        }
+    }
+    if (rc != 0 && rc != MDB_NOTFOUND && !damaged) {
+        whorl_fail(fault, "", "cannot read the gallery: %s", mdb_strerror(rc));
     }
     whorl_store_done(gallery->store, txn);
     return rc == MDB_NOTFOUND ? 0 : rc;

@@ -408,6 +408,7 @@ void gallery_search_free(struct gallery_search *search)
     view_unref(search->view);
     struct known known = known_of(search);
     free_known(&search->gallery->arrays, &known);
+    explicit_bzero(search->hits, search->hit_most * sizeof *search->hits);
     free(search->hits);
     levels_free(&search->levels);
     free(search);

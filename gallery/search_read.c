@@ -69,20 +69,48 @@ static bool score_entry(const struct gallery_search *search, const struct scratc
     return true;
 }
 
-static int better_hit(const void *a, const void *b)
+static bool is_better(const struct hit *x, const struct hit *y)
 {
-    const struct hit *x = a, *y = b;
     if (x->score != y->score) {
-        return x->score > y->score ? -1 : 1;
+        return x->score > y->score;
     }
     size_t len = x->id_len < y->id_len ? x->id_len : y->id_len;
     int order = memcmp(x->id, y->id, len);
-    return order != 0 ? order : (int)x->id_len - (int)y->id_len;
+    return order != 0 ? order < 0 : x->id_len < y->id_len;
 }
 
+static void swap_hits(struct hit *x, struct hit *y)
+{
+    const struct hit hit = *x;
+    *x = *y;
+    *y = hit;
+}
+
+/* Lets a hit sink in a heap below which none is better than the one above it. */
+static void sink(struct hit *heap, size_t at, size_t count)
+{
+    for (size_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
+        child += child + 1 < count && is_better(&heap[child], &heap[child + 1]);
+        if (!is_better(&heap[at], &heap[child])) {
+            return;
+        }
+        swap_hits(&heap[at], &heap[child]);
+        at = child;
+    }
+}
+
+/* The best first, where they lie: the C library's qsort may copy them to memory that nobody wipes.
+ */
 void search_sort_hits(struct gallery_search *search)
 {
-    qsort(search->hits, search->hit_count, sizeof *search->hits, better_hit);
+    struct hit *hits = search->hits;
+    for (size_t i = search->hit_count / 2; i-- > 0;) {
+        sink(hits, i, search->hit_count);
+    }
+    for (size_t left = search->hit_count; left > 1; left--) {
+        swap_hits(&hits[0], &hits[left - 1]);
+        sink(hits, 0, left - 1);
+    }
 }
 
 static void add_hit(struct gallery_search *search, uint32_t block, float score,
@@ -94,6 +122,7 @@ static void add_hit(struct gallery_search *search, uint32_t block, float score,
         search->hit_count = HITS_MAX / 2;
     }
     struct hit *hit = &search->hits[search->hit_count++];
+    search->hit_most = search->hit_count > search->hit_most ? search->hit_count : search->hit_most;
     *hit = (struct hit){.score = score, .block = block, .id_len = entry->id_len};
     memcpy(hit->id, entry->id, entry->id_len);
     pthread_mutex_unlock(&search->mutex);

@@ -70,7 +70,7 @@ struct gallery_search {
     size_t next; /* the chunk to be claimed next */
     uint64_t people_read;
     struct hit *hits;
-    size_t hit_count;
+    size_t hit_count, hit_most; /* now; at any time */
     bool failed;
     struct whorl_fault fault; /* of `failed` */
 

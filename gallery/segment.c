@@ -5,6 +5,7 @@
 #include <libdeflate.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -40,6 +41,13 @@ static bool refuse(struct whorl_fault *fault, const char *why)
     return whorl_fail(fault, SEGMENT_NAME, "the gallery's segment %s; make it anew", why);
 }
 
+static bool barred(struct whorl_fault *fault)
+{
+    return whorl_fail(fault, SEGMENT_NAME, "the gallery's segment cannot be opened at present: %s",
+                      strerror(errno));
+}
+
+/* The damage, where it fails, is in the file itself. */
 static bool read_header(struct segment *segment, struct whorl_fault *fault)
 {
     const uint8_t *bytes = segment->bytes;
@@ -57,53 +65,61 @@ static bool read_header(struct segment *segment, struct whorl_fault *fault)
         return refuse(fault, "is cut short");
     }
     segment->at = SEGMENT_HEADER;
-    segment->offset = malloc((segment->count + (size_t)1) * sizeof *segment->offset);
-    return segment->offset != NULL || whorl_fail(fault, "", "out of memory");
+    return true;
 }
 
-static bool map_file(struct segment *segment, int fd, struct whorl_fault *fault)
+static bool map_file(struct segment *segment, int fd, enum segment_lack *lack,
+                     struct whorl_fault *fault)
 {
     struct stat st;
     if (flock(fd, LOCK_SH | LOCK_NB) != 0 || fstat(fd, &st) != 0) {
-        return refuse(fault, "cannot be locked");
+        return barred(fault);
     }
     if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
+        *lack = SEGMENT_DAMAGED;
         return refuse(fault, "is empty, or no file");
     }
     segment->len = (size_t)st.st_size;
     void *bytes = mmap(NULL, segment->len, PROT_READ, MAP_SHARED, fd, 0);
     if (bytes == MAP_FAILED) {
-        return refuse(fault, strerror(errno));
+        return barred(fault);
     }
     segment->map = bytes;
     segment->bytes = bytes;
-    return read_header(segment, fault);
+    if (!read_header(segment, fault)) {
+        *lack = SEGMENT_DAMAGED;
+        return false;
+    }
+    segment->offset = malloc((segment->count + (size_t)1) * sizeof *segment->offset);
+    return segment->offset != NULL || barred(fault);
 }
 
-struct segment *segment_open(const char *dir, bool *missing, struct whorl_fault *fault)
+struct segment *segment_open(const char *dir, enum segment_lack *lack, struct whorl_fault *fault)
 {
     char path[PATH_MAX];
-    *missing = false;
+    *lack = SEGMENT_BARRED;
     if (!segment_path(dir, SEGMENT_NAME, path, fault)) {
         return NULL;
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        *missing = errno == ENOENT;
-        if (!*missing) {
-            refuse(fault, strerror(errno));
+        if (errno == ENOENT) {
+            *lack = SEGMENT_MISSING;
+        } else {
+            barred(fault);
         }
         return NULL;
     }
     struct segment *segment = calloc(1, sizeof *segment);
     if (!segment) {
         close(fd);
-        whorl_fail(fault, "", "out of memory");
+        errno = ENOMEM;
+        barred(fault);
         return NULL;
     }
     atomic_init(&segment->refs, 1);
     segment->fd = fd;
-    if (!map_file(segment, fd, fault)) {
+    if (!map_file(segment, fd, lack, fault)) {
         segment_unref(segment);
         return NULL;
     }
@@ -193,9 +209,12 @@ static bool write_failed(struct whorl_fault *fault)
 
 void segment_abandon(struct segment_writer *writer)
 {
+    uint64_t bytes = 0;
     if (writer->file) {
-        (void)fclose(writer->file);
+        __fpurge(writer->file); /* or closing it would write once more */
+        (void)segment_clear(fileno(writer->file), &bytes);
         (void)unlink(writer->path);
+        (void)fclose(writer->file);
     }
     free(writer);
 }
@@ -204,7 +223,8 @@ int segment_open_new(const char *path)
 {
     for (;;) {
         struct stat ours, named;
-        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        uint64_t bytes = 0;
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0) {
             return -1;
         }
@@ -215,7 +235,7 @@ int segment_open_new(const char *path)
         }
         /* Another writer may have ended in between and given the file its final name. */
         if (stat(path, &named) == 0 && named.st_ino == ours.st_ino) {
-            if (ftruncate(fd, 0) == 0) {
+            if (ours.st_size == 0 || (segment_clear(fd, &bytes) && ftruncate(fd, 0) == 0)) {
                 return fd;
             }
             close(fd);

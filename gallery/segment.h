@@ -34,9 +34,15 @@ struct segment {
     int fd; /* holds the lock */
 };
 
-/* Maps DIR/segment. NULL with *missing true: there is none; NULL with *fault: it cannot be read or
- * is damaged. */
-struct segment *segment_open(const char *dir, bool *missing, struct whorl_fault *fault);
+/* Why there is no segment to be had. */
+enum segment_lack {
+    SEGMENT_MISSING,
+    SEGMENT_BARRED, /* the system or another process did not let us, which may pass */
+    SEGMENT_DAMAGED
+};
+
+/* Maps DIR/segment. NULL with *lack, and with *fault unless it is missing. */
+struct segment *segment_open(const char *dir, enum segment_lack *lack, struct whorl_fault *fault);
 
 /* Verifies up to `chunks` more chunks. false with *fault, which names the chunk that is damaged.
  * All are verified when segment->verified == segment->count. */
@@ -68,7 +74,9 @@ bool segment_dispose(const char *dir, unsigned patience_ms, struct whorl_fault *
 
 /* Overwrites all chunks of DIR/segment that are not `current`, durably, and disposes of what other
  * segments there are. No search uses such chunks any more: they are of versions of blocks that the
- * store no longer has. Adds the bytes that were not zero to *bytes. */
+ * store no longer has. A segment with a chunk that cannot be opened is overwritten as a whole and
+ * deleted; false with *fault if somebody has it mapped. Adds the bytes that were not zero to
+ * *bytes. */
 bool segment_erase(const char *dir, bool (*current)(void *ctx, const struct chunk *chunk),
                    void *ctx, uint64_t *bytes, struct whorl_fault *fault);
 

@@ -14,6 +14,7 @@
 
 #define POLL_MS 20u
 #define ERASE_MS 10000u
+#define UNREADABLE_MS 1000u /* who only looks at such a segment lets go of it at once */
 
 static uint64_t count_and_clear(uint8_t *bytes, size_t len)
 {
@@ -55,36 +56,61 @@ static uint8_t *map_whole(int fd, size_t *len)
     return bytes == MAP_FAILED ? NULL : bytes;
 }
 
+/* Opens what has this name, for this process alone. -1 with errno: ENOENT, there is none; EBUSY,
+ * somebody has it mapped, or writes it. *twice: it has a second name, and is not locked. */
+static int open_alone(const char *path, unsigned patience_ms, bool *twice)
+{
+    for (;;) {
+        struct stat ours, named;
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0) {
+            return -1;
+        }
+        *twice = fstat(fd, &ours) == 0 && ours.st_nlink > 1;
+        if (!*twice && !lock_alone(fd, patience_ms)) {
+            close(fd);
+            errno = EBUSY;
+            return -1;
+        }
+        /* A writer whom we waited for has made the file the segment of this moment, or has put
+         * another in its place. */
+        if (lstat(path, &named) == 0 && named.st_ino == ours.st_ino &&
+            named.st_dev == ours.st_dev) {
+            return fd;
+        }
+        close(fd);
+    }
+}
+
+bool segment_clear(int fd, uint64_t *bytes)
+{
+    size_t len;
+    uint8_t *map = map_whole(fd, &len);
+    if (map == NULL) {
+        return false;
+    }
+    *bytes += count_and_clear(map, len);
+    bool ok = msync(map, len, MS_SYNC) == 0;
+    munmap(map, len != 0 ? len : 1);
+    return ok && fsync(fd) == 0;
+}
+
 /* Overwrites a whole file and deletes it. */
 static bool wipe_file(const char *dir, const char *name, unsigned patience_ms, uint64_t *bytes,
                       struct whorl_fault *fault)
 {
     char path[PATH_MAX];
-    size_t len;
+    bool twice;
     if (!segment_path(dir, name, path, fault)) {
         return false;
     }
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open_alone(path, patience_ms, &twice);
     if (fd < 0) {
-        return errno == ENOENT || cannot(fault, name, strerror(errno));
+        return errno == ENOENT ||
+               cannot(fault, name, errno == EBUSY ? "it is being used" : strerror(errno));
     }
     /* A writer who ended between two names left one for the newest segment: that one stays. */
-    struct stat st;
-    bool twice = fstat(fd, &st) == 0 && st.st_nlink > 1;
-    if (!twice && !lock_alone(fd, patience_ms)) {
-        close(fd);
-        return cannot(fault, name, "it is being used");
-    }
-    uint8_t *map = map_whole(fd, &len);
-    bool ok = map != NULL;
-    if (ok && !twice) {
-        *bytes += count_and_clear(map, len);
-        ok = msync(map, len, MS_SYNC) == 0;
-    }
-    if (map != NULL) {
-        munmap(map, len != 0 ? len : 1);
-    }
-    ok = ok && fsync(fd) == 0 && unlink(path) == 0;
+    bool ok = (twice || segment_clear(fd, bytes)) && unlink(path) == 0;
     close(fd);
     return (ok && segment_sync_dir(dir)) || cannot(fault, name, strerror(errno));
 }
@@ -95,32 +121,47 @@ bool segment_dispose(const char *dir, unsigned patience_ms, struct whorl_fault *
     return wipe_file(dir, SEGMENT_OLD, patience_ms, &bytes, fault);
 }
 
-/* Voids the chunks that are not current. A damaged segment is voided from the damage on: it was no
- * use to anybody. */
-static uint64_t void_chunks(uint8_t *map, size_t len,
-                            bool (*current)(void *ctx, const struct chunk *chunk), void *ctx)
+/* Voids the chunks that are not current. false with *why: of a chunk that cannot be opened nobody
+ * knows where the next one begins. */
+static bool void_chunks(uint8_t *map, size_t len,
+                        bool (*current)(void *ctx, const struct chunk *chunk), void *ctx,
+                        uint64_t *bytes, const char **why)
 {
-    uint64_t bytes = 0;
     size_t at = SEGMENT_HEADER;
     while (at < len) {
         struct chunk chunk;
-        const char *why;
-        if (!chunk_open(map + at, len - at, false, &chunk, &why)) {
-            return bytes + count_and_clear(map + at, len - at);
+        if (!chunk_open(map + at, len - at, false, &chunk, why)) {
+            return false;
         }
         if (chunk.stamp != CHUNK_VOID && !current(ctx, &chunk)) {
-            bytes += count_and_clear(map + at + CHUNK_HEADER, chunk.size - CHUNK_HEADER);
-            chunk_void(map + at);
+            chunk_void_begin(map + at);
+            *bytes += count_and_clear(map + at + CHUNK_HEADER, chunk.size - CHUNK_HEADER);
+            chunk_void_end(map + at);
         }
         at += chunk.size;
     }
-    return bytes;
+    return true;
+}
+
+/* Overwrites and deletes a segment that cannot be read to its end, if nobody uses it: a server of
+ * another version may, or one that has verified it before it was damaged. */
+static bool wipe_unreadable(const char *dir, const char *why, uint64_t *bytes,
+                            struct whorl_fault *fault)
+{
+    if (wipe_file(dir, SEGMENT_NAME, UNREADABLE_MS, bytes, fault)) {
+        return true;
+    }
+    struct whorl_fault inner = *fault;
+    return whorl_fail(fault, SEGMENT_NAME,
+                      "%.150s, and a chunk of it %s; restart the servers that use this gallery",
+                      inner.text, why);
 }
 
 static bool void_file(const char *dir, bool (*current)(void *ctx, const struct chunk *chunk),
                       void *ctx, uint64_t *bytes, struct whorl_fault *fault)
 {
     char path[PATH_MAX];
+    const char *why = NULL;
     size_t len;
     if (!segment_path(dir, SEGMENT_NAME, path, fault)) {
         return false;
@@ -130,15 +171,18 @@ static bool void_file(const char *dir, bool (*current)(void *ctx, const struct c
         return errno == ENOENT || cannot(fault, SEGMENT_NAME, strerror(errno));
     }
     uint8_t *map = map_whole(fd, &len);
-    bool ok = map != NULL;
+    bool ok = map != NULL, readable = true;
     if (ok) {
-        *bytes += void_chunks(map, len, current, ctx);
+        readable = void_chunks(map, len, current, ctx, bytes, &why);
         ok = msync(map, len, MS_SYNC) == 0;
         munmap(map, len != 0 ? len : 1);
     }
     ok = ok && fsync(fd) == 0;
     close(fd);
-    return ok || cannot(fault, SEGMENT_NAME, strerror(errno));
+    if (!ok) {
+        return cannot(fault, SEGMENT_NAME, strerror(errno));
+    }
+    return readable || wipe_unreadable(dir, why, bytes, fault);
 }
 
 bool segment_erase(const char *dir, bool (*current)(void *ctx, const struct chunk *chunk),
@@ -157,8 +201,9 @@ bool segment_erase(const char *dir, bool (*current)(void *ctx, const struct chun
     if (fd < 0) {
         return cannot(fault, SEGMENT_NEW, strerror(errno));
     }
-    bool ok = void_file(dir, current, ctx, bytes, fault) &&
-              wipe_file(dir, SEGMENT_OLD, ERASE_MS, bytes, fault);
+    /* First the name that may be a second one of the segment's. */
+    const bool old = wipe_file(dir, SEGMENT_OLD, ERASE_MS, bytes, fault);
+    const bool ok = void_file(dir, current, ctx, bytes, fault) && old;
     (void)unlink(path);
     close(fd);
     return ok;

@@ -12,9 +12,14 @@
 bool segment_path(const char *dir, const char *name, char path[PATH_MAX],
                   struct whorl_fault *fault);
 
-/* Opens DIR/segment.new, for this process alone (its lock ends with the descriptor) and empty. -1
- * with errno; EBUSY: another has it. */
+/* Opens DIR/segment.new, for this process alone (its lock ends with the descriptor) and empty: what
+ * a writer left there who did not come to the end is overwritten. -1 with errno; EBUSY: another has
+ * it. */
 int segment_open_new(const char *path);
+
+/* Overwrites a whole file, which is open for reading and writing, durably, and adds the bytes that
+ * were not zero to *bytes. false with errno. */
+bool segment_clear(int fd, uint64_t *bytes);
 
 /* Makes changes of names durable. */
 bool segment_sync_dir(const char *dir);

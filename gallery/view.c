@@ -2,13 +2,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "view_parts.h"
 #include "whorl/msg.h"
 
 #define VERIFY_CHUNKS 150u  /* at a time: about 10 ms */
 #define PREPARE_BLOCKS 100u /* likewise */
-#define FIRST_BLOCKS 250u   /* of a gallery that was never ready: more are left to view_prepare */
+#define SEEK_FIRST_MS 900u  /* between two tries to open a segment: the server looks each second */
+#define SEEK_LAST_MS 60000u
+#define FIRST_BLOCKS 250u /* of a gallery that was never ready: more are left to view_prepare */
 /* Taken in beside a search's work: changes, a few milliseconds, and blocks written, ten. The copy
  * of a database sends 2,048 people at a time. */
 #define REFRESH_MOST 8192u
@@ -234,6 +237,7 @@ static bool install(struct view_keeper *keeper, struct view *view)
     }
     for (size_t i = 0; i < view->count; i++) {
         view->chunks[i].fresh_own = view->chunks[i].fresh_gone = false;
+        view->gaps = view->gaps || view_is_gap(&view->chunks[i]);
     }
     if (!newest || newest->stamp <= view->stamp) {
         view_unref(newest);
@@ -267,7 +271,7 @@ static struct view *get_newest(struct gallery *gallery, MDB_txn *txn, const stru
     const struct view_keeper *keeper = gallery->keeper;
     *pending = 0;
     if (keeper->newest && keeper->newest->stamp == meta->stamp &&
-        keeper->newest->segment == keeper->segment) {
+        keeper->newest->segment == keeper->segment && !keeper->newest->gaps) {
         return view_ref(keeper->newest);
     }
     return view_follow(gallery, txn, meta, SIZE_MAX, blocks, pending);
@@ -354,22 +358,44 @@ static uint64_t verified_people(const struct gallery *gallery, MDB_txn *txn,
     return people;
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Opens the segment if it is another than the last, or one that could not be opened for reasons
+ * that may pass: by and by more seldom, as each time is logged. false: it is not, or *fault. */
+static bool seek_segment(struct gallery *gallery, struct whorl_fault *fault)
+{
+    struct view_keeper *keeper = gallery->keeper;
+    const struct segment_identity now = segment_identify(gallery->dir);
+    const bool same = segment_same(&now, &keeper->sought);
+    enum segment_lack lack;
+    if (same && (keeper->sought_pause == 0 || now_ms() < keeper->sought_again)) {
+        return false;
+    }
+    const uint64_t before = same ? keeper->sought_pause : 0;
+    keeper->sought = now;
+    keeper->sought_pause = 0;
+    keeper->opening = segment_open(gallery->dir, &lack, fault);
+    keeper->opening_people = 0;
+    if (!keeper->opening && lack == SEGMENT_BARRED) {
+        keeper->sought_pause = before == 0                 ? SEEK_FIRST_MS
+                               : before < SEEK_LAST_MS / 2 ? 2 * before
+                                                           : SEEK_LAST_MS;
+        keeper->sought_again = now_ms() + keeper->sought_pause;
+    }
+    return keeper->opening != NULL;
+}
+
 /* Goes on verifying the segment. false: there is none, or it is done, or it is damaged: *fault. */
 static bool verify_segment(struct gallery *gallery, MDB_txn *txn, struct whorl_fault *fault)
 {
     struct view_keeper *keeper = gallery->keeper;
-    if (!keeper->opening) {
-        struct segment_identity now = segment_identify(gallery->dir);
-        bool missing;
-        if (segment_same(&now, &keeper->sought)) {
-            return false;
-        }
-        keeper->sought = now;
-        keeper->opening = segment_open(gallery->dir, &missing, fault);
-        if (!keeper->opening) {
-            return false;
-        }
-        keeper->opening_people = 0;
+    if (!keeper->opening && !seek_segment(gallery, fault)) {
+        return false;
     }
     const uint32_t verified = keeper->opening->verified;
     if (!segment_verify(keeper->opening, VERIFY_CHUNKS, fault)) {

@@ -36,7 +36,7 @@ struct view_chunk {
     uint64_t written;       /* ... and of the one that wrote it */
     uint64_t before;        /* where its rows begin among those of all chunks */
     const uint8_t *bytes;   /* NULL: the block is damaged ... */
-    const char *why;        /* ... in this way; NULL: not read yet */
+    const char *why;        /* ... in this way; NULL: not read yet, or not to be had */
     const uint8_t *earlier; /* while a view is made: of an earlier version of the block, or NULL */
     struct view_own *own;   /* NULL: in the segment */
     struct view_gone *gone; /* NULL: nobody */
@@ -58,6 +58,7 @@ struct view {
     struct view_era *era;
     size_t count, room;
     size_t empty;               /* blocks that were taken away: chunks of nobody */
+    bool gaps;                  /* some chunks were not to be had: the next view tries again */
     struct view_chunk chunks[]; /* by number */
 };
 

@@ -68,8 +68,8 @@ size_t view_group(const struct change *changes, size_t count)
 bool view_stays(const struct view_chunk *known, const struct change *changes, size_t count)
 {
     const size_t gone = count + (known->gone ? known->gone->count : 0);
-    return changes->place != CHANGE_WRITTEN && known->bytes && gone * GONE_SHARE <= known->rows &&
-           count < known->people;
+    return changes->place != CHANGE_WRITTEN && known->bytes && gone <= GONE_MAX &&
+           gone * GONE_SHARE <= known->rows && count < known->people;
 }
 
 /* People have left a block that stayed as it was. false: its chunk is to be copied, or is another's
@@ -267,7 +267,8 @@ struct view *view_follow(struct gallery *gallery, MDB_txn *txn, const struct met
     struct turns turns;
     bool done = false;
     *pending = 0;
-    if (!newest || newest->segment != keeper->segment || newest->empty > newest->count / 8 + ROOM ||
+    if (!newest || newest->gaps || newest->segment != keeper->segment ||
+        newest->empty > newest->count / 8 + ROOM ||
         changes_read(gallery, txn, newest->stamp, meta->stamp, most, &changes) != 0) {
         changes_free(&changes);
         return NULL;

@@ -254,7 +254,8 @@ void view_place_rows(struct view_keeper *keeper, struct view *view)
 
 /* ------------------------------------------------------------------ reading blocks */
 
-/* Of a block as txn has it. `before`: the chunk of an earlier version of it, or NULL. */
+/* Of a block as txn has it. `before`: the chunk of an earlier version of it, or NULL. NULL with
+ * *why: the block is damaged; with *why NULL: it cannot be had at the moment. */
 static uint8_t *make_chunk(const struct gallery *gallery, MDB_txn *txn,
                            const struct index_entry *entry, const struct chunk *before,
                            const char **why)
@@ -264,23 +265,26 @@ static uint8_t *make_chunk(const struct gallery *gallery, MDB_txn *txn,
     int rc = block_read(gallery, txn, entry->number, &bytes, &info, why);
     if (rc == 0 && (info.stamp != entry->written || info.people != entry->people + entry->gone)) {
         *why = "is of another version than the index says";
-    } else if (rc != 0 && !*why) {
+    } else if (rc < 0 && !*why) { /* LMDB's own codes; others are the system's, and may pass */
         *why = mdb_strerror(rc);
     }
-    uint8_t *made = *why ? NULL : chunk_make(bytes, &info, before, why);
+    uint8_t *made = rc != 0 || *why ? NULL : chunk_make(bytes, &info, before, why);
     struct chunk chunk;
     if (made && entry->gone > 0 && chunk_open(made, SIZE_MAX, false, &chunk, why)) {
         uint8_t *less = chunk_without(&chunk, entry->places, entry->gone);
-        *why = !less                                 ? "cannot be indexed: out of memory"
-               : chunk_people(less) != entry->people ? "does not hold all those who have left it"
-                                                     : NULL;
+        if (less && chunk_people(less) != entry->people) {
+            *why = "does not hold all those who have left it";
+            free(less);
+            less = NULL;
+        }
         free(made);
         made = less;
     }
     return made;
 }
 
-/* The view is then no view of txn where a gap stays, and the next listing sees to it. */
+/* Where a gap stays, as txn has another version or for want of memory, the next listing sees to it.
+ */
 void view_read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_chunk *chunk)
 {
     struct index_entry entry;
@@ -302,8 +306,8 @@ void view_read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_ch
     }
     struct view_own *own = bytes ? calloc(1, sizeof *own) : NULL;
     if (!own) {
+        chunk->why = bytes ? NULL : why;
         free(bytes);
-        chunk->why = why ? why : "cannot be indexed: out of memory";
         return;
     }
     own->bytes = bytes;

@@ -37,6 +37,8 @@ struct view_keeper {
     struct segment *opening;        /* being verified */
     uint64_t opening_people;        /* in those of its chunks that were, and are of their blocks */
     struct segment_identity sought; /* the file that was last looked at */
+    uint64_t sought_pause;          /* until it is looked at again; 0: it is not */
+    uint64_t sought_again;          /* ... which ends then; both in ms */
     struct view *draft;             /* being read by view_prepare ... */
     struct view *draft_base;        /* ... since this one */
     size_t draft_at;
@@ -81,7 +83,8 @@ struct view_chunk view_chunk_of(const struct index_entry *entry);
 bool view_take_chunk(const struct view_chunk *known, bool shares_segment,
                      const struct index_entry *entry, struct view_chunk *to);
 
-/* Fills a gap from the block as txn has it. Where txn has another version, it stays. */
+/* Fills a gap from the block as txn has it. Where txn has another version, or the system did not
+ * let us read or keep it, it stays. */
 void view_read_chunk(const struct gallery *gallery, MDB_txn *txn, struct view_chunk *chunk);
 
 /* Numbers the rows of all chunks anew. */

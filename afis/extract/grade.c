@@ -2,7 +2,6 @@
  * logistic model with few terms, fitted on whether minutiae of the FVC2002 B sets and of degraded
  * copies found their mates; docs/accuracy.md says how. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "stages.h"
@@ -82,18 +81,27 @@ static float minutia_quality(const struct work *work, const struct candidate *c)
     return logistic(odds);
 }
 
-static int by_quality(const void *a, const void *b)
+static bool is_better(const struct candidate *p, const struct candidate *q)
 {
-    const struct candidate *p = a;
-    const struct candidate *q = b;
     if (p->quality != q->quality) {
-        return (p->quality < q->quality) - (p->quality > q->quality);
+        return p->quality > q->quality;
     }
     /* Equal ones in reading order: the result must not depend on the sorting algorithm. */
-    if (p->y != q->y) {
-        return (p->y > q->y) - (p->y < q->y);
+    return p->y != q->y ? p->y < q->y : p->x < q->x;
+}
+
+/* The best first, by insertion. The C library's qsort may copy what it sorts to the heap or the
+ * stack, which is not the caller's memory: nobody would wipe it there. */
+static void sort_by_quality(struct candidate *list, int count)
+{
+    for (int i = 1; i < count; i++) {
+        const struct candidate c = list[i];
+        int at = i;
+        for (; at > 0 && is_better(&c, &list[at - 1]); at--) {
+            list[at] = list[at - 1];
+        }
+        list[at] = c;
     }
-    return (p->x > q->x) - (p->x < q->x);
 }
 
 /* Sixteenths of a pixel at 500 dpi, of a place on the grid; both count from a pixel's centre. */
@@ -126,7 +134,7 @@ void afis_grade(struct work *work, struct afis_template *out)
     for (int i = 0; i < work->candidate_count; i++) {
         work->candidates[i].quality = minutia_quality(work, &work->candidates[i]);
     }
-    qsort(work->candidates, (size_t)work->candidate_count, sizeof *work->candidates, by_quality);
+    sort_by_quality(work->candidates, work->candidate_count);
     memset(out, 0, sizeof *out);
     out->width = (uint16_t)work->frame.width;
     out->height = (uint16_t)work->frame.height;

@@ -28,6 +28,21 @@ static const struct planted planted[] = {{100, 90, 1},  {200, 80, -1}, {150, 150
 
 static const struct afis_memory *heap = &afis_memory_heap;
 
+/* Calls of malloc, whoever makes them, but for sanitizers, which have one of their own. */
+static unsigned mallocs;
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define EXPORT __attribute__((visibility("default")))
+extern void *__libc_malloc(size_t size);
+EXPORT void *malloc(size_t size);
+
+void *malloc(size_t size)
+{
+    mallocs++;
+    return __libc_malloc(size);
+}
+#endif
+
 /* Grey at a place in pixels of 500 dpi: arches in an oval on white. */
 static double ridge_grey(double x, double y)
 {
@@ -408,6 +423,42 @@ START_TEST(the_work_on_a_frame_full_of_ridges_is_bounded)
 }
 END_TEST
 
+/* Arches with ten times ten minutiae: so many that no sort keeps them on the stack. */
+static struct afis_image draw_many(void)
+{
+    struct afis_image image = {400, 400, 500, heap->alloc(heap->ctx, (size_t)400 * 400)};
+    ck_assert_ptr_nonnull(image.pixels);
+    for (size_t i = 0; i < (size_t)400 * 400; i++) {
+        const double x = (double)(i % 400), y = (double)(i / 400);
+        double phase = 2 * M_PI / PERIOD * hypot(x - 200, y - 460);
+        for (int k = 0; k < 100; k++) {
+            const int row = k / 10, col = k % 10;
+            const double turn = atan2(y - 25.3 - row * 36, x - 25.3 - col * 36);
+            phase += row % 2 != 0 ? turn : -turn;
+        }
+        image.pixels[i] = (uint8_t)(128 + 100 * cos(phase));
+    }
+    return image;
+}
+
+/* The C library does not take any for its own use, either. */
+START_TEST(no_memory_is_used_but_the_callers)
+{
+    struct afis_image image = draw_many();
+    struct afis_template tmpl;
+    const unsigned before = mallocs;
+    const enum afis_status status = afis_extract(&image, heap, &tmpl, NULL);
+    const unsigned after = mallocs;
+    ck_assert_int_eq(status, AFIS_OK);
+    ck_assert_uint_gt(tmpl.count, 50);
+    ck_assert_uint_eq(before, after);
+    for (unsigned i = 1; i < tmpl.count; i++) {
+        ck_assert_uint_le(tmpl.minutiae[i].quality, tmpl.minutiae[i - 1].quality);
+    }
+    afis_image_release(&image, heap);
+}
+END_TEST
+
 static void run_dry(struct afis_image image)
 {
     enum afis_status status = AFIS_NO_MEMORY;
@@ -494,6 +545,7 @@ int main(void)
     tcase_add_test(tests, what_holds_no_ridges_is_no_finger);
     tcase_add_test(tests, a_corner_of_a_finger_is_too_little);
     tcase_add_test(tests, sizes_and_resolutions_out_of_bounds_are_refused);
+    tcase_add_test(tests, no_memory_is_used_but_the_callers);
     tcase_add_test(tests, an_allocator_that_runs_dry_is_reported_at_every_call);
     tcase_add_test(tests, a_finger_anywhere_in_a_large_frame_is_found_there);
     tcase_add_test(tests, the_work_on_a_frame_full_of_ridges_is_bounded);

@@ -1,5 +1,7 @@
 /* The gallery on a real LMDB directory: storing, searching, and what damage and concurrency do. */
 #include <check.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -9,6 +11,7 @@
 #include <unistd.h>
 
 #include "afis/match.h"
+#include "gallery/copy.h"
 #include "gallery/gallery.h"
 #include "gallery/search.h"
 #include "gallery_people.h"
@@ -614,6 +617,98 @@ START_TEST(a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check
 }
 END_TEST
 
+struct copying {
+    MDB_dbi people;
+    size_t id_len;
+};
+
+/* Gives P000001's record to somebody else, whose id has so many bytes, too. */
+static int copy_record(MDB_txn *txn, void *arg)
+{
+    const struct copying *copying = arg;
+    char id[400];
+    uint8_t copy[4096];
+    MDB_val key = {7, "P000001"}, value;
+    int rc = mdb_get(txn, copying->people, &key, &value);
+    if (rc != 0 || value.mv_size > sizeof copy) {
+        return rc != 0 ? rc : MDB_BAD_VALSIZE;
+    }
+    memset(id, 'Q', sizeof id);
+    memcpy(copy, value.mv_data, value.mv_size);
+    key = (MDB_val){copying->id_len, id};
+    value.mv_data = copy;
+    return mdb_put(txn, copying->people, &key, &value, 0);
+}
+
+START_TEST(a_record_of_nobody_in_a_block_is_named_with_what_is_wrong)
+{
+    struct copying copying = {.id_len = _i == 0 ? 5 : 400};
+    struct gallery_person *people[8];
+    size_t count;
+    put_range(0, 3, TWO_FINGERS);
+    struct whorl_store *store =
+        whorl_store_open(dir, WHORL_STORE_WRITE, 4, "whorl-gallery", 1, &fault);
+    ck_assert_ptr_nonnull(store);
+    ck_assert(whorl_store_db(store, "people", 0, &copying.people, &fault));
+    ck_assert(whorl_store_write(store, copy_record, &copying, &fault));
+    whorl_store_close(store);
+    ck_assert(!gallery_next(gallery, "", people, 8, &count, &fault));
+    ck_assert_uint_eq(count, 3);
+    ck_assert(strncmp(fault.where, "QQQQQ", 5) == 0);
+    ck_assert_msg(
+        strstr(fault.text, _i == 0 ? "has no entry for this person" : "fails its checksum") != NULL,
+        "%s", fault.text);
+    for (size_t i = 0; i < count; i++) {
+        gallery_person_free(people[i]);
+    }
+    size_t problems = 0;
+    ck_assert(gallery_check(gallery, print_problem, NULL, &problems, &fault));
+    ck_assert_uint_ge(problems, 1);
+}
+END_TEST
+
+/* --- a cursor that fails --- */
+
+#define EXPORT __attribute__((visibility("default")))
+EXPORT int mdb_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **cursor);
+EXPORT int mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op op);
+
+static int open_fails, get_fails; /* with that code */
+
+int mdb_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **cursor)
+{
+    int (*real)(MDB_txn *, MDB_dbi, MDB_cursor **) =
+        (int (*)(MDB_txn *, MDB_dbi, MDB_cursor **))dlsym(RTLD_NEXT, "mdb_cursor_open");
+    return open_fails != 0 ? open_fails : real(txn, dbi, cursor);
+}
+
+int mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op op)
+{
+    int (*real)(MDB_cursor *, MDB_val *, MDB_val *, MDB_cursor_op) =
+        (int (*)(MDB_cursor *, MDB_val *, MDB_val *, MDB_cursor_op))dlsym(RTLD_NEXT,
+                                                                          "mdb_cursor_get");
+    return get_fails != 0 ? get_fails : real(cursor, key, value, op);
+}
+
+START_TEST(a_gallery_that_cannot_be_listed_says_so)
+{
+    struct gallery_person *people[8];
+    size_t count;
+    unsigned visited = 0;
+    put_range(0, 3, TWO_FINGERS);
+    open_fails = _i == 0 ? ENOMEM : 0;
+    get_fails = _i == 1 ? MDB_CORRUPTED : 0;
+    fault = (struct whorl_fault){"", ""};
+    ck_assert(!gallery_next(gallery, "", people, 8, &count, &fault));
+    ck_assert_msg(strstr(fault.text, "cannot read the gallery") != NULL, "%s", fault.text);
+    fault = (struct whorl_fault){"", ""};
+    ck_assert(!gallery_each(gallery, count_visit, &visited, &fault));
+    ck_assert_msg(strstr(fault.text, "cannot read the gallery") != NULL, "%s", fault.text);
+    ck_assert_uint_eq(visited, 0);
+    open_fails = get_fails = 0;
+}
+END_TEST
+
 /* ------------------------------------------------------------------ concurrency */
 
 /* Two blocks of people and one who is moved to and fro between them, by being replaced with more
@@ -837,6 +932,8 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase,
                         a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check, 0,
                         sizeof places / sizeof places[0]);
+    tcase_add_loop_test(tcase, a_record_of_nobody_in_a_block_is_named_with_what_is_wrong, 0, 2);
+    tcase_add_loop_test(tcase, a_gallery_that_cannot_be_listed_says_so, 0, 2);
     tcase_add_test(tcase, a_person_who_is_moved_during_the_search_is_found_once);
     tcase_add_test(tcase, a_search_sees_one_moment_only);
     tcase_add_test(tcase, several_threads_share_one_search);

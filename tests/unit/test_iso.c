@@ -1,5 +1,6 @@
 /* Minutiae records of ISO/IEC 19794-2:2005 and ANSI INCITS 378-2004. */
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,51 @@ START_TEST(later_version_is_named_unsupported)
 }
 END_TEST
 
+/* --- what stays --- */
+
+enum { STACK = 256 << 10 };
+static struct {
+    uint8_t bytes[AFIS_RECORD_MAX];
+    size_t len;
+    struct afis_template out;
+    enum afis_status status;
+} reading;
+
+static void *read_it(void *arg)
+{
+    (void)arg;
+    reading.status = afis_template_from_iso(reading.bytes, reading.len, 0, &reading.out);
+    return NULL;
+}
+
+/* A probe's minutiae, four together, on the stack of the thread that read them. */
+START_TEST(nothing_of_a_record_stays_on_the_stack)
+{
+    struct afis_template tmpl;
+    pthread_attr_t attr;
+    pthread_t thread;
+    uint8_t *stack = aligned_alloc(4096, STACK);
+    make_template(7, 60, 256, &tmpl);
+    ck_assert_int_eq(afis_template_to_iso(&tmpl, reading.bytes, sizeof reading.bytes, &reading.len),
+                     AFIS_OK);
+    if (_i == 1) { /* damaged behind the minutiae */
+        reading.bytes[--reading.len] = 9;
+        reading.bytes[11]--;
+    }
+    memset(stack, 0, STACK);
+    pthread_attr_init(&attr);
+    ck_assert_int_eq(pthread_attr_setstack(&attr, stack, STACK), 0);
+    ck_assert_int_eq(pthread_create(&thread, &attr, read_it, NULL), 0);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(reading.status, _i == 0 ? AFIS_OK : AFIS_BAD_FORMAT);
+    for (unsigned i = 0; i + 4 <= tmpl.count; i++) {
+        ck_assert_ptr_null(memmem(stack, STACK, &tmpl.minutiae[i], 4 * sizeof tmpl.minutiae[i]));
+    }
+    pthread_attr_destroy(&attr);
+    free(stack);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("iso");
@@ -158,6 +204,7 @@ int main(void)
                         FORMS);
     tcase_add_test(tc, conformance_samples_round_trip_exactly);
     tcase_add_test(tc, later_version_is_named_unsupported);
+    tcase_add_loop_test(tc, nothing_of_a_record_stays_on_the_stack, 0, 2);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

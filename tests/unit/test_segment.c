@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "afis/match.h"
@@ -14,6 +16,7 @@
 #include "gallery_people.h"
 #include "run_suite.h"
 #include "segment.h"
+#include "view_parts.h"
 #include "whorl/secret.h"
 
 #define TWO_FINGERS (1u << 2 | 1u << 7)
@@ -151,8 +154,8 @@ static void assert_nobody(unsigned n)
 /* How many of the index's chunks are as the store has the blocks now, and void. */
 static unsigned count_chunks(unsigned *voided)
 {
-    bool missing;
-    struct segment *segment = segment_open(dir, &missing, &fault);
+    enum segment_lack lack;
+    struct segment *segment = segment_open(dir, &lack, &fault);
     ck_assert_msg(segment != NULL, "%s", fault.text);
     ck_assert_msg(segment_verify(segment, UINT32_MAX, &fault), "%s", fault.text);
     unsigned count = segment->count;
@@ -324,7 +327,7 @@ static const off_t places[] = {0,  4,  8,   16,  60,  64,  68,   72,   80,    84
 START_TEST(a_damaged_segment_is_refused_and_named_and_made_anew)
 {
     struct segment *segment;
-    bool missing;
+    enum segment_lack lack;
     put_range(0, 300, TWO_FINGERS);
     write_index();
     char problem[512];
@@ -332,10 +335,10 @@ START_TEST(a_damaged_segment_is_refused_and_named_and_made_anew)
     damage(places[_i]);
     ck_assert_uint_eq(problems(problem), 1);
     ck_assert_msg(strstr(problem, "segment") != NULL, "%s", problem);
-    segment = segment_open(dir, &missing, &fault);
+    segment = segment_open(dir, &lack, &fault);
     ck_assert(segment == NULL || !segment_verify(segment, UINT32_MAX, &fault));
     ck_assert_str_eq(fault.where, SEGMENT_NAME);
-    ck_assert(!missing);
+    ck_assert(segment != NULL || lack == SEGMENT_DAMAGED);
     segment_unref(segment);
     reopen();
     uint64_t people, of;
@@ -406,9 +409,9 @@ START_TEST(a_segment_cut_anywhere_is_refused)
     write_index();
     ck_assert_int_eq(stat(path, &st), 0);
     for (off_t len = st.st_size - 1; len > 0; len -= 1 + len / 23) {
-        bool missing;
+        enum segment_lack lack;
         ck_assert_int_eq(truncate(path, len), 0);
-        struct segment *segment = segment_open(dir, &missing, &fault);
+        struct segment *segment = segment_open(dir, &lack, &fault);
         ck_assert(segment == NULL || !segment_verify(segment, UINT32_MAX, &fault));
         segment_unref(segment);
     }
@@ -430,6 +433,35 @@ START_TEST(a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was)
     ck_assert_uint_eq(count_chunks(&voided), before);
     write_index();
     ck_assert_uint_eq(count_chunks(&voided), before);
+}
+END_TEST
+
+/* As for the moment in which a writer has given the file its name, but holds it still; or as where
+ * this process has too many files open. */
+START_TEST(a_segment_that_cannot_be_opened_at_the_moment_is_tried_again)
+{
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    gallery_close(gallery);
+    gallery = NULL;
+    int fd = open(path, O_RDONLY);
+    ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+    reopen();
+    uint64_t people, of;
+    unsigned said = 0;
+    while (gallery_prepare_step(gallery, &people, &of, &fault) == GALLERY_PREPARING) {
+        said += strstr(fault.text, "at present") != NULL;
+    }
+    ck_assert_uint_eq(said, 1);
+    ck_assert_ptr_null(gallery->keeper->segment);
+    assert_found(205);
+    close(fd);
+    for (unsigned i = 0; i < 100 && !gallery->keeper->segment; i++) {
+        usleep(100000);
+        ck_assert_msg(gallery_prepare(gallery, &fault), "%s", fault.text);
+    }
+    ck_assert_ptr_nonnull(gallery->keeper->segment);
+    assert_found(205);
 }
 END_TEST
 
@@ -510,11 +542,12 @@ static void *let_go(void *segment)
 
 START_TEST(writing_the_index_waits_for_servers_to_let_go_of_the_one_before)
 {
-    bool missing, in_use;
+    enum segment_lack lack;
+    bool in_use;
     pthread_t thread;
     put_range(0, 300, TWO_FINGERS);
     write_index();
-    struct segment *mapped = segment_open(dir, &missing, &fault);
+    struct segment *mapped = segment_open(dir, &lack, &fault);
     ck_assert_ptr_nonnull(mapped);
     ck_assert_msg(gallery_index(gallery, 0, &in_use, &fault), "%s", fault.text);
     ck_assert(in_use);
@@ -530,11 +563,11 @@ END_TEST
 
 START_TEST(a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped)
 {
-    bool missing;
+    enum segment_lack lack;
     struct whorl_store_erased erased;
     put_range(0, 300, TWO_FINGERS);
     write_index();
-    struct segment *mapped = segment_open(dir, &missing, &fault);
+    struct segment *mapped = segment_open(dir, &lack, &fault);
     ck_assert_ptr_nonnull(mapped);
     ck_assert(segment_verify(mapped, UINT32_MAX, &fault));
     put_range(300, 310, TWO_FINGERS);
@@ -550,6 +583,177 @@ START_TEST(a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped)
     ck_assert(!file_holds(SEGMENT_NAME ".old", "", 1));
     ck_assert(!file_holds(SEGMENT_NAME ".new", "", 1));
     assert_found(305);
+}
+END_TEST
+
+/* A chunk whose header tells another version of the words, as a program of that version has it. */
+static void make_foreign(off_t at)
+{
+    const uint8_t version[2] = {0xff, 0xff};
+    int fd = open(path, O_RDWR);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pwrite(fd, version, sizeof version, at + 36), 2);
+    close(fd);
+}
+
+static bool is_zero(int fd)
+{
+    uint8_t bytes[4096];
+    ssize_t len;
+    for (off_t at = 0; (len = pread(fd, bytes, sizeof bytes, at)) > 0; at += len) {
+        for (ssize_t i = 0; i < len; i++) {
+            if (bytes[i] != 0) {
+                return false;
+            }
+        }
+    }
+    return len == 0;
+}
+
+#define EXPORT __attribute__((visibility("default")))
+EXPORT int ftruncate(int fd, off_t len);
+static bool truncated_zeros; /* the last file that was */
+
+int ftruncate(int fd, off_t len)
+{
+    truncated_zeros = is_zero(fd);
+    return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+/* Begins a segment and adds the first chunk of the one that there is. */
+static struct segment_writer *begin_copy(void)
+{
+    enum segment_lack lack;
+    struct segment *segment = segment_open(dir, &lack, &fault);
+    ck_assert(segment && segment_verify(segment, UINT32_MAX, &fault));
+    struct segment_writer *writer = segment_begin(dir, &fault);
+    ck_assert_msg(writer != NULL, "%s", fault.text);
+    ck_assert(segment_add(writer, segment->bytes + segment->offset[0], &fault));
+    segment_unref(segment);
+    return writer;
+}
+
+START_TEST(what_a_writer_leaves_who_does_not_come_to_the_end_is_overwritten)
+{
+    char new[160];
+    struct stat st;
+    (void)snprintf(new, sizeof new, "%s.new", path);
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    struct segment_writer *writer = begin_copy();
+    int fd = open(new, O_RDONLY);
+    segment_abandon(writer);
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_int_gt(st.st_size, 4096);
+    ck_assert(is_zero(fd));
+    ck_assert_int_ne(stat(new, &st), 0);
+    close(fd);
+    /* who was killed leaves his file */
+    fd = open(new, O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_eq(write(fd, path, sizeof path), sizeof path);
+    close(fd);
+    truncated_zeros = false;
+    writer = begin_copy();
+    ck_assert(truncated_zeros);
+    segment_abandon(writer);
+    ck_assert_int_ne(stat(new, &st), 0);
+}
+END_TEST
+
+START_TEST(a_segment_that_cannot_be_read_is_overwritten_only_where_nobody_uses_it)
+{
+    enum segment_lack lack;
+    struct whorl_store_erased erased;
+    struct stat st;
+    char problem[512];
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    reopen();
+    struct segment *mapped = segment_open(dir, &lack, &fault);
+    ck_assert(mapped && segment_verify(mapped, UINT32_MAX, &fault));
+    uint8_t *before = malloc(mapped->len);
+    make_foreign((off_t)mapped->offset[_i]);
+    memcpy(before, mapped->bytes, mapped->len);
+    ck_assert(!gallery_erase(gallery, &erased, &fault));
+    ck_assert_msg(strstr(fault.text, "is being used") &&
+                      strstr(fault.text, "another format version") && strstr(fault.text, "restart"),
+                  "%s", fault.text);
+    ck_assert_mem_eq(mapped->bytes, before, mapped->len);
+    segment_unref(mapped);
+    int fd = open(path, O_RDONLY);
+    ck_assert_msg(gallery_erase(gallery, &erased, &fault), "%s", fault.text);
+    ck_assert_int_ne(stat(path, &st), 0);
+    ck_assert(is_zero(fd));
+    close(fd);
+    ck_assert_msg(problems(problem) == 0, "%s", problem);
+    free(before);
+}
+END_TEST
+
+/* Another process begins to erase a chunk while the next one is made of it: the first words of a
+ * print are there still, the last are zeros. */
+START_TEST(nothing_is_copied_of_a_chunk_that_is_being_erased)
+{
+    const uint8_t *block;
+    const char *why;
+    struct block_info info;
+    struct chunk before;
+    put_range(0, 20, TWO_FINGERS);
+    MDB_txn *txn = whorl_store_read(gallery->store, &fault);
+    ck_assert_int_eq(block_read(gallery, txn, 1, &block, &info, &why), 0);
+    uint8_t *earlier = chunk_make(block, &info, NULL, &why);
+    const uint32_t size = chunk_bytes(earlier);
+    uint8_t *good = malloc(size);
+    memcpy(good, earlier, size);
+    ck_assert(chunk_open(earlier, size, false, &before, &why));
+    chunk_void_begin(earlier);
+    memset(earlier + CHUNK_HEADER + CHUNK_PRINT - 64, 0, 64);
+    uint8_t *made = chunk_make(block, &info, &before, &why);
+    ck_assert_msg(made != NULL, "%s", why);
+    ck_assert_mem_eq(made, good, size);
+    ck_assert_ptr_null(chunk_without(&before, NULL, 0));
+    whorl_store_done(gallery->store, txn);
+    free(earlier);
+    free(good);
+    free(made);
+}
+END_TEST
+
+static void *erase(void *done)
+{
+    struct whorl_store_erased erased;
+    struct whorl_fault why;
+    *(bool *)done = gallery_erase(gallery, &erased, &why);
+    return NULL;
+}
+
+START_TEST(an_erasure_that_waited_for_a_writer_leaves_his_segment)
+{
+    enum segment_lack lack;
+    pthread_t thread;
+    bool done = false;
+    unsigned voided;
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    const unsigned before = count_chunks(&voided);
+    reopen();
+    struct segment_writer *writer = segment_begin(dir, &fault);
+    ck_assert_ptr_nonnull(writer);
+    ck_assert_int_eq(pthread_create(&thread, NULL, erase, &done), 0);
+    struct segment *segment = segment_open(dir, &lack, &fault);
+    ck_assert(segment && segment_verify(segment, UINT32_MAX, &fault));
+    for (uint32_t i = 0; i < segment->count; i++) {
+        ck_assert(segment_add(writer, segment->bytes + segment->offset[i], &fault));
+    }
+    segment_unref(segment);
+    usleep(300000); /* it waits by now */
+    ck_assert_msg(segment_end(writer, &fault), "%s", fault.text);
+    pthread_join(thread, NULL);
+    ck_assert(done);
+    ck_assert_uint_eq(count_chunks(&voided), before);
+    ck_assert_uint_eq(voided, 0);
+    ck_assert(!file_holds(SEGMENT_NAME ".old", "", 1));
+    ck_assert(!file_holds(SEGMENT_NAME ".new", "", 1));
 }
 END_TEST
 
@@ -572,10 +776,16 @@ int main(void)
     tcase_add_test(tcase, a_chunk_of_more_than_a_block_can_hold_is_refused);
     tcase_add_test(tcase, a_segment_cut_anywhere_is_refused);
     tcase_add_test(tcase, a_writer_that_did_not_come_to_the_end_leaves_the_segment_as_it_was);
+    tcase_add_test(tcase, a_segment_that_cannot_be_opened_at_the_moment_is_tried_again);
     tcase_add_test(tcase, what_the_segment_held_of_somebody_removed_is_overwritten);
     tcase_add_test(tcase, a_segment_that_is_replaced_does_not_stay);
     tcase_add_test(tcase, writing_the_index_waits_for_servers_to_let_go_of_the_one_before);
     tcase_add_test(tcase, a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped);
+    tcase_add_loop_test(
+        tcase, a_segment_that_cannot_be_read_is_overwritten_only_where_nobody_uses_it, 0, 3);
+    tcase_add_test(tcase, what_a_writer_leaves_who_does_not_come_to_the_end_is_overwritten);
+    tcase_add_test(tcase, nothing_is_copied_of_a_chunk_that_is_being_erased);
+    tcase_add_test(tcase, an_erasure_that_waited_for_a_writer_leaves_his_segment);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
