@@ -220,6 +220,8 @@ struct change {
     struct registry *registry;
     const struct registry_device *device;
     const struct registry_officer *officer;
+    const char *id; /* whose state is to be this */
+    enum registry_state state;
     bool replace;
     struct whorl_fault clash;
 };
@@ -456,28 +458,70 @@ bool registry_put_officer(struct registry *registry, const struct registry_offic
     return apply(&change, write_officer, fault);
 }
 
+/* The entry whose state is to change, as the transaction has it: whoever else changes it has done
+ * so before or will find this change. */
+static int read_entry(MDB_txn *txn, struct change *change, MDB_dbi dbi, const char *what,
+                      bool (*read)(const MDB_val *key, const MDB_val *value, void *out,
+                                   struct whorl_fault *fault),
+                      void *out)
+{
+    MDB_val key = key_of(change->id), value;
+    change->clash = (struct whorl_fault){0};
+    int code = mdb_get(txn, dbi, &key, &value);
+    if (code == MDB_NOTFOUND) {
+        whorl_fail(&change->clash, "id", "there is no %s %s", what, change->id);
+    } else if (code == 0 && !read(&key, &value, out, &change->clash)) {
+        code = MDB_CORRUPTED;
+    }
+    return code;
+}
+
+static int write_device_state(MDB_txn *txn, void *arg)
+{
+    struct change *change = arg;
+    struct registry_device device;
+    MDB_dbi dbi = change->registry->devices;
+    int code = read_entry(txn, change, dbi, "device", entry_read_device, &device);
+    if (code == 0) {
+        msgpack_sbuffer packed;
+        msgpack_sbuffer_init(&packed);
+        device.state = change->state;
+        entry_pack_device(&device, &packed);
+        code = put_packed(txn, dbi, device.id, &packed, true);
+        msgpack_sbuffer_destroy(&packed);
+    }
+    return code;
+}
+
+static int write_officer_state(MDB_txn *txn, void *arg)
+{
+    struct change *change = arg;
+    struct registry_officer officer;
+    MDB_dbi dbi = change->registry->officers;
+    int code = read_entry(txn, change, dbi, "officer", entry_read_officer, &officer);
+    if (code == 0) {
+        msgpack_sbuffer packed;
+        msgpack_sbuffer_init(&packed);
+        officer.state = change->state;
+        entry_pack_officer(&officer, &packed);
+        code = put_packed(txn, dbi, officer.id, &packed, true);
+        msgpack_sbuffer_destroy(&packed);
+    }
+    return code;
+}
+
 bool registry_set_device_state(struct registry *registry, const char *id, enum registry_state state,
                                struct whorl_fault *fault)
 {
-    struct registry_device device;
-    enum registry_found found = registry_device(registry, id, &device, fault);
-    if (found != REGISTRY_PRESENT) {
-        return found == REGISTRY_FAILED ? false
-                                        : whorl_fail(fault, "id", "there is no device %s", id);
-    }
-    device.state = state;
-    return registry_put_device(registry, &device, true, fault);
+    struct change change = {.registry = registry, .id = id, .state = state};
+    return check_id(id, "a device", REGISTRY_DEVICE_MAX, fault) &&
+           apply(&change, write_device_state, fault);
 }
 
 bool registry_set_officer_state(struct registry *registry, const char *id,
                                 enum registry_state state, struct whorl_fault *fault)
 {
-    struct registry_officer officer;
-    enum registry_found found = registry_officer(registry, id, &officer, fault);
-    if (found != REGISTRY_PRESENT) {
-        return found == REGISTRY_FAILED ? false
-                                        : whorl_fail(fault, "id", "there is no officer %s", id);
-    }
-    officer.state = state;
-    return registry_put_officer(registry, &officer, true, fault);
+    struct change change = {.registry = registry, .id = id, .state = state};
+    return check_id(id, "an officer", REGISTRY_OFFICER_MAX, fault) &&
+           apply(&change, write_officer_state, fault);
 }

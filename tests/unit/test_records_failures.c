@@ -200,7 +200,9 @@ static const struct failing_deed registry_deeds[] = {
     {"make the registry", remove_data, open_registry, close_registry, NULL},
     {"open the registry", nothing, open_registry, close_registry, NULL},
     {"put a device", fill_registry, put_device, put_or_not, NULL},
-    {"replace a device", fill_registry, replace_device, replaced_or_not, NULL},
+    /* An entry that can't be read is replaced as one that is damaged. */
+    {"replace a device", fill_registry, replace_device, replaced_or_not,
+     "msgpack_zone_new msgpack_unpack"},
     {"suspend a device", fill_registry, suspend_device, suspended_or_not, NULL},
     {"put an officer", fill_registry, put_officer, only_close, NULL},
     {"find a device", fill_registry, find_device, never_absent, NULL},

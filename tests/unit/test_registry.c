@@ -169,6 +169,38 @@ START_TEST(a_state_is_changed_and_an_unknown_id_is_a_fault)
 }
 END_TEST
 
+/* Two processes at once, each with many changes of its own part of an entry. */
+START_TEST(changes_of_states_by_two_processes_lose_none)
+{
+    enum { TIMES = 300 };
+    struct registry_device one = device_of("phone-1", 7), found;
+    ck_assert(registry_put_device(registry, &one, false, &fault));
+    registry_close(registry);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    struct registry *mine = registry_open(dir, WHORL_STORE_WRITE, &fault);
+    bool good = mine != NULL;
+    for (int i = 0; good && i < TIMES; i++) {
+        if (pid == 0) {
+            good = registry_set_device_state(mine, "phone-1", i % 2, &fault);
+        } else { /* a new certificate each time: what was written must stay what it was */
+            memset(one.certificate, i % 100 + 1, sizeof one.certificate);
+            good = registry_put_device(mine, &one, true, &fault) && usleep(2000) == 0 &&
+                   registry_device(mine, "phone-1", &found, &fault) == REGISTRY_PRESENT &&
+                   memcmp(found.certificate, one.certificate, 32) == 0;
+        }
+    }
+    if (pid == 0) {
+        _exit(good ? 0 : 1);
+    }
+    int status;
+    registry = mine;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(good, "%s", fault.text);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 START_TEST(ids_that_could_harm_a_terminal_or_a_path_are_refused)
 {
     static const char *const bad[] = {"",     ".hidden",  "-x",  "a b",
@@ -400,6 +432,7 @@ int main(void)
     tcase_add_test(entries, an_officer_is_read_back_whole);
     tcase_add_test(entries, what_could_not_be_stored_is_told_before);
     tcase_add_test(entries, a_state_is_changed_and_an_unknown_id_is_a_fault);
+    tcase_add_test(entries, changes_of_states_by_two_processes_lose_none);
     tcase_add_test(entries, ids_that_could_harm_a_terminal_or_a_path_are_refused);
     tcase_add_test(entries, entries_are_listed_in_order);
     tcase_add_test(entries, what_another_process_writes_is_seen_by_the_next_look_up);
