@@ -15,7 +15,7 @@
 /* What a record says; what is left out is ordinary. */
 struct spec {
     const char *kind, *time, *force, *continues, *class, *lookup_class, *consent, *outcome;
-    const char *stop_power, *reason, *family;
+    const char *stop_power, *reason, *family, *basis;
     int transaction; /* the last byte of its id */
     int samples, elapsed;
     bool control;
@@ -68,7 +68,7 @@ static void pack_identify(msgpack_packer *pk, const struct spec *s)
 {
     msgpack_pack_map(pk, 17);
     pack_head(pk, s, "identify");
-    whorl_put_str(pk, "basis", "consent");
+    whorl_put_str(pk, "basis", otherwise(s->basis, "consent"));
     whorl_put_str(pk, "stop_power", s->stop_power);
     whorl_put_str(pk, "reason", s->reason);
     whorl_put_int(pk, "reason_code", 1);
@@ -427,6 +427,72 @@ START_TEST(the_public_report_names_no_officer_device_or_rare_text)
 }
 END_TEST
 
+/* The kind of a cell of the first column. */
+static enum cell_kind cell_of(const struct document *doc, const char *table, const char *code)
+{
+    for (size_t t = 0; t < doc->table_count; t++) {
+        for (size_t r = 0; r < doc->tables[t].row_count; r++) {
+            if (strcmp(doc->tables[t].id, table) == 0 &&
+                strcmp(doc->tables[t].rows[r].code, code) == 0) {
+                return doc->tables[t].rows[r].cells[0].kind;
+            }
+        }
+    }
+    return CELL_EMPTY;
+}
+
+/* So many uses on each of three bases; the look-up is made on those of `asked`. */
+static void publish_bases(const int uses[3], const char *asked, struct document *doc)
+{
+    static const char *const bases[] = {"pace-61", "immigration", "rare"};
+    struct public_options options = {
+        .force = "WMP", .force_title = "WMP", .threshold = 5, .rates = {14, 30}};
+    begin("2026-11");
+    for (int b = 0, id = 1; b < 3; b++) {
+        for (int i = 0; i < uses[b]; i++, id++) {
+            add(&(struct spec){.transaction = id,
+                               .samples = 1,
+                               .basis = bases[b],
+                               .lookup_class = strstr(asked, bases[b]) != NULL ? "no_match" : NULL,
+                               .class = i % 2 ? "match" : "no_match"});
+        }
+    }
+    add(&(struct spec){.kind = "lookup", .transaction = 1});
+    finish();
+    ck_assert(public_build(&facts, &options, doc));
+    end();
+}
+
+/* 50, 5 and 1: the second has 5 at least, or it would have no row of its own. */
+START_TEST(a_named_basis_hides_no_small_one_beside_it)
+{
+    struct document doc;
+    publish_bases((const int[]){50, 5, 1}, "", &doc);
+    ck_assert_int_eq(cell_of(&doc, "basis", "pace-61"), CELL_SUPPRESSED);
+    ck_assert_int_eq(cell_of(&doc, "basis", "immigration"), CELL_SUPPRESSED);
+    ck_assert_int_eq(cell_of(&doc, "basis", "(other)"), CELL_SUPPRESSED);
+    document_release(&doc);
+}
+END_TEST
+
+/* Who knows the policy adds up the bases on which a database is searched. */
+START_TEST(answers_do_not_tell_a_basis_that_is_withheld)
+{
+    struct document doc;
+    publish_bases((const int[]){60, 47, 3}, "immigration", &doc);
+    ck_assert_int_eq(cell_of(&doc, "basis", "immigration"), CELL_SUPPRESSED);
+    ck_assert_int_eq(cell_of(&doc, "answers_pnc", "not_searched"), CELL_EMPTY);
+    ck_assert_int_eq(cell_of(&doc, "answers_ident1", "no_match"), CELL_COUNT);
+    document_release(&doc);
+    publish_bases((const int[]){60, 47, 3}, "immigration, rare", &doc);
+    ck_assert_int_eq(cell_of(&doc, "answers_pnc", "not_searched"), CELL_COUNT);
+    document_release(&doc);
+    publish_bases((const int[]){60, 47, 0}, "immigration", &doc);
+    ck_assert_int_eq(cell_of(&doc, "answers_pnc", "not_searched"), CELL_COUNT);
+    document_release(&doc);
+}
+END_TEST
+
 START_TEST(a_month_of_few_uses_publishes_nothing_but_that)
 {
     struct document doc;
@@ -618,6 +684,8 @@ int main(void)
     tcase_add_test(tcase, a_scan_skips_malformed_records_and_says_which);
     tcase_add_test(tcase, hostile_texts_stay_texts_in_every_file);
     tcase_add_test(tcase, the_public_report_names_no_officer_device_or_rare_text);
+    tcase_add_test(tcase, a_named_basis_hides_no_small_one_beside_it);
+    tcase_add_test(tcase, answers_do_not_tell_a_basis_that_is_withheld);
     tcase_add_test(tcase, a_month_of_few_uses_publishes_nothing_but_that);
     tcase_add_test(tcase, a_persons_transactions_are_found_by_number_name_and_reference);
     tcase_add_test(tcase, a_collection_is_told_to_whom_it_names_and_to_nobody_else);
