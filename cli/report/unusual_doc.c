@@ -26,7 +26,10 @@ static const struct {
                 "was tried of this officer counted. q: if all flags of this kind down to this one "
                 "are taken, no more than this part of them is false on average (Benjamini and "
                 "Hochberg 1995)."},
-    {"Uses", "A use and those that scan again for it are one. Refusals are in none."},
+    {"Uses",
+     "A use and those that scan again for it are one: the same officer, on the same device, "
+     "within ten minutes of the first, as long as no other person is found. Whatever else "
+     "continues a transaction is a use of its own. Refusals are in none."},
     {"Searches of oneself and of colleagues",
      "By the reference that a search returned, never by prints: the reference of a sole match is "
      "one that the vetting unit lists as a member of staff's."},

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "plugins/audit/log.h"
+#include "report/activity.h"
 #include "report/codes.h"
 #include "report/group.h"
 #include "report/month.h"
@@ -15,7 +16,7 @@
 /* What a record says; what is left out is ordinary. */
 struct spec {
     const char *kind, *time, *force, *continues, *class, *lookup_class, *consent, *outcome;
-    const char *stop_power, *reason, *family, *basis;
+    const char *stop_power, *reason, *family, *basis, *officer, *device, *ref;
     int transaction; /* the last byte of its id */
     int samples, elapsed;
     bool control;
@@ -43,12 +44,12 @@ static void pack_head(msgpack_packer *pk, const struct spec *s, const char *kind
     whorl_put_str(pk, "kind", kind);
     whorl_put_str(pk, "time", otherwise(s->time, "2026-11-10T12:00:00.000Z"));
     whorl_put_str(pk, "transaction", uuid(s->transaction));
-    whorl_put_str(pk, "device", "phone-1");
-    whorl_put_str(pk, "officer", "WMP1");
+    whorl_put_str(pk, "device", otherwise(s->device, "phone-1"));
+    whorl_put_str(pk, "officer", otherwise(s->officer, "WMP1"));
     whorl_put_str(pk, "force", otherwise(s->force, "WMP"));
 }
 
-static void pack_answer(msgpack_packer *pk, const char *backend, const char *class)
+static void pack_answer(msgpack_packer *pk, const char *backend, const char *class, const char *ref)
 {
     bool found = strcmp(class, "match") == 0;
     msgpack_pack_map(pk, 6);
@@ -59,7 +60,7 @@ static void pack_answer(msgpack_packer *pk, const char *backend, const char *cla
     whorl_put_key(pk, "candidates");
     msgpack_pack_array(pk, found);
     if (found) {
-        msgpack_pack_str_with_body(pk, "K1", 2);
+        whorl_put_key(pk, otherwise(ref, "K1"));
     }
     whorl_put_int(pk, "elapsed_ms", 5);
 }
@@ -85,8 +86,8 @@ static void pack_identify(msgpack_packer *pk, const struct spec *s)
     }
     whorl_put_key(pk, "answers");
     msgpack_pack_array(pk, 2);
-    pack_answer(pk, "ident1", otherwise(s->class, "no_match"));
-    pack_answer(pk, "pnc", otherwise(s->lookup_class, "not_searched"));
+    pack_answer(pk, "ident1", otherwise(s->class, "no_match"), s->ref);
+    pack_answer(pk, "pnc", otherwise(s->lookup_class, "not_searched"), s->ref);
     whorl_put_int(pk, "elapsed_ms", s->elapsed);
 }
 
@@ -202,6 +203,77 @@ START_TEST(a_refusal_is_no_use_but_may_begin_a_chain)
     ck_assert_int_eq(totals.refusals, 2);
     ck_assert_int_eq(totals.uses, 1);
     ck_assert_int_eq(totals.persons, 1);
+    end();
+}
+END_TEST
+
+/* Of a transaction at 12:00: the same officer's on the same device, and the others. */
+static const struct spec scans[] = {
+    {.transaction = 1, .samples = 1},
+    {.transaction = 2, .samples = 1, .time = "2026-11-10T12:09:00.000Z"},
+    {.transaction = 3, .samples = 1, .time = "2026-11-10T12:11:00.000Z"},
+    {.transaction = 4, .samples = 1, .time = "2026-11-10T12:12:00.000Z", .officer = "WMP2"},
+    {.transaction = 5, .samples = 1, .time = "2026-11-10T12:13:00.000Z", .device = "phone-2"},
+    {.transaction = 6, .samples = 1, .time = "2026-11-12T12:00:00.000Z"},
+};
+#define SCANS (sizeof scans / sizeof *scans)
+
+static bool to_activity(void *ctx, const struct record *record)
+{
+    return activity_add(ctx, 0, record);
+}
+
+static uint32_t encounters(const struct spec *records, size_t count)
+{
+    struct period period;
+    struct activity activity;
+    ck_assert(period_of_month("2026-11", &period));
+    activity_begin(&activity, &period, "WMP");
+    for (size_t i = 0; i < count; i++) {
+        struct spec s = records[i];
+        s.continues = i > 0 ? uuid(records[0].transaction) : NULL;
+        ck_assert(with_record(&s, to_activity, &activity));
+    }
+    ck_assert(activity_finish(&activity));
+    uint32_t made = activity.count;
+    activity_release(&activity);
+    return made;
+}
+
+START_TEST(only_scans_of_one_officer_and_device_within_minutes_are_one_encounter)
+{
+    ck_assert_uint_eq(encounters(scans, 2), 1);
+    ck_assert_uint_eq(encounters(scans, SCANS), 5);
+}
+END_TEST
+
+START_TEST(who_finds_somebody_else_has_met_somebody_else)
+{
+    const struct spec again[] = {
+        {.transaction = 1, .samples = 1, .class = "match"},
+        {.transaction = 2, .samples = 1, .class = "match"},
+        {.transaction = 3, .samples = 1, .class = "match", .ref = "K2"},
+    };
+    ck_assert_uint_eq(encounters(again, 2), 1);
+    ck_assert_uint_eq(encounters(again, 3), 2);
+}
+END_TEST
+
+START_TEST(one_outcome_is_enough_for_one_encounter_and_for_no_other)
+{
+    bool open[SCANS];
+    begin("2026-11");
+    for (size_t i = 0; i < SCANS; i++) {
+        struct spec s = scans[i];
+        s.continues = i > 0 ? uuid(1) : NULL;
+        ck_assert(add(&s));
+    }
+    ck_assert(add(&(struct spec){.kind = "outcome", .transaction = 2, .outcome = "reported"}));
+    finish();
+    ck_assert(facts_open(&facts, open));
+    for (size_t i = 0; i < SCANS; i++) {
+        ck_assert_int_eq(open[i], i >= 2);
+    }
     end();
 }
 END_TEST
@@ -675,6 +747,9 @@ int main(void)
     TCase *tcase = tcase_create("report");
     tcase_add_test(tcase, scans_that_continue_one_another_are_one_person);
     tcase_add_test(tcase, a_refusal_is_no_use_but_may_begin_a_chain);
+    tcase_add_test(tcase, only_scans_of_one_officer_and_device_within_minutes_are_one_encounter);
+    tcase_add_test(tcase, who_finds_somebody_else_has_met_somebody_else);
+    tcase_add_test(tcase, one_outcome_is_enough_for_one_encounter_and_for_no_other);
     tcase_add_test(tcase, a_chain_counts_in_the_month_in_which_it_began);
     tcase_add_test(tcase, months_begin_and_end_at_local_midnight);
     tcase_add_test(tcase, days_and_months_that_the_calendar_has_not_are_refused);
