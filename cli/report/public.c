@@ -416,6 +416,7 @@ bool public_build(const struct facts *facts, const struct public_options *option
              "from: [c] stands in their place.",
              facts->period.first, facts->period.last, (int)options->threshold - 1);
     document_begin(doc, "public", title, subtitle);
+    doc->for_publication = true;
     document_scope(doc, options->force, facts->period.first, facts->period.last);
     if (!month_totals(facts, &p.totals)) {
         return false;
@@ -463,6 +464,7 @@ bool public_dictionary(const struct document *report, const struct public_option
     char mark[400];
     document_begin(doc, "dictionary", "Data dictionary",
                    "What stands in the data files of the report for publication.");
+    doc->for_publication = true;
     document_scope(doc, report->force, report->first, report->last);
     struct table *table = document_table(doc, "columns", "Columns of the CSV file", "");
     table_column(table, "meaning", "Meaning");

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import stat
 from fractions import Fraction
 
 from whorl import OFFICER, RpcError, Server, World, unittest, whorl
@@ -102,6 +103,34 @@ class Real(unittest.TestCase):
         self.assertEqual(tables["device"]["phone-1"]["uses"], 4)
         self.assertEqual(tables["refused"], {"invalid": {"requests": 2}})
         self.assertEqual(from_csv["summary"]["uses"]["value"], "4")
+
+    def test_only_their_owner_reads_files_that_are_not_for_publication(self):
+        old = os.umask(0o022)
+        try:
+            for args, mode in ((("month", "--force", "WMP"), 0o600), (("public",), 0o644)):
+                bystander = self.world.path("bystander")
+                for name in (bystander, self.world.path("modes.csv")):
+                    with open(name, "w", encoding="utf-8") as file:
+                        file.write("old")
+                self.replace_by_link(self.world.path("modes.json.part"), bystander)
+                self.replace_by_link(self.world.path("modes.html"), bystander)
+                out = self.report(*args, name="modes")
+                for form in (".html", ".csv", ".json"):
+                    self.assertFalse(os.path.islink(out + form))
+                    self.assertEqual(stat.S_IMODE(os.stat(out + form).st_mode), mode, form)
+                with open(bystander, encoding="utf-8") as file:
+                    self.assertEqual(file.read(), "old")
+                self.assertEqual({name for name in os.listdir(os.path.dirname(out))
+                                  if name.startswith("modes.")},
+                                 {"modes.html", "modes.csv", "modes.json", "modes.json.part"})
+        finally:
+            os.umask(old)
+
+    @staticmethod
+    def replace_by_link(path, target):
+        if os.path.lexists(path):
+            os.remove(path)
+        os.symlink(target, path)
 
     def test_rates_are_options(self):
         tables, _ = read_report(self.report("month", "--force", "WMP", "--custody-hours", 10,
