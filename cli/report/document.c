@@ -164,7 +164,8 @@ bool document_file(const struct document *doc, const char *path,
     bool ok = write(doc, out) && fflush(out) == 0 && fsync(fileno(out)) == 0;
     ok = fclose(out) == 0 && ok && rename(fresh, path) == 0;
     if (!ok) {
-        whorl_fail(fault, path, "cannot be written: %s", strerror(errno != 0 ? errno : ENOMEM));
+        whorl_fail(fault, path, "cannot be written: %s",
+                   errno != 0 ? strerror(errno) : "out of memory, or a text is no UTF-8");
         unlink(fresh);
     }
     return ok;

@@ -6,6 +6,7 @@
 #include "report/codes.h"
 #include "report/group.h"
 #include "report/suppress.h"
+#include "report/text.h"
 
 #define OTHER "(other)"
 #define SEARCHES_MAX 6u /* searches whose answers are published, each with all others */
@@ -410,7 +411,8 @@ bool public_build(const struct facts *facts, const struct public_options *option
 {
     struct publishing p = {.facts = facts, .options = options, .doc = doc};
     char title[256], subtitle[400];
-    snprintf(title, sizeof title, "Mobile identification: %.128s", options->force_title);
+    snprintf(title, sizeof title, "Mobile identification: %.*s",
+             text_most(options->force_title, 128), options->force_title);
     snprintf(subtitle, sizeof subtitle,
              "%s to %s. Numbers from 1 to %d are not published, nor what they could be computed "
              "from: [c] stands in their place.",

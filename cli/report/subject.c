@@ -6,6 +6,7 @@
 
 #include "report/codes.h"
 #include "report/names.h"
+#include "report/text.h"
 #include "whorl/msg.h"
 
 #define TRANSACTIONS_MAX 10000u
@@ -209,16 +210,15 @@ enum {
 void subject_begin(struct subject *subject, struct document *doc)
 {
     const struct subject_query *q = &subject->query;
+    const char *by = q->transaction != NULL ? q->transaction : q->ref != NULL ? q->ref : q->family;
     char subtitle[512];
     snprintf(subtitle, sizeof subtitle,
-             "Found by %s%.200s. Nothing biometric is recorded. Officers, devices and "
+             "Found by %s%.*s. Nothing biometric is recorded. Officers, devices and "
              "candidates who may be other people are left out.",
              q->transaction != NULL ? "their number "
              : q->ref != NULL       ? "the reference "
                                     : "the claimed family name ",
-             q->transaction != NULL ? q->transaction
-             : q->ref != NULL       ? q->ref
-                                    : q->family);
+             text_most(by, 200), by);
     document_begin(doc, "subject-access", "What is recorded of a person", subtitle);
     document_scope(doc, "all", "", "");
     struct table *table = document_table(doc, "records", "Records", "");
@@ -259,8 +259,10 @@ static void put_code(struct document *doc, struct doc_row *row, unsigned column,
 static void append(char *text, size_t cap, const char *separator, const char *more)
 {
     size_t len = strlen(text);
-    if (more[0] != '\0') {
-        snprintf(text + len, cap - len, "%s%s", len > 0 ? separator : "", more);
+    const char *between = len > 0 ? separator : "";
+    size_t used = len + strlen(between);
+    if (more[0] != '\0' && used + 1 < cap) {
+        snprintf(text + len, cap - len, "%s%.*s", between, text_most(more, cap - used - 1), more);
     }
 }
 
@@ -268,14 +270,14 @@ static void append(char *text, size_t cap, const char *separator, const char *mo
 static void describe_answer(const struct subject_query *query, const struct record_answer *answer,
                             char *text, size_t cap)
 {
-    char one[400], backend[65], reason[201], ref[129] = "";
+    char one[640], backend[65], reason[257], ref[129] = "";
     record_text_copy(&answer->backend, backend, sizeof backend);
     record_text_copy(&answer->reason, reason, sizeof reason);
     const msgpack_object_array *list = &answer->candidates->via.array;
     if (answer->class == CLASS_MATCH && list->size == 1) {
         whorl_str_copy(&list->ptr[0], ref, sizeof ref);
     } else if (query->ref != NULL && has_ref(answer->candidates, query->ref)) {
-        snprintf(ref, sizeof ref, "%.128s", query->ref);
+        snprintf(ref, sizeof ref, "%.*s", text_most(query->ref, sizeof ref - 1), query->ref);
     }
     snprintf(one, sizeof one, "%s: %s%s%s%s%s", backend, codes_class.codes[answer->class].label,
              ref[0] != '\0' ? ", reference " : "", ref, reason[0] != '\0' ? ", " : "", reason);
@@ -308,7 +310,7 @@ static void describe_person(const struct record *record, char *text, size_t cap)
 static void add_identify(const struct subject_query *query, const struct record *record,
                          struct document *doc, struct doc_row *row)
 {
-    char text[4096] = "", claimed[256] = "", part[128];
+    char text[10240] = "", claimed[256] = "", part[128];
     const struct record_text *const names[] = {&record->given, &record->family, &record->born};
     for (size_t i = 0; i < 3; i++) {
         record_text_copy(names[i], part, sizeof part);
@@ -357,7 +359,7 @@ void subject_add(struct subject *subject, const struct record *record, struct do
         [RECORD_OUTCOME] = "Outcome",         [RECORD_DISCLOSURE] = "The answer went out again",
         [RECORD_COLLECTION] = "Collection",   [RECORD_ALTERATION] = "Alteration",
         [RECORD_ERASURE] = "Erasure",         [RECORD_OTHER] = NULL};
-    char id[64], text[600] = "";
+    char id[64], text[640] = "";
     if (kinds[record->kind] == NULL || doc->table_count == 0) {
         return;
     }

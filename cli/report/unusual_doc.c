@@ -6,6 +6,7 @@
 #include "core/identify/stamp.h"
 #include "report/codes.h"
 #include "report/month.h"
+#include "report/text.h"
 #include "report/unusual.h"
 
 #define SHOWN 8u         /* records of a flag, in its list */
@@ -267,8 +268,9 @@ static void sample(struct document *doc, const struct unusual *unusual)
     char note[400];
     snprintf(note, sizeof note,
              "%g %% of all uses, scans again too, whatever else is known of them; in the order of "
-             "the draw; code: the record. Seed: %.200s",
-             unusual->options->percent, unusual->options->seed);
+             "the draw; code: the record. Seed: %.*s",
+             unusual->options->percent, text_most(unusual->options->seed, 200),
+             unusual->options->seed);
     struct table *table = document_table(doc, "sample", "Random sample", note);
     use_columns(table);
     if (table != NULL) {
@@ -307,7 +309,8 @@ bool unusual_build(const struct unusual *unusual, const struct scan *scan, const
 {
     const struct period *period = &unusual->activity->facts.period;
     char title[256], subtitle[512];
-    snprintf(title, sizeof title, "Unusual activity: %s", unusual->options->force_title);
+    snprintf(title, sizeof title, "Unusual activity: %.*s",
+             text_most(unusual->options->force_title, 128), unusual->options->force_title);
     snprintf(subtitle, sizeof subtitle,
              "%s to %s. For Professional Standards only. At most %g false alerts for 1,000 "
              "officers are aimed at. Audit log: %s.",

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/text.h"
 #include "report/unusual.h"
 
 #define SPEED_KMH 160.0 /* in a straight line; roads are longer */
@@ -42,8 +43,9 @@ static uint32_t add_colleague(const struct unusual *unusual, const struct meetin
         }
         size_t len = strlen(names);
         if (!known && len + 80 < cap) {
-            snprintf(names + len, cap - len, "%s%s", people++ > 0 ? ", " : "",
-                     unusual->others->staff.texts[meetings[i].owner]);
+            const char *name = unusual->others->staff.texts[meetings[i].owner];
+            snprintf(names + len, cap - len, "%s%.*s", people++ > 0 ? ", " : "",
+                     text_most(name, 64), name);
         }
     }
     return people;

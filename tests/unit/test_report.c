@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "plugins/audit/log.h"
 #include "report/activity.h"
@@ -10,13 +11,15 @@
 #include "report/month.h"
 #include "report/public.h"
 #include "report/subject.h"
+#include "report/text.h"
+#include "report/unusual.h"
 #include "run_suite.h"
 #include "whorl/msg.h"
 
 /* What a record says; what is left out is ordinary. */
 struct spec {
     const char *kind, *time, *force, *continues, *class, *lookup_class, *consent, *outcome;
-    const char *stop_power, *reason, *family, *basis, *officer, *device, *ref;
+    const char *stop_power, *reason, *family, *basis, *officer, *device, *ref, *why;
     int transaction; /* the last byte of its id */
     int samples, elapsed;
     bool control;
@@ -34,7 +37,7 @@ static const char *uuid(int n)
     static char text[2][40];
     static int turn;
     turn = !turn;
-    snprintf(text[turn], sizeof text[turn], "01a19611-c902-7f67-9fab-2d10518400%02x", n);
+    snprintf(text[turn], sizeof text[turn], "01a19611-c902-7f67-9fab-2d105184%04x", n);
     return text[turn];
 }
 
@@ -49,14 +52,15 @@ static void pack_head(msgpack_packer *pk, const struct spec *s, const char *kind
     whorl_put_str(pk, "force", otherwise(s->force, "WMP"));
 }
 
-static void pack_answer(msgpack_packer *pk, const char *backend, const char *class, const char *ref)
+static void pack_answer(msgpack_packer *pk, const char *backend, const char *class, const char *ref,
+                        const char *why)
 {
     bool found = strcmp(class, "match") == 0;
     msgpack_pack_map(pk, 6);
     whorl_put_str(pk, "backend", backend);
     whorl_put_bool(pk, "permitted", true);
     whorl_put_str(pk, "class", class);
-    whorl_put_str(pk, "reason", NULL);
+    whorl_put_str(pk, "reason", why);
     whorl_put_key(pk, "candidates");
     msgpack_pack_array(pk, found);
     if (found) {
@@ -86,8 +90,8 @@ static void pack_identify(msgpack_packer *pk, const struct spec *s)
     }
     whorl_put_key(pk, "answers");
     msgpack_pack_array(pk, 2);
-    pack_answer(pk, "ident1", otherwise(s->class, "no_match"), s->ref);
-    pack_answer(pk, "pnc", otherwise(s->lookup_class, "not_searched"), s->ref);
+    pack_answer(pk, "ident1", otherwise(s->class, "no_match"), s->ref, s->why);
+    pack_answer(pk, "pnc", otherwise(s->lookup_class, "not_searched"), s->ref, NULL);
     whorl_put_int(pk, "elapsed_ms", s->elapsed);
 }
 
@@ -383,6 +387,63 @@ START_TEST(records_without_the_form_of_their_kind_are_refused)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ unusual activity */
+
+static char *written(const struct document *doc, bool (*write)(const struct document *, FILE *))
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    ck_assert(write(doc, out));
+    fclose(out);
+    return text;
+}
+
+/* Sixty officers, twenty uses each, each with a reason of its own; but the first always types the
+ * same, a character of which stands where a flag's text cuts it. */
+static void type_reasons(struct activity *activity, const char *always)
+{
+    for (int i = 0; i < 1200; i++) {
+        char officer[16], reason[32];
+        snprintf(officer, sizeof officer, "WMP%d", i / 20);
+        snprintf(reason, sizeof reason, "reason %d", i);
+        const struct spec s = {.transaction = i + 1,
+                               .officer = officer,
+                               .samples = 1,
+                               .reason = i < 20 ? always : reason};
+        ck_assert(with_record(&s, to_activity, activity));
+    }
+}
+
+START_TEST(a_flag_has_its_reason_whatever_its_characters)
+{
+    const struct unusual_options options = {
+        .force = "WMP", .force_title = "WMP", .budget = 10, .percent = 1, .seed = "seed"};
+    const struct others others = {0};
+    struct period period;
+    struct activity activity;
+    struct unusual unusual;
+    struct scan scan = {0};
+    struct document doc;
+    char always[242] = "x";
+    for (size_t i = 0; i < 120; i++) {
+        strcat(always, "\u00e9");
+    }
+    ck_assert(period_of_month("2026-11", &period));
+    activity_begin(&activity, &period, "WMP");
+    type_reasons(&activity, always);
+    ck_assert(activity_finish(&activity));
+    ck_assert(unusual_find(&activity, &others, &options, &unusual));
+    ck_assert(unusual_build(&unusual, &scan, "", &doc));
+    char *json = written(&doc, document_json);
+    ck_assert_ptr_nonnull(strstr(json, "uses (100 %) have the same reason, \\\"x\u00e9"));
+    free(json);
+    document_release(&doc);
+    unusual_release(&unusual);
+    activity_release(&activity);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ the log */
 
 static bool count_record(void *ctx, uint64_t position, const struct record *record,
@@ -440,16 +501,6 @@ END_TEST
 
 /* ------------------------------------------------------------------ files */
 
-static char *written(const struct document *doc, bool (*write)(const struct document *, FILE *))
-{
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-    ck_assert(write(doc, out));
-    fclose(out);
-    return text;
-}
-
 #define HOSTILE "=1+1,\"<script>alert('x')</script>&"
 
 START_TEST(hostile_texts_stay_texts_in_every_file)
@@ -471,6 +522,45 @@ START_TEST(hostile_texts_stay_texts_in_every_file)
     free(csv);
     document_release(&doc);
     end();
+}
+END_TEST
+
+START_TEST(a_text_is_cut_between_characters)
+{
+    static const char text[] = "a\u00e9\u20ac\U0001f600"; /* of 1, 2, 3 and 4 bytes */
+    static const size_t fits[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
+    char copy[8];
+    for (size_t most = 0; most < sizeof fits / sizeof *fits; most++) {
+        ck_assert_uint_eq(text_fit(text, sizeof text - 1, most), fits[most]);
+        ck_assert_int_eq(text_most(text, most), (int)fits[most]);
+    }
+    record_text_copy(&(struct record_text){text, sizeof text - 1}, copy, sizeof copy);
+    ck_assert_str_eq(copy, "a\u00e9\u20ac");
+}
+END_TEST
+
+START_TEST(a_document_that_json_can_not_say_whole_is_not_written)
+{
+    static const char *const bad[] = {"caf\xc3", "good"};
+    char path[] = "/tmp/whorl-document-XXXXXX";
+    struct whorl_fault fault = {0};
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    for (unsigned where = 0; where < 5; where++) {
+        struct document doc;
+        document_begin(&doc, "test", bad[where != 0], "");
+        document_scope(&doc, "WMP", "2026-11-01", "2026-11-30");
+        struct table *table = document_table(&doc, "table", "Table", bad[where != 1]);
+        table_column(table, "value", "Value");
+        struct doc_row *row = document_row(&doc, table, "code", bad[where != 2], bad[where != 3]);
+        document_text(&doc, &row->cells[0], bad[where != 4]);
+        fault.text[0] = '\0';
+        ck_assert(!document_file(&doc, path, document_json, &fault));
+        ck_assert_ptr_nonnull(strstr(fault.text, "UTF-8"));
+        document_release(&doc);
+    }
+    unlink(path);
 }
 END_TEST
 
@@ -629,6 +719,51 @@ START_TEST(a_persons_transactions_are_found_by_number_name_and_reference)
 }
 END_TEST
 
+struct telling {
+    struct subject *subject;
+    struct document doc;
+};
+
+static bool to_report(void *ctx, const struct record *record)
+{
+    struct telling *telling = ctx;
+    subject_add(telling->subject, record, &telling->doc);
+    return true;
+}
+
+/* The report as JSON. */
+static char *told(const struct subject_query *query, const struct spec *records, size_t count)
+{
+    struct telling telling = {.subject = subject_new(query)};
+    do {
+        for (size_t i = 0; i < count; i++) {
+            ck_assert(with_record(&records[i], to_subject, telling.subject));
+        }
+    } while (subject_grew(telling.subject));
+    subject_begin(telling.subject, &telling.doc);
+    for (size_t i = 0; i < count; i++) {
+        ck_assert(with_record(&records[i], to_report, &telling));
+    }
+    char *json = written(&telling.doc, document_json);
+    document_release(&telling.doc);
+    subject_free(telling.subject);
+    return json;
+}
+
+START_TEST(a_long_reason_of_a_database_leaves_its_answer_whole)
+{
+    char why[252] = "x";
+    for (size_t i = 0; i < 125; i++) {
+        strcat(why, "\u00e9");
+    }
+    const struct spec records[] = {{.transaction = 1, .class = "unavailable", .why = why}};
+    const struct subject_query query = {.transaction = uuid(1)};
+    char *json = told(&query, records, 1);
+    ck_assert_ptr_nonnull(strstr(json, why));
+    free(json);
+}
+END_TEST
+
 /* A record of an enrolment, or (ids that are no texts) something that only looks like one. */
 static msgpack_sbuffer packed_collection(const char *store, const char *id)
 {
@@ -758,6 +893,10 @@ int main(void)
     tcase_add_test(tcase, records_without_the_form_of_their_kind_are_refused);
     tcase_add_test(tcase, a_scan_skips_malformed_records_and_says_which);
     tcase_add_test(tcase, hostile_texts_stay_texts_in_every_file);
+    tcase_add_test(tcase, a_text_is_cut_between_characters);
+    tcase_add_test(tcase, a_document_that_json_can_not_say_whole_is_not_written);
+    tcase_add_test(tcase, a_long_reason_of_a_database_leaves_its_answer_whole);
+    tcase_add_test(tcase, a_flag_has_its_reason_whatever_its_characters);
     tcase_add_test(tcase, the_public_report_names_no_officer_device_or_rare_text);
     tcase_add_test(tcase, a_named_basis_hides_no_small_one_beside_it);
     tcase_add_test(tcase, answers_do_not_tell_a_basis_that_is_withheld);
