@@ -132,6 +132,34 @@ class Real(unittest.TestCase):
             os.remove(path)
         os.symlink(target, path)
 
+    def test_gateways_are_no_devices(self):
+        tls = self.world.tls
+        whorl("keys", "device", "-o", tls, "--ca", tls, "--name", "region")
+        whorl("device", "add", "region", "--gateway", "--cert", os.path.join(tls, "region.pem"),
+              "--force", "WMP", "-c", self.world.conf)
+        tables, _ = read_report(self.report("month", "--force", "WMP"))
+        self.assertEqual(tables["summary"]["devices"]["value"], 1)
+
+    def test_a_registry_that_can_not_be_read_is_told_and_none_is_none(self):
+        registry, away = self.world.path("var", "registry"), self.world.path("var", "away")
+        month = records_of(self.world)[-1]["time"][:7]
+        args = ("report", "month", "-c", self.world.conf, "--force", "WMP", month, "-o",
+                self.world.path("registry"))
+        os.rename(registry, away)
+        try:
+            whorl(*args)
+            tables, _ = read_report(args[-1])
+            self.assertEqual(tables["summary"]["uses_per_100_devices"]["value"], 400)
+            os.mkdir(registry)
+            with open(os.path.join(registry, "data.mdb"), "wb") as file:
+                file.write(b"damaged" * 1000)
+            count = len(records_of(self.world))
+            self.assertIn("registry", whorl(*args, code=3).stderr)
+            self.assertEqual(len(records_of(self.world)), count)
+        finally:
+            shutil.rmtree(registry, ignore_errors=True)
+            os.rename(away, registry)
+
     def test_rates_are_options(self):
         tables, _ = read_report(self.report("month", "--force", "WMP", "--custody-hours", 10,
                                             "--custody-pounds", 2.5))
