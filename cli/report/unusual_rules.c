@@ -60,20 +60,22 @@ static void flag_meetings(struct unusual *unusual, const struct meeting *meeting
     if (flag == NULL) {
         return;
     }
-    if (meetings[0].self) {
-        snprintf(flag->why, sizeof flag->why,
-                 "%zu of the officer's uses found a reference that is the officer's own.", count);
-    } else {
-        add_colleague(unusual, meetings, count, names, sizeof names);
-        snprintf(flag->why, sizeof flag->why,
-                 "%zu of the officer's uses found a reference that belongs to a colleague: %s. "
-                 "Officers are stopped with reason too: see the reason, the place and the outcome.",
-                 count, names);
-    }
+    /* Several databases may have found the same person in one use. */
     for (size_t i = 0; i < count; i++) {
         if (i == 0 || meetings[i].row != meetings[i - 1].row) {
             unusual_evidence(unusual, meetings[i].row);
         }
+    }
+    if (meetings[0].self) {
+        snprintf(flag->why, sizeof flag->why,
+                 "%u of the officer's uses found a reference that is the officer's own.",
+                 flag->count);
+    } else {
+        add_colleague(unusual, meetings, count, names, sizeof names);
+        snprintf(flag->why, sizeof flag->why,
+                 "%u of the officer's uses found a reference that belongs to a colleague: %s. "
+                 "Officers are stopped with reason too: see the reason, the place and the outcome.",
+                 flag->count, names);
     }
 }
 

@@ -415,6 +415,41 @@ static void type_reasons(struct activity *activity, const char *always)
     }
 }
 
+/* Both ident1 and pnc found the officer. */
+START_TEST(a_use_in_which_two_databases_found_the_officer_is_one_use)
+{
+    const struct unusual_options options = {.force = "WMP",
+                                            .force_title = "WMP",
+                                            .budget = 10,
+                                            .percent = 1,
+                                            .seed = "seed",
+                                            .has_identities = true};
+    struct others others = {.staff.most = 1};
+    struct period period;
+    struct activity activity;
+    struct unusual unusual;
+    ck_assert(period_of_month("2026-11", &period));
+    activity_begin(&activity, &period, "WMP");
+    ck_assert(with_record(
+        &(struct spec){.transaction = 1, .samples = 1, .class = "match", .lookup_class = "match"},
+        to_activity, &activity));
+    ck_assert(activity_finish(&activity));
+    struct identity identities[] = {{names_find(&activity.references, "ident1/K1", 9), 0},
+                                    {names_find(&activity.references, "pnc/K1", 6), 0}};
+    others.identities = identities;
+    others.identity_count = 2;
+    ck_assert_uint_eq(names_add(&others.staff, "WMP1", 4), 0);
+    ck_assert(unusual_find(&activity, &others, &options, &unusual));
+    ck_assert_uint_eq(unusual.flag_count, 1);
+    ck_assert_uint_eq(unusual.flags[0].count, 1);
+    ck_assert_str_eq(unusual.flags[0].why,
+                     "1 of the officer's uses found a reference that is the officer's own.");
+    unusual_release(&unusual);
+    names_release(&others.staff);
+    activity_release(&activity);
+}
+END_TEST
+
 START_TEST(a_flag_has_its_reason_whatever_its_characters)
 {
     const struct unusual_options options = {
@@ -896,6 +931,7 @@ int main(void)
     tcase_add_test(tcase, a_text_is_cut_between_characters);
     tcase_add_test(tcase, a_document_that_json_can_not_say_whole_is_not_written);
     tcase_add_test(tcase, a_long_reason_of_a_database_leaves_its_answer_whole);
+    tcase_add_test(tcase, a_use_in_which_two_databases_found_the_officer_is_one_use);
     tcase_add_test(tcase, a_flag_has_its_reason_whatever_its_characters);
     tcase_add_test(tcase, the_public_report_names_no_officer_device_or_rare_text);
     tcase_add_test(tcase, a_named_basis_hides_no_small_one_beside_it);
