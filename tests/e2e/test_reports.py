@@ -206,6 +206,12 @@ class Real(unittest.TestCase):
         self.assertEqual({row["code"] for row in both["tables"][0]["rows"]},
                          {self.miss, self.again})
         whorl("report", "subject-access", "-c", self.world.conf, "--ref", "nobody", code=1)
+        whole = json.loads(whorl("report", "subject-access", "-c", self.world.conf, "--ref",
+                                 "ident1/K0410111", "--format", "json").stdout)
+        self.assertEqual({row["code"] for row in whole["tables"][0]["rows"]
+                          if row["values"]["what"] == "Identification"}, {self.match})
+        whorl("report", "subject-access", "-c", self.world.conf, "--ref", "immigration/K0410111",
+              code=1)
 
     def test_formulas_are_no_formulas_in_csv(self):
         done = whorl("report", "subject-access", "-c", self.world.conf, "--transaction", self.miss,

@@ -19,7 +19,7 @@
 /* What a record says; what is left out is ordinary. */
 struct spec {
     const char *kind, *time, *force, *continues, *class, *lookup_class, *consent, *outcome;
-    const char *stop_power, *reason, *family, *basis, *officer, *device, *ref, *why;
+    const char *stop_power, *reason, *family, *basis, *officer, *device, *ref, *why, *lookup_ref;
     int transaction; /* the last byte of its id */
     int samples, elapsed;
     bool control;
@@ -55,16 +55,19 @@ static void pack_head(msgpack_packer *pk, const struct spec *s, const char *kind
 static void pack_answer(msgpack_packer *pk, const char *backend, const char *class, const char *ref,
                         const char *why)
 {
-    bool found = strcmp(class, "match") == 0;
+    bool possible = strcmp(class, "possible") == 0, found = possible || strcmp(class, "match") == 0;
     msgpack_pack_map(pk, 6);
     whorl_put_str(pk, "backend", backend);
     whorl_put_bool(pk, "permitted", true);
     whorl_put_str(pk, "class", class);
     whorl_put_str(pk, "reason", why);
     whorl_put_key(pk, "candidates");
-    msgpack_pack_array(pk, found);
+    msgpack_pack_array(pk, (size_t)found + possible);
     if (found) {
         whorl_put_key(pk, otherwise(ref, "K1"));
+    }
+    if (possible) {
+        whorl_put_key(pk, "K9");
     }
     whorl_put_int(pk, "elapsed_ms", 5);
 }
@@ -91,7 +94,8 @@ static void pack_identify(msgpack_packer *pk, const struct spec *s)
     whorl_put_key(pk, "answers");
     msgpack_pack_array(pk, 2);
     pack_answer(pk, "ident1", otherwise(s->class, "no_match"), s->ref, s->why);
-    pack_answer(pk, "pnc", otherwise(s->lookup_class, "not_searched"), s->ref, NULL);
+    pack_answer(pk, "pnc", otherwise(s->lookup_class, "not_searched"),
+                otherwise(s->lookup_ref, otherwise(s->ref, "K1")), NULL);
     whorl_put_int(pk, "elapsed_ms", s->elapsed);
 }
 
@@ -785,6 +789,68 @@ static char *told(const struct subject_query *query, const struct spec *records,
     return json;
 }
 
+/* Of a scan of somebody else, whom the immigration database knows as X1. */
+START_TEST(of_a_transaction_where_they_were_a_candidate_no_more_is_told)
+{
+    const struct spec records[] = {{.transaction = 1,
+                                    .family = "Fox",
+                                    .class = "possible",
+                                    .lookup_class = "match",
+                                    .lookup_ref = "X1"}};
+    const struct subject_query query = {.ref = "K1"};
+    ck_assert_uint_eq(theirs(&query, records, 1), 0);
+    char *json = told(&query, records, 1);
+    ck_assert_ptr_nonnull(strstr(json, "The reference was a candidate"));
+    ck_assert_ptr_nonnull(strstr(json, "ident1: Possible"));
+    ck_assert_ptr_null(strstr(json, "Fox"));
+    ck_assert_ptr_null(strstr(json, "X1"));
+    ck_assert_ptr_null(strstr(json, "K9"));
+    ck_assert_ptr_null(strstr(json, uuid(1)));
+    free(json);
+}
+END_TEST
+
+START_TEST(a_reference_that_only_the_claimed_name_gave_finds_no_transaction)
+{
+    const struct spec records[] = {{.transaction = 1, .family = "Fox", .lookup_class = "match"},
+                                   {.transaction = 1, .kind = "lookup", .family = "Fox"}};
+    const struct subject_query query = {.ref = "K1"};
+    ck_assert_uint_eq(theirs(&query, records, 1), 1); /* whom a search found */
+    ck_assert_uint_eq(theirs(&query, records, 2), 0);
+}
+END_TEST
+
+static bool is_ambiguous(const struct subject_query *query, const struct spec *records,
+                         size_t count)
+{
+    char places[64];
+    struct subject *subject = subject_new(query);
+    do {
+        for (size_t i = 0; i < count; i++) {
+            ck_assert(with_record(&records[i], to_subject, subject));
+        }
+    } while (subject_grew(subject));
+    bool ambiguous = subject_is_ambiguous(subject, places, sizeof places);
+    ck_assert(!ambiguous || strcmp(places, "ident1, pnc") == 0);
+    subject_free(subject);
+    return ambiguous;
+}
+
+START_TEST(a_reference_in_two_databases_is_one_persons_only_if_a_transaction_says_so)
+{
+    const struct spec records[] = {
+        {.transaction = 1, .class = "match"},
+        {.transaction = 2, .lookup_class = "match"},
+        {.transaction = 3, .class = "match", .lookup_class = "match"},
+    };
+    const struct subject_query alone = {.ref = "K1"}, whole = {.ref = "K1", .backend = "ident1"};
+    ck_assert(is_ambiguous(&alone, records, 2));
+    ck_assert(!is_ambiguous(&alone, records, 3));
+    ck_assert(!is_ambiguous(&whole, records, 2));
+    ck_assert_uint_eq(theirs(&whole, records, 2), 1);
+}
+END_TEST
+
 START_TEST(a_long_reason_of_a_database_leaves_its_answer_whole)
 {
     char why[252] = "x";
@@ -930,6 +996,10 @@ int main(void)
     tcase_add_test(tcase, hostile_texts_stay_texts_in_every_file);
     tcase_add_test(tcase, a_text_is_cut_between_characters);
     tcase_add_test(tcase, a_document_that_json_can_not_say_whole_is_not_written);
+    tcase_add_test(tcase, of_a_transaction_where_they_were_a_candidate_no_more_is_told);
+    tcase_add_test(tcase, a_reference_that_only_the_claimed_name_gave_finds_no_transaction);
+    tcase_add_test(tcase,
+                   a_reference_in_two_databases_is_one_persons_only_if_a_transaction_says_so);
     tcase_add_test(tcase, a_long_reason_of_a_database_leaves_its_answer_whole);
     tcase_add_test(tcase, a_use_in_which_two_databases_found_the_officer_is_one_use);
     tcase_add_test(tcase, a_flag_has_its_reason_whatever_its_characters);
