@@ -222,6 +222,12 @@ static bool read_flag(const json_t *report, const char *path, const char *flag,
             return id != NULL || whorl_fail(fault, path, "%s has no transaction", code);
         }
     }
+    if (opening->count == 0) {
+        return whorl_fail(fault, path,
+                          "flag %.32s rests on no transaction of the table \"evidence\": make the "
+                          "report again",
+                          flag);
+    }
     return (opening->force != NULL && opening->officer != NULL && opening->flag != NULL &&
             opening->why != NULL) ||
            whorl_fail(fault, path, "flag %.32s lacks force, officer, kind or why", flag);

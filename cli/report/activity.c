@@ -164,19 +164,28 @@ static int in_order(const void *a, const void *b, void *arg)
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* The first of a chain begins an encounter; the others add what they found to it. */
+/* Whether a use scans again for whom an encounter is about. Who is somebody else is met anew. */
+static bool belongs(const struct activity *activity, const struct encounter *encounter, uint32_t i)
+{
+    const struct transaction *row = &activity->facts.rows[i];
+    return facts_scans_again(activity_row(activity, encounter), row) &&
+           !(encounter->found && row->identified && encounter->person != activity->people[i]);
+}
+
+/* The first of a chain begins an encounter; those that scan again add what they found to it. */
 static void take_row(struct activity *activity, uint32_t i, uint32_t *places)
 {
     const struct transaction *row = &activity->facts.rows[i];
     if (row->refusal || row->officer == NAMES_NONE) {
         return;
     }
-    if (places[row->chain] == 0) {
+    uint32_t *place = &places[row->chain]; /* of the chain's last encounter, + 1 */
+    if (*place == 0 || !belongs(activity, &activity->encounters[*place - 1], i)) {
         activity->encounters[activity->count++] = (struct encounter){
             .row = i, .reason = activity->reasons[i], .person = activity->people[i]};
-        places[row->chain] = activity->count;
+        *place = activity->count;
     }
-    struct encounter *encounter = &activity->encounters[places[row->chain] - 1];
+    struct encounter *encounter = &activity->encounters[*place - 1];
     encounter->outcome |= row->outcome != codes_outcome.count;
     if (row->identified && !encounter->found) {
         encounter->found = true;

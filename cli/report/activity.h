@@ -6,7 +6,8 @@
 #include "report/facts.h"
 #include "report/names.h"
 
-/* One encounter: a use, and those that scan again for it. */
+/* One encounter: a use, and those that scan again for it (facts_scans_again), unless they find
+ * another person. */
 struct encounter {
     uint32_t row;    /* of the first: its time, officer and device count */
     uint32_t reason; /* number; NAMES_NONE: none was recorded */

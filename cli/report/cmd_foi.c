@@ -144,31 +144,28 @@ static void list_use(struct document *doc, struct table *table, const struct fac
     }
 }
 
-/* An outcome for one scan of a chain is one for the person. *named: the officers of those that are
- * open. */
+/* *named: the officers of those that are open. */
 static void list_open(const struct facts *facts, int64_t before, struct document *doc,
                       struct names *named)
 {
-    bool *closed = calloc(facts->count + 1u, sizeof *closed);
+    bool *open = calloc(facts->count + 1u, sizeof *open);
     struct table *table = document_table(doc, "open", "Uses without an outcome", "");
     table_column(table, "time", "Time (UTC)");
     table_column(table, "officer", "Officer");
     table_column(table, "device", "Device");
     table_column(table, "basis", "Basis");
     table_column(table, "identified", "Identified");
-    doc->failed |= closed == NULL;
-    for (uint32_t i = 0; closed != NULL && i < facts->count; i++) {
-        closed[facts->rows[i].chain] |= facts->rows[i].outcome < codes_outcome.count;
-    }
-    for (uint32_t i = 0; closed != NULL && i < facts->count; i++) {
+    bool ok = open != NULL && facts_open(facts, open);
+    doc->failed |= !ok;
+    for (uint32_t i = 0; ok && i < facts->count; i++) {
         const struct transaction *row = &facts->rows[i];
-        if (!row->refusal && row->time_ms <= before && !closed[row->chain]) {
+        if (open[i] && row->time_ms <= before) {
             const char *officer = facts->officers.texts[row->officer];
             list_use(doc, table, facts, row);
             doc->failed |= names_add(named, officer, strlen(officer)) == NAMES_NONE;
         }
     }
-    free(closed);
+    free(open);
 }
 
 static int make_open(const struct report_source *source, void *options)
@@ -213,12 +210,12 @@ int report_open(int argc, char **argv)
     static const struct argp argp = {
         .options = options,
         .parser = parse_open,
-        .doc =
-            "Lists uses after which nobody has recorded an outcome (whorl outcome). Of scans "
-            "that continue one another, one outcome is enough. Refusals need none. Whom it names "
-            "is recorded first.\v"
-            "Exit status: 0 none is open, 1 some are, or some records of the log are "
-            "malformed, 2 wrong usage, 3 failure.",
+        .doc = "Lists uses after which nobody has recorded an outcome (whorl outcome). Of scans "
+               "that continue one another within minutes, on one device, one outcome is enough. "
+               "Refusals need none. Whom it names "
+               "is recorded first.\v"
+               "Exit status: 0 none is open, 1 some are, or some records of the log are "
+               "malformed, 2 wrong usage, 3 failure.",
     };
     struct options o = {.format = "text", .days = 7};
     argp_parse(&argp, argc, argv, 0, NULL, &o);

@@ -1,6 +1,9 @@
 /* whorl report month. */
 #include <argp.h>
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 #include "common.h"
@@ -22,23 +25,35 @@ struct counting {
 static void count_device(void *ctx, const struct registry_device *device)
 {
     struct counting *counting = ctx;
-    counting->count +=
-        device->state == REGISTRY_ACTIVE && strcmp(device->force, counting->force) == 0;
+    counting->count += device->state == REGISTRY_ACTIVE && !device->gateway &&
+                       strcmp(device->force, counting->force) == 0;
 }
 
-/* Active devices of the force; 0 where there is no registry. */
-static int64_t registered_devices(const struct report_source *source)
+/* Whether a data directory has no registry: nothing was ever registered there. */
+static bool has_none(const char *data_dir)
 {
+    char dir[PATH_MAX];
+    struct stat status;
+    return snprintf(dir, sizeof dir, "%s/registry", data_dir) < (int)sizeof dir &&
+           stat(dir, &status) != 0 && errno == ENOENT;
+}
+
+/* Active devices of the force, without gateways, whose own devices are registered with them. false
+ * with *fault. */
+static bool registered_devices(const struct report_source *source, int64_t *count,
+                               struct whorl_fault *fault)
+{
+    const char *data_dir = source->conf->core.data_dir;
     struct counting counting = {.force = source->force->code};
-    struct whorl_fault fault;
-    struct registry *registry =
-        registry_open(source->conf->core.data_dir, WHORL_STORE_READ, &fault);
-    if (registry == NULL) {
-        return 0;
+    *count = 0;
+    if (has_none(data_dir)) {
+        return true;
     }
-    bool ok = registry_each_device(registry, count_device, &counting, &fault);
+    struct registry *registry = registry_open(data_dir, WHORL_STORE_READ, fault);
+    bool ok = registry != NULL && registry_each_device(registry, count_device, &counting, fault);
     registry_close(registry);
-    return ok ? counting.count : 0;
+    *count = counting.count;
+    return ok;
 }
 
 static int make(const struct report_source *source, void *options)
@@ -48,12 +63,16 @@ static int make(const struct report_source *source, void *options)
     struct scan scan;
     struct document doc = {0};
     struct whorl_fault fault = {0};
+    int64_t devices;
     int code = report_read_facts(source, &o->period, &facts, &scan);
+    if (code == EXIT_DONE && !registered_devices(source, &devices, &fault)) {
+        code = print_fault(&fault);
+    }
     if (code == EXIT_DONE) {
         struct month_options month = {.force = source->force->code,
                                       .force_title = source->force->title,
                                       .rates = o->rates,
-                                      .devices = registered_devices(source)};
+                                      .devices = devices};
         const struct disclosure shown = {.report = "month",
                                          .period = &o->period,
                                          .flags = DISCLOSURE_NONE,

@@ -1,5 +1,6 @@
 /* whorl report subject-access. */
 #include <argp.h>
+#include <string.h>
 
 #include "commands.h"
 #include "common.h"
@@ -14,6 +15,7 @@ enum { OPT_TRANSACTION = 0x100, OPT_FAMILY, OPT_GIVEN, OPT_BORN, OPT_REF };
 struct options {
     const char *dir, *format;
     struct subject_query query;
+    char backend[65]; /* query.backend */
 };
 
 static void check(const struct options *o, struct argp_state *state)
@@ -95,6 +97,14 @@ static int look(const char *log_dir, struct pass *pass, struct scan *scan)
             return EXIT_FAILED;
         }
     } while (subject_grew(pass->subject));
+    char places[512];
+    if (subject_is_ambiguous(pass->subject, places, sizeof places)) {
+        fprintf(stderr,
+                "whorl report: the reference stands in %s, and may be another person's in each: "
+                "say which by --ref DATABASE/REF\n",
+                places);
+        return EXIT_USAGE;
+    }
     return EXIT_DONE;
 }
 
@@ -116,9 +126,25 @@ static int disclose(const struct report_source *source, const struct options *o,
     return code == EXIT_DONE && !found ? EXIT_NEGATIVE : code;
 }
 
+/* Takes BACKEND/REF apart, if BACKEND is one: references may have a stroke themselves. */
+static void name_backend(const struct conf *conf, struct options *o)
+{
+    const char *stroke = o->query.ref != NULL ? strchr(o->query.ref, '/') : NULL;
+    size_t len = stroke != NULL ? (size_t)(stroke - o->query.ref) : 0;
+    if (len > 0 && len < sizeof o->backend) {
+        memcpy(o->backend, o->query.ref, len);
+        o->backend[len] = '\0';
+        if (conf_find_plugin(conf, o->backend) != NULL) {
+            o->query.backend = o->backend;
+            o->query.ref = stroke + 1;
+        }
+    }
+}
+
 static int make(const struct report_source *source, void *options)
 {
-    const struct options *o = options;
+    struct options *o = options;
+    name_backend(source->conf, o);
     struct pass pass = {.subject = subject_new(&o->query)};
     struct document doc = {0};
     struct scan scan = {0};
@@ -151,7 +177,7 @@ int report_subject_access(int argc, char **argv)
         {"family", OPT_FAMILY, "NAME", 0, "The family name that the person claimed", 2},
         {"given", OPT_GIVEN, "NAME", 0, "With --family: the given name", 2},
         {"born", OPT_BORN, "DATE", 0, "With --family: the birth date, YYYY-MM-DD", 2},
-        {"ref", OPT_REF, "REF", 0, "A database's reference of the person", 2},
+        {"ref", OPT_REF, "[BACKEND/]REF", 0, "A database's reference of the person", 2},
         REPORT_FORMAT_OPTION(3),
         {0}};
     static const struct argp argp = {

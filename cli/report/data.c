@@ -117,51 +117,58 @@ static json_t *json_cell(const struct cell *cell)
     }
 }
 
+/* Everything is there, or there is NULL: without memory, or where a text is no UTF-8. */
 static json_t *json_row(const struct table *table, const struct doc_row *row)
 {
-    json_t *values = json_object();
-    for (unsigned c = 0; c < table->column_count; c++) {
-        if (row->cells[c].kind != CELL_EMPTY) {
-            json_object_set_new(values, table->columns[c].id, json_cell(&row->cells[c]));
-        }
-    }
     json_t *json = json_pack("{s:s, s:s}", "code", row->code, "label", row->label);
-    if (row->note[0] != '\0') {
-        json_object_set_new(json, "note", json_string(row->note));
+    json_t *values = json_object();
+    bool ok =
+        row->note[0] == '\0' || json_object_set_new(json, "note", json_string(row->note)) == 0;
+    for (unsigned c = 0; ok && c < table->column_count; c++) {
+        ok = row->cells[c].kind == CELL_EMPTY ||
+             json_object_set_new(values, table->columns[c].id, json_cell(&row->cells[c])) == 0;
     }
-    json_object_set_new(json, "values", values);
+    if (json_object_set_new(json, "values", values) != 0 || !ok) {
+        json_decref(json);
+        return NULL;
+    }
     return json;
 }
 
 static json_t *json_table(const struct table *table)
 {
-    json_t *columns = json_array(), *rows = json_array();
-    for (unsigned c = 0; c < table->column_count; c++) {
-        json_array_append_new(columns, json_pack("{s:s, s:s}", "id", table->columns[c].id, "title",
-                                                 table->columns[c].title));
-    }
-    for (size_t r = 0; r < table->row_count; r++) {
-        json_array_append_new(rows, json_row(table, &table->rows[r]));
-    }
     json_t *json = json_pack("{s:s, s:s}", "id", table->id, "title", table->title);
-    if (table->note[0] != '\0') {
-        json_object_set_new(json, "note", json_string(table->note));
+    json_t *columns = json_array(), *rows = json_array();
+    bool ok =
+        table->note[0] == '\0' || json_object_set_new(json, "note", json_string(table->note)) == 0;
+    for (unsigned c = 0; ok && c < table->column_count; c++) {
+        ok = json_array_append_new(columns, json_pack("{s:s, s:s}", "id", table->columns[c].id,
+                                                      "title", table->columns[c].title)) == 0;
     }
-    json_object_set_new(json, "measures", columns);
-    json_object_set_new(json, "rows", rows);
+    for (size_t r = 0; ok && r < table->row_count; r++) {
+        ok = json_array_append_new(rows, json_row(table, &table->rows[r])) == 0;
+    }
+    ok = json_object_set_new(json, "measures", columns) == 0 && ok;
+    ok = json_object_set_new(json, "rows", rows) == 0 && ok;
+    if (!ok) {
+        json_decref(json);
+        return NULL;
+    }
     return json;
 }
 
 bool document_json(const struct document *doc, FILE *out)
 {
-    json_t *tables = json_array();
-    for (size_t t = 0; t < doc->table_count; t++) {
-        json_array_append_new(tables, json_table(&doc->tables[t]));
-    }
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "report", doc->kind, "title",
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "report", doc->kind, "title",
                              doc->title, "description", doc->subtitle, "force", doc->force, "from",
-                             doc->first, "to", doc->last, "tables", tables);
-    bool ok = json != NULL && json_dumpf(json, out, JSON_INDENT(1) | JSON_REAL_PRECISION(12)) == 0;
+                             doc->first, "to", doc->last);
+    json_t *tables = json_array();
+    bool ok = true;
+    for (size_t t = 0; ok && t < doc->table_count; t++) {
+        ok = json_array_append_new(tables, json_table(&doc->tables[t])) == 0;
+    }
+    ok = json_object_set_new(json, "tables", tables) == 0 && ok &&
+         json_dumpf(json, out, JSON_INDENT(1) | JSON_REAL_PRECISION(12)) == 0;
     json_decref(json);
     putc('\n', out);
     return ok && fflush(out) == 0 && !ferror(out);

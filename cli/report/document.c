@@ -1,9 +1,12 @@
 #include "report/document.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "whorl/msg.h"
@@ -123,22 +126,46 @@ void document_release(struct document *doc)
     *doc = (struct document){0};
 }
 
+/* A new file beside `path`, under a name that nobody can have laid in wait. NULL with *fault. */
+static FILE *create(const struct document *doc, const char *path, char fresh[PATH_MAX],
+                    struct whorl_fault *fault)
+{
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) {
+        whorl_fail(fault, path, "cannot be written: no random number: %s", strerror(errno));
+        return NULL;
+    }
+    if (snprintf(fresh, PATH_MAX, "%s.%016" PRIx64, path, random) >= PATH_MAX) {
+        whorl_fail(fault, path, "the path is too long");
+        return NULL;
+    }
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                  doc->for_publication ? 0666 : 0600);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (out == NULL) {
+        whorl_fail(fault, path, "cannot be written: %s", strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+            unlink(fresh);
+        }
+    }
+    return out;
+}
+
 bool document_file(const struct document *doc, const char *path,
                    bool (*write)(const struct document *doc, FILE *out), struct whorl_fault *fault)
 {
     char fresh[PATH_MAX];
-    if ((size_t)snprintf(fresh, sizeof fresh, "%s.part", path) >= sizeof fresh) {
-        return whorl_fail(fault, path, "the path is too long");
-    }
-    FILE *out = fopen(fresh, "we");
+    FILE *out = create(doc, path, fresh, fault);
     if (out == NULL) {
-        return whorl_fail(fault, fresh, "cannot be written: %s", strerror(errno));
+        return false;
     }
     errno = 0;
-    bool ok = write(doc, out);
+    bool ok = write(doc, out) && fflush(out) == 0 && fsync(fileno(out)) == 0;
     ok = fclose(out) == 0 && ok && rename(fresh, path) == 0;
     if (!ok) {
-        whorl_fail(fault, path, "cannot be written: %s", strerror(errno != 0 ? errno : ENOMEM));
+        whorl_fail(fault, path, "cannot be written: %s",
+                   errno != 0 ? strerror(errno) : "out of memory, or a text is no UTF-8");
         unlink(fresh);
     }
     return ok;

@@ -56,7 +56,8 @@ struct document {
     char *force, *first, *last;
     struct table *tables;
     size_t table_count, table_cap;
-    bool failed; /* out of memory: nothing may be written */
+    bool failed;          /* out of memory: nothing may be written */
+    bool for_publication; /* others may read its files; otherwise only their owner does */
 };
 
 /* All texts are copied, except where a literal is asked for. On a lack of memory `failed` is set,
@@ -90,8 +91,8 @@ bool document_json(const struct document *doc, FILE *out);
 bool document_html(const struct document *doc, FILE *out);
 bool document_plain(const struct document *doc, FILE *out);
 
-/* Writes one of them to a new file that replaces the old one when it is whole. false with *fault.
- */
+/* Writes one of them to a new file that replaces the old one when it is whole and on the disk; its
+ * mode is 0600, or for publication what the umask leaves of 0666. false with *fault. */
 bool document_file(const struct document *doc, const char *path,
                    bool (*write)(const struct document *doc, FILE *out), struct whorl_fault *fault);
 

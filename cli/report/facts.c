@@ -256,3 +256,28 @@ void facts_finish(struct facts *facts)
         }
     }
 }
+
+bool facts_open(const struct facts *facts, bool *open)
+{
+    uint32_t *latest = calloc(facts->count + 1u, sizeof *latest); /* of a chain: where its last
+                                                                     encounter begins, + 1 */
+    uint32_t *first = calloc(facts->count + 1u, sizeof *first);
+    bool *closed = calloc(facts->count + 1u, sizeof *closed);
+    bool ok = latest != NULL && first != NULL && closed != NULL;
+    for (uint32_t i = 0; ok && i < facts->count; i++) {
+        const struct transaction *row = &facts->rows[i];
+        uint32_t *begin = &latest[row->chain];
+        if (*begin == 0 || !facts_scans_again(&facts->rows[*begin - 1], row)) {
+            *begin = i + 1;
+        }
+        first[i] = *begin - 1;
+        closed[first[i]] |= row->outcome < codes_outcome.count;
+    }
+    for (uint32_t i = 0; ok && i < facts->count; i++) {
+        open[i] = !facts->rows[i].refusal && !closed[first[i]];
+    }
+    free(latest);
+    free(first);
+    free(closed);
+    return ok;
+}

@@ -44,6 +44,9 @@ struct transaction {
     bool person;            /* set by facts_finish: the first use of a chain that begins here */
 };
 
+/* So long after the first scan of an encounter another may belong to it. */
+#define FACTS_AGAIN_MS (10 * INT64_C(60000))
+
 struct facts {
     struct period period;
     const char *force; /* NULL: all */
@@ -66,6 +69,20 @@ bool facts_add(struct facts *facts, const struct record *record);
 /* After the last record. */
 void facts_finish(struct facts *facts);
 void facts_release(struct facts *facts);
+
+/* Marks in open, one for each row, the uses without an outcome: neither has any that scans again in
+ * the same encounter. false: out of memory. */
+bool facts_open(const struct facts *facts, bool *open);
+
+/* Whether a row belongs to the encounter that `first` began. `continues` alone doesn't tell: the
+ * server takes any transaction of the force that it remembers, so that whoever is looked at could
+ * name one and hide behind it. */
+static inline bool facts_scans_again(const struct transaction *first, const struct transaction *row)
+{
+    return row->continued && row->chain == first->chain && row->officer == first->officer &&
+           row->device == first->device && row->time_ms >= first->time_ms &&
+           row->time_ms - first->time_ms <= FACTS_AGAIN_MS;
+}
 
 /* The class that a backend (its number) gave. */
 static inline uint8_t facts_class(const struct transaction *row, uint32_t backend)

@@ -3,6 +3,7 @@
 #include "report/codes.h"
 #include "report/group.h"
 #include "report/month.h"
+#include "report/text.h"
 
 /* One row of counts, in the order of the columns below. */
 struct counts {
@@ -132,7 +133,8 @@ bool foi_build(const struct facts *facts, const struct scan *scan, const char *f
                const char *force_title, struct document *doc)
 {
     char title[256], subtitle[256];
-    snprintf(title, sizeof title, "Questions asked by law: %.128s", force_title);
+    snprintf(title, sizeof title, "Questions asked by law: %.*s", text_most(force_title, 128),
+             force_title);
     snprintf(subtitle, sizeof subtitle,
              "%s to %s. Exact counts, small ones too: consider exemptions before disclosure.",
              facts->period.first, facts->period.last);

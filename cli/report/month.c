@@ -6,6 +6,7 @@
 
 #include "report/codes.h"
 #include "report/group.h"
+#include "report/text.h"
 
 #define SHOWN 40 /* officers and devices that HTML lists */
 
@@ -330,7 +331,8 @@ bool month_build(const struct facts *facts, const struct scan *scan,
                                            BY_WEEKDAY};
     struct totals totals;
     char title[256], subtitle[256];
-    snprintf(title, sizeof title, "Mobile identification: %s", options->force_title);
+    snprintf(title, sizeof title, "Mobile identification: %.*s",
+             text_most(options->force_title, 128), options->force_title);
     snprintf(subtitle, sizeof subtitle,
              "%s to %s. For the PNC Bureau, Professional Standards and Information Management; not "
              "for publication.",

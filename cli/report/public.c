@@ -6,7 +6,9 @@
 #include "report/codes.h"
 #include "report/group.h"
 #include "report/suppress.h"
+#include "report/text.h"
 
+#define OTHER "(other)"
 #define SEARCHES_MAX 6u /* searches whose answers are published, each with all others */
 
 struct publishing {
@@ -16,6 +18,20 @@ struct publishing {
     struct totals totals;
     bool split;          /* identifications may be published */
     bool outcomes_whole; /* nothing of the table of outcomes is withheld */
+    struct basis *bases; /* by number; one more at the end: not recorded */
+};
+
+struct basis {
+    enum suppress_state state; /* of its row in the table of bases */
+    bool used, asked;          /* for one database at a time: by any use; and it was searched */
+};
+
+/* A table by a property, and how its rows are published. */
+struct grouped {
+    enum dimension dimension;
+    struct group group;
+    struct suppress_row *rows;
+    bool published; /* otherwise it is withheld whole */
 };
 
 static bool safe(const struct publishing *p, int64_t count)
@@ -110,7 +126,7 @@ static void custody(const struct publishing *p)
  * published together. Not recorded stays apart. */
 static void merge_small(struct group *group, int64_t threshold)
 {
-    struct group_row other = {.code = "(other)", .label = "Other, with few uses each"};
+    struct group_row other = {.code = OTHER, .label = "Other, with few uses each"};
     uint32_t kept = 0;
     for (uint32_t i = 0; i < group->count; i++) {
         const struct group_row *row = &group->rows[i];
@@ -128,9 +144,11 @@ static void merge_small(struct group *group, int64_t threshold)
     group->count = kept;
 }
 
-static void publish_group(const struct publishing *p, enum dimension dimension,
-                          const struct group *group, const struct suppress_row *states)
+static void publish_group(const struct publishing *p, const struct grouped *grouped)
 {
+    enum dimension dimension = grouped->dimension;
+    const struct group *group = &grouped->group;
+    const struct suppress_row *states = grouped->rows;
     struct table *table = document_table(p->doc, group_id(dimension), group_title(dimension),
                                          p->split ? ""
                                                   : "Identifications are too few, or too many, "
@@ -160,36 +178,66 @@ static void withheld_table(const struct publishing *p, const char *id, const cha
                    "Withheld: the numbers are too small to be published in any form.");
 }
 
-/* Returns whether nothing of it is withheld. */
-static bool by(const struct publishing *p, enum dimension dimension)
+/* Counts and chooses what of it is published. false: out of memory. */
+static bool choose(const struct publishing *p, enum dimension dimension, struct grouped *grouped)
 {
-    struct group group;
-    if (!group_by(p->facts, dimension, &group)) {
-        p->doc->failed = true;
+    int64_t threshold = p->options->threshold;
+    *grouped = (struct grouped){.dimension = dimension};
+    bool open = !group_is_closed(dimension);
+    if (!group_by(p->facts, dimension, &grouped->group)) {
         return false;
     }
-    if (!group_is_closed(dimension)) {
-        merge_small(&group, p->options->threshold);
+    if (open) {
+        merge_small(&grouped->group, threshold);
     }
-    struct suppress_row *rows = calloc(group.count + 1u, sizeof *rows);
-    bool whole = rows != NULL;
-    p->doc->failed |= rows == NULL;
-    for (uint32_t i = 0; rows != NULL && i < group.count; i++) {
-        rows[i].uses = group.rows[i].uses;
-        rows[i].identified = group.rows[i].identifications;
+    uint32_t count = grouped->group.count;
+    grouped->rows = calloc(count + 1u, sizeof *grouped->rows);
+    if (grouped->rows == NULL) {
+        return false;
     }
-    if (rows != NULL && suppress_table(rows, group.count, p->split, p->options->threshold)) {
-        publish_group(p, dimension, &group, rows);
-        for (uint32_t i = 0; i < group.count; i++) {
-            whole = whole && rows[i].state == SUPPRESS_SHOWN;
-        }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct group_row *row = &grouped->group.rows[i];
+        bool named = open && row->code[0] != '\0' && strcmp(row->code, OTHER) != 0;
+        grouped->rows[i] = (struct suppress_row){
+            .uses = row->uses, .identified = row->identifications, .least = named ? threshold : 1};
+    }
+    grouped->published = suppress_table(grouped->rows, count, p->split, threshold);
+    return true;
+}
+
+static void grouped_release(struct grouped *grouped)
+{
+    free(grouped->rows);
+    group_release(&grouped->group);
+}
+
+/* Returns whether nothing of it is withheld. */
+static bool publish(const struct publishing *p, const struct grouped *grouped)
+{
+    bool whole = grouped->published && p->split;
+    if (!grouped->published) {
+        withheld_table(p, group_id(grouped->dimension), group_title(grouped->dimension));
+        return false;
+    }
+    publish_group(p, grouped);
+    for (uint32_t i = 0; i < grouped->group.count; i++) {
+        whole = whole && grouped->rows[i].state == SUPPRESS_SHOWN;
+    }
+    return whole;
+}
+
+/* Both. */
+static bool by(const struct publishing *p, enum dimension dimension)
+{
+    struct grouped grouped;
+    bool whole = false;
+    if (choose(p, dimension, &grouped)) {
+        whole = publish(p, &grouped);
     } else {
-        withheld_table(p, group_id(dimension), group_title(dimension));
-        whole = false;
+        p->doc->failed = true;
     }
-    free(rows);
-    group_release(&group);
-    return whole && p->split;
+    grouped_release(&grouped);
+    return whole;
 }
 
 /* ------------------------------------------------------------------ answers */
@@ -215,6 +263,60 @@ static bool searches_safe(const struct publishing *p, const uint32_t *searches, 
     return true;
 }
 
+/* A basis with few uses has no row of its own, so its number is withheld. */
+static enum suppress_state state_of(const struct grouped *bases, const char *code)
+{
+    for (uint32_t i = 0; bases->published && i < bases->group.count; i++) {
+        if (strcmp(bases->group.rows[i].code, code) == 0) {
+            return bases->rows[i].state;
+        }
+    }
+    return SUPPRESS_HIDDEN;
+}
+
+/* Remembers how every basis is published. */
+static void note_bases(struct publishing *p, const struct grouped *grouped)
+{
+    const struct names *names = &p->facts->bases;
+    p->bases = calloc(names->count + 1u, sizeof *p->bases);
+    p->doc->failed |= p->bases == NULL;
+    for (uint32_t i = 0; p->bases != NULL && i <= names->count; i++) {
+        p->bases[i].state = state_of(grouped, i < names->count ? names->texts[i] : "");
+    }
+}
+
+static void note_asked(const struct publishing *p, uint32_t backend)
+{
+    uint32_t none = p->facts->bases.count;
+    for (uint32_t i = 0; i <= none; i++) {
+        p->bases[i].used = p->bases[i].asked = false;
+    }
+    for (uint32_t i = 0; i < p->facts->count; i++) {
+        const struct transaction *row = &p->facts->rows[i];
+        struct basis *basis = &p->bases[row->basis < none ? row->basis : none];
+        basis->used |= !row->refusal;
+        basis->asked |= !row->refusal && facts_class(row, backend) < CLASS_NOT_ASKED;
+    }
+}
+
+/* By the policy, which is no secret, a database is searched on some bases. So how often it was
+ * searched is the sum of those, and how often it matched bounds what they identified. That tells
+ * nothing of the bases that are withheld if it is searched on all of these, or on none. */
+static bool tells_bases_apart(const struct publishing *p, uint32_t backend)
+{
+    bool asked = false, spared = false, search = facts_is_search(p->facts, backend);
+    note_asked(p, backend);
+    for (uint32_t i = 0; i <= p->facts->bases.count; i++) {
+        const struct basis *basis = &p->bases[i];
+        if (basis->used &&
+            (basis->state == SUPPRESS_HIDDEN || (search && basis->state == SUPPRESS_SPLIT))) {
+            asked |= basis->asked;
+            spared |= !basis->asked;
+        }
+    }
+    return asked && spared;
+}
+
 static void publish_classes(const struct publishing *p, uint32_t backend)
 {
     char id[96], title[160];
@@ -225,6 +327,8 @@ static void publish_classes(const struct publishing *p, uint32_t backend)
         rows[c].uses = counts[c];
     }
     rows[CLASS_MATCH].fixed = facts_is_search(p->facts, backend);
+    /* The sum of what some bases have: who knows the policy has it from their table. */
+    rows[CLASS_NOT_ASKED].fixed = safe(p, counts[CLASS_NOT_ASKED]);
     snprintf(id, sizeof id, "answers_%.64s", p->facts->backends.texts[backend]);
     snprintf(title, sizeof title, "Answers of %.64s", p->facts->backends.texts[backend]);
     if (!suppress_table(rows, 7, false, p->options->threshold)) {
@@ -253,16 +357,16 @@ static void answers(const struct publishing *p)
 {
     uint32_t searches[SEARCHES_MAX], count = 0;
     for (uint32_t b = 0; b < p->facts->backends.count; b++) {
-        bool publish = true;
-        if (facts_is_search(p->facts, b)) {
-            publish = p->split && count < SEARCHES_MAX;
-            if (publish) {
+        bool shown = !tells_bases_apart(p, b);
+        if (shown && facts_is_search(p->facts, b)) {
+            shown = p->split && count < SEARCHES_MAX;
+            if (shown) {
                 searches[count] = b;
-                publish = searches_safe(p, searches, count + 1);
-                count += publish;
+                shown = searches_safe(p, searches, count + 1);
+                count += shown;
             }
         }
-        if (publish) {
+        if (shown) {
             publish_classes(p, b);
         } else {
             char id[96], title[160];
@@ -279,13 +383,24 @@ static void tables(struct publishing *p)
 {
     /* Basis, consent and condition depend on one another by the force's policy, so that one table's
      * withheld rows could be seen in another: only the basis is published. */
-    static const enum dimension order[] = {
-        BY_BASIS,          BY_STOP_POWER, BY_REASON_CODE, BY_ETHNICITY_OFFICER,
-        BY_ETHNICITY_SELF, BY_GENDER,     BY_AGE_BAND,    BY_HOUR,
-        BY_WEEKDAY};
+    static const enum dimension order[] = {BY_STOP_POWER,     BY_REASON_CODE, BY_ETHNICITY_OFFICER,
+                                           BY_ETHNICITY_SELF, BY_GENDER,      BY_AGE_BAND,
+                                           BY_HOUR,           BY_WEEKDAY};
+    struct grouped bases;
     p->outcomes_whole = by(p, BY_OUTCOME);
     custody(p);
-    answers(p);
+    if (choose(p, BY_BASIS, &bases)) {
+        note_bases(p, &bases);
+    } else {
+        p->doc->failed = true;
+    }
+    if (p->bases != NULL) {
+        answers(p);
+        publish(p, &bases);
+    }
+    grouped_release(&bases);
+    free(p->bases);
+    p->bases = NULL;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         by(p, order[i]);
     }
@@ -296,12 +411,14 @@ bool public_build(const struct facts *facts, const struct public_options *option
 {
     struct publishing p = {.facts = facts, .options = options, .doc = doc};
     char title[256], subtitle[400];
-    snprintf(title, sizeof title, "Mobile identification: %.128s", options->force_title);
+    snprintf(title, sizeof title, "Mobile identification: %.*s",
+             text_most(options->force_title, 128), options->force_title);
     snprintf(subtitle, sizeof subtitle,
              "%s to %s. Numbers from 1 to %d are not published, nor what they could be computed "
              "from: [c] stands in their place.",
              facts->period.first, facts->period.last, (int)options->threshold - 1);
     document_begin(doc, "public", title, subtitle);
+    doc->for_publication = true;
     document_scope(doc, options->force, facts->period.first, facts->period.last);
     if (!month_totals(facts, &p.totals)) {
         return false;
@@ -349,6 +466,7 @@ bool public_dictionary(const struct document *report, const struct public_option
     char mark[400];
     document_begin(doc, "dictionary", "Data dictionary",
                    "What stands in the data files of the report for publication.");
+    doc->for_publication = true;
     document_scope(doc, report->force, report->first, report->last);
     struct table *table = document_table(doc, "columns", "Columns of the CSV file", "");
     table_column(table, "meaning", "Meaning");

@@ -5,6 +5,7 @@
 #include "core/identify/stamp.h"
 #include "report/codes.h"
 #include "report/period.h"
+#include "report/text.h"
 #include "whorl/msg.h"
 
 #define STR(field, needed, most)                                                                   \
@@ -31,7 +32,7 @@ bool record_text_is(const struct record_text *text, const char *other)
 
 void record_text_copy(const struct record_text *text, char *out, size_t cap)
 {
-    size_t len = text->at == NULL ? 0 : text->len < cap ? text->len : cap - 1;
+    size_t len = text->at == NULL ? 0 : text_fit(text->at, text->len, cap - 1);
     if (len > 0) {
         memcpy(out, text->at, len);
     }

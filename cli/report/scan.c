@@ -7,6 +7,7 @@
 
 #include "plugins/audit/entry.h"
 #include "plugins/audit/reader.h"
+#include "report/text.h"
 #include "whorl/msg.h"
 
 #define PROGRESS_STEP 65536u /* records */
@@ -22,8 +23,9 @@ static void count_malformed(struct scan *scan, uint64_t position, const struct w
 {
     if (scan->malformed++ == 0) {
         scan->first_malformed = position;
-        snprintf(scan->why, sizeof scan->why, "%.60s%s%.90s", fault->where,
-                 fault->where[0] == '\0' ? "" : ": ", fault->text);
+        snprintf(scan->why, sizeof scan->why, "%.*s%s%.*s", text_most(fault->where, 60),
+                 fault->where, fault->where[0] == '\0' ? "" : ": ", text_most(fault->text, 90),
+                 fault->text);
     }
 }
 

@@ -104,7 +104,14 @@ int report_print(const struct document *doc, const char *format)
         fputs("whorl report: out of memory\n", stderr);
         return EXIT_FAILED;
     }
-    return forms[i].write(doc, stdout) ? EXIT_DONE : EXIT_FAILED;
+    if (!forms[i].write(doc, stdout)) {
+        fprintf(stderr,
+                "whorl report: the report cannot be written as %s: the output fails, memory is "
+                "short, or a text is no UTF-8\n",
+                format);
+        return EXIT_FAILED;
+    }
+    return EXIT_DONE;
 }
 
 int report_write_files(const struct document *doc, const char *out, bool html)

@@ -6,17 +6,24 @@
 
 #include "report/codes.h"
 #include "report/names.h"
+#include "report/text.h"
 #include "whorl/msg.h"
 
 #define TRANSACTIONS_MAX 10000u
+#define PLACES_MAX 64u
 
 struct subject {
     struct subject_query query;
-    struct names theirs; /* transaction ids */
-    struct names found;  /* BACKEND/REFERENCE of the sole matches in them ... */
-    struct names named;  /* ... and those that a look-up of the claimed name gave: somebody's who
-                            may only have the same name */
-    uint32_t before;     /* how many there were before the last pass */
+    struct names theirs;  /* transaction ids */
+    struct names found;   /* BACKEND/REFERENCE of the sole matches in them ... */
+    struct names named;   /* ... and those that a look-up of the claimed name gave: somebody's who
+                             may only have the same name */
+    struct names by_name; /* TRANSACTION/BACKEND of look-ups by the claimed name that gave the
+                             reference asked for */
+    struct names places;  /* databases in which that stands ... */
+    uint32_t person[PLACES_MAX]; /* ... and whose it is there, as far as transactions tell */
+    bool knows_names;            /* the first pass, for by_name, is over */
+    uint32_t before;             /* how many transactions there were before the last pass */
 };
 
 struct subject *subject_new(const struct subject_query *query)
@@ -27,6 +34,9 @@ struct subject *subject_new(const struct subject_query *query)
     }
     subject->query = *query;
     subject->theirs.most = subject->found.most = subject->named.most = TRANSACTIONS_MAX;
+    subject->by_name.most = TRANSACTIONS_MAX;
+    subject->places.most = PLACES_MAX;
+    subject->knows_names = query->ref == NULL;
     if (query->transaction != NULL) {
         names_add(&subject->theirs, query->transaction, strlen(query->transaction));
     }
@@ -39,6 +49,8 @@ void subject_free(struct subject *subject)
         names_release(&subject->theirs);
         names_release(&subject->found);
         names_release(&subject->named);
+        names_release(&subject->by_name);
+        names_release(&subject->places);
     }
     free(subject);
 }
@@ -50,7 +62,8 @@ const struct names *subject_transactions(const struct subject *subject)
 
 bool subject_grew(struct subject *subject)
 {
-    bool grew = subject->theirs.count > subject->before;
+    bool grew = subject->theirs.count > subject->before || !subject->knows_names;
+    subject->knows_names = true;
     subject->before = subject->theirs.count;
     return grew;
 }
@@ -76,30 +89,27 @@ static bool claims(const struct subject_query *query, const struct record *recor
            (query->born == NULL || record_text_is(&record->born, query->born));
 }
 
-static bool has_ref(const msgpack_object *candidates, const char *ref)
+/* Whether an id of a database is the reference that was asked for. */
+static bool is_ref(const struct subject_query *query, const struct record_text *store,
+                   const msgpack_object *id)
 {
-    for (uint32_t i = 0; i < candidates->via.array.size; i++) {
-        if (whorl_str_is(&candidates->via.array.ptr[i], ref)) {
+    return query->ref != NULL && whorl_str_is(id, query->ref) &&
+           (query->backend == NULL || record_text_is(store, query->backend));
+}
+
+static bool has_ref(const struct subject_query *query, const struct record_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->candidates->via.array.size; i++) {
+        if (is_ref(query, &answer->backend, &answer->candidates->via.array.ptr[i])) {
             return true;
         }
     }
     return false;
 }
 
-static bool found_as(const struct subject_query *query, const struct record *record)
+static bool is_sole_match(const struct record_answer *answer)
 {
-    for (size_t i = 0; query->ref != NULL && i < record->answer_count; i++) {
-        if (has_ref(record->answers[i].candidates, query->ref)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool take(struct subject *subject, const struct record_text *transaction)
-{
-    return transaction->at == NULL ||
-           names_add(&subject->theirs, transaction->at, transaction->len) != NAMES_NONE;
+    return answer->class == CLASS_MATCH && answer->candidates->via.array.size == 1;
 }
 
 /* Whether a look-up asked about anybody by the name claimed. */
@@ -112,18 +122,133 @@ static bool asked_by_name(const struct record *record)
     return by_name;
 }
 
-struct held {
-    char name[256]; /* BACKEND/REFERENCE */
+struct key {
+    char text[256]; /* TRANSACTION/BACKEND or BACKEND/REFERENCE */
     size_t len;
 };
 
-static struct held held_as(const struct record_text *backend, const msgpack_object *ref)
+static struct key answer_key(const struct record *record, const struct record_answer *answer)
 {
-    struct held held;
+    struct key key;
+    char id[64], backend[65];
+    record_text_copy(&record->transaction, id, sizeof id);
+    record_text_copy(&answer->backend, backend, sizeof backend);
+    key.len = (size_t)snprintf(key.text, sizeof key.text, "%s/%s", id, backend);
+    return key;
+}
+
+/* Whether an answer says for sure that it was the person with the reference asked for. An identify
+ * record does not tell by what a look-up asked: its own record does. */
+static bool is_them(const struct subject *subject, const struct record *record,
+                    const struct record_answer *answer)
+{
+    if (!is_sole_match(answer) || !has_ref(&subject->query, answer) || asked_by_name(record)) {
+        return false;
+    }
+    struct key key = answer_key(record, answer);
+    return names_find(&subject->by_name, key.text, key.len) == NAMES_NONE;
+}
+
+static bool found_as(const struct subject *subject, const struct record *record)
+{
+    bool found = false;
+    for (size_t i = 0; subject->knows_names && i < record->answer_count; i++) {
+        found |= is_them(subject, record, &record->answers[i]);
+    }
+    return found;
+}
+
+/* Remembers a look-up by the claimed name that gave the reference: somebody's who may only have
+ * the same name. */
+static bool note_by_name(struct subject *subject, const struct record *record)
+{
+    if (!asked_by_name(record) || !has_ref(&subject->query, &record->answers[0])) {
+        return true;
+    }
+    struct key key = answer_key(record, &record->answers[0]);
+    return names_add(&subject->by_name, key.text, key.len) != NAMES_NONE;
+}
+
+/* ------------------------------------------------------------------ where a reference stands */
+
+/* Its number; NAMES_NONE without room. */
+static uint32_t note_place(struct subject *subject, const struct record_text *store)
+{
+    uint32_t before = subject->places.count;
+    uint32_t place = names_add(&subject->places, store->at, store->len);
+    if (place == before && place != NAMES_NONE) {
+        subject->person[place] = place;
+    }
+    return place;
+}
+
+/* One transaction found the person in both. */
+static void join(struct subject *subject, uint32_t place, uint32_t with)
+{
+    uint32_t from = subject->person[place], to = subject->person[with];
+    for (uint32_t i = 0; i < subject->places.count; i++) {
+        if (subject->person[i] == from) {
+            subject->person[i] = to;
+        }
+    }
+}
+
+static bool note_places(struct subject *subject, const struct record *record)
+{
+    uint32_t first = NAMES_NONE;
+    for (uint32_t i = 0; record->ids != NULL && i < record->ids->via.array.size; i++) {
+        if (is_ref(&subject->query, &record->store, &record->ids->via.array.ptr[i]) &&
+            note_place(subject, &record->store) == NAMES_NONE) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < record->answer_count; i++) {
+        const struct record_answer *answer = &record->answers[i];
+        if (!has_ref(&subject->query, answer)) {
+            continue;
+        }
+        uint32_t place = note_place(subject, &answer->backend);
+        if (place == NAMES_NONE) {
+            return false;
+        }
+        if (is_them(subject, record, answer)) {
+            first = first == NAMES_NONE ? place : first;
+            join(subject, place, first);
+        }
+    }
+    return true;
+}
+
+bool subject_is_ambiguous(const struct subject *subject, char *text, size_t cap)
+{
+    bool ambiguous = false;
+    size_t len = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < subject->places.count; i++) {
+        ambiguous |= subject->person[i] != subject->person[0];
+        if (len < cap) {
+            len += (size_t)snprintf(text + len, cap - len, "%s%s", i > 0 ? ", " : "",
+                                    subject->places.texts[i]);
+        }
+    }
+    return ambiguous;
+}
+
+/* ------------------------------------------------------------------ whom databases have */
+
+static bool take(struct subject *subject, const struct record_text *transaction)
+{
+    return transaction->at == NULL ||
+           names_add(&subject->theirs, transaction->at, transaction->len) != NAMES_NONE;
+}
+
+static struct key held_as(const struct record_text *backend, const msgpack_object *ref)
+{
+    struct key held;
     char store[65], id[129] = "";
     record_text_copy(backend, store, sizeof store);
     whorl_str_copy(ref, id, sizeof id);
-    held.len = (size_t)snprintf(held.name, sizeof held.name, "%s/%s", store, id);
+    held.len = (size_t)snprintf(held.text, sizeof held.text, "%s/%s", store, id);
     return held;
 }
 
@@ -133,9 +258,9 @@ static bool take_matches(struct subject *subject, const struct record *record)
     struct names *names = asked_by_name(record) ? &subject->named : &subject->found;
     for (size_t i = 0; i < record->answer_count; i++) {
         const struct record_answer *answer = &record->answers[i];
-        if (answer->class == CLASS_MATCH && answer->candidates->via.array.size == 1) {
-            struct held held = held_as(&answer->backend, &answer->candidates->via.array.ptr[0]);
-            if (names_add(names, held.name, held.len) == NAMES_NONE) {
+        if (is_sole_match(answer)) {
+            struct key held = held_as(&answer->backend, &answer->candidates->via.array.ptr[0]);
+            if (names_add(names, held.text, held.len) == NAMES_NONE) {
                 return false;
             }
         }
@@ -146,16 +271,20 @@ static bool take_matches(struct subject *subject, const struct record *record)
 static bool is_held(const struct subject *subject, const struct record_text *store,
                     const msgpack_object *id)
 {
-    struct held held = held_as(store, id);
-    return names_find(&subject->found, held.name, held.len) != NAMES_NONE &&
-           names_find(&subject->named, held.name, held.len) == NAMES_NONE;
+    struct key held = held_as(store, id);
+    return names_find(&subject->found, held.text, held.len) != NAMES_NONE &&
+           names_find(&subject->named, held.text, held.len) == NAMES_NONE;
 }
 
 bool subject_find(struct subject *subject, const struct record *record)
 {
+    if (subject->query.ref != NULL &&
+        !(subject->knows_names ? note_places(subject, record) : note_by_name(subject, record))) {
+        return false;
+    }
     bool theirs = is_theirs(subject, &record->transaction) ||
                   is_theirs(subject, &record->continues) || claims(&subject->query, record) ||
-                  found_as(&subject->query, record);
+                  found_as(subject, record);
     return !theirs || (take(subject, &record->transaction) && take(subject, &record->continues) &&
                        take_matches(subject, record));
 }
@@ -209,16 +338,16 @@ enum {
 void subject_begin(struct subject *subject, struct document *doc)
 {
     const struct subject_query *q = &subject->query;
-    char subtitle[512];
+    const char *by = q->transaction != NULL ? q->transaction : q->ref != NULL ? q->ref : q->family;
+    char subtitle[600];
     snprintf(subtitle, sizeof subtitle,
-             "Found by %s%.200s. Nothing biometric is recorded. Officers, devices and "
+             "Found by %s%s%s%.*s. Nothing biometric is recorded. Officers, devices and "
              "candidates who may be other people are left out.",
              q->transaction != NULL ? "their number "
              : q->ref != NULL       ? "the reference "
                                     : "the claimed family name ",
-             q->transaction != NULL ? q->transaction
-             : q->ref != NULL       ? q->ref
-                                    : q->family);
+             q->backend != NULL ? q->backend : "", q->backend != NULL ? "/" : "",
+             text_most(by, 200), by);
     document_begin(doc, "subject-access", "What is recorded of a person", subtitle);
     document_scope(doc, "all", "", "");
     struct table *table = document_table(doc, "records", "Records", "");
@@ -259,8 +388,10 @@ static void put_code(struct document *doc, struct doc_row *row, unsigned column,
 static void append(char *text, size_t cap, const char *separator, const char *more)
 {
     size_t len = strlen(text);
-    if (more[0] != '\0') {
-        snprintf(text + len, cap - len, "%s%s", len > 0 ? separator : "", more);
+    const char *between = len > 0 ? separator : "";
+    size_t used = len + strlen(between);
+    if (more[0] != '\0' && used + 1 < cap) {
+        snprintf(text + len, cap - len, "%s%.*s", between, text_most(more, cap - used - 1), more);
     }
 }
 
@@ -268,14 +399,14 @@ static void append(char *text, size_t cap, const char *separator, const char *mo
 static void describe_answer(const struct subject_query *query, const struct record_answer *answer,
                             char *text, size_t cap)
 {
-    char one[400], backend[65], reason[201], ref[129] = "";
+    char one[640], backend[65], reason[257], ref[129] = "";
     record_text_copy(&answer->backend, backend, sizeof backend);
     record_text_copy(&answer->reason, reason, sizeof reason);
     const msgpack_object_array *list = &answer->candidates->via.array;
-    if (answer->class == CLASS_MATCH && list->size == 1) {
+    if (is_sole_match(answer)) {
         whorl_str_copy(&list->ptr[0], ref, sizeof ref);
-    } else if (query->ref != NULL && has_ref(answer->candidates, query->ref)) {
-        snprintf(ref, sizeof ref, "%.128s", query->ref);
+    } else if (has_ref(query, answer)) {
+        snprintf(ref, sizeof ref, "%.*s", text_most(query->ref, sizeof ref - 1), query->ref);
     }
     snprintf(one, sizeof one, "%s: %s%s%s%s%s", backend, codes_class.codes[answer->class].label,
              ref[0] != '\0' ? ", reference " : "", ref, reason[0] != '\0' ? ", " : "", reason);
@@ -308,7 +439,7 @@ static void describe_person(const struct record *record, char *text, size_t cap)
 static void add_identify(const struct subject_query *query, const struct record *record,
                          struct document *doc, struct doc_row *row)
 {
-    char text[4096] = "", claimed[256] = "", part[128];
+    char text[10240] = "", claimed[256] = "", part[128];
     const struct record_text *const names[] = {&record->given, &record->family, &record->born};
     for (size_t i = 0; i < 3; i++) {
         record_text_copy(names[i], part, sizeof part);
@@ -333,11 +464,10 @@ static void add_identify(const struct subject_query *query, const struct record 
 static void add_change(const struct subject *subject, const struct record *record,
                        struct document *doc, const char *what)
 {
-    const char *ref = subject->query.ref;
     for (uint32_t i = 0; i < record->ids->via.array.size; i++) {
         const msgpack_object *id = &record->ids->via.array.ptr[i];
         char text[129];
-        if (!(ref != NULL && whorl_str_is(id, ref)) && !is_held(subject, &record->store, id)) {
+        if (!is_ref(&subject->query, &record->store, id) && !is_held(subject, &record->store, id)) {
             continue;
         }
         whorl_str_copy(id, text, sizeof text);
@@ -350,6 +480,27 @@ static void add_change(const struct subject *subject, const struct record *recor
     }
 }
 
+/* Of a transaction that may be somebody else's: that the reference was a candidate, and no more. */
+static void add_candidate(const struct subject_query *query, const struct record *record,
+                          struct document *doc)
+{
+    for (size_t i = 0; record->kind == RECORD_IDENTIFY && i < record->answer_count; i++) {
+        const struct record_answer *answer = &record->answers[i];
+        char text[256], backend[65];
+        if (!has_ref(query, answer)) {
+            continue;
+        }
+        record_text_copy(&answer->backend, backend, sizeof backend);
+        snprintf(text, sizeof text, "%s: %s, reference %.*s", backend,
+                 codes_class.codes[answer->class].label, text_most(query->ref, 128), query->ref);
+        struct doc_row *row = document_row(doc, &doc->tables[0], "", query->ref, "");
+        put_text(doc, row, WHAT, "The reference was a candidate, perhaps for somebody else");
+        put(doc, row, TIME, &record->time);
+        put(doc, row, FORCE, &record->force);
+        put_text(doc, row, DATABASES, text);
+    }
+}
+
 void subject_add(struct subject *subject, const struct record *record, struct document *doc)
 {
     static const char *const kinds[] = {
@@ -357,7 +508,7 @@ void subject_add(struct subject *subject, const struct record *record, struct do
         [RECORD_OUTCOME] = "Outcome",         [RECORD_DISCLOSURE] = "The answer went out again",
         [RECORD_COLLECTION] = "Collection",   [RECORD_ALTERATION] = "Alteration",
         [RECORD_ERASURE] = "Erasure",         [RECORD_OTHER] = NULL};
-    char id[64], text[600] = "";
+    char id[64], text[640] = "";
     if (kinds[record->kind] == NULL || doc->table_count == 0) {
         return;
     }
@@ -366,6 +517,7 @@ void subject_add(struct subject *subject, const struct record *record, struct do
         return;
     }
     if (!is_theirs(subject, &record->transaction)) {
+        add_candidate(&subject->query, record, doc);
         return;
     }
     record_text_copy(&record->transaction, id, sizeof id);

@@ -13,9 +13,15 @@ static int64_t most_of(int64_t a, int64_t b)
 /* What is withheld, as its totals are known: the totals of the table less what is shown. */
 struct withheld {
     int64_t hidden_uses, hidden_rows; /* over HIDDEN rows */
+    int64_t hidden_least;             /* what the reader knows them to have at least */
     int64_t split_uses;               /* over SPLIT rows: known for each of them */
     int64_t identified, others;       /* over both */
 };
+
+static int64_t least_uses(const struct suppress_row *row)
+{
+    return most_of(1, row->least);
+}
 
 static struct withheld withheld_of(const struct suppress_row *rows, size_t count)
 {
@@ -27,6 +33,7 @@ static struct withheld withheld_of(const struct suppress_row *rows, size_t count
         if (rows[i].state == SUPPRESS_HIDDEN) {
             w.hidden_uses += rows[i].uses;
             w.hidden_rows++;
+            w.hidden_least += least_uses(&rows[i]);
         } else {
             w.split_uses += rows[i].uses;
         }
@@ -42,10 +49,13 @@ struct suppress_range suppress_uses(const struct suppress_row *rows, size_t coun
     if (rows[row].state != SUPPRESS_HIDDEN) {
         return (struct suppress_range){rows[row].uses, rows[row].uses};
     }
-    /* A hidden row has one use at least. The split doesn't narrow it: whatever the rows' uses are,
-     * they can be split so that its totals come out. */
-    return w.hidden_rows == 1 ? (struct suppress_range){w.hidden_uses, w.hidden_uses}
-                              : (struct suppress_range){1, w.hidden_uses - (w.hidden_rows - 1)};
+    if (w.hidden_rows == 1) {
+        return (struct suppress_range){w.hidden_uses, w.hidden_uses};
+    }
+    /* What the others have at least bounds this one. The split doesn't narrow it: whatever the
+     * rows' uses are, they can be split so that its totals come out. */
+    int64_t least = least_uses(&rows[row]);
+    return (struct suppress_range){least, w.hidden_uses - (w.hidden_least - least)};
 }
 
 struct suppress_range suppress_identified(const struct suppress_row *rows, size_t count, size_t row)
@@ -112,7 +122,7 @@ static bool all_covered(const struct suppress_row *rows, size_t count, bool spli
 static bool needs_hidden(const struct suppress_row *rows, size_t count, int64_t threshold)
 {
     for (size_t i = 0; i < count; i++) {
-        if (rows[i].state == SUPPRESS_HIDDEN &&
+        if (rows[i].state == SUPPRESS_HIDDEN && sensitive(rows[i].uses, threshold) &&
             !covered(suppress_uses(rows, count, i), threshold)) {
             return true;
         }

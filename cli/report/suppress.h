@@ -26,6 +26,8 @@ enum suppress_state { SUPPRESS_SHOWN, SUPPRESS_SPLIT, SUPPRESS_HIDDEN };
 
 struct suppress_row {
     int64_t uses, identified; /* identified <= uses */
+    int64_t
+        least;  /* if the row is there at all, the reader knows that it has so many uses; 0: one */
     bool fixed; /* the reader knows its uses from elsewhere: it can't be withheld. It is never
                    sensitive itself */
     enum suppress_state state; /* set */

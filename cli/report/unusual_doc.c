@@ -6,6 +6,7 @@
 #include "core/identify/stamp.h"
 #include "report/codes.h"
 #include "report/month.h"
+#include "report/text.h"
 #include "report/unusual.h"
 
 #define SHOWN 8u         /* records of a flag, in its list */
@@ -26,7 +27,10 @@ static const struct {
                 "was tried of this officer counted. q: if all flags of this kind down to this one "
                 "are taken, no more than this part of them is false on average (Benjamini and "
                 "Hochberg 1995)."},
-    {"Uses", "A use and those that scan again for it are one. Refusals are in none."},
+    {"Uses",
+     "A use and those that scan again for it are one: the same officer, on the same device, "
+     "within ten minutes of the first, as long as no other person is found. Whatever else "
+     "continues a transaction is a use of its own. Refusals are in none."},
     {"Searches of oneself and of colleagues",
      "By the reference that a search returned, never by prints: the reference of a sole match is "
      "one that the vetting unit lists as a member of staff's."},
@@ -264,8 +268,9 @@ static void sample(struct document *doc, const struct unusual *unusual)
     char note[400];
     snprintf(note, sizeof note,
              "%g %% of all uses, scans again too, whatever else is known of them; in the order of "
-             "the draw; code: the record. Seed: %.200s",
-             unusual->options->percent, unusual->options->seed);
+             "the draw; code: the record. Seed: %.*s",
+             unusual->options->percent, text_most(unusual->options->seed, 200),
+             unusual->options->seed);
     struct table *table = document_table(doc, "sample", "Random sample", note);
     use_columns(table);
     if (table != NULL) {
@@ -304,7 +309,8 @@ bool unusual_build(const struct unusual *unusual, const struct scan *scan, const
 {
     const struct period *period = &unusual->activity->facts.period;
     char title[256], subtitle[512];
-    snprintf(title, sizeof title, "Unusual activity: %s", unusual->options->force_title);
+    snprintf(title, sizeof title, "Unusual activity: %.*s",
+             text_most(unusual->options->force_title, 128), unusual->options->force_title);
     snprintf(subtitle, sizeof subtitle,
              "%s to %s. For Professional Standards only. At most %g false alerts for 1,000 "
              "officers are aimed at. Audit log: %s.",

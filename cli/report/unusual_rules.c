@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/text.h"
 #include "report/unusual.h"
 
 #define SPEED_KMH 160.0 /* in a straight line; roads are longer */
@@ -42,8 +43,9 @@ static uint32_t add_colleague(const struct unusual *unusual, const struct meetin
         }
         size_t len = strlen(names);
         if (!known && len + 80 < cap) {
-            snprintf(names + len, cap - len, "%s%s", people++ > 0 ? ", " : "",
-                     unusual->others->staff.texts[meetings[i].owner]);
+            const char *name = unusual->others->staff.texts[meetings[i].owner];
+            snprintf(names + len, cap - len, "%s%.*s", people++ > 0 ? ", " : "",
+                     text_most(name, 64), name);
         }
     }
     return people;
@@ -58,20 +60,22 @@ static void flag_meetings(struct unusual *unusual, const struct meeting *meeting
     if (flag == NULL) {
         return;
     }
-    if (meetings[0].self) {
-        snprintf(flag->why, sizeof flag->why,
-                 "%zu of the officer's uses found a reference that is the officer's own.", count);
-    } else {
-        add_colleague(unusual, meetings, count, names, sizeof names);
-        snprintf(flag->why, sizeof flag->why,
-                 "%zu of the officer's uses found a reference that belongs to a colleague: %s. "
-                 "Officers are stopped with reason too: see the reason, the place and the outcome.",
-                 count, names);
-    }
+    /* Several databases may have found the same person in one use. */
     for (size_t i = 0; i < count; i++) {
         if (i == 0 || meetings[i].row != meetings[i - 1].row) {
             unusual_evidence(unusual, meetings[i].row);
         }
+    }
+    if (meetings[0].self) {
+        snprintf(flag->why, sizeof flag->why,
+                 "%u of the officer's uses found a reference that is the officer's own.",
+                 flag->count);
+    } else {
+        add_colleague(unusual, meetings, count, names, sizeof names);
+        snprintf(flag->why, sizeof flag->why,
+                 "%u of the officer's uses found a reference that belongs to a colleague: %s. "
+                 "Officers are stopped with reason too: see the reason, the place and the outcome.",
+                 flag->count, names);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "report/codes.h"
+#include "report/text.h"
 #include "report/unusual.h"
 
 #define LEAST_USES 8u                      /* fewer tell nothing */
@@ -80,6 +81,7 @@ static void explain(struct unusual *unusual, void *ctx, uint32_t officer, struct
     double here = 100.0 * share->hits / share->of, usual = 100 * s->funnel.mean, below, above;
     uint32_t count;
     const struct encounter *encounters = unusual_of(unusual, officer, &count);
+    const char *reason = unusual->activity->texts.texts[s->reason[officer]];
     bool high = here > usual;
     stats_share_limits(share->of, &s->funnel,
                        s->kind == UNUSUAL_HITS ? unusual->limit / 2 : unusual->limit, &below,
@@ -100,11 +102,10 @@ static void explain(struct unusual *unusual, void *ctx, uint32_t officer, struct
                       : "Are people searched without need?");
     } else {
         snprintf(flag->why, sizeof flag->why,
-                 "%u of %u uses (%.0f %%) have the same reason, \"%.120s\"; an officer's most "
+                 "%u of %u uses (%.0f %%) have the same reason, \"%.*s\"; an officer's most "
                  "frequent reason has %.0f %% on average, and the limit for so many uses is %.0f "
                  "%%.",
-                 share->hits, share->of, here, unusual->activity->texts.texts[s->reason[officer]],
-                 usual, 100 * above);
+                 share->hits, share->of, here, text_most(reason, 120), reason, usual, 100 * above);
     }
     for (uint32_t i = 0; i < count; i++) {
         if (is_evidence(unusual, s, officer, &encounters[i])) {

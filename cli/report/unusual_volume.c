@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/text.h"
 #include "report/unusual.h"
 
 #define HOUR_MS INT64_C(3600000)
@@ -282,14 +283,15 @@ static void explain(struct unusual *unusual, void *ctx, uint32_t officer, struct
     const struct encounter *encounters = unusual_of(unusual, officer, &count);
     const struct worst *worst = worst_of(v, officer, &p);
     const struct span *span = &worst->span;
+    const char *label = unusual->others->labels.texts[span->label];
     uint32_t limit = stats_nb_limit(worst->mean, v->fits[worst->level].size,
                                     unusual->limit / LEVELS / v->tests[worst->level][officer]);
     unusual_time(span->from, from);
     snprintf(flag->why, sizeof flag->why,
-             "%u uses in %s %s, on duty as \"%.60s\". At this hour, weekday and posting, %.1f are "
+             "%u uses in %s %s, on duty as \"%.*s\". At this hour, weekday and posting, %.1f are "
              "expected of this officer, and the limit is %u.",
-             span->count, words[worst->level], from, unusual->others->labels.texts[span->label],
-             worst->mean, limit > least_uses[worst->level] ? limit : least_uses[worst->level]);
+             span->count, words[worst->level], from, text_most(label, 60), label, worst->mean,
+             limit > least_uses[worst->level] ? limit : least_uses[worst->level]);
     for (uint32_t i = span->first, seen = 0; i < count && seen < span->count; i++, seen++) {
         unusual_evidence(unusual, encounters[i].row);
     }

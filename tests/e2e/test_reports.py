@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import stat
 from fractions import Fraction
 
 from whorl import OFFICER, RpcError, Server, World, unittest, whorl
@@ -103,6 +104,62 @@ class Real(unittest.TestCase):
         self.assertEqual(tables["refused"], {"invalid": {"requests": 2}})
         self.assertEqual(from_csv["summary"]["uses"]["value"], "4")
 
+    def test_only_their_owner_reads_files_that_are_not_for_publication(self):
+        old = os.umask(0o022)
+        try:
+            for args, mode in ((("month", "--force", "WMP"), 0o600), (("public",), 0o644)):
+                bystander = self.world.path("bystander")
+                for name in (bystander, self.world.path("modes.csv")):
+                    with open(name, "w", encoding="utf-8") as file:
+                        file.write("old")
+                self.replace_by_link(self.world.path("modes.json.part"), bystander)
+                self.replace_by_link(self.world.path("modes.html"), bystander)
+                out = self.report(*args, name="modes")
+                for form in (".html", ".csv", ".json"):
+                    self.assertFalse(os.path.islink(out + form))
+                    self.assertEqual(stat.S_IMODE(os.stat(out + form).st_mode), mode, form)
+                with open(bystander, encoding="utf-8") as file:
+                    self.assertEqual(file.read(), "old")
+                self.assertEqual({name for name in os.listdir(os.path.dirname(out))
+                                  if name.startswith("modes.")},
+                                 {"modes.html", "modes.csv", "modes.json", "modes.json.part"})
+        finally:
+            os.umask(old)
+
+    @staticmethod
+    def replace_by_link(path, target):
+        if os.path.lexists(path):
+            os.remove(path)
+        os.symlink(target, path)
+
+    def test_gateways_are_no_devices(self):
+        tls = self.world.tls
+        whorl("keys", "device", "-o", tls, "--ca", tls, "--name", "region")
+        whorl("device", "add", "region", "--gateway", "--cert", os.path.join(tls, "region.pem"),
+              "--force", "WMP", "-c", self.world.conf)
+        tables, _ = read_report(self.report("month", "--force", "WMP"))
+        self.assertEqual(tables["summary"]["devices"]["value"], 1)
+
+    def test_a_registry_that_can_not_be_read_is_told_and_none_is_none(self):
+        registry, away = self.world.path("var", "registry"), self.world.path("var", "away")
+        month = records_of(self.world)[-1]["time"][:7]
+        args = ("report", "month", "-c", self.world.conf, "--force", "WMP", month, "-o",
+                self.world.path("registry"))
+        os.rename(registry, away)
+        try:
+            whorl(*args)
+            tables, _ = read_report(args[-1])
+            self.assertEqual(tables["summary"]["uses_per_100_devices"]["value"], 400)
+            os.mkdir(registry)
+            with open(os.path.join(registry, "data.mdb"), "wb") as file:
+                file.write(b"damaged" * 1000)
+            count = len(records_of(self.world))
+            self.assertIn("registry", whorl(*args, code=3).stderr)
+            self.assertEqual(len(records_of(self.world)), count)
+        finally:
+            shutil.rmtree(registry, ignore_errors=True)
+            os.rename(away, registry)
+
     def test_rates_are_options(self):
         tables, _ = read_report(self.report("month", "--force", "WMP", "--custody-hours", 10,
                                             "--custody-pounds", 2.5))
@@ -149,6 +206,12 @@ class Real(unittest.TestCase):
         self.assertEqual({row["code"] for row in both["tables"][0]["rows"]},
                          {self.miss, self.again})
         whorl("report", "subject-access", "-c", self.world.conf, "--ref", "nobody", code=1)
+        whole = json.loads(whorl("report", "subject-access", "-c", self.world.conf, "--ref",
+                                 "ident1/K0410111", "--format", "json").stdout)
+        self.assertEqual({row["code"] for row in whole["tables"][0]["rows"]
+                          if row["values"]["what"] == "Identification"}, {self.match})
+        whorl("report", "subject-access", "-c", self.world.conf, "--ref", "immigration/K0410111",
+              code=1)
 
     def test_formulas_are_no_formulas_in_csv(self):
         done = whorl("report", "subject-access", "-c", self.world.conf, "--transaction", self.miss,

@@ -355,6 +355,18 @@ class Cases(unittest.TestCase):
                          [row["label"] for row in tables["evidence"]
                           if row["code"].startswith(flag["code"] + "-")])
         whorl("case", "open", "-c", world.conf, "--report", out + ".json", "F9999", code=3)
+        with open(out + ".json", encoding="utf-8") as file:
+            report = json.load(file)
+        for table in report["tables"]:
+            if table["id"] == "evidence":
+                table["rows"] = []
+        with open(out + "-bare.json", "w", encoding="utf-8") as file:
+            json.dump(report, file)
+        count = len(entries_of(world))
+        refused = whorl("case", "open", "-c", world.conf, "--report", out + "-bare.json",
+                        flag["code"], code=3)
+        self.assertIn("rests on no transaction", refused.stderr)
+        self.assertEqual(len(entries_of(world)), count)
         edit(out + ".json", (f'"officer": "{flag["values"]["officer"]}"', '"officer": "WMP0001"'))
         whorl("case", "open", "-c", world.conf, "--report", out + ".json", flag["code"], code=3)
 

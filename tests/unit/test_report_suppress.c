@@ -57,7 +57,8 @@ static void try_row(struct attack *attack, size_t row, int64_t left_id, int64_t 
     const struct suppress_row *r = &attack->rows[row];
     for (int64_t id = 0; id <= left_id; id++) {
         for (int64_t other = 0; other <= left_other; other++) {
-            bool fits = r->state == SUPPRESS_HIDDEN  ? id + other >= 1
+            int64_t least = r->least > 1 ? r->least : 1;
+            bool fits = r->state == SUPPRESS_HIDDEN  ? id + other >= least
                         : r->state == SUPPRESS_SPLIT ? id + other == r->uses
                                                      : id == r->identified && id + other == r->uses;
             if (fits) {
@@ -116,6 +117,14 @@ static void check_against_every_table(const struct suppress_row *rows, size_t co
     }
 }
 
+/* As in an open list: rows with names have many uses, and everybody knows. */
+static void name_row(struct suppress_row *row)
+{
+    if (row->uses >= THRESHOLD && random_below(2) == 0) {
+        row->least = THRESHOLD;
+    }
+}
+
 /* Small numbers, so that every table can be tried; totals of both parts as they must be. */
 static size_t draw_table(struct suppress_row rows[ROWS])
 {
@@ -126,6 +135,7 @@ static size_t draw_table(struct suppress_row rows[ROWS])
         for (size_t i = 0; i < count; i++) {
             int64_t a = random_below(random_below(4) == 0 ? 12 : 5), b = random_below(8);
             rows[i] = (struct suppress_row){.uses = a + b, .identified = a};
+            name_row(&rows[i]);
             id += a;
             other += b;
         }
@@ -169,6 +179,7 @@ START_TEST(a_table_of_uses_alone_hides_what_its_total_would_tell)
         memset(rows, 0, sizeof rows);
         for (size_t i = 0; i < count; i++) {
             rows[i].uses = random_below(14);
+            name_row(&rows[i]);
         }
         if (suppress_table(rows, count, false, THRESHOLD)) {
             check_against_every_table(rows, count);
@@ -208,6 +219,20 @@ START_TEST(rows_that_their_sum_gives_away_need_another)
 }
 END_TEST
 
+/* 50, 5 and 1: of 6 uses, a named row has 5 at least, which leaves 1 to the other. */
+START_TEST(a_row_that_is_known_to_be_large_hides_no_small_one)
+{
+    struct suppress_row rows[] = {{.uses = 50, .least = 5}, {.uses = 5, .least = 5}, {.uses = 1}};
+    ck_assert(suppress_table(rows, 3, false, THRESHOLD));
+    ck_assert_int_eq(rows[0].state, SUPPRESS_HIDDEN);
+    struct suppress_range range = suppress_uses(rows, 3, 2);
+    ck_assert_int_eq(range.least, 1);
+    ck_assert_int_eq(range.most, 46);
+    struct suppress_row two[] = {{.uses = 5, .least = 5}, {.uses = 1}};
+    ck_assert(!suppress_table(two, 2, false, THRESHOLD));
+}
+END_TEST
+
 START_TEST(a_row_known_from_elsewhere_is_no_cover)
 {
     struct suppress_row rows[] = {{.uses = 7, .fixed = true}, {.uses = 3}, {.uses = 60}};
@@ -229,6 +254,7 @@ int main(void)
     tcase_add_test(tcase, safe_tables_are_published_whole_and_zeros_stay);
     tcase_add_test(tcase, one_small_row_takes_the_smallest_other_with_it);
     tcase_add_test(tcase, rows_that_their_sum_gives_away_need_another);
+    tcase_add_test(tcase, a_row_that_is_known_to_be_large_hides_no_small_one);
     tcase_add_test(tcase, a_row_known_from_elsewhere_is_no_cover);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
