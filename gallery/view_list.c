@@ -77,14 +77,23 @@ struct view_chunk view_chunk_of(const struct index_entry *entry)
                                .checksum = entry->checksum};
 }
 
+/* Takes over that the block is damaged in this version. */
+static bool take_damage(const struct view_chunk *known, struct view_chunk *to)
+{
+    if (known->bytes || !known->why || !same_checksum(known->checksum, to->checksum) ||
+        known->stamp != to->stamp || known->people != to->people) {
+        return false;
+    }
+    to->why = known->why;
+    to->rows = known->rows;
+    return true;
+}
+
 bool view_take_chunk(const struct view_chunk *known, bool shares_segment,
                      const struct index_entry *entry, struct view_chunk *to)
 {
     const bool same = same_checksum(known->checksum, to->checksum);
-    if (same && known->stamp == to->stamp && known->people == to->people && !known->bytes &&
-        known->why) {
-        to->why = known->why;
-        to->rows = known->rows;
+    if (take_damage(known, to)) {
         return true;
     }
     /* The keeper keeps that view until this one is made. */
@@ -148,11 +157,14 @@ static struct view_chunk *walk(struct view *view, size_t *at, uint32_t number)
                                                                            : NULL;
 }
 
-/* What was made for the draft, which loses it. */
+/* What was made for the draft, which loses it, or what it was found to be damaged by. */
 static bool take_drafted(struct sources *from, const struct index_entry *entry,
                          struct view_chunk *to)
 {
     struct view_chunk *made = walk(from->draft, &from->at_draft, to->number);
+    if (made && take_damage(made, to)) {
+        return true;
+    }
     if (!made || !made->fresh_own || made->written != to->written ||
         !same_checksum(made->checksum, to->checksum)) {
         return false;

@@ -565,13 +565,11 @@ END_TEST
 struct damage {
     MDB_dbi blocks;
     size_t at;
+    uint32_t from, count;
 };
 
-/* Changes one bit of block 2. */
-static int flip(MDB_txn *txn, void *arg)
+static int flip_one(MDB_txn *txn, const struct damage *damage, uint32_t number)
 {
-    const struct damage *damage = arg;
-    uint32_t number = 2;
     MDB_val key = {sizeof number, &number}, value;
     int rc = mdb_get(txn, damage->blocks, &key, &value);
     if (rc != 0) {
@@ -586,9 +584,20 @@ static int flip(MDB_txn *txn, void *arg)
     return rc;
 }
 
-static void damage_block(size_t at)
+/* Changes one bit of each of these blocks. */
+static int flip(MDB_txn *txn, void *arg)
 {
-    struct damage damage = {.at = at};
+    const struct damage *damage = arg;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < damage->count; i++) {
+        rc = flip_one(txn, damage, damage->from + i);
+    }
+    return rc;
+}
+
+static void damage_blocks(size_t at, uint32_t from, uint32_t count)
+{
+    struct damage damage = {.at = at, .from = from, .count = count};
     struct whorl_store *store =
         whorl_store_open(dir, WHORL_STORE_WRITE, 4, "whorl-gallery", 1, &fault);
     ck_assert_ptr_nonnull(store);
@@ -604,7 +613,7 @@ START_TEST(a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check
 {
     struct gallery_result result;
     put_range(0, 120, TWO_FINGERS);
-    damage_block(places[_i]);
+    damage_blocks(places[_i], 2, 1);
     search_for(1, both, 2, true, &result);
     ck_assert(!result.complete);
     ck_assert_uint_lt(result.people, result.of);
@@ -614,6 +623,22 @@ START_TEST(a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check
     size_t problems = 0;
     ck_assert(gallery_check(gallery, print_problem, NULL, &problems, &fault));
     ck_assert_uint_ge(problems, 1);
+}
+END_TEST
+
+/* More of them than are read in one step. */
+START_TEST(a_gallery_with_many_damaged_blocks_gets_ready_and_finds_the_others)
+{
+    struct gallery_result result;
+    put_range(0, 12000, TWO_FINGERS);
+    damage_blocks(1000, 3, 120);
+    gallery_close(gallery);
+    gallery = gallery_open(dir, WHORL_STORE_WRITE, &fault);
+    ck_assert(gallery && gallery_prepare(gallery, &fault));
+    search_for(1, both, 2, true, &result);
+    ck_assert(!result.complete);
+    ck_assert_str_eq(result.candidates[0].person->id, "P000001");
+    gallery_result_release(&result);
 }
 END_TEST
 
@@ -932,6 +957,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase,
                         a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check, 0,
                         sizeof places / sizeof places[0]);
+    tcase_add_test(tcase, a_gallery_with_many_damaged_blocks_gets_ready_and_finds_the_others);
     tcase_add_loop_test(tcase, a_record_of_nobody_in_a_block_is_named_with_what_is_wrong, 0, 2);
     tcase_add_loop_test(tcase, a_gallery_that_cannot_be_listed_says_so, 0, 2);
     tcase_add_test(tcase, a_person_who_is_moved_during_the_search_is_found_once);
