@@ -421,8 +421,11 @@ class Rogue(unittest.TestCase):
         expected.update(dict.fromkeys((
             "chmod", "symlink", "connect", "local_socket", "exec", "fork", "ptrace",
             "read_server_memory", "kill_server", "renice_server", "limit_server", "setuid",
-            "shared_memory", "memfd"), "EPERM"))
-        expected.update({"write_own_data": "allowed", "unlink_own_data": "allowed"})
+            "shared_memory", "memfd", "open_other_for_nothing", "truncate_other",
+            "empty_own_data_as_reader", "own_by_server", "own_ex_by_server", "ioctl_own_by_server",
+            "choose_signal", "ask_for_signals"), "EPERM"))
+        expected.update(dict.fromkeys((
+            "write_own_data", "empty_own_data", "unlink_own_data", "not_to_wait"), "allowed"))
         self.assertEqual(got, expected)
         pid = children(self.server.process.pid)["rogue"]
         with open(f"/proc/{pid}/status", encoding="ascii") as file:

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -97,6 +98,8 @@ static void try_files(const struct instance *instance)
     try_open(instance, "write_tmp", "/tmp/whorl-rogue", O_WRONLY | O_CREAT);
     (void)snprintf(path, sizeof path, "%s/../ident1/data.mdb", data);
     try_open(instance, "read_other_plugin", path, O_RDONLY);
+    try_open(instance, "open_other_for_nothing", path, O_ACCMODE);
+    say(instance, "truncate_other", truncate(path, 0));
     (void)snprintf(path, sizeof path, "%s/../../conf.d/tls/server.key", data);
     try_open(instance, "read_server_key", path, O_RDONLY);
     (void)snprintf(path, sizeof path, "%s/..", data);
@@ -107,6 +110,8 @@ static void try_files(const struct instance *instance)
     }
     (void)snprintf(path, sizeof path, "%s/own", data);
     try_open(instance, "write_own_data", path, O_RDWR | O_CREAT);
+    try_open(instance, "empty_own_data_as_reader", path, O_RDONLY | O_TRUNC);
+    try_open(instance, "empty_own_data", path, O_WRONLY | O_TRUNC);
     say(instance, "chmod", chmod(path, 0777));
     say(instance, "symlink", symlink("/etc", "link"));
     say(instance, "unlink_own_data", unlink(path));
@@ -128,6 +133,25 @@ static void try_socket(const struct instance *instance, const char *what, int fa
     }
 }
 
+/* The owner of a descriptor is sent a signal, of the sender's choice, when there is something to
+ * read. */
+static void try_signals(const struct instance *instance, int server)
+{
+    int ends[2];
+    struct f_owner_ex owner = {F_OWNER_PID, server};
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        abort();
+    }
+    say(instance, "own_by_server", fcntl(ends[0], F_SETOWN, server));
+    say(instance, "own_ex_by_server", fcntl(ends[0], F_SETOWN_EX, &owner));
+    say(instance, "ioctl_own_by_server", ioctl(ends[0], FIOSETOWN, &server));
+    say(instance, "choose_signal", fcntl(ends[0], F_SETSIG, SIGCONT));
+    say(instance, "ask_for_signals", fcntl(ends[0], F_SETFL, O_ASYNC));
+    say(instance, "not_to_wait", fcntl(ends[0], F_SETFL, O_NONBLOCK));
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void try_processes(const struct instance *instance)
 {
     char byte;
@@ -143,6 +167,7 @@ static void try_processes(const struct instance *instance)
     say(instance, "ptrace", ptrace(PTRACE_ATTACH, server, NULL, NULL));
     say(instance, "read_server_memory", process_vm_readv(server, &local, 1, &remote, 1, 0));
     say(instance, "kill_server", kill(server, SIGCONT));
+    try_signals(instance, server);
     say(instance, "renice_server", setpriority(PRIO_PROCESS, (id_t)server, 19));
     struct rlimit none = {1000, 1000};
     say(instance, "limit_server", prlimit(server, RLIMIT_NOFILE, &none, NULL));
