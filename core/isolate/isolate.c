@@ -312,6 +312,7 @@ static void lose(struct isolate *isolate, enum isolate_loss loss, const char *wh
     isolate_kill(&watched->process->child);
     uv_poll_stop(&watched->polls[BELL]);
     uv_poll_stop(&watched->polls[CONTROL]);
+    uv_idle_stop(&isolate->idle); /* until there is another, nothing is left to take */
     uv_ref((uv_handle_t *)&watched->polls[ENDED]);
     abandon_calls(isolate, watched->process);
     if (stopping) {

@@ -28,6 +28,13 @@ def children(pid):
     return found
 
 
+def processor_time(pid):
+    """Seconds that a process has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        words = file.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def isolate_ours(world):
     for name in OURS:
         edit(os.path.join(world.conf, name + ".conf"),
@@ -236,6 +243,19 @@ class Rogue(unittest.TestCase):
                        for line in self.said("crasher", "its process will be made anew")]
             self.assertEqual(seconds, [0.1, 0.2, 0.4, 0.8])
             wait_until(lambda: self.backend(client, "crasher")["available"])
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_the_loop_rests_while_a_process_that_flooded_is_down(self):
+        """Reports are left over when it is lost, and nobody comes to take them."""
+        self.start("flooder")
+        pid = self.server.process.pid
+        with self.server.client() as client:
+            for _ in range(5):
+                wait_until(lambda: self.ask(client, "flooder")["class"] == "no_match")
+                self.assertEqual(self.ask(client, "flooder", b"flood")["class"], "unavailable")
+            before = processor_time(pid)
+            time.sleep(1)  # of a pause of 1.6
+            self.assertLess(processor_time(pid) - before, 0.4)
         self.assertEqual(self.server.stop(), 0)
 
     def test_losses_of_a_process_reach_the_breaker_and_the_figures(self):
