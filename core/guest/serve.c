@@ -19,8 +19,8 @@
 
 enum {
     ORDERS_MAX = 256, /* taken in one round */
-    STAGE_MAX = 32,
-    LOG_MAX = 999,
+    STAGE_MAX = CHANNEL_STAGE_MAX + 1,
+    LOG_MAX = CHANNEL_LINE_MAX,
     PROGRESS_MS = 50, /* between two reports of one stage; the server merges them further */
     STOPPING_MS = 2,  /* between two looks whether the last job has run */
     FLUSH_ROUNDS = 1000,

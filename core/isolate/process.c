@@ -330,7 +330,7 @@ static bool add_part(struct process *process, const struct channel_report *head,
 static void fill(struct process *process, const struct channel_report *head,
                  struct process_report *report)
 {
-    *report = (struct process_report){.kind = head->kind, .call = head->call};
+    *report = (struct process_report){.kind = head->kind, .call = head->call, .read = head->len};
     process->payload[head->len] = '\0';
     switch (report->kind) {
     case REPORT_PROGRESS:
@@ -374,10 +374,12 @@ enum channel_take process_take(struct process *process, struct process_report *r
     if (!add_part(process, &head, why)) {
         return CHANNEL_GARBAGE;
     }
-    *report = (struct process_report){.kind = REPORT_ANSWER_PART};
+    *report =
+        (struct process_report){.kind = REPORT_ANSWER_PART, .call = head.call, .read = head.len};
     if (last) {
         *report = (struct process_report){.kind = REPORT_ANSWER,
                                           .call = head.call,
+                                          .read = head.len,
                                           .bytes = process->parts,
                                           .len = process->parts_len};
         process->parts_len = 0;

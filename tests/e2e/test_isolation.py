@@ -139,6 +139,8 @@ class Rogue(unittest.TestCase):
             "deadlock": ("unavailable", "does not end a call that was given up"),
             "hang": ("unavailable", "does not end a call that was given up"),
             "flood": ("unavailable", None),
+            "long line": ("unavailable", "wrote garbage on its channel"),
+            "long stage": ("unavailable", "wrote garbage on its channel"),
             "scribble head": ("unavailable", "wrote garbage on its channel"),
             "scribble kind": ("unavailable", "wrote garbage on its channel"),
             "scribble length": ("unavailable", "wrote garbage on its channel"),
@@ -244,6 +246,22 @@ class Rogue(unittest.TestCase):
             self.assertEqual(seconds, [0.1, 0.2, 0.4, 0.8])
             wait_until(lambda: self.backend(client, "crasher")["available"])
         self.assertEqual(self.server.stop(), 0)
+
+    def test_a_flood_is_known_by_its_bytes_and_a_closed_bell_by_its_silence(self):
+        """Neither keeps the loop busy until the calls' deadline."""
+        for act, text in (("flood widely", "floods its channel"),
+                          ("close bell", "has closed its channel")):
+            with self.subTest(act=act):
+                self.start("rogue")
+                pid = self.server.process.pid
+                with self.server.client() as client:
+                    before = processor_time(pid)
+                    self.assertEqual(self.ask(client, "rogue", act.encode())["class"], "unavailable")
+                    self.assertEqual(len(self.said("rogue", text)), 1)
+                    self.assertEqual(self.backend_status("rogue")["process"]["losses"]["channel"], 1)
+                    self.assertLess(processor_time(pid) - before, 1)
+                    wait_until(lambda: self.ask(client, "rogue")["class"] == "no_match")
+                self.assertEqual(self.server.stop(), 0)
 
     def test_the_loop_rests_while_a_process_that_flooded_is_down(self):
         """Reports are left over when it is lost, and nobody comes to take them."""

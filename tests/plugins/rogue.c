@@ -23,7 +23,7 @@
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
-enum { WORD_MAX = 32 };
+enum { WORD_MAX = 32, BELL = 7 };
 
 struct instance {
     const struct whorl_host *host;
@@ -242,6 +242,27 @@ static void flood(void *arg)
     }
 }
 
+/* The same with as much as a report may hold. */
+static void flood_widely(void *arg)
+{
+    static const uint8_t much[CHANNEL_PAYLOAD_MAX];
+    struct task *task = arg;
+    const struct channel *channel = channel_of(task->instance);
+    const struct channel_report noise = {.kind = REPORT_ANSWER, .call = UINT64_MAX};
+    for (;;) {
+        (void)channel_report(channel, &noise, much, sizeof much, NULL, 0);
+    }
+}
+
+static void report_too_much(struct instance *instance, uint16_t kind)
+{
+    static const uint8_t much[CHANNEL_LINE_MAX + 1];
+    const struct channel_report report = {.kind = kind, .level = WHORL_LOG_INFO};
+    size_t len = kind == REPORT_LOG ? sizeof much : sizeof(double) + CHANNEL_STAGE_MAX + 1;
+    (void)channel_report(channel_of(instance), &report, much, len, NULL, 0);
+    (void)!write(BELL, "", 1);
+}
+
 static void scribble(struct instance *instance, const char *how)
 {
     struct channel_reports *reports = channel_of(instance)->reports;
@@ -262,11 +283,11 @@ static void scribble(struct instance *instance, const char *how)
         for (unsigned i = 0; i < 100000; i++) {
             if (!channel_report(channel_of(instance), &bad, part, sizeof part, NULL, 0)) {
                 usleep(100);
-                (void)!write(7, "", 1); /* the bell */
+                (void)!write(BELL, "", 1);
             }
         }
     }
-    (void)!write(7, "", 1);
+    (void)!write(BELL, "", 1);
 }
 
 static void answer_slowly(void *arg)
@@ -301,6 +322,14 @@ static void act_in_process(struct instance *instance, uint64_t call, const char 
         leak(instance, call);
     } else if (strcmp(word, "flood") == 0) {
         instance->host->submit(instance->host, flood, make_task(instance, call, 0));
+    } else if (strcmp(word, "flood widely") == 0) {
+        instance->host->submit(instance->host, flood_widely, make_task(instance, call, 0));
+    } else if (strcmp(word, "long line") == 0) {
+        report_too_much(instance, REPORT_LOG);
+    } else if (strcmp(word, "long stage") == 0) {
+        report_too_much(instance, REPORT_PROGRESS);
+    } else if (strcmp(word, "close bell") == 0) {
+        close(BELL);
     } else if (strncmp(word, "scribble", 8) == 0) {
         scribble(instance, word);
     }
