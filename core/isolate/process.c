@@ -88,7 +88,7 @@ struct process *process_new(const struct isolate_spec *spec, struct whorl_fault 
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
-    process->child = (struct isolate_child){-1, -1, -1, 0};
+    process->child = ISOLATE_NO_CHILD;
     process->bell = -1;
     bool good = make_channel(process, spec, shared, fault) &&
                 isolate_spawn(spec, shared, &process->child, fault);
@@ -130,6 +130,14 @@ static enum process_says judge(struct process *process, const struct isolate_spe
                                const uint8_t *saying, size_t len, struct whorl_fault *fault)
 {
     switch (saying[0]) {
+    case ISOLATE_SAYS_MEMORY:
+        if (process->child.statm >= 0) {
+            return PROCESS_NOTHING;
+        }
+        whorl_fail(fault, "",
+                   "its memory can't be watched: it can have no more than its limit, but "
+                   "is not made anew when that is used up");
+        return PROCESS_NOTE;
     case ISOLATE_SAYS_NOTE:
         isolate_fault(saying + 1, len - 1, fault); /* as a failure's: "where" is empty */
         return PROCESS_NOTE;
@@ -400,13 +408,8 @@ uint64_t process_time(const struct process *process)
 
 uint64_t process_memory(const struct process *process)
 {
-    char path[64], text[256];
-    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)process->child.pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    if (fd >= 0) {
-        close(fd);
-    }
+    char text[256];
+    ssize_t n = pread(process->child.statm, text, sizeof text - 1, 0);
     if (n <= 0) {
         return 0;
     }

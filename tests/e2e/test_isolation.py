@@ -12,6 +12,7 @@ from whorl import (BINARY, COVERAGE, PATIENCE, SANITIZED, Server, World, answers
                    whorl)
 
 MODULE = os.path.join(os.path.dirname(BINARY), "tests", "plugins", "test-rogue.so")
+NOBODY = 65534
 OURS = ("ident1", "immigration", "pnc", "audit")
 
 
@@ -191,6 +192,24 @@ class Rogue(unittest.TestCase):
             wait_until(lambda: self.said("idler", "works without having been asked"), 5 * PATIENCE)
             for name in ("leaky", "idler"):
                 wait_until(lambda: self.ask(client, name)["class"] == "no_match")  # pylint: disable=W0640
+        self.assertEqual(self.server.stop(), 0)
+
+    @unittest.skipIf(SANITIZED, "a sanitizer's memory is not bounded")
+    @unittest.skipUnless(os.geteuid() == 0 and not is_closed(), "only root mounts /proc anew")
+    def test_memory_is_watched_where_proc_hides_processes(self):
+        """As under the unit, whose ProtectProc shows a server only what it may trace."""
+        self.world = RogueWorld("leaky")
+        for folder, _, files in os.walk(self.world.dir):
+            for name in ("", *files):
+                os.chown(os.path.join(folder, name), NOBODY, NOBODY)
+        self.server = Server(self.world, wrap=(
+            "unshare", "-m", "sh", "-c",
+            "mount -t proc -o hidepid=2,subset=pid proc /proc && "
+            f'exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"', "sh"))
+        self.addCleanup(self.server.kill)
+        with self.server.client() as client:
+            self.assertIn(self.ask(client, "leaky", b"leak")["class"], ("no_match", "unavailable"))
+            wait_until(lambda: self.said("leaky", "has used up its memory"))
         self.assertEqual(self.server.stop(), 0)
 
     def test_calls_end_at_once_when_their_process_is_killed(self):
