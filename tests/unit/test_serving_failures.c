@@ -143,6 +143,32 @@ START_TEST(listeners_are_all_replaced_or_none)
 }
 END_TEST
 
+/* One after the other, and all at once. */
+START_TEST(connections_that_are_refused_without_memory_leave_no_listener_deaf)
+{
+    enum { AT_ONCE = 20 };
+    struct client clients[AT_ONCE];
+    char byte;
+    server.conf.core.max_connections = 0;
+    ck_assert(server_listen(&server, &fault));
+    const uint16_t port = server_port(&server, "plain");
+    failing_every_in(server.thread, "malloc");
+    for (size_t round = 0; round < 3; round++) {
+        size_t count = round < 2 ? 1 : AT_ONCE;
+        for (size_t i = 0; i < count; i++)
+            clients[i] = client_connect(port);
+        for (size_t i = 0; i < count; i++) {
+            ck_assert_uint_eq(client_read_all(&clients[i], &byte, 1), 0);
+            client_close(&clients[i]);
+        }
+    }
+    (void)failing_off();
+    server.conf.core.max_connections = 2000;
+    ck_assert(server_listen(&server, &fault));
+    serves_on();
+}
+END_TEST
+
 /* --- Sessions ------------------------------------------------------------------------------- */
 
 enum { SEEN_MAX = 8 };
@@ -392,6 +418,7 @@ int main(void)
     tcase_add_test(tests, a_plain_connection_is_answered_or_closed);
     tcase_add_test(tests, a_secured_connection_is_answered_or_closed);
     tcase_add_test(tests, listeners_are_all_replaced_or_none);
+    tcase_add_test(tests, connections_that_are_refused_without_memory_leave_no_listener_deaf);
     tcase_add_test(tests, a_session_that_goes_while_memory_is_short_is_removed_once);
     tcase_add_test(tests, a_message_in_pieces_without_memory_for_it_is_refused);
     tcase_add_test(tests, a_client_gets_its_answer_or_is_told_why_not);
