@@ -226,12 +226,14 @@ ssize_t isolate_hear(struct isolate_child *child, uint8_t *saying, int64_t until
     }
 }
 
-/* Text that may go into a log. */
+/* Text that may go into a log, or to whoever asked. */
 static void copy_text(char *to, size_t cap, const uint8_t *from, size_t len)
 {
     size_t n = len < cap - 1 ? len : cap - 1;
+    bool clean = whorl_text_is_clean((const char *)from, n);
     for (size_t i = 0; i < n; i++) {
-        to[i] = (char)(from[i] < ' ' || from[i] == 0x7f ? '?' : from[i]);
+        bool ascii = from[i] >= ' ' && from[i] < 0x7f;
+        to[i] = (char)(clean || ascii ? from[i] : '?');
     }
     to[n] = '\0';
 }

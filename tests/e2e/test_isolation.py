@@ -419,6 +419,13 @@ class Rogue(unittest.TestCase):
             self.assertEqual(after["one"], before["one"])
         self.assertEqual(self.server.stop(), 0)
 
+    def test_a_reason_that_is_no_text_is_told_as_far_as_it_is(self):
+        self.start("one")
+        self.world.add_plugin("mumbler", "mumble")
+        done = whorl("reload", "-c", self.world.conf, code=1)
+        self.assertIn("plugin mumbler did not start: start: caf? is shut", done.stderr)
+        self.assertEqual(self.server.stop(), 0)
+
     def test_a_server_that_stops_ends_what_a_reload_has_started(self):
         self.start("one")
         self.world.add_plugin("other", "well")

@@ -397,6 +397,11 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
         whorl_fail(fault, "start", "was told to");
         return -1;
     }
+    if (strcmp(when, "mumble") == 0) {
+        free(instance);
+        whorl_fail(fault, "start", "caf\xe9 is shut");
+        return -1;
+    }
     while (strcmp(when, "hang") == 0) {
         pause();
     }
