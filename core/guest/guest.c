@@ -123,17 +123,17 @@ static bool map_channel(struct beginning *beginning, struct whorl_fault *fault)
     return true;
 }
 
-/* Hands the server what its memory is read from. The server can't open that itself where /proc
- * shows it only what it may trace (hidepid, systemd's ProtectProc), and nobody may trace this
- * process. */
-static void hand_over_statm(void)
+/* Hands the server what its memory and threads are read from. The server can't open that itself
+ * where /proc shows it only what it may trace (hidepid, systemd's ProtectProc), and nobody may
+ * trace this process. */
+static void hand_over_status(void)
 {
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
     union {
         char bytes[CMSG_SPACE(sizeof fd)];
         struct cmsghdr align;
     } control = {{0}};
-    char letter = ISOLATE_SAYS_MEMORY;
+    char letter = ISOLATE_SAYS_STATUS;
     struct iovec part = {&letter, 1};
     struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
     if (fd >= 0) {
@@ -146,7 +146,7 @@ static void hand_over_statm(void)
         memcpy(CMSG_DATA(rights), &fd, sizeof fd);
     }
     if (sendmsg(ISOLATE_FD_CONTROL, &head, 0) < 0) {
-        (void)send_saying(ISOLATE_SAYS_MEMORY, NULL, 0);
+        (void)send_saying(ISOLATE_SAYS_STATUS, NULL, 0);
     }
     if (fd >= 0) {
         close(fd);
@@ -245,7 +245,7 @@ int guest_main(void)
         return give_up(&fault);
     }
     if (beginning.spec.task == ISOLATE_RUN) {
-        hand_over_statm();
+        hand_over_status();
     }
     const struct sandbox sandbox = {&beginning.spec, beginning.paths, note, NULL};
     if (!sandbox_enter(&sandbox, &fault)) {

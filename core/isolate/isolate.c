@@ -22,6 +22,7 @@ enum {
     WATCH_MS = 1000,      /* between two looks at what it uses */
     IDLE_MS = 60000,      /* without a call, in which it may work on its own for */
     IDLE_WORK_MS = 6000,  /* so long, in all */
+    THREADS_MAX = 256,    /* beside those that work for the host */
     LOGS_MAX = 200,       /* lines between two looks */
     NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls, */
     NOISE_BYTES = 256,    /* of which each counts once more for so many bytes */
@@ -533,8 +534,12 @@ static const char *overuse(struct isolate *isolate)
         return "works without having been asked";
     }
     uint64_t limit = ISOLATE_SANITIZED ? 0 : isolate_memory(&isolate->spec);
-    if (limit > 0 && process_memory(isolate->watched->process) > limit - limit / 20) {
+    struct process_use use = process_use(isolate->watched->process);
+    if (limit > 0 && use.memory > limit - limit / 20) {
         return "has used up its memory";
+    }
+    if (use.threads > isolate->spec.workers + THREADS_MAX) {
+        return "has too many threads";
     }
     for (uint32_t i = 0; i < isolate->spec.calls && isolate->held_count > 0; i++) {
         uint64_t given_up = isolate->held[i].given_up;

@@ -130,13 +130,13 @@ static enum process_says judge(struct process *process, const struct isolate_spe
                                const uint8_t *saying, size_t len, struct whorl_fault *fault)
 {
     switch (saying[0]) {
-    case ISOLATE_SAYS_MEMORY:
-        if (process->child.statm >= 0) {
+    case ISOLATE_SAYS_STATUS:
+        if (process->child.status >= 0) {
             return PROCESS_NOTHING;
         }
         whorl_fail(fault, "",
-                   "its memory can't be watched: it can have no more than its limit, but "
-                   "is not made anew when that is used up");
+                   "its memory and threads can't be watched: past its memory limit it can have no "
+                   "more, but is not made anew");
         return PROCESS_NOTE;
     case ISOLATE_SAYS_NOTE:
         isolate_fault(saying + 1, len - 1, fault); /* as a failure's: "where" is empty */
@@ -406,19 +406,21 @@ uint64_t process_time(const struct process *process)
     return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
 }
 
-uint64_t process_memory(const struct process *process)
+/* A number of proc(5)'s status; 0 where there is none. Names are escaped there: no other line can
+ * begin so. */
+static uint64_t number_of(const char *status, const char *line)
 {
-    char text[256];
-    ssize_t n = pread(process->child.statm, text, sizeof text - 1, 0);
-    if (n <= 0) {
-        return 0;
-    }
-    text[n] = '\0';
-    /* size resident shared text lib data dt, in pages (proc(5)) */
-    char *at = text;
-    unsigned long pages = 0;
-    for (int i = 0; i < 6; i++) {
-        pages = strtoul(at, &at, 10);
-    }
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    const char *at = strstr(status, line);
+    return at ? strtoull(at + strlen(line), NULL, 10) : 0;
+}
+
+struct process_use process_use(const struct process *process)
+{
+    char status[8192];
+    ssize_t n = pread(process->child.status, status, sizeof status - 1, 0);
+    status[n > 0 ? n : 0] = '\0';
+    return (struct process_use){
+        .memory = (number_of(status, "\nVmData:") + number_of(status, "\nVmStk:")) * 1024,
+        .threads = number_of(status, "\nThreads:"),
+    };
 }

@@ -68,8 +68,14 @@ void process_awake(struct process *process);
 enum channel_take process_take(struct process *process, struct process_report *report,
                                const char **why);
 
-/* Processor time that it has used, nanoseconds; bytes of private memory. 0: unknown. */
+/* Processor time that it has used, nanoseconds; 0: unknown. */
 uint64_t process_time(const struct process *process);
-uint64_t process_memory(const struct process *process);
+
+struct process_use {
+    uint64_t memory; /* bytes, private */
+    uint64_t threads;
+};
+/* What it has just now; 0: unknown. */
+struct process_use process_use(const struct process *process);
 
 #endif

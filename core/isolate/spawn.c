@@ -202,7 +202,7 @@ static ssize_t receive(struct isolate_child *child, uint8_t *saying)
     ssize_t n = recvmsg(child->control, &head, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
     struct cmsghdr *rights = n > 0 ? CMSG_FIRSTHDR(&head) : NULL;
     if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
-        memcpy(&child->statm, CMSG_DATA(rights), sizeof child->statm);
+        memcpy(&child->status, CMSG_DATA(rights), sizeof child->status);
     }
     return n;
 }
@@ -271,6 +271,6 @@ void isolate_reap(struct isolate_child *child, char *words, size_t cap)
         (void)snprintf(words, cap, "was ended by signal %d (%s)", info.si_status,
                        strsignal(info.si_status));
     }
-    close_all((int[]){child->pidfd, child->control, child->statm}, 3);
+    close_all((int[]){child->pidfd, child->control, child->status}, 3);
     *child = ISOLATE_NO_CHILD;
 }

@@ -15,7 +15,7 @@ struct isolate_child {
     pid_t pid;
     int pidfd;   /* readable when it has ended */
     int control; /* the server's end; -1: closed */
-    int statm;   /* its /proc/PID/statm, if it was handed over; -1 */
+    int status;  /* its /proc/PID/status, if it was handed over; -1 */
     int said;    /* things that were heard */
 };
 

@@ -194,6 +194,14 @@ class Rogue(unittest.TestCase):
                 wait_until(lambda: self.ask(client, name)["class"] == "no_match")  # pylint: disable=W0640
         self.assertEqual(self.server.stop(), 0)
 
+    def test_threads_are_bounded(self):
+        self.start("many")
+        with self.server.client() as client:
+            self.assertIn(self.ask(client, "many", b"threads")["class"], ("no_match", "unavailable"))
+            wait_until(lambda: self.said("many", "has too many threads"))
+            wait_until(lambda: self.ask(client, "many")["class"] == "no_match")
+        self.assertEqual(self.server.stop(), 0)
+
     @unittest.skipIf(SANITIZED, "a sanitizer's memory is not bounded")
     @unittest.skipUnless(os.geteuid() == 0 and not is_closed(), "only root mounts /proc anew")
     def test_memory_is_watched_where_proc_hides_processes(self):

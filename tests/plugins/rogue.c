@@ -213,6 +213,27 @@ static void spin_beside(struct instance *instance, uint64_t call)
     answer(instance, call);
 }
 
+static void *wait_for_nothing(void *arg)
+{
+    for (;;) {
+        pause();
+    }
+    return arg;
+}
+
+static void make_threads(struct instance *instance, uint64_t call)
+{
+    pthread_attr_t small;
+    pthread_t thread;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 << 10);
+    for (unsigned i = 0; i < 600; i++) {
+        (void)pthread_create(&thread, &small, wait_for_nothing, NULL);
+    }
+    pthread_attr_destroy(&small);
+    answer(instance, call);
+}
+
 static void abort_in_job(void *arg)
 {
     (void)arg;
@@ -318,6 +339,8 @@ static void act_in_process(struct instance *instance, uint64_t call, const char 
         pthread_mutex_lock(&instance->lock);
     } else if (strcmp(word, "spin beside") == 0) {
         spin_beside(instance, call);
+    } else if (strcmp(word, "threads") == 0) {
+        make_threads(instance, call);
     } else if (strcmp(word, "leak") == 0) {
         leak(instance, call);
     } else if (strcmp(word, "flood") == 0) {
