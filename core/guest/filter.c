@@ -1,5 +1,6 @@
 /* seccomp: the system calls that the process may make. What isn't listed fails with EPERM. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/prctl.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -17,7 +18,8 @@
 #endif
 
 /* Names, since not every architecture has all. Nothing among them makes a process, reaches another
- * one, or changes who may do what. */
+ * one, or changes who may do what; and nothing that only the newest Landlock would refuse: not
+ * truncate(2), which it doesn't see before ABI 3. */
 static const char *const allowed[] = {
     /* memory; mmap is below */
     "brk",
@@ -66,9 +68,7 @@ static const char *const allowed[] = {
     "timerfd_create",
     "timerfd_settime",
     "timerfd_gettime",
-    /* files: Landlock says which */
-    "openat",
-    "open",
+    /* files: Landlock says which; openat and open are below */
     "close",
     "close_range",
     "read",
@@ -105,7 +105,6 @@ static const char *const allowed[] = {
     "rename",
     "renameat",
     "renameat2",
-    "truncate",
     "ftruncate",
     "fallocate",
     "fadvise64",
@@ -113,7 +112,6 @@ static const char *const allowed[] = {
     "fdatasync",
     "sync_file_range",
     "flock",
-    "fcntl",
     "fchmod",
     "copy_file_range",
     "sendfile",
@@ -186,6 +184,33 @@ static void add_if(struct building *building, const char *name, struct scmp_arg_
     add(building, SCMP_ACT_ALLOW, name, 1, &comparison);
 }
 
+/* A file may be emptied, and looked at by Landlock for that, only where it is opened for writing:
+ * before ABI 3 O_TRUNC isn't seen, and with O_ACCMODE, which is neither for reading nor for
+ * writing, no ABI refuses anything. */
+static void add_opening(struct building *building, const char *name, unsigned flags)
+{
+    const unsigned accesses[] = {O_WRONLY, O_RDWR};
+    add_if(building, name, SCMP_CMP(flags, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_TRUNC, O_RDONLY));
+    for (size_t i = 0; i < sizeof accesses / sizeof accesses[0]; i++) {
+        add_if(building, name, SCMP_CMP(flags, SCMP_CMP_MASKED_EQ, O_ACCMODE, accesses[i]));
+    }
+}
+
+/* Flags and locks. Not F_SETOWN, F_SETSIG and the like: a descriptor's owner is sent any signal
+ * when the descriptor is ready, and before ABI 6 Landlock lets that be the server. */
+static void add_fcntl(struct building *building)
+{
+    static const int commands[] = {F_DUPFD,     F_DUPFD_CLOEXEC, F_GETFD,      F_SETFD,
+                                   F_GETFL,     F_GETLK,         F_SETLK,      F_SETLKW,
+                                   F_OFD_GETLK, F_OFD_SETLK,     F_OFD_SETLKW, F_GET_SEALS};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        add_if(building, "fcntl", SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i]));
+    }
+    const struct scmp_arg_cmp unsignalled[] = {SCMP_A1(SCMP_CMP_EQ, F_SETFL),
+                                               SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, 0)};
+    add(building, SCMP_ACT_ALLOW, "fcntl", 2, unsignalled);
+}
+
 /* Those whose arguments decide. */
 static void add_conditional(struct building *building)
 {
@@ -206,6 +231,9 @@ static void add_conditional(struct building *building)
                                         SCMP_A1(SCMP_CMP_EQ, 0)};
     add(building, SCMP_ACT_ALLOW, "setpriority", 2, nice);
     add_if(building, "prlimit64", SCMP_A0(SCMP_CMP_EQ, 0));
+    add_opening(building, "open", 1);
+    add_opening(building, "openat", 2);
+    add_fcntl(building);
     for (size_t i = 0; i < sizeof prctls / sizeof prctls[0]; i++) {
         add_if(building, "prctl", SCMP_A0(SCMP_CMP_EQ, prctls[i]));
     }

@@ -123,6 +123,36 @@ static bool map_channel(struct beginning *beginning, struct whorl_fault *fault)
     return true;
 }
 
+/* Hands the server what its memory and threads are read from. The server can't open that itself
+ * where /proc shows it only what it may trace (hidepid, systemd's ProtectProc), and nobody may
+ * trace this process. */
+static void hand_over_status(void)
+{
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    union {
+        char bytes[CMSG_SPACE(sizeof fd)];
+        struct cmsghdr align;
+    } control = {{0}};
+    char letter = ISOLATE_SAYS_STATUS;
+    struct iovec part = {&letter, 1};
+    struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        head.msg_control = control.bytes;
+        head.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&head);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    }
+    if (sendmsg(ISOLATE_FD_CONTROL, &head, 0) < 0) {
+        (void)send_saying(ISOLATE_SAYS_STATUS, NULL, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static bool describe(const struct whorl_plugin *plugin, struct whorl_fault *fault)
 {
     msgpack_sbuffer packed;
@@ -213,6 +243,9 @@ int guest_main(void)
     if (!read_spec(&beginning, &fault) ||
         (beginning.spec.task == ISOLATE_RUN && !map_channel(&beginning, &fault))) {
         return give_up(&fault);
+    }
+    if (beginning.spec.task == ISOLATE_RUN) {
+        hand_over_status();
     }
     const struct sandbox sandbox = {&beginning.spec, beginning.paths, note, NULL};
     if (!sandbox_enter(&sandbox, &fault)) {

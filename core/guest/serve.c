@@ -19,8 +19,8 @@
 
 enum {
     ORDERS_MAX = 256, /* taken in one round */
-    STAGE_MAX = 32,
-    LOG_MAX = 999,
+    STAGE_MAX = CHANNEL_STAGE_MAX + 1,
+    LOG_MAX = CHANNEL_LINE_MAX,
     PROGRESS_MS = 50, /* between two reports of one stage; the server merges them further */
     STOPPING_MS = 2,  /* between two looks whether the last job has run */
     FLUSH_ROUNDS = 1000,
@@ -426,8 +426,11 @@ static void rest(struct guest *guest)
     atomic_store_explicit(&reports->asleep, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     pthread_mutex_lock(&guest->lock);
-    bool flushed = guest->waiting && flush(guest);
+    bool waited = guest->waiting != NULL, flushed = waited && flush(guest);
     pthread_mutex_unlock(&guest->lock);
+    if (waited) { /* some of it may be there now; the server makes room for more when it knows */
+        ring(guest);
+    }
     if (!flushed && atomic_load_explicit(&orders->head, memory_order_relaxed) == guest->taken) {
         int64_t wait = guest->timers ? guest->timers->due - now_ms() : 0;
         wait = guest->stopping ? STOPPING_MS : wait > 0 ? wait : !!guest->timers;
@@ -436,9 +439,6 @@ static void rest(struct guest *guest)
                       wait > 0 ? &timeout : NULL, NULL, 0);
     }
     atomic_store_explicit(&reports->asleep, 0, memory_order_relaxed);
-    if (flushed) {
-        ring(guest);
-    }
 }
 
 static void serve_once(struct guest *guest)

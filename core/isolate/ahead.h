@@ -6,7 +6,7 @@
 #include "core/isolate/process.h"
 #include "core/log/log.h"
 
-enum { ISOLATE_LINE_MAX = 1000 };
+enum { ISOLATE_LINE_MAX = CHANNEL_LINE_MAX + 1 };
 
 /* Waits at most ISOLATE_WAIT_MS for the instance to start. given needs to live until the return.
  * NULL with *fault. Any thread; so long as the process lasts, the calling thread should. */

@@ -141,6 +141,12 @@ static const char *fault_of(const struct channel_report *head, uint32_t written)
     if (head->kind == REPORT_PROGRESS && head->len < sizeof(double)) {
         return "progress without a fraction";
     }
+    if (head->kind == REPORT_PROGRESS && head->len > sizeof(double) + CHANNEL_STAGE_MAX) {
+        return "progress with a stage that is too long";
+    }
+    if (head->kind == REPORT_LOG && head->len > CHANNEL_LINE_MAX) {
+        return "a line for the log that is too long";
+    }
     return NULL;
 }
 

@@ -19,6 +19,8 @@
 #define CHANNEL_RING (1u << 20)              /* bytes of the ring of reports */
 #define CHANNEL_PAYLOAD_MAX (64u << 10)      /* bytes of one report behind its head */
 #define CHANNEL_ANSWER_MAX ((16u << 20) + 1) /* one more than the host takes */
+#define CHANNEL_STAGE_MAX 31u                /* bytes of a stage in a report of progress */
+#define CHANNEL_LINE_MAX 999u                /* of a line for the log */
 #define CHANNEL_CALL_BITS 16u                /* of a call's id are its slot */
 #define CHANNEL_CALLS_MAX 4096u
 

@@ -12,7 +12,8 @@
 
 enum {
     HANDLES = 5,
-    TAKES_MAX = 1024,     /* reports in one round of the loop, which has others to serve */
+    TAKES_MAX = 1024,     /* reports in one round of the loop, which has others to serve, */
+    READ_MAX = 1 << 20,   /* or so many bytes */
     PAUSE_MS = 100,       /* before the first restart; doubles */
     PAUSE_MAX_MS = 30000, /* and no longer than this */
     GOOD_MS = 60000,      /* of service, after which a failure is the first again */
@@ -21,8 +22,10 @@ enum {
     WATCH_MS = 1000,      /* between two looks at what it uses */
     IDLE_MS = 60000,      /* without a call, in which it may work on its own for */
     IDLE_WORK_MS = 6000,  /* so long, in all */
+    THREADS_MAX = 256,    /* beside those that work for the host */
     LOGS_MAX = 200,       /* lines between two looks */
-    NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls */
+    NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls, */
+    NOISE_BYTES = 256,    /* of which each counts once more for so many bytes */
 };
 
 /* A call that the process has. */
@@ -75,6 +78,7 @@ struct watched {
     uv_poll_t polls[POLLS];
     unsigned open; /* so many of them, from the first on */
     bool lost;     /* no longer isolate->watched: only its end is awaited */
+    unsigned mute; /* looks since it closed its bell, that one included; 0: it has not */
 };
 
 /* A process that a thread of libuv's pool makes: it may have to wait for the disk, and for memory
@@ -312,6 +316,7 @@ static void lose(struct isolate *isolate, enum isolate_loss loss, const char *wh
     isolate_kill(&watched->process->child);
     uv_poll_stop(&watched->polls[BELL]);
     uv_poll_stop(&watched->polls[CONTROL]);
+    uv_idle_stop(&isolate->idle); /* until there is another, nothing is left to take */
     uv_ref((uv_handle_t *)&watched->polls[ENDED]);
     abandon_calls(isolate, watched->process);
     if (stopping) {
@@ -333,11 +338,17 @@ static void log_of(struct isolate *isolate, const struct process_report *report)
              NULL);
 }
 
+/* What the loop had to read, and nobody asked for. */
+static void count_noise(struct isolate *isolate, const struct process_report *report)
+{
+    isolate->noise += 1 + (unsigned)report->read / NOISE_BYTES;
+}
+
 static void take_answer(struct isolate *isolate, const struct process_report *report)
 {
     struct held *held = find_held(isolate, report->call);
     if (!held) {
-        isolate->noise++;
+        count_noise(isolate, report);
         if (++isolate->logs <= LOGS_MAX) {
             say(isolate, WHORL_LOG_WARNING,
                 "completed a call that it doesn't have, or a second time: ignored", NULL);
@@ -354,7 +365,11 @@ static void take_report(struct isolate *isolate, const struct process_report *re
         take_answer(isolate, report);
         return;
     }
-    isolate->noise++;
+    if (report->kind == REPORT_ANSWER_PART && find_held(isolate, report->call)) {
+        isolate->noise++; /* its call bounds its bytes */
+        return;
+    }
+    count_noise(isolate, report);
     if (report->kind == REPORT_LOG) {
         log_of(isolate, report);
     } else if (report->kind == REPORT_PROGRESS) {
@@ -370,7 +385,8 @@ static void take_report(struct isolate *isolate, const struct process_report *re
 static bool drain(struct isolate *isolate)
 {
     struct watched *watched = isolate->watched;
-    for (unsigned i = 0; i < TAKES_MAX && watched == isolate->watched; i++) {
+    size_t read = 0;
+    for (unsigned i = 0; i < TAKES_MAX && read < READ_MAX && watched == isolate->watched; i++) {
         struct process_report report;
         const char *why = NULL;
         if (isolate->noise > NOISE_MAX) {
@@ -381,6 +397,7 @@ static bool drain(struct isolate *isolate)
         case CHANNEL_EMPTY:
             return true;
         case CHANNEL_TAKEN:
+            read += report.read;
             take_report(isolate, &report);
             break;
         default:
@@ -439,7 +456,10 @@ static void on_bell(uv_poll_t *poll, int status, int events)
     if (!channel_waiting(&watched->process->channel)) {
         watched->isolate->noise++; /* one that rings for nothing is a flood, too */
     }
-    (void)!read(watched->process->bell, bytes, sizeof bytes); /* on_check takes what has come */
+    if (read(watched->process->bell, bytes, sizeof bytes) == 0) { /* else on_check takes it */
+        uv_poll_stop(poll); /* the end of a pipe is there for ever */
+        watched->mute = 1;
+    }
 }
 
 static void on_ended(uv_poll_t *poll, int status, int events)
@@ -514,8 +534,12 @@ static const char *overuse(struct isolate *isolate)
         return "works without having been asked";
     }
     uint64_t limit = ISOLATE_SANITIZED ? 0 : isolate_memory(&isolate->spec);
-    if (limit > 0 && process_memory(isolate->watched->process) > limit - limit / 20) {
+    struct process_use use = process_use(isolate->watched->process);
+    if (limit > 0 && use.memory > limit - limit / 20) {
         return "has used up its memory";
+    }
+    if (use.threads > isolate->spec.workers + THREADS_MAX) {
+        return "has too many threads";
     }
     for (uint32_t i = 0; i < isolate->spec.calls && isolate->held_count > 0; i++) {
         uint64_t given_up = isolate->held[i].given_up;
@@ -524,6 +548,14 @@ static const char *overuse(struct isolate *isolate)
         }
     }
     return NULL;
+}
+
+/* Whether it has closed its bell, and lives: with one that ends, the end is seen by the next look.
+ */
+static bool is_mute(struct isolate *isolate)
+{
+    struct watched *watched = isolate->watched;
+    return watched && watched->mute > 0 && ++watched->mute > 2;
 }
 
 static void on_watch(uv_timer_t *timer)
@@ -539,6 +571,8 @@ static void on_watch(uv_timer_t *timer)
     const char *why = isolate->state == UP ? overuse(isolate) : NULL;
     if (why) {
         lose(isolate, ISOLATE_LIMITS, why, NULL);
+    } else if (is_mute(isolate)) {
+        lose(isolate, ISOLATE_CHANNEL, "has closed its channel", NULL);
     }
 }
 

@@ -88,7 +88,7 @@ struct process *process_new(const struct isolate_spec *spec, struct whorl_fault 
         whorl_fail(fault, "", "out of memory");
         return NULL;
     }
-    process->child = (struct isolate_child){-1, -1, -1, 0};
+    process->child = ISOLATE_NO_CHILD;
     process->bell = -1;
     bool good = make_channel(process, spec, shared, fault) &&
                 isolate_spawn(spec, shared, &process->child, fault);
@@ -130,6 +130,14 @@ static enum process_says judge(struct process *process, const struct isolate_spe
                                const uint8_t *saying, size_t len, struct whorl_fault *fault)
 {
     switch (saying[0]) {
+    case ISOLATE_SAYS_STATUS:
+        if (process->child.status >= 0) {
+            return PROCESS_NOTHING;
+        }
+        whorl_fail(fault, "",
+                   "its memory and threads can't be watched: past its memory limit it can have no "
+                   "more, but is not made anew");
+        return PROCESS_NOTE;
     case ISOLATE_SAYS_NOTE:
         isolate_fault(saying + 1, len - 1, fault); /* as a failure's: "where" is empty */
         return PROCESS_NOTE;
@@ -330,7 +338,7 @@ static bool add_part(struct process *process, const struct channel_report *head,
 static void fill(struct process *process, const struct channel_report *head,
                  struct process_report *report)
 {
-    *report = (struct process_report){.kind = head->kind, .call = head->call};
+    *report = (struct process_report){.kind = head->kind, .call = head->call, .read = head->len};
     process->payload[head->len] = '\0';
     switch (report->kind) {
     case REPORT_PROGRESS:
@@ -374,10 +382,12 @@ enum channel_take process_take(struct process *process, struct process_report *r
     if (!add_part(process, &head, why)) {
         return CHANNEL_GARBAGE;
     }
-    *report = (struct process_report){.kind = REPORT_ANSWER_PART};
+    *report =
+        (struct process_report){.kind = REPORT_ANSWER_PART, .call = head.call, .read = head.len};
     if (last) {
         *report = (struct process_report){.kind = REPORT_ANSWER,
                                           .call = head.call,
+                                          .read = head.len,
                                           .bytes = process->parts,
                                           .len = process->parts_len};
         process->parts_len = 0;
@@ -396,24 +406,21 @@ uint64_t process_time(const struct process *process)
     return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
 }
 
-uint64_t process_memory(const struct process *process)
+/* A number of proc(5)'s status; 0 where there is none. Names are escaped there: no other line can
+ * begin so. */
+static uint64_t number_of(const char *status, const char *line)
 {
-    char path[64], text[256];
-    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)process->child.pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (n <= 0) {
-        return 0;
-    }
-    text[n] = '\0';
-    /* size resident shared text lib data dt, in pages (proc(5)) */
-    char *at = text;
-    unsigned long pages = 0;
-    for (int i = 0; i < 6; i++) {
-        pages = strtoul(at, &at, 10);
-    }
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    const char *at = strstr(status, line);
+    return at ? strtoull(at + strlen(line), NULL, 10) : 0;
+}
+
+struct process_use process_use(const struct process *process)
+{
+    char status[8192];
+    ssize_t n = pread(process->child.status, status, sizeof status - 1, 0);
+    status[n > 0 ? n : 0] = '\0';
+    return (struct process_use){
+        .memory = (number_of(status, "\nVmData:") + number_of(status, "\nVmStk:")) * 1024,
+        .threads = number_of(status, "\nThreads:"),
+    };
 }

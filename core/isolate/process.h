@@ -10,6 +10,7 @@
 struct process_report {
     enum channel_report_kind kind;
     uint64_t call;        /* the child's word for it: to be looked up */
+    size_t read;          /* bytes behind its head; of an answer's last part alone */
     const uint8_t *bytes; /* of an answer, until the next report is taken; NULL when empty */
     size_t len;
     const char *text; /* a stage or a log line */
@@ -63,12 +64,18 @@ bool process_sleep(struct process *process);
 void process_awake(struct process *process);
 
 /* Takes the next report. GARBAGE: *why. An answer's parts are gathered: all but the last come back
- * as REPORT_ANSWER_PART, without content. */
+ * as REPORT_ANSWER_PART, without content: only the call, and how much was read. */
 enum channel_take process_take(struct process *process, struct process_report *report,
                                const char **why);
 
-/* Processor time that it has used, nanoseconds; bytes of private memory. 0: unknown. */
+/* Processor time that it has used, nanoseconds; 0: unknown. */
 uint64_t process_time(const struct process *process);
-uint64_t process_memory(const struct process *process);
+
+struct process_use {
+    uint64_t memory; /* bytes, private */
+    uint64_t threads;
+};
+/* What it has just now; 0: unknown. */
+struct process_use process_use(const struct process *process);
 
 #endif

@@ -151,7 +151,7 @@ bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct is
                    struct whorl_fault *fault)
 {
     int pair[2] = {-1, -1}, sources[SOURCES] = {-1, -1, -1, -1, -1};
-    *child = (struct isolate_child){-1, -1, -1, 0};
+    *child = ISOLATE_NO_CHILD;
     int error = 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
         !make_sources(spec, shared, pair[1], sources)) {
@@ -184,11 +184,33 @@ int64_t isolate_until(int ms)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
 }
 
+/* A descriptor is taken with the first saying only, which is honest: nothing foreign is loaded yet.
+ */
+static ssize_t receive(struct isolate_child *child, uint8_t *saying)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    bool first = child->said == 0;
+    struct iovec part = {saying, ISOLATE_SAYING_MAX};
+    struct msghdr head = {.msg_iov = &part,
+                          .msg_iovlen = 1,
+                          .msg_control = first ? control.bytes : NULL,
+                          .msg_controllen = first ? CMSG_LEN(sizeof(int)) : 0};
+    /* The child could change its own end's flags, hence MSG_DONTWAIT. */
+    ssize_t n = recvmsg(child->control, &head, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *rights = n > 0 ? CMSG_FIRSTHDR(&head) : NULL;
+    if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
+        memcpy(&child->status, CMSG_DATA(rights), sizeof child->status);
+    }
+    return n;
+}
+
 ssize_t isolate_hear(struct isolate_child *child, uint8_t *saying, int64_t until)
 {
     for (;;) {
-        /* The child could change its own end's flags, hence MSG_DONTWAIT. */
-        ssize_t n = recv(child->control, saying, ISOLATE_SAYING_MAX, MSG_DONTWAIT | MSG_TRUNC);
+        ssize_t n = receive(child, saying);
         if (n > 0 && n <= (ssize_t)ISOLATE_SAYING_MAX) {
             return ++child->said <= SAYINGS_MAX ? n : -1;
         }
@@ -204,12 +226,14 @@ ssize_t isolate_hear(struct isolate_child *child, uint8_t *saying, int64_t until
     }
 }
 
-/* Text that may go into a log. */
+/* Text that may go into a log, or to whoever asked. */
 static void copy_text(char *to, size_t cap, const uint8_t *from, size_t len)
 {
     size_t n = len < cap - 1 ? len : cap - 1;
+    bool clean = whorl_text_is_clean((const char *)from, n);
     for (size_t i = 0; i < n; i++) {
-        to[i] = (char)(from[i] < ' ' || from[i] == 0x7f ? '?' : from[i]);
+        bool ascii = from[i] >= ' ' && from[i] < 0x7f;
+        to[i] = (char)(clean || ascii ? from[i] : '?');
     }
     to[n] = '\0';
 }
@@ -247,6 +271,6 @@ void isolate_reap(struct isolate_child *child, char *words, size_t cap)
         (void)snprintf(words, cap, "was ended by signal %d (%s)", info.si_status,
                        strsignal(info.si_status));
     }
-    close_all((int[]){child->pidfd, child->control}, 2);
-    *child = (struct isolate_child){-1, -1, -1, 0};
+    close_all((int[]){child->pidfd, child->control, child->status}, 3);
+    *child = ISOLATE_NO_CHILD;
 }

@@ -15,6 +15,7 @@ struct isolate_child {
     pid_t pid;
     int pidfd;   /* readable when it has ended */
     int control; /* the server's end; -1: closed */
+    int status;  /* its /proc/PID/status, if it was handed over; -1 */
     int said;    /* things that were heard */
 };
 
@@ -25,6 +26,9 @@ bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct is
 
 /* A moment so many milliseconds from now, on the clock that isolate_hear waits by. */
 int64_t isolate_until(int ms);
+
+/* For one that is not there. */
+#define ISOLATE_NO_CHILD ((struct isolate_child){-1, -1, -1, -1, 0})
 
 /* What the child says next, into ISOLATE_SAYING_MAX bytes: how many; 0: nothing until that moment
  * (0: don't wait); -1: it has ended, will say nothing more, or says far too much. */

@@ -63,7 +63,9 @@ enum {
 
 /* What the child says on the control socket, a datagram each: a letter, then text or bytes. */
 enum {
-    ISOLATE_SAYS_NOTE = 'N',       /* like a failure, but only for the log */
+    ISOLATE_SAYS_STATUS = 'U', /* with its status's descriptor; before anything foreign is loaded,
+                                  and before nobody may look into /proc for it any more */
+    ISOLATE_SAYS_NOTE = 'N',   /* like a failure, but only for the log */
     ISOLATE_SAYS_DESCRIPTOR = 'D', /* module_describe's bytes */
     ISOLATE_SAYS_CHECKED = 'C',    /* 0 or more faults: view (0 general, else the force's number
                                       from 1 on, decimal), where and text, each with a NUL */

@@ -73,8 +73,8 @@ static void write_time(char *text, size_t cap)
     snprintf(text, cap, "%s.%03ldZ", day, now.tv_nsec / 1000000);
 }
 
-/* Text that is no UTF-8 must not lose its line: what is outside ASCII becomes '?'. */
-static json_t *json_text(const char *text)
+/* Text that is no UTF-8 must not be lost. */
+json_t *log_json_text(const char *text)
 {
     json_t *json = json_string(text);
     if (json != NULL) {
@@ -143,14 +143,14 @@ void log_line(struct log *log, enum whorl_log_level level, const char *text, ...
     write_time(when, sizeof when);
     json_object_set_new(object, "time", json_string(when));
     json_object_set_new(object, "level", json_string(level_names[level]));
-    json_object_set_new(object, "text", json_text(text));
+    json_object_set_new(object, "text", log_json_text(text));
     va_list args;
     va_start(args, text);
     for (const char *key = va_arg(args, const char *); key != NULL;
          key = va_arg(args, const char *)) {
         const char *value = va_arg(args, const char *);
         if (value != NULL) {
-            json_object_set_new(object, key, json_text(value));
+            json_object_set_new(object, key, log_json_text(value));
         }
     }
     va_end(args);

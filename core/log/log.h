@@ -8,6 +8,7 @@
 
 #include "whorl/plugin.h"
 
+struct json_t;
 struct log;
 
 /* Writes to the open descriptor fd (not closed by log_free) what is at least `level`. */
@@ -23,5 +24,9 @@ bool log_level_from_name(const char *name, enum whorl_log_level *level);
  * A NULL value leaves its pair out. */
 void log_line(struct log *log, enum whorl_log_level level, const char *text, ...)
     __attribute__((sentinel));
+
+/* A JSON string of text that may be no UTF-8: then what is outside ASCII is '?' in it. NULL: out of
+ * memory. */
+struct json_t *log_json_text(const char *text);
 
 #endif

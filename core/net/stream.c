@@ -619,17 +619,57 @@ static void on_refused(uv_handle_t *handle)
     stream_group_drop(group);
 }
 
+static void on_refuser_closed(uv_handle_t *handle)
+{
+    struct stream_group *group = handle->data;
+    if (!uv_is_closing((uv_handle_t *)&group->prepare) &&
+        uv_tcp_init(group->loop, &group->refuser) == 0) {
+        group->refuser_free = true;
+        return;
+    }
+    stream_group_drop(group);
+}
+
+/* Has the one that needs no memory take what waits there. */
+static void refuse_by_refuser(struct stream_group *group, uv_stream_t *server)
+{
+    if (group->refuser_free && uv_accept(server, (uv_stream_t *)&group->refuser) != UV_EAGAIN) {
+        group->refuser_free = false;
+        uv_close((uv_handle_t *)&group->refuser, on_refuser_closed);
+    }
+}
+
 void stream_refuse(struct stream_group *group, uv_stream_t *server)
 {
     uv_tcp_t *tcp = malloc(sizeof *tcp);
     if (tcp == NULL || uv_tcp_init(group->loop, tcp) < 0) {
         free(tcp);
+        group->deaf = group->deaf || !group->refuser_free;
+        refuse_by_refuser(group, server);
         return;
     }
     tcp->data = group;
     stream_group_hold(group);
     (void)uv_accept(server, (uv_stream_t *)tcp);
     uv_close((uv_handle_t *)tcp, on_refused);
+}
+
+static void refuse_what_waits(uv_handle_t *handle, void *arg)
+{
+    struct stream_group *group = arg;
+    if (handle->type == UV_TCP && !uv_is_closing(handle)) {
+        refuse_by_refuser(group, (uv_stream_t *)handle); /* nothing waits but at a deaf listener */
+    }
+}
+
+/* A listener hears of no further connection until the one that it told of is taken. Which one that
+ * is may have been closed since, so all are asked; one is served for each turn of the loop. */
+static void hear_again(struct stream_group *group)
+{
+    if (group->deaf && group->refuser_free) {
+        uv_walk(group->loop, refuse_what_waits, group);
+        group->deaf = !group->refuser_free;
+    }
 }
 
 static void on_never_opened(uv_handle_t *handle)
@@ -720,6 +760,7 @@ static void on_prepare(uv_prepare_t *prepare)
     while (group->dirty != NULL) {
         flush(group->dirty);
     }
+    hear_again(group);
 }
 
 bool stream_group_init(struct stream_group *group, uv_loop_t *loop, void (*closed)(void *ctx),
@@ -728,11 +769,15 @@ bool stream_group_init(struct stream_group *group, uv_loop_t *loop, void (*close
     *group = (struct stream_group){.loop = loop, .closed = closed, .ctx = ctx};
     group->in = whorl_secret_alloc(READ_SIZE);
     group->plain = whorl_secret_alloc(RECORD_SIZE);
-    if (group->in == NULL || group->plain == NULL || uv_prepare_init(loop, &group->prepare) < 0) {
+    if (group->in == NULL || group->plain == NULL || uv_tcp_init(loop, &group->refuser) < 0 ||
+        uv_prepare_init(loop, &group->prepare) < 0) {
         whorl_secret_free(group->in, READ_SIZE);
         whorl_secret_free(group->plain, RECORD_SIZE);
         return false;
     }
+    group->refuser.data = group;
+    group->refuser_free = true;
+    stream_group_hold(group);
     group->prepare.data = group;
     uv_prepare_start(&group->prepare, on_prepare);
     uv_unref((uv_handle_t *)&group->prepare);
@@ -759,6 +804,10 @@ void stream_group_close(struct stream_group *group)
     if (!uv_is_closing((uv_handle_t *)&group->prepare)) {
         uv_close((uv_handle_t *)&group->prepare, on_group_closed);
         uv_close((uv_handle_t *)&group->rest, on_group_closed);
+        if (group->refuser_free) {
+            group->refuser_free = false;
+            uv_close((uv_handle_t *)&group->refuser, on_group_closed);
+        }
     }
 }
 

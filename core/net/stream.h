@@ -39,6 +39,9 @@ struct stream_group {
     size_t rest_count;
     unsigned relieved; /* that may be read again before their time */
     uv_timer_t rest;
+    uv_tcp_t refuser; /* for a refusal without memory for another handle */
+    bool refuser_free;
+    bool deaf;        /* it was not free either: a listener waits for what it has to be taken */
     unsigned handles; /* of libuv, not yet closed */
     void (*closed)(void *ctx);
     void *ctx;

@@ -64,20 +64,42 @@ static int on_new(SSL *ssl, SSL_SESSION *session)
     return 0; /* no reference is kept here */
 }
 
+/* Clears it with the owner there, which goes with its last one. */
+static void forget(struct owner **link, const SSL_SESSION *session)
+{
+    struct owner *owner = *link;
+    bool any = false;
+    for (size_t i = 0; i < TLS_SESSIONS_OF_DEVICE; i++) {
+        owner->kept[i] = owner->kept[i] == session ? NULL : owner->kept[i];
+        any = any || owner->kept[i] != NULL;
+    }
+    if (!any) {
+        *link = owner->chain;
+        free(owner);
+    }
+}
+
+static void forget_everywhere(struct tls_sessions *sessions, const SSL_SESSION *session)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct owner **link = &sessions->buckets[i];
+        while (*link != NULL) {
+            struct owner *owner = *link;
+            forget(link, session);
+            link = *link == owner ? &owner->chain : link;
+        }
+    }
+}
+
 static void on_removed(SSL_CTX *ctx, SSL_SESSION *session)
 {
     struct tls_sessions *sessions = SSL_CTX_get_app_data(ctx);
     uint8_t digest[32];
     struct owner **link = find(sessions, session, digest);
-    struct owner *owner = link != NULL ? *link : NULL;
-    bool any = false;
-    for (size_t i = 0; owner != NULL && i < TLS_SESSIONS_OF_DEVICE; i++) {
-        owner->kept[i] = owner->kept[i] == session ? NULL : owner->kept[i];
-        any = any || owner->kept[i] != NULL;
-    }
-    if (owner != NULL && !any) {
-        *link = owner->chain;
-        free(owner);
+    if (link == NULL) { /* memory is short: whose it is can't be told, but it goes all the same */
+        forget_everywhere(sessions, session);
+    } else if (*link != NULL) {
+        forget(link, session);
     }
 }
 

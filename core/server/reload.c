@@ -32,7 +32,7 @@ struct reload {
 static void warn(struct reload *reload, const char *text)
 {
     log_line(reload->server->log, WHORL_LOG_WARNING, text, NULL);
-    json_array_append_new(reload->warnings, json_string(text));
+    json_array_append_new(reload->warnings, log_json_text(text));
 }
 
 static void reload_free(struct reload *reload)
@@ -91,7 +91,7 @@ static void note_change(void *ctx, const char *text)
 {
     struct reload *reload = ctx;
     log_line(reload->server->log, WHORL_LOG_INFO, "changed", "what", text, NULL);
-    json_array_append_new(reload->changes, json_string(text));
+    json_array_append_new(reload->changes, log_json_text(text));
 }
 
 /* Sockets last, because what they change can't be undone. */
@@ -169,7 +169,7 @@ static void gather_mistake(void *ctx, const char *file, int line, const char *te
 {
     char whole[1024];
     server_mistake(whole, sizeof whole, file, line, text);
-    json_array_append_new(ctx, json_string(whole));
+    json_array_append_new(ctx, log_json_text(whole));
 }
 
 /* The pool's thread. */
@@ -181,7 +181,7 @@ static void read_ahead(struct reload *reload)
     if (!reload->startable) {
         char text[SERVER_FAULT_TEXT];
         server_fault_text(&fault, text);
-        json_array_append_new(reload->mistakes, json_string(text));
+        json_array_append_new(reload->mistakes, log_json_text(text));
     }
 }
 

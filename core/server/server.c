@@ -27,7 +27,7 @@ static void say_mistake(struct server *server, const char *text)
 {
     log_line(server->log, WHORL_LOG_ERROR, text, NULL);
     if (server->mistakes != NULL) {
-        json_array_append_new(server->mistakes, json_string(text));
+        json_array_append_new(server->mistakes, log_json_text(text));
     }
 }
 

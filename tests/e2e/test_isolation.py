@@ -12,6 +12,7 @@ from whorl import (BINARY, COVERAGE, PATIENCE, SANITIZED, Server, World, answers
                    whorl)
 
 MODULE = os.path.join(os.path.dirname(BINARY), "tests", "plugins", "test-rogue.so")
+NOBODY = 65534
 OURS = ("ident1", "immigration", "pnc", "audit")
 
 
@@ -26,6 +27,13 @@ def children(pid):
                 if words[1:2] == [b"plugin-host"]:
                     found[words[2].decode()] = int(child)
     return found
+
+
+def processor_time(pid):
+    """Seconds that a process has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        words = file.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def isolate_ours(world):
@@ -132,6 +140,8 @@ class Rogue(unittest.TestCase):
             "deadlock": ("unavailable", "does not end a call that was given up"),
             "hang": ("unavailable", "does not end a call that was given up"),
             "flood": ("unavailable", None),
+            "long line": ("unavailable", "wrote garbage on its channel"),
+            "long stage": ("unavailable", "wrote garbage on its channel"),
             "scribble head": ("unavailable", "wrote garbage on its channel"),
             "scribble kind": ("unavailable", "wrote garbage on its channel"),
             "scribble length": ("unavailable", "wrote garbage on its channel"),
@@ -182,6 +192,32 @@ class Rogue(unittest.TestCase):
             wait_until(lambda: self.said("idler", "works without having been asked"), 5 * PATIENCE)
             for name in ("leaky", "idler"):
                 wait_until(lambda: self.ask(client, name)["class"] == "no_match")  # pylint: disable=W0640
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_threads_are_bounded(self):
+        self.start("many")
+        with self.server.client() as client:
+            self.assertIn(self.ask(client, "many", b"threads")["class"], ("no_match", "unavailable"))
+            wait_until(lambda: self.said("many", "has too many threads"))
+            wait_until(lambda: self.ask(client, "many")["class"] == "no_match")
+        self.assertEqual(self.server.stop(), 0)
+
+    @unittest.skipIf(SANITIZED, "a sanitizer's memory is not bounded")
+    @unittest.skipUnless(os.geteuid() == 0 and not is_closed(), "only root mounts /proc anew")
+    def test_memory_is_watched_where_proc_hides_processes(self):
+        """As under the unit, whose ProtectProc shows a server only what it may trace."""
+        self.world = RogueWorld("leaky")
+        for folder, _, files in os.walk(self.world.dir):
+            for name in ("", *files):
+                os.chown(os.path.join(folder, name), NOBODY, NOBODY)
+        self.server = Server(self.world, wrap=(
+            "unshare", "-m", "sh", "-c",
+            "mount -t proc -o hidepid=2,subset=pid proc /proc && "
+            f'exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"', "sh"))
+        self.addCleanup(self.server.kill)
+        with self.server.client() as client:
+            self.assertIn(self.ask(client, "leaky", b"leak")["class"], ("no_match", "unavailable"))
+            wait_until(lambda: self.said("leaky", "has used up its memory"))
         self.assertEqual(self.server.stop(), 0)
 
     def test_calls_end_at_once_when_their_process_is_killed(self):
@@ -236,6 +272,35 @@ class Rogue(unittest.TestCase):
                        for line in self.said("crasher", "its process will be made anew")]
             self.assertEqual(seconds, [0.1, 0.2, 0.4, 0.8])
             wait_until(lambda: self.backend(client, "crasher")["available"])
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_a_flood_is_known_by_its_bytes_and_a_closed_bell_by_its_silence(self):
+        """Neither keeps the loop busy until the calls' deadline."""
+        for act, text in (("flood widely", "floods its channel"),
+                          ("close bell", "has closed its channel")):
+            with self.subTest(act=act):
+                self.start("rogue")
+                pid = self.server.process.pid
+                with self.server.client() as client:
+                    before = processor_time(pid)
+                    self.assertEqual(self.ask(client, "rogue", act.encode())["class"], "unavailable")
+                    self.assertEqual(len(self.said("rogue", text)), 1)
+                    self.assertEqual(self.backend_status("rogue")["process"]["losses"]["channel"], 1)
+                    self.assertLess(processor_time(pid) - before, 1)
+                    wait_until(lambda: self.ask(client, "rogue")["class"] == "no_match")
+                self.assertEqual(self.server.stop(), 0)
+
+    def test_the_loop_rests_while_a_process_that_flooded_is_down(self):
+        """Reports are left over when it is lost, and nobody comes to take them."""
+        self.start("flooder")
+        pid = self.server.process.pid
+        with self.server.client() as client:
+            for _ in range(5):
+                wait_until(lambda: self.ask(client, "flooder")["class"] == "no_match")
+                self.assertEqual(self.ask(client, "flooder", b"flood")["class"], "unavailable")
+            before = processor_time(pid)
+            time.sleep(1)  # of a pause of 1.6
+            self.assertLess(processor_time(pid) - before, 0.4)
         self.assertEqual(self.server.stop(), 0)
 
     def test_losses_of_a_process_reach_the_breaker_and_the_figures(self):
@@ -362,6 +427,13 @@ class Rogue(unittest.TestCase):
             self.assertEqual(after["one"], before["one"])
         self.assertEqual(self.server.stop(), 0)
 
+    def test_a_reason_that_is_no_text_is_told_as_far_as_it_is(self):
+        self.start("one")
+        self.world.add_plugin("mumbler", "mumble")
+        done = whorl("reload", "-c", self.world.conf, code=1)
+        self.assertIn("plugin mumbler did not start: start: caf? is shut", done.stderr)
+        self.assertEqual(self.server.stop(), 0)
+
     def test_a_server_that_stops_ends_what_a_reload_has_started(self):
         self.start("one")
         self.world.add_plugin("other", "well")
@@ -421,8 +493,11 @@ class Rogue(unittest.TestCase):
         expected.update(dict.fromkeys((
             "chmod", "symlink", "connect", "local_socket", "exec", "fork", "ptrace",
             "read_server_memory", "kill_server", "renice_server", "limit_server", "setuid",
-            "shared_memory", "memfd"), "EPERM"))
-        expected.update({"write_own_data": "allowed", "unlink_own_data": "allowed"})
+            "shared_memory", "memfd", "open_other_for_nothing", "truncate_other",
+            "empty_own_data_as_reader", "own_by_server", "own_ex_by_server", "ioctl_own_by_server",
+            "choose_signal", "ask_for_signals"), "EPERM"))
+        expected.update(dict.fromkeys((
+            "write_own_data", "empty_own_data", "unlink_own_data", "not_to_wait"), "allowed"))
         self.assertEqual(got, expected)
         pid = children(self.server.process.pid)["rogue"]
         with open(f"/proc/{pid}/status", encoding="ascii") as file:

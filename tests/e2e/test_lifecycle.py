@@ -76,6 +76,13 @@ class Reload(unittest.TestCase):
         self.assertEqual(status["rpc"]["max_calls"], 77)
         self.assertEqual(server.stop(), 0)
 
+    def test_a_mistake_in_a_file_whose_name_is_no_text_is_named(self):
+        server = Server(self.world)
+        with open(os.fsencode(self.world.conf) + b"/caf\xe9.conf", "wb") as file:
+            file.write(b"nonsense = 1\n")
+        self.assertIn("caf?.conf:1: ", self.reload(code=1).stderr)
+        self.assertEqual(server.stop(), 0)
+
     def test_a_mistake_is_named_and_changes_nothing(self):
         core_options(self.world, runtime_dir='"../run"')
         server = Server(self.world)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -22,7 +23,7 @@
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
-enum { WORD_MAX = 32 };
+enum { WORD_MAX = 32, BELL = 7 };
 
 struct instance {
     const struct whorl_host *host;
@@ -97,6 +98,8 @@ static void try_files(const struct instance *instance)
     try_open(instance, "write_tmp", "/tmp/whorl-rogue", O_WRONLY | O_CREAT);
     (void)snprintf(path, sizeof path, "%s/../ident1/data.mdb", data);
     try_open(instance, "read_other_plugin", path, O_RDONLY);
+    try_open(instance, "open_other_for_nothing", path, O_ACCMODE);
+    say(instance, "truncate_other", truncate(path, 0));
     (void)snprintf(path, sizeof path, "%s/../../conf.d/tls/server.key", data);
     try_open(instance, "read_server_key", path, O_RDONLY);
     (void)snprintf(path, sizeof path, "%s/..", data);
@@ -107,6 +110,8 @@ static void try_files(const struct instance *instance)
     }
     (void)snprintf(path, sizeof path, "%s/own", data);
     try_open(instance, "write_own_data", path, O_RDWR | O_CREAT);
+    try_open(instance, "empty_own_data_as_reader", path, O_RDONLY | O_TRUNC);
+    try_open(instance, "empty_own_data", path, O_WRONLY | O_TRUNC);
     say(instance, "chmod", chmod(path, 0777));
     say(instance, "symlink", symlink("/etc", "link"));
     say(instance, "unlink_own_data", unlink(path));
@@ -128,6 +133,25 @@ static void try_socket(const struct instance *instance, const char *what, int fa
     }
 }
 
+/* The owner of a descriptor is sent a signal, of the sender's choice, when there is something to
+ * read. */
+static void try_signals(const struct instance *instance, int server)
+{
+    int ends[2];
+    struct f_owner_ex owner = {F_OWNER_PID, server};
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        abort();
+    }
+    say(instance, "own_by_server", fcntl(ends[0], F_SETOWN, server));
+    say(instance, "own_ex_by_server", fcntl(ends[0], F_SETOWN_EX, &owner));
+    say(instance, "ioctl_own_by_server", ioctl(ends[0], FIOSETOWN, &server));
+    say(instance, "choose_signal", fcntl(ends[0], F_SETSIG, SIGCONT));
+    say(instance, "ask_for_signals", fcntl(ends[0], F_SETFL, O_ASYNC));
+    say(instance, "not_to_wait", fcntl(ends[0], F_SETFL, O_NONBLOCK));
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void try_processes(const struct instance *instance)
 {
     char byte;
@@ -143,6 +167,7 @@ static void try_processes(const struct instance *instance)
     say(instance, "ptrace", ptrace(PTRACE_ATTACH, server, NULL, NULL));
     say(instance, "read_server_memory", process_vm_readv(server, &local, 1, &remote, 1, 0));
     say(instance, "kill_server", kill(server, SIGCONT));
+    try_signals(instance, server);
     say(instance, "renice_server", setpriority(PRIO_PROCESS, (id_t)server, 19));
     struct rlimit none = {1000, 1000};
     say(instance, "limit_server", prlimit(server, RLIMIT_NOFILE, &none, NULL));
@@ -188,6 +213,27 @@ static void spin_beside(struct instance *instance, uint64_t call)
     answer(instance, call);
 }
 
+static void *wait_for_nothing(void *arg)
+{
+    for (;;) {
+        pause();
+    }
+    return arg;
+}
+
+static void make_threads(struct instance *instance, uint64_t call)
+{
+    pthread_attr_t small;
+    pthread_t thread;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 << 10);
+    for (unsigned i = 0; i < 600; i++) {
+        (void)pthread_create(&thread, &small, wait_for_nothing, NULL);
+    }
+    pthread_attr_destroy(&small);
+    answer(instance, call);
+}
+
 static void abort_in_job(void *arg)
 {
     (void)arg;
@@ -217,6 +263,27 @@ static void flood(void *arg)
     }
 }
 
+/* The same with as much as a report may hold. */
+static void flood_widely(void *arg)
+{
+    static const uint8_t much[CHANNEL_PAYLOAD_MAX];
+    struct task *task = arg;
+    const struct channel *channel = channel_of(task->instance);
+    const struct channel_report noise = {.kind = REPORT_ANSWER, .call = UINT64_MAX};
+    for (;;) {
+        (void)channel_report(channel, &noise, much, sizeof much, NULL, 0);
+    }
+}
+
+static void report_too_much(struct instance *instance, uint16_t kind)
+{
+    static const uint8_t much[CHANNEL_LINE_MAX + 1];
+    const struct channel_report report = {.kind = kind, .level = WHORL_LOG_INFO};
+    size_t len = kind == REPORT_LOG ? sizeof much : sizeof(double) + CHANNEL_STAGE_MAX + 1;
+    (void)channel_report(channel_of(instance), &report, much, len, NULL, 0);
+    (void)!write(BELL, "", 1);
+}
+
 static void scribble(struct instance *instance, const char *how)
 {
     struct channel_reports *reports = channel_of(instance)->reports;
@@ -237,11 +304,11 @@ static void scribble(struct instance *instance, const char *how)
         for (unsigned i = 0; i < 100000; i++) {
             if (!channel_report(channel_of(instance), &bad, part, sizeof part, NULL, 0)) {
                 usleep(100);
-                (void)!write(7, "", 1); /* the bell */
+                (void)!write(BELL, "", 1);
             }
         }
     }
-    (void)!write(7, "", 1);
+    (void)!write(BELL, "", 1);
 }
 
 static void answer_slowly(void *arg)
@@ -272,10 +339,20 @@ static void act_in_process(struct instance *instance, uint64_t call, const char 
         pthread_mutex_lock(&instance->lock);
     } else if (strcmp(word, "spin beside") == 0) {
         spin_beside(instance, call);
+    } else if (strcmp(word, "threads") == 0) {
+        make_threads(instance, call);
     } else if (strcmp(word, "leak") == 0) {
         leak(instance, call);
     } else if (strcmp(word, "flood") == 0) {
         instance->host->submit(instance->host, flood, make_task(instance, call, 0));
+    } else if (strcmp(word, "flood widely") == 0) {
+        instance->host->submit(instance->host, flood_widely, make_task(instance, call, 0));
+    } else if (strcmp(word, "long line") == 0) {
+        report_too_much(instance, REPORT_LOG);
+    } else if (strcmp(word, "long stage") == 0) {
+        report_too_much(instance, REPORT_PROGRESS);
+    } else if (strcmp(word, "close bell") == 0) {
+        close(BELL);
     } else if (strncmp(word, "scribble", 8) == 0) {
         scribble(instance, word);
     }
@@ -341,6 +418,11 @@ static int start(const struct whorl_host *host, void **out, struct whorl_fault *
     } else if (strcmp(when, "refuse") == 0) {
         free(instance);
         whorl_fail(fault, "start", "was told to");
+        return -1;
+    }
+    if (strcmp(when, "mumble") == 0) {
+        free(instance);
+        whorl_fail(fault, "start", "caf\xe9 is shut");
         return -1;
     }
     while (strcmp(when, "hang") == 0) {

@@ -154,6 +154,12 @@ void failing_on_in(pthread_t thread)
     failing_on();
 }
 
+void failing_every_in(pthread_t thread, const char *name)
+{
+    every = name;
+    failing_on_in(thread);
+}
+
 void failing_on_but(pthread_t thread)
 {
     chosen = thread;

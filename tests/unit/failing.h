@@ -43,6 +43,8 @@ void failing_on_but(pthread_t thread);
 void failing_on_in_guests(void);
 /* Every call of that function fails, until failing_off. */
 void failing_every(const char *name);
+/* The same, where only that thread's calls count. */
+void failing_every_in(pthread_t thread, const char *name);
 /* The name of the function that failed; NULL: none was left. */
 const char *failing_off(void);
 

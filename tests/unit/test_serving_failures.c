@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include "core/net/frame.h"
+#include "core/net/tls.h"
+#include "core/net/tls_context.h"
+#include "core/net/tls_sessions.h"
 #include "failing.h"
 #include "net_fixture.h"
 #include "run_suite.h"
@@ -137,6 +140,105 @@ START_TEST(listeners_are_all_replaced_or_none)
         serves_on();
     }
     ck_assert_uint_gt(rounds, 5);
+}
+END_TEST
+
+/* One after the other, and all at once. */
+START_TEST(connections_that_are_refused_without_memory_leave_no_listener_deaf)
+{
+    enum { AT_ONCE = 20 };
+    struct client clients[AT_ONCE];
+    char byte;
+    server.conf.core.max_connections = 0;
+    ck_assert(server_listen(&server, &fault));
+    const uint16_t port = server_port(&server, "plain");
+    failing_every_in(server.thread, "malloc");
+    for (size_t round = 0; round < 3; round++) {
+        size_t count = round < 2 ? 1 : AT_ONCE;
+        for (size_t i = 0; i < count; i++)
+            clients[i] = client_connect(port);
+        for (size_t i = 0; i < count; i++) {
+            ck_assert_uint_eq(client_read_all(&clients[i], &byte, 1), 0);
+            client_close(&clients[i]);
+        }
+    }
+    (void)failing_off();
+    server.conf.core.max_connections = 2000;
+    ck_assert(server_listen(&server, &fault));
+    serves_on();
+}
+END_TEST
+
+/* --- Sessions ------------------------------------------------------------------------------- */
+
+enum { SEEN_MAX = 8 };
+
+static struct {
+    SSL_SESSION *session; /* with a reference */
+    unsigned removed;
+} seen[SEEN_MAX];
+static size_t seen_count;
+static int (*sessions_new)(SSL *ssl, SSL_SESSION *session);
+static void (*sessions_removed)(SSL_CTX *ctx, SSL_SESSION *session);
+
+static int see_new(SSL *ssl, SSL_SESSION *session)
+{
+    if (seen_count < SEEN_MAX && SSL_SESSION_up_ref(session) == 1)
+        seen[seen_count++].session = session;
+    return sessions_new(ssl, session);
+}
+
+static void see_removed(SSL_CTX *ctx, SSL_SESSION *session)
+{
+    for (size_t i = 0; i < seen_count; i++)
+        seen[i].removed += seen[i].session == session;
+    sessions_removed(ctx, session);
+}
+
+static void shake_hands(SSL_CTX *door)
+{
+    BIO *ends[2];
+    char byte;
+    SSL *inside = SSL_new(door), *outside = SSL_new(pki.device);
+    ck_assert_int_eq(BIO_new_bio_pair(&ends[0], 1 << 16, &ends[1], 1 << 16), 1);
+    SSL_set_bio(inside, ends[0], ends[0]);
+    SSL_set_bio(outside, ends[1], ends[1]);
+    SSL_set_accept_state(inside);
+    SSL_set_connect_state(outside);
+    for (unsigned i = 0; i < 10; i++) {
+        (void)SSL_read(outside, &byte, 1);
+        (void)SSL_read(inside, &byte, 1);
+    }
+    ck_assert(SSL_is_init_finished(inside));
+    SSL_set_shutdown(inside, SSL_SENT_SHUTDOWN); /* else its session would go with it */
+    SSL_free(inside);
+    SSL_free(outside);
+}
+
+/* Whose it was can't be told then; nothing may point to it any more all the same. */
+START_TEST(a_session_that_goes_while_memory_is_short_is_removed_once)
+{
+    const struct tls_files files = {pki.server, pki.server_key, pki.ca, ""};
+    struct tls_context *context = tls_context_new(&files, &fault);
+    ck_assert_msg(context != NULL, "%s: %s", fault.where, fault.text);
+    sessions_new = SSL_CTX_sess_get_new_cb(context->ssl);
+    sessions_removed = SSL_CTX_sess_get_remove_cb(context->ssl);
+    SSL_CTX_sess_set_new_cb(context->ssl, see_new);
+    SSL_CTX_sess_set_remove_cb(context->ssl, see_removed);
+    shake_hands(context->ssl);
+    ck_assert_uint_ge(seen_count, 1);
+    failing_every("X509_digest");
+    for (size_t i = 0; i < seen_count; i++)
+        SSL_CTX_remove_session(context->ssl, seen[i].session);
+    (void)failing_off();
+    size_t gone = seen_count;
+    for (unsigned i = 0; i < TLS_SESSIONS_OF_DEVICE + 1; i++)
+        shake_hands(context->ssl);
+    tls_context_unref(context);
+    for (size_t i = 0; i < gone; i++)
+        ck_assert_uint_eq(seen[i].removed, 1);
+    for (size_t i = 0; i < seen_count; i++)
+        SSL_SESSION_free(seen[i].session);
 }
 END_TEST
 
@@ -316,6 +418,8 @@ int main(void)
     tcase_add_test(tests, a_plain_connection_is_answered_or_closed);
     tcase_add_test(tests, a_secured_connection_is_answered_or_closed);
     tcase_add_test(tests, listeners_are_all_replaced_or_none);
+    tcase_add_test(tests, connections_that_are_refused_without_memory_leave_no_listener_deaf);
+    tcase_add_test(tests, a_session_that_goes_while_memory_is_short_is_removed_once);
     tcase_add_test(tests, a_message_in_pieces_without_memory_for_it_is_refused);
     tcase_add_test(tests, a_client_gets_its_answer_or_is_told_why_not);
     tcase_add_test(tests, a_line_ends_each_call_once_with_its_answer_or_with_a_word_why);
