@@ -422,8 +422,7 @@ static bool open_parts(struct audit_log *log, const char *origin, const char *ke
            whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault) &&
            whorl_store_db(log->store, AUDIT_TREE, MDB_INTEGERKEY, &log->tree, fault) &&
            read_checkpoint(log, origin, key_path, &filed, fault) &&
-           write_alone(log, publish_key, fault) &&
-           is_begun(log, &begun, fault) &&
+           write_alone(log, publish_key, fault) && is_begun(log, &begun, fault) &&
            (begun || whorl_store_write(log->store, start_empty, log, fault)) &&
            check_heads(log, &filed, fault) && audit_log_checkpoint(log, fault);
 }

@@ -194,7 +194,8 @@ static bool export_tile(const struct exporting *to, int level, uint64_t index, u
     size_t step = level < 0 ? ENTRY_BYTES : AUDIT_HASH;
     snprintf(kind, sizeof(kind), "%d", level);
     tile_path(path, sizeof(path), to->out, level < 0 ? "entries" : kind, index, width);
-    struct stat file; /* a whole tile never changes; one that a power cut took bytes of is no tile */
+    struct stat
+        file; /* a whole tile never changes; one that a power cut took bytes of is no tile */
     if (width == AUDIT_TILE && stat(path, &file) == 0 && file.st_size == (off_t)(width * step)) {
         return true;
     }
