@@ -28,7 +28,7 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *host, const c
                                                        const struct addrinfo *hints,
                                                        struct addrinfo **list)
 {
-    static int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
     bool name = !(hints->ai_flags & AI_NUMERICHOST);
     atomic_fetch_add(&looking, name);
