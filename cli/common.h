@@ -43,10 +43,4 @@ struct conf *read_conf(const char *dir);
 /* Prints "whorl: WHERE: TEXT" to standard error; returns EXIT_FAILED. */
 int print_fault(const struct whorl_fault *fault);
 
-/* YYYY-MM-DD, its beginning in UTC, as seconds since 1970; false if text is no such date. */
-bool read_day(const char *text, int64_t *seconds);
-
-/* The same the other way round. */
-void print_day(int64_t seconds, char text[16]);
-
 #endif

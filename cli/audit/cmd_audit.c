@@ -14,6 +14,7 @@
 #include "cli/audit/change.h"
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/day.h"
 #include "cli/device/screen.h"
 #include "cli/plugin_dir.h"
 #include "core/identify/stamp.h"

@@ -11,6 +11,7 @@
 #include "cli/clean.h"
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/day.h"
 #include "cli/enrol/enrol.h"
 #include "cli/gallery/gallery_change.h"
 #include "whorl/msg.h"

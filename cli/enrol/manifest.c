@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "afis/an2k.h"
+#include "cli/day.h"
 #include "plugins/pnc/identifiers.h"
 #include "whorl/msg.h"
 
@@ -249,18 +250,13 @@ bool manifest_add_identifier(struct manifest_person *person, const char *key, co
 bool manifest_set_expires(struct manifest_person *person, const char *date,
                           struct whorl_fault *fault)
 {
-    struct tm tm = {0};
     if (strcmp(date, "never") == 0) {
         person->never = true;
         return true;
     }
-    const char *end = strptime(date, "%Y-%m-%d", &tm);
-    struct tm copy = tm;
-    int64_t seconds = timegm(&copy);
-    if (!end || *end || strlen(date) != 10 || copy.tm_mday != tm.tm_mday || seconds <= 0) {
+    if (!read_day(date, &person->person.expires)) {
         return whorl_fail(fault, "expires", "must be a date, YYYY-MM-DD, or never");
     }
-    person->person.expires = seconds;
     return true;
 }
 

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/day.h"
 #include "cli/gallery/gallery_dir.h"
 #include "cli/gallery/gallery_retire.h"
 #include "gallery/decode.h"

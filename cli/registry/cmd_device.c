@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "cli/commands.h"
+#include "cli/day.h"
 #include "cli/registry/registry_command.h"
 
 enum { OPT_CERT = 0x100, OPT_FORCE, OPT_NOTE, OPT_GATEWAY, OPT_REPLACE };

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cli/commands.h"
+#include "cli/day.h"
 #include "cli/registry/registry_command.h"
 
 enum { OPT_FORCE = 0x100, OPT_NAME, OPT_ENTITLE, OPT_FROM, OPT_UNTIL, OPT_REPLACE };

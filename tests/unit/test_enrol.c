@@ -348,20 +348,22 @@ START_TEST(bad_lines_and_files_are_named_and_the_rest_goes_on)
     write_file("short.iso", "FMR");
     write_file("text.txt", "no finger");
     write_file("manifest.csv",
-               "person,position,file,born,pncid\n"
-               "p1,11,a.iso,,\n"             /* 2 */
-               "p2,2,missing.iso,,\n"        /* 3 */
-               "p3,2,a.iso,1980-02-30,\n"    /* 4 */
-               "p4,2,a.iso,,2003/0011985Z\n" /* 5 */
-               "p5,2,short.iso,,\n"          /* 6 */
-               "p6,2,text.txt,,\n"           /* 7 */
-               "p7,2\n"                      /* 8 */
-               "p8,x,a.iso,,\n"              /* 9 */
-               ",2,a.iso,,\n"                /* 10 */
-               "good,2,a.iso,,\n"            /* 11 */
-               "good,2,a.iso,,\n"            /* 12: the same place again */
-               "good,7,a.iso,1990-01-01,\n"  /* 13: says something else of the person */
-               "p9,2,a\x1b[2J.iso,,\n" /* 14: would clear a terminal */);
+               "person,position,file,born,pncid,expires\n"
+               "p1,11,a.iso,,,\n"             /* 2 */
+               "p2,2,missing.iso,,,\n"        /* 3 */
+               "p3,2,a.iso,1980-02-30,,\n"    /* 4 */
+               "p4,2,a.iso,,2003/0011985Z,\n" /* 5 */
+               "p5,2,short.iso,,,\n"          /* 6 */
+               "p6,2,text.txt,,,\n"           /* 7 */
+               "p7,2\n"                       /* 8 */
+               "p8,x,a.iso,,,\n"              /* 9 */
+               ",2,a.iso,,,\n"                /* 10 */
+               "good,2,a.iso,,,\n"            /* 11 */
+               "good,2,a.iso,,,\n"            /* 12: the same place again */
+               "good,7,a.iso,1990-01-01,,\n"  /* 13: says something else of the person */
+               "p9,2,a\x1b[2J.iso,,,\n"       /* 14: would clear a terminal */
+               "p10,2,a.iso,,,2030- 1-01\n"   /* 15: a blank */
+               "p11,2,a.iso,,,2030-02-30\n" /* 16 */);
     enrol("manifest.csv", false);
     assert_said("manifest.csv:2: position: ");
     assert_said("manifest.csv:3: missing.iso: ");
@@ -375,10 +377,12 @@ START_TEST(bad_lines_and_files_are_named_and_the_rest_goes_on)
     assert_said("manifest.csv:12: impression: ");
     assert_said("manifest.csv:13: born: differs from line 11");
     assert_said("manifest.csv:14: file: must be UTF-8");
+    assert_said("manifest.csv:15: expires: must be a date");
+    assert_said("manifest.csv:16: expires: must be a date");
     ck_assert_uint_eq(totals.people_added, 1);
     ck_assert_uint_eq(totals.bad_files, 3);
     ck_assert_uint_eq(totals.people_skipped, 3);
-    ck_assert_uint_eq(totals.bad_lines, 9);
+    ck_assert_uint_eq(totals.bad_lines, 11);
     gallery_person_free(person_of("good"));
 }
 END_TEST
