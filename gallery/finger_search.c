@@ -297,11 +297,13 @@ static void begin_search(struct finger_request *request)
     struct finger_instance *instance = request->instance;
     struct whorl_fault fault = {{0}, {0}};
     bool short_of_memory = false;
+    /* Whether the first stands alone shows the second, also where only one is to be shown. */
+    const size_t wanted = instance->max_candidates > 2 ? instance->max_candidates : 2;
     struct gallery_search_params params = {.probes = request->probes,
                                            .probe_count = request->probe_count,
                                            .match_fpir = instance->match_fpir,
                                            .possible_fpir = instance->possible_fpir,
-                                           .max_candidates = instance->max_candidates,
+                                           .max_candidates = wanted,
                                            .now = time(NULL),
                                            .short_of_memory = &short_of_memory,
                                            .cancelled = cancelled,

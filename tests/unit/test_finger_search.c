@@ -378,6 +378,35 @@ START_TEST(two_people_with_the_same_fingers_are_possible)
 }
 END_TEST
 
+START_TEST(two_people_with_the_same_fingers_are_possible_where_only_one_is_shown)
+{
+    struct answer answer;
+    struct test_person twin;
+    enrol_range("ident1", 0, 20);
+    people_make(&twin, 8, TWO_FINGERS);
+    strcpy(twin.id, "TWIN");
+    enrol("ident1", &twin.person);
+    struct conf *before = conf;
+    conf_folder_write(&folder, "fingers.conf",
+                      "plugin \"ident1\" {\n    module = \"" TEST_MODULES "/whorl-ident1.so\"\n"
+                      "    isolation = process\n"
+                      "    settings {\n        max_candidates = 1\n    }\n}\n");
+    conf = conf_folder_read(&folder);
+    ck_assert_msg(conf != NULL, "%s", folder.complaints);
+    backend_unref(ident1);
+    ident1 = start("ident1");
+    ask_for(ident1, 8, "WMP", &answer);
+    assert_class(&answer, "possible");
+    ck_assert_str_eq(text(whorl_map_get(candidate(&answer, 0, 1), "ref")), "P000008");
+    assert_reason(&answer, "1 more candidates are not shown");
+    release(&answer);
+    ask_for(ident1, 9, "WMP", &answer);
+    assert_class(&answer, "match");
+    release(&answer);
+    conf_unref(before);
+}
+END_TEST
+
 START_TEST(a_finger_without_position_is_compared_with_all)
 {
     struct answer answer;
@@ -731,6 +760,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, an_empty_gallery_is_unavailable);
     tcase_add_test(tcase, fingers_that_nobody_has_enrolled_are_unavailable);
     tcase_add_test(tcase, two_people_with_the_same_fingers_are_possible);
+    tcase_add_test(tcase, two_people_with_the_same_fingers_are_possible_where_only_one_is_shown);
     tcase_add_test(tcase, a_finger_without_position_is_compared_with_all);
     tcase_add_loop_test(tcase, a_sample_that_cannot_be_used_is_poor_quality_and_named, 0,
                         sizeof bad_samples / sizeof bad_samples[0]);
