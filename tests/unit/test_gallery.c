@@ -626,6 +626,34 @@ START_TEST(a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check
 }
 END_TEST
 
+static int lose_listing(MDB_txn *txn, void *arg)
+{
+    uint32_t number = 2;
+    MDB_val key = {sizeof number, &number};
+    return mdb_del(txn, *(MDB_dbi *)arg, &key, NULL);
+}
+
+START_TEST(a_block_that_the_index_has_lost_makes_the_search_incomplete)
+{
+    struct gallery_result result;
+    MDB_dbi index;
+    put_range(0, 120, TWO_FINGERS);
+    struct whorl_store *store =
+        whorl_store_open(dir, WHORL_STORE_WRITE, 4, "whorl-gallery", 1, &fault);
+    ck_assert_ptr_nonnull(store);
+    ck_assert(whorl_store_db(store, "index", MDB_INTEGERKEY, &index, &fault));
+    ck_assert(whorl_store_write(store, lose_listing, &index, &fault));
+    whorl_store_close(store);
+    search_for(1, both, 2, true, &result);
+    ck_assert(!result.complete);
+    ck_assert_uint_lt(result.people, 120);
+    ck_assert_uint_eq(result.of, 120);
+    ck_assert_msg(strstr(result.trouble.text, "the gallery counts 120") != NULL, "%s",
+                  result.trouble.text);
+    gallery_result_release(&result);
+}
+END_TEST
+
 /* More of them than are read in one step. */
 START_TEST(a_gallery_with_many_damaged_blocks_gets_ready_and_finds_the_others)
 {
@@ -957,6 +985,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase,
                         a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check, 0,
                         sizeof places / sizeof places[0]);
+    tcase_add_test(tcase, a_block_that_the_index_has_lost_makes_the_search_incomplete);
     tcase_add_test(tcase, a_gallery_with_many_damaged_blocks_gets_ready_and_finds_the_others);
     tcase_add_loop_test(tcase, a_record_of_nobody_in_a_block_is_named_with_what_is_wrong, 0, 2);
     tcase_add_loop_test(tcase, a_gallery_that_cannot_be_listed_says_so, 0, 2);
