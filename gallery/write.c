@@ -337,9 +337,10 @@ static int add_to_room(struct batch *batch, const struct gallery_person *person,
         return 0;
     }
     int rc = bring(batch, number, block);
-    if (rc == MDB_CORRUPTED) { /* the tail will do */
+    if (rc == MDB_CORRUPTED) { /* the tail will do; if the batch fails, it is for another reason */
         rc = 0;
         *block = NULL;
+        batch->damage[0] = 0;
     }
     if (rc == 0 && *block && !block_add((*block)->bytes, person)) {
         *block = NULL;

@@ -723,10 +723,21 @@ END_TEST
 /* --- a cursor that fails --- */
 
 #define EXPORT __attribute__((visibility("default")))
+EXPORT int mdb_txn_commit(MDB_txn *txn);
 EXPORT int mdb_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **cursor);
 EXPORT int mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op op);
 
-static int open_fails, get_fails; /* with that code */
+static int open_fails, get_fails, commit_fails; /* with that code */
+
+int mdb_txn_commit(MDB_txn *txn)
+{
+    int (*real)(MDB_txn *) = (int (*)(MDB_txn *))dlsym(RTLD_NEXT, "mdb_txn_commit");
+    if (commit_fails != 0) {
+        mdb_txn_abort(txn);
+        return commit_fails;
+    }
+    return real(txn);
+}
 
 int mdb_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **cursor)
 {
@@ -759,6 +770,27 @@ START_TEST(a_gallery_that_cannot_be_listed_says_so)
     ck_assert_msg(strstr(fault.text, "cannot read the gallery") != NULL, "%s", fault.text);
     ck_assert_uint_eq(visited, 0);
     open_fails = get_fails = 0;
+}
+END_TEST
+
+/* Blocks that were emptied are chosen to be filled again, though a template in them is damaged. */
+START_TEST(a_full_disk_is_not_called_damage_because_a_block_is_damaged)
+{
+    struct test_person people[40];
+    struct gallery_person list[40];
+    put_range(0, 300, TWO_FINGERS);
+    for (unsigned n = 0; n < 45; n++) {
+        remove_person(n);
+    }
+    damage_blocks(1000, 1, 1);
+    for (unsigned i = 0; i < 40; i++) {
+        people_make(&people[i], 300 + i, 0x7fe);
+        list[i] = people[i].person;
+    }
+    commit_fails = ENOSPC;
+    ck_assert(!gallery_put(gallery, list, 40, NULL, &fault));
+    commit_fails = 0;
+    ck_assert_msg(strstr(fault.text, "the disk is full") != NULL, "%s", fault.text);
 }
 END_TEST
 
@@ -988,6 +1020,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, a_block_that_the_index_has_lost_makes_the_search_incomplete);
     tcase_add_test(tcase, a_gallery_with_many_damaged_blocks_gets_ready_and_finds_the_others);
     tcase_add_loop_test(tcase, a_record_of_nobody_in_a_block_is_named_with_what_is_wrong, 0, 2);
+    tcase_add_test(tcase, a_full_disk_is_not_called_damage_because_a_block_is_damaged);
     tcase_add_loop_test(tcase, a_gallery_that_cannot_be_listed_says_so, 0, 2);
     tcase_add_test(tcase, a_person_who_is_moved_during_the_search_is_found_once);
     tcase_add_test(tcase, a_search_sees_one_moment_only);
