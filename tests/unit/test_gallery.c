@@ -125,6 +125,57 @@ START_TEST(who_was_enrolled_again_is_not_removed_as_expired)
 }
 END_TEST
 
+struct removing {
+    atomic_bool stop;
+    unsigned back; /* how often the removed person was there again */
+};
+
+static void *put_and_remove(void *arg)
+{
+    struct removing *removing = arg;
+    struct test_person person;
+    struct gallery_person *found;
+    struct whorl_fault why;
+    const char *ids[] = {person.id};
+    people_make(&person, 1, TWO_FINGERS);
+    for (unsigned i = 0; i < 30; i++) {
+        if (!gallery_put(gallery, &person.person, 1, NULL, &why) ||
+            !gallery_remove(gallery, ids, 1, NULL, &why) ||
+            !gallery_get(gallery, person.id, false, &found, &why)) {
+            removing->back = 1000;
+            break;
+        }
+        removing->back += found != NULL;
+        gallery_person_free(found);
+    }
+    atomic_store(&removing->stop, true);
+    return NULL;
+}
+
+START_TEST(who_is_removed_while_being_withdrawn_does_not_come_back)
+{
+    struct removing removing = {.back = 0};
+    pthread_t thread;
+    bool found;
+    put_range(2, 5, TWO_FINGERS);
+    ck_assert(gallery_withdraw(gallery, "P000003", 1800000000, &found, &fault) && found);
+    ck_assert(gallery_withdraw(gallery, "P000001", 1800000000, &found, &fault) && !found);
+    ck_assert_int_eq(pthread_create(&thread, NULL, put_and_remove, &removing), 0);
+    while (!atomic_load(&removing.stop)) {
+        ck_assert_msg(gallery_withdraw(gallery, "P000001", 1800000000, &found, &fault), "%s",
+                      fault.text);
+    }
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(removing.back, 0);
+    struct gallery_person *person;
+    ck_assert(gallery_get(gallery, "P000003", true, &person, &fault));
+    ck_assert_int_eq(person->expires, 1800000000);
+    gallery_person_free(person);
+    ck_assert_uint_eq(counts().people, 3);
+    assert_sound();
+}
+END_TEST
+
 START_TEST(a_person_comes_back_as_put)
 {
     struct test_person person;
@@ -996,6 +1047,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 280);
     tcase_add_test(tcase, who_was_enrolled_again_is_not_removed_as_expired);
+    tcase_add_test(tcase, who_is_removed_while_being_withdrawn_does_not_come_back);
     tcase_add_test(tcase, a_person_comes_back_as_put);
     tcase_add_test(tcase, what_is_put_survives_closing);
     tcase_add_test(tcase, replacing_and_removing_keep_the_counts);
