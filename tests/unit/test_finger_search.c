@@ -16,6 +16,7 @@
 #include "conf_folder.h"
 #include "core/host/host.h"
 #include "data_dir.h"
+#include "finger_request.h"
 #include "gallery/gallery.h"
 #include "gallery_people.h"
 #include "run_suite.h"
@@ -641,6 +642,31 @@ static void leave_lockable(size_t bytes)
     ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
 }
 
+static bool nobody_cancels(const struct whorl_host *of, uint64_t call)
+{
+    (void)of;
+    (void)call;
+    return false;
+}
+
+START_TEST(who_lacks_memory_that_another_has_given_back_since_begins_again)
+{
+    const struct whorl_host quiet = {.cancelled = nobody_cancels};
+    struct finger_instance instance = {.host = &quiet, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct finger_request *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
+    a->instance = b->instance = &instance;
+    finger_wait_enter(a);
+    finger_wait_enter(b); /* now both take memory, and neither enough */
+    ck_assert_int_eq(finger_wait_park(a), FINGER_WAIT_PARKED);
+    ck_assert_int_eq(finger_wait_park(b), FINGER_WAIT_AGAIN);
+    ck_assert_int_eq(finger_wait_park(b), FINGER_WAIT_ALONE);
+    ck_assert_ptr_eq(finger_wait_next(&instance, true), a);
+    ck_assert_int_eq(finger_wait_park(a), FINGER_WAIT_ALONE);
+    free(a);
+    free(b);
+}
+END_TEST
+
 enum { CROWD = 48 };
 
 /* So many calls at once, of which every third is then given up. Returns how many matched. */
@@ -777,6 +803,7 @@ static Suite *suite(void)
     TCase *limited = tcase_create("too little locked memory");
     tcase_add_checked_fixture(limited, setup_limited, teardown);
     tcase_set_timeout(limited, 120);
+    tcase_add_test(limited, who_lacks_memory_that_another_has_given_back_since_begins_again);
     tcase_add_loop_test(limited, searches_wait_for_locked_memory, 0, 2);
     tcase_add_test(limited, a_search_for_which_there_is_never_enough_locked_memory_ends);
     suite_add_tcase(suite, limited);
