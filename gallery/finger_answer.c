@@ -97,7 +97,8 @@ void finger_answer_unusable(msgpack_packer *pk, const struct finger_request *req
     pack_samples(pk, request);
 }
 
-/* One candidate alone above the match threshold, and the next far behind. */
+/* One candidate alone above the match threshold, and the next, which is among the result's, far
+ * behind. */
 static bool is_match(const struct gallery_result *result)
 {
     return result->above_match >= 1 &&
@@ -159,7 +160,9 @@ void finger_answer_result(msgpack_packer *pk, const struct finger_request *reque
     struct reason reason = {.len = 0};
     const char *class = classify(standing, result, &reason);
     bool match = strcmp(class, "match") == 0, possible = strcmp(class, "possible") == 0;
-    size_t count = match ? 1 : possible ? result->candidate_count : 0;
+    size_t most = request->instance->max_candidates;
+    most = result->candidate_count < most ? result->candidate_count : most;
+    size_t count = match ? 1 : possible ? most : 0;
     if (possible && result->above_possible > count) {
         say(&reason, "%llu more candidates are not shown",
             (unsigned long long)(result->above_possible - count));

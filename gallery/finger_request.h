@@ -24,6 +24,7 @@ struct finger_instance {
 
     pthread_mutex_t mutex;         /* guards what follows */
     unsigned active;               /* calls that are not parked */
+    uint64_t returned;             /* how often one of them has given its locked memory back */
     struct finger_request *parked; /* for want of locked memory; who waits longest is first */
 };
 
@@ -78,17 +79,24 @@ struct finger_request {
     atomic_bool given_up;                   /* cancelled, or the host is stopping */
     struct finger_search_standing standing; /* of a copy, before the search's end */
     atomic_bool starved;                    /* there was too little locked memory for a sample */
-    bool waited;                            /* was parked before */
+    bool waited;                            /* was parked before, or began again */
+    uint64_t returned;                      /* the instance's when it began, under its lock */
     struct finger_request *next;            /* that is parked */
 };
 
 /* finger_wait.c. Any thread. */
 
 /* A call comes. */
-void finger_wait_enter(struct finger_instance *instance);
-/* Leaves a call, which holds no locked memory, to whoever ends; from then on it may be under way
- * again. false: no other is active, and it stays with the caller. */
-bool finger_wait_park(struct finger_request *request);
+void finger_wait_enter(struct finger_request *request);
+
+enum finger_wait {
+    FINGER_WAIT_PARKED, /* left to whoever ends; it may be under way again already */
+    FINGER_WAIT_AGAIN,  /* no other is active now, but one was that had memory: it is to be begun
+                           again, by the caller */
+    FINGER_WAIT_ALONE   /* no other had any: there is too little for this one alone */
+};
+/* For a call that lacked locked memory, and holds none now. */
+enum finger_wait finger_wait_park(struct finger_request *request);
 /* The calls that are to be begun again, linked by `next`: the first that waits, and those that have
  * been given up. leave: a call has ended; else there may be memory left. */
 struct finger_request *finger_wait_next(struct finger_instance *instance, bool leave);

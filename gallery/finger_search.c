@@ -146,6 +146,7 @@ static void complete_unavailable(struct finger_request *request, const char *rea
 /* There is too little locked memory for it beside the others. */
 static void starve(struct finger_request *request)
 {
+    const struct whorl_host *host = request->instance->host;
     let_go(request);
     memset(request->samples, 0, sizeof request->samples);
     request->sample_count = request->probe_count = 0;
@@ -153,8 +154,17 @@ static void starve(struct finger_request *request)
     request->lane_count = 0;
     request->search = NULL;
     atomic_store(&request->starved, false);
-    if (!finger_wait_park(request)) {
+    switch (finger_wait_park(request)) {
+    case FINGER_WAIT_PARKED:
+        break;
+    case FINGER_WAIT_AGAIN:
+        if (!host->submit(host, read_job, request)) {
+            complete_unavailable(request, "the server is stopping");
+        }
+        break;
+    case FINGER_WAIT_ALONE:
         complete_unavailable(request, "not enough locked memory for a search (LimitMEMLOCK)");
+        break;
     }
 }
 
@@ -297,11 +307,13 @@ static void begin_search(struct finger_request *request)
     struct finger_instance *instance = request->instance;
     struct whorl_fault fault = {{0}, {0}};
     bool short_of_memory = false;
+    /* Whether the first stands alone shows the second, also where only one is to be shown. */
+    const size_t wanted = instance->max_candidates > 2 ? instance->max_candidates : 2;
     struct gallery_search_params params = {.probes = request->probes,
                                            .probe_count = request->probe_count,
                                            .match_fpir = instance->match_fpir,
                                            .possible_fpir = instance->possible_fpir,
-                                           .max_candidates = instance->max_candidates,
+                                           .max_candidates = wanted,
                                            .now = time(NULL),
                                            .short_of_memory = &short_of_memory,
                                            .cancelled = cancelled,
@@ -549,7 +561,7 @@ void finger_search_call(void *arg, uint64_t call, const uint8_t *message, size_t
     request->call = call;
     request->message = message;
     request->len = len;
-    finger_wait_enter(instance);
+    finger_wait_enter(request);
     if (!host->submit(host, read_job, request)) {
         complete_unavailable(request, "the server is stopping");
     }

@@ -2,18 +2,21 @@
  * that is alone has nobody to wait for: then the limit is too low for it. */
 #include "finger_request.h"
 
-void finger_wait_enter(struct finger_instance *instance)
-{
-    pthread_mutex_lock(&instance->mutex);
-    instance->active++;
-    pthread_mutex_unlock(&instance->mutex);
-}
-
-bool finger_wait_park(struct finger_request *request)
+void finger_wait_enter(struct finger_request *request)
 {
     struct finger_instance *instance = request->instance;
     pthread_mutex_lock(&instance->mutex);
-    bool others = instance->active > 1;
+    instance->active++;
+    request->returned = instance->returned;
+    pthread_mutex_unlock(&instance->mutex);
+}
+
+enum finger_wait finger_wait_park(struct finger_request *request)
+{
+    struct finger_instance *instance = request->instance;
+    pthread_mutex_lock(&instance->mutex);
+    bool others = instance->active > 1, missed = request->returned != instance->returned;
+    request->returned = instance->returned;
     if (others) {
         struct finger_request **at = &instance->parked;
         while (!request->waited && *at) { /* who has waited is first again */
@@ -23,9 +26,11 @@ bool finger_wait_park(struct finger_request *request)
         request->next = *at;
         *at = request;
         instance->active--;
+        instance->returned++;
     }
+    request->waited = request->waited || missed;
     pthread_mutex_unlock(&instance->mutex);
-    return others;
+    return others ? FINGER_WAIT_PARKED : missed ? FINGER_WAIT_AGAIN : FINGER_WAIT_ALONE;
 }
 
 struct finger_request *finger_wait_next(struct finger_instance *instance, bool leave)
@@ -34,6 +39,7 @@ struct finger_request *finger_wait_next(struct finger_instance *instance, bool l
     const struct whorl_host *host = instance->host;
     pthread_mutex_lock(&instance->mutex);
     instance->active -= leave;
+    instance->returned += leave;
     bool taken = false;
     for (struct finger_request **at = &instance->parked; *at;) {
         struct finger_request *request = *at;
@@ -44,6 +50,7 @@ struct finger_request *finger_wait_next(struct finger_instance *instance, bool l
         taken = taken || !host->cancelled(host, request->call);
         *at = request->next;
         request->next = woken;
+        request->returned = instance->returned;
         woken = request;
         instance->active++;
     }

@@ -70,6 +70,6 @@ bool gallery_index(struct gallery *gallery, unsigned patience_ms, bool *in_use,
     if (!ok || !gallery_prepare(gallery, fault)) { /* from the new one: this lets go of the other */
         return false;
     }
-    *in_use = !segment_dispose(gallery->dir, patience_ms, &later);
+    *in_use = !segment_dispose_beside(gallery->dir, patience_ms, &later);
     return true;
 }

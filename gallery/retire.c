@@ -1,24 +1,6 @@
-/* The end of an enrolment. */
+/* What is left of people who were removed. */
 #include "segment.h"
 #include "store.h"
-
-bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, bool *found,
-                      struct whorl_fault *fault)
-{
-    struct gallery_person *person;
-    if (!gallery_get(gallery, id, true, &person, fault)) {
-        return false;
-    }
-    *found = person != NULL;
-    if (person == NULL) {
-        return true;
-    }
-    struct gallery_person changed = *person;
-    changed.expires = when;
-    bool ok = gallery_put(gallery, &changed, 1, NULL, fault);
-    gallery_person_free(person);
-    return ok;
-}
 
 struct current {
     struct gallery *gallery;

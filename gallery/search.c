@@ -506,6 +506,20 @@ static bool deepen(struct gallery_search *search)
 
 /* ------------------------------------------------------------------ the result */
 
+/* Of people whom the index does not list nothing was read. */
+static void tally_unlisted(const struct view *view, struct gallery_result *result)
+{
+    if (view->people == view->counted) {
+        return;
+    }
+    if (result->complete) {
+        whorl_fail(&result->trouble, "", "the index lists %llu people, the gallery counts %llu",
+                   (unsigned long long)view->people, (unsigned long long)view->counted);
+    }
+    result->complete = false;
+    result->of = view->counted > result->of ? view->counted : result->of;
+}
+
 static void tally(const struct gallery_search *search, struct gallery_result *result)
 {
     *result = (struct gallery_result){.complete = true,
@@ -528,6 +542,7 @@ static void tally(const struct gallery_search *search, struct gallery_result *re
         result->above_possible += state->above_possible;
         result->above_match += state->above_match;
     }
+    tally_unlisted(search->view, result);
 }
 
 /* Ranks the candidates and reads who they are. */

@@ -69,8 +69,11 @@ bool segment_end(struct segment_writer *writer, struct whorl_fault *fault);
 void segment_abandon(struct segment_writer *writer);
 
 /* Overwrites the segment before the newest and deletes it. true also when there is none; false
- * with *fault when somebody has had it mapped for `patience_ms`. */
+ * with *fault when somebody has had it mapped for `patience_ms`. For who is writing a segment. */
 bool segment_dispose(const char *dir, unsigned patience_ms, struct whorl_fault *fault);
+/* The same for who is not: false with *fault also while somebody else puts a new segment in the
+ * place of this one, who disposes of it or leaves it for the next. */
+bool segment_dispose_beside(const char *dir, unsigned patience_ms, struct whorl_fault *fault);
 
 /* Overwrites all chunks of DIR/segment that are not `current`, durably, and disposes of what other
  * segments there are. No search uses such chunks any more: they are of versions of blocks that the

@@ -95,9 +95,12 @@ bool segment_clear(int fd, uint64_t *bytes)
     return ok && fsync(fd) == 0;
 }
 
+/* Who wipes: whoever holds the lock of DIR/segment.new is the only writer. */
+enum wiper { WRITER, BYSTANDER };
+
 /* Overwrites a whole file and deletes it. */
-static bool wipe_file(const char *dir, const char *name, unsigned patience_ms, uint64_t *bytes,
-                      struct whorl_fault *fault)
+static bool wipe_file(const char *dir, const char *name, enum wiper wiper, unsigned patience_ms,
+                      uint64_t *bytes, struct whorl_fault *fault)
 {
     char path[PATH_MAX];
     bool twice;
@@ -109,6 +112,11 @@ static bool wipe_file(const char *dir, const char *name, unsigned patience_ms, u
         return errno == ENOENT ||
                cannot(fault, name, errno == EBUSY ? "it is being used" : strerror(errno));
     }
+    if (twice && wiper == BYSTANDER) {
+        /* A writer may take the other name away at this moment: this one is for him to wipe. */
+        close(fd);
+        return cannot(fault, name, "it is being replaced");
+    }
     /* A writer who ended between two names left one for the newest segment: that one stays. */
     bool ok = (twice || segment_clear(fd, bytes)) && unlink(path) == 0;
     close(fd);
@@ -118,7 +126,13 @@ static bool wipe_file(const char *dir, const char *name, unsigned patience_ms, u
 bool segment_dispose(const char *dir, unsigned patience_ms, struct whorl_fault *fault)
 {
     uint64_t bytes = 0;
-    return wipe_file(dir, SEGMENT_OLD, patience_ms, &bytes, fault);
+    return wipe_file(dir, SEGMENT_OLD, WRITER, patience_ms, &bytes, fault);
+}
+
+bool segment_dispose_beside(const char *dir, unsigned patience_ms, struct whorl_fault *fault)
+{
+    uint64_t bytes = 0;
+    return wipe_file(dir, SEGMENT_OLD, BYSTANDER, patience_ms, &bytes, fault);
 }
 
 /* Voids the chunks that are not current. false with *why: of a chunk that cannot be opened nobody
@@ -148,7 +162,7 @@ static bool void_chunks(uint8_t *map, size_t len,
 static bool wipe_unreadable(const char *dir, const char *why, uint64_t *bytes,
                             struct whorl_fault *fault)
 {
-    if (wipe_file(dir, SEGMENT_NAME, UNREADABLE_MS, bytes, fault)) {
+    if (wipe_file(dir, SEGMENT_NAME, WRITER, UNREADABLE_MS, bytes, fault)) {
         return true;
     }
     struct whorl_fault inner = *fault;
@@ -194,7 +208,7 @@ bool segment_erase(const char *dir, bool (*current)(void *ctx, const struct chun
     }
     /* What a writer left who did not come to the end; one who is at it keeps his lock. While this
      * descriptor is open nobody else begins to write. */
-    if (!wipe_file(dir, SEGMENT_NEW, ERASE_MS, bytes, fault)) {
+    if (!wipe_file(dir, SEGMENT_NEW, WRITER, ERASE_MS, bytes, fault)) {
         return false;
     }
     int fd = segment_open_new(path);
@@ -202,7 +216,7 @@ bool segment_erase(const char *dir, bool (*current)(void *ctx, const struct chun
         return cannot(fault, SEGMENT_NEW, strerror(errno));
     }
     /* First the name that may be a second one of the segment's. */
-    const bool old = wipe_file(dir, SEGMENT_OLD, ERASE_MS, bytes, fault);
+    const bool old = wipe_file(dir, SEGMENT_OLD, WRITER, ERASE_MS, bytes, fault);
     const bool ok = void_file(dir, current, ctx, bytes, fault) && old;
     (void)unlink(path);
     close(fd);

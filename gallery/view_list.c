@@ -266,6 +266,12 @@ void view_place_rows(struct view_keeper *keeper, struct view *view)
 
 /* ------------------------------------------------------------------ reading blocks */
 
+/* Whether a code of LMDB's tells of the file; others tell of the moment, and may pass. */
+static bool is_damage(int rc)
+{
+    return rc == MDB_NOTFOUND || rc == MDB_PAGE_NOTFOUND || rc == MDB_CORRUPTED;
+}
+
 /* Of a block as txn has it. `before`: the chunk of an earlier version of it, or NULL. NULL with
  * *why: the block is damaged; with *why NULL: it cannot be had at the moment. */
 static uint8_t *make_chunk(const struct gallery *gallery, MDB_txn *txn,
@@ -277,7 +283,7 @@ static uint8_t *make_chunk(const struct gallery *gallery, MDB_txn *txn,
     int rc = block_read(gallery, txn, entry->number, &bytes, &info, why);
     if (rc == 0 && (info.stamp != entry->written || info.people != entry->people + entry->gone)) {
         *why = "is of another version than the index says";
-    } else if (rc < 0 && !*why) { /* LMDB's own codes; others are the system's, and may pass */
+    } else if (is_damage(rc) && !*why) {
         *why = mdb_strerror(rc);
     }
     uint8_t *made = rc != 0 || *why ? NULL : chunk_make(bytes, &info, before, why);

@@ -22,7 +22,7 @@
 /* Says what is damaged, for the fault of the whole batch. */
 static int damaged(struct batch *batch, const char *of, const char *name, const char *why)
 {
-    snprintf(batch->damage, sizeof batch->damage, "%s %s %s", of, name, why);
+    snprintf(batch->damage, sizeof batch->damage, "%s %s %.60s", of, name, why);
     return MDB_CORRUPTED;
 }
 
@@ -337,9 +337,10 @@ static int add_to_room(struct batch *batch, const struct gallery_person *person,
         return 0;
     }
     int rc = bring(batch, number, block);
-    if (rc == MDB_CORRUPTED) { /* the tail will do */
+    if (rc == MDB_CORRUPTED) { /* the tail will do; if the batch fails, it is for another reason */
         rc = 0;
         *block = NULL;
+        batch->damage[0] = 0;
     }
     if (rc == 0 && *block && !block_add((*block)->bytes, person)) {
         *block = NULL;
@@ -466,6 +467,32 @@ static int put_all(struct batch *batch)
     return rc;
 }
 
+/* Reads the person within the transaction: one whom somebody else has removed stays removed, and
+ * what somebody else has changed stays changed. */
+static int withdraw(struct batch *batch)
+{
+    static const struct whereabouts nowhere = {0};
+    struct gallery_person *person = NULL;
+    struct whorl_fault why = {{0}, {0}};
+    const char *id = batch->withdrawn;
+    int rc = id == NULL
+                 ? MDB_NOTFOUND
+                 : person_read(batch->gallery, batch->txn, id, strlen(id), true, &person, &why);
+    if (rc != 0) {
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    if (person == NULL) {
+        return damaged(batch, "the record of", id, why.text);
+    }
+    struct gallery_person changed = *person;
+    changed.expires = batch->ends;
+    batch->found = true;
+    batch->meta.stamp++;
+    rc = put_one(batch, &changed, &nowhere);
+    gallery_person_free(person);
+    return rc;
+}
+
 /* Whether nobody has changed mark or gallery since `before` was read. */
 static int check_mark(struct batch *batch)
 {
@@ -516,6 +543,7 @@ static int start(struct batch *batch, MDB_txn *txn)
 {
     batch->txn = txn;
     batch->added = batch->removed = 0;
+    batch->found = false;
     batch->damage[0] = 0;
     batch->changes.count = 0;
     batch->tail->number = batch->other->number = 0;
@@ -541,6 +569,9 @@ static int run(MDB_txn *txn, void *arg)
     }
     if (rc == 0) {
         rc = put_all(batch);
+    }
+    if (rc == 0) {
+        rc = withdraw(batch);
     }
     if (rc == 0) {
         rc = end(batch);
@@ -570,7 +601,8 @@ static bool run_in(struct batch *batch, int (*transaction)(MDB_txn *txn, void *a
 
 static bool run_batch(struct batch *batch, struct whorl_fault *fault)
 {
-    return (batch->count + batch->id_count == 0 && !batch->change) || run_in(batch, run, fault);
+    const bool nothing = batch->count + batch->id_count == 0 && !batch->withdrawn && !batch->change;
+    return nothing || run_in(batch, run, fault);
 }
 
 /* ------------------------------------------------------------------ tidying */
@@ -730,6 +762,15 @@ bool gallery_remove_expired(struct gallery *gallery, const char *const *ids, siz
                             int64_t now, size_t *removed, struct whorl_fault *fault)
 {
     return remove_people(gallery, ids, count, now, removed, fault);
+}
+
+bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, bool *found,
+                      struct whorl_fault *fault)
+{
+    struct batch batch = {.gallery = gallery, .withdrawn = id, .ends = when};
+    const bool ok = ids_good(&id, 1, fault) && run_batch(&batch, fault);
+    *found = ok && batch.found;
+    return ok;
 }
 
 enum gallery_applied gallery_apply(struct gallery *gallery, const struct gallery_change *change,

@@ -42,6 +42,9 @@ struct batch {
     const char *const *ids;              /* to remove, before any is put */
     size_t id_count, removed;
     int64_t expired_by;                  /* only those whose enrolment has ended by then; 0 = all */
+    const char *withdrawn;               /* NULL, or whose enrolment is to end */
+    int64_t ends;                        /* ... at this time */
+    bool found;                          /* ... if there is such a person */
     const struct gallery_change *change; /* NULL, or with its mark */
     bool late;                           /* its mark is not the gallery's any more */
     char damage[160];                    /* of MDB_CORRUPTED */

@@ -32,6 +32,7 @@ static void select_minutiae(const struct afis_template *tmpl, bool keep[AFIS_MIN
         }
         keep[i] = better < FINGER_MINUTIAE;
     }
+    explicit_bzero(rank, sizeof rank);
 }
 
 /* All of a prepared finger but its descriptors. */

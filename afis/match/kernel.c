@@ -580,6 +580,11 @@ static void add_edges(const struct afis_finger *g, const struct alignment *t,
     }
     f[FEATURE_EDGES] = log1pf(edges > 0 ? edges : 0);
     f[FEATURE_NEIGHBOURS] = share;
+    /* The probe's places are to stay in the caller's memory. */
+    explicit_bzero(qx, sizeof qx);
+    explicit_bzero(qy, sizeof qy);
+    explicit_bzero(gx, sizeof gx);
+    explicit_bzero(gy, sizeof gy);
 }
 
 static void measure(const struct alignment *t, const struct afis_finger *p,

@@ -42,6 +42,7 @@ static unsigned select_best(const struct afis_finger *f, unsigned most, uint8_t 
     for (unsigned k = 0; k < count; k++) {
         best[k] = (uint8_t)(rank[k] & 0xff);
     }
+    explicit_bzero(rank, sizeof rank);
     return count;
 }
 

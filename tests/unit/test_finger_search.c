@@ -16,6 +16,7 @@
 #include "conf_folder.h"
 #include "core/host/host.h"
 #include "data_dir.h"
+#include "finger_request.h"
 #include "gallery/gallery.h"
 #include "gallery_people.h"
 #include "run_suite.h"
@@ -378,6 +379,35 @@ START_TEST(two_people_with_the_same_fingers_are_possible)
 }
 END_TEST
 
+START_TEST(two_people_with_the_same_fingers_are_possible_where_only_one_is_shown)
+{
+    struct answer answer;
+    struct test_person twin;
+    enrol_range("ident1", 0, 20);
+    people_make(&twin, 8, TWO_FINGERS);
+    strcpy(twin.id, "TWIN");
+    enrol("ident1", &twin.person);
+    struct conf *before = conf;
+    conf_folder_write(&folder, "fingers.conf",
+                      "plugin \"ident1\" {\n    module = \"" TEST_MODULES "/whorl-ident1.so\"\n"
+                      "    isolation = process\n"
+                      "    settings {\n        max_candidates = 1\n    }\n}\n");
+    conf = conf_folder_read(&folder);
+    ck_assert_msg(conf != NULL, "%s", folder.complaints);
+    backend_unref(ident1);
+    ident1 = start("ident1");
+    ask_for(ident1, 8, "WMP", &answer);
+    assert_class(&answer, "possible");
+    ck_assert_str_eq(text(whorl_map_get(candidate(&answer, 0, 1), "ref")), "P000008");
+    assert_reason(&answer, "1 more candidates are not shown");
+    release(&answer);
+    ask_for(ident1, 9, "WMP", &answer);
+    assert_class(&answer, "match");
+    release(&answer);
+    conf_unref(before);
+}
+END_TEST
+
 START_TEST(a_finger_without_position_is_compared_with_all)
 {
     struct answer answer;
@@ -612,6 +642,31 @@ static void leave_lockable(size_t bytes)
     ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
 }
 
+static bool nobody_cancels(const struct whorl_host *of, uint64_t call)
+{
+    (void)of;
+    (void)call;
+    return false;
+}
+
+START_TEST(who_lacks_memory_that_another_has_given_back_since_begins_again)
+{
+    const struct whorl_host quiet = {.cancelled = nobody_cancels};
+    struct finger_instance instance = {.host = &quiet, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct finger_request *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
+    a->instance = b->instance = &instance;
+    finger_wait_enter(a);
+    finger_wait_enter(b); /* now both take memory, and neither enough */
+    ck_assert_int_eq(finger_wait_park(a), FINGER_WAIT_PARKED);
+    ck_assert_int_eq(finger_wait_park(b), FINGER_WAIT_AGAIN);
+    ck_assert_int_eq(finger_wait_park(b), FINGER_WAIT_ALONE);
+    ck_assert_ptr_eq(finger_wait_next(&instance, true), a);
+    ck_assert_int_eq(finger_wait_park(a), FINGER_WAIT_ALONE);
+    free(a);
+    free(b);
+}
+END_TEST
+
 enum { CROWD = 48 };
 
 /* So many calls at once, of which every third is then given up. Returns how many matched. */
@@ -731,6 +786,7 @@ static Suite *suite(void)
     tcase_add_test(tcase, an_empty_gallery_is_unavailable);
     tcase_add_test(tcase, fingers_that_nobody_has_enrolled_are_unavailable);
     tcase_add_test(tcase, two_people_with_the_same_fingers_are_possible);
+    tcase_add_test(tcase, two_people_with_the_same_fingers_are_possible_where_only_one_is_shown);
     tcase_add_test(tcase, a_finger_without_position_is_compared_with_all);
     tcase_add_loop_test(tcase, a_sample_that_cannot_be_used_is_poor_quality_and_named, 0,
                         sizeof bad_samples / sizeof bad_samples[0]);
@@ -747,6 +803,7 @@ static Suite *suite(void)
     TCase *limited = tcase_create("too little locked memory");
     tcase_add_checked_fixture(limited, setup_limited, teardown);
     tcase_set_timeout(limited, 120);
+    tcase_add_test(limited, who_lacks_memory_that_another_has_given_back_since_begins_again);
     tcase_add_loop_test(limited, searches_wait_for_locked_memory, 0, 2);
     tcase_add_test(limited, a_search_for_which_there_is_never_enough_locked_memory_ends);
     suite_add_tcase(suite, limited);

@@ -125,6 +125,57 @@ START_TEST(who_was_enrolled_again_is_not_removed_as_expired)
 }
 END_TEST
 
+struct removing {
+    atomic_bool stop;
+    unsigned back; /* how often the removed person was there again */
+};
+
+static void *put_and_remove(void *arg)
+{
+    struct removing *removing = arg;
+    struct test_person person;
+    struct gallery_person *found;
+    struct whorl_fault why;
+    const char *ids[] = {person.id};
+    people_make(&person, 1, TWO_FINGERS);
+    for (unsigned i = 0; i < 30; i++) {
+        if (!gallery_put(gallery, &person.person, 1, NULL, &why) ||
+            !gallery_remove(gallery, ids, 1, NULL, &why) ||
+            !gallery_get(gallery, person.id, false, &found, &why)) {
+            removing->back = 1000;
+            break;
+        }
+        removing->back += found != NULL;
+        gallery_person_free(found);
+    }
+    atomic_store(&removing->stop, true);
+    return NULL;
+}
+
+START_TEST(who_is_removed_while_being_withdrawn_does_not_come_back)
+{
+    struct removing removing = {.back = 0};
+    pthread_t thread;
+    bool found;
+    put_range(2, 5, TWO_FINGERS);
+    ck_assert(gallery_withdraw(gallery, "P000003", 1800000000, &found, &fault) && found);
+    ck_assert(gallery_withdraw(gallery, "P000001", 1800000000, &found, &fault) && !found);
+    ck_assert_int_eq(pthread_create(&thread, NULL, put_and_remove, &removing), 0);
+    while (!atomic_load(&removing.stop)) {
+        ck_assert_msg(gallery_withdraw(gallery, "P000001", 1800000000, &found, &fault), "%s",
+                      fault.text);
+    }
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(removing.back, 0);
+    struct gallery_person *person;
+    ck_assert(gallery_get(gallery, "P000003", true, &person, &fault));
+    ck_assert_int_eq(person->expires, 1800000000);
+    gallery_person_free(person);
+    ck_assert_uint_eq(counts().people, 3);
+    assert_sound();
+}
+END_TEST
+
 START_TEST(a_person_comes_back_as_put)
 {
     struct test_person person;
@@ -626,6 +677,34 @@ START_TEST(a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check
 }
 END_TEST
 
+static int lose_listing(MDB_txn *txn, void *arg)
+{
+    uint32_t number = 2;
+    MDB_val key = {sizeof number, &number};
+    return mdb_del(txn, *(MDB_dbi *)arg, &key, NULL);
+}
+
+START_TEST(a_block_that_the_index_has_lost_makes_the_search_incomplete)
+{
+    struct gallery_result result;
+    MDB_dbi index;
+    put_range(0, 120, TWO_FINGERS);
+    struct whorl_store *store =
+        whorl_store_open(dir, WHORL_STORE_WRITE, 4, "whorl-gallery", 1, &fault);
+    ck_assert_ptr_nonnull(store);
+    ck_assert(whorl_store_db(store, "index", MDB_INTEGERKEY, &index, &fault));
+    ck_assert(whorl_store_write(store, lose_listing, &index, &fault));
+    whorl_store_close(store);
+    search_for(1, both, 2, true, &result);
+    ck_assert(!result.complete);
+    ck_assert_uint_lt(result.people, 120);
+    ck_assert_uint_eq(result.of, 120);
+    ck_assert_msg(strstr(result.trouble.text, "the gallery counts 120") != NULL, "%s",
+                  result.trouble.text);
+    gallery_result_release(&result);
+}
+END_TEST
+
 /* More of them than are read in one step. */
 START_TEST(a_gallery_with_many_damaged_blocks_gets_ready_and_finds_the_others)
 {
@@ -695,10 +774,21 @@ END_TEST
 /* --- a cursor that fails --- */
 
 #define EXPORT __attribute__((visibility("default")))
+EXPORT int mdb_txn_commit(MDB_txn *txn);
 EXPORT int mdb_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **cursor);
 EXPORT int mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op op);
 
-static int open_fails, get_fails; /* with that code */
+static int open_fails, get_fails, commit_fails; /* with that code */
+
+int mdb_txn_commit(MDB_txn *txn)
+{
+    int (*real)(MDB_txn *) = (int (*)(MDB_txn *))dlsym(RTLD_NEXT, "mdb_txn_commit");
+    if (commit_fails != 0) {
+        mdb_txn_abort(txn);
+        return commit_fails;
+    }
+    return real(txn);
+}
 
 int mdb_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **cursor)
 {
@@ -731,6 +821,27 @@ START_TEST(a_gallery_that_cannot_be_listed_says_so)
     ck_assert_msg(strstr(fault.text, "cannot read the gallery") != NULL, "%s", fault.text);
     ck_assert_uint_eq(visited, 0);
     open_fails = get_fails = 0;
+}
+END_TEST
+
+/* Blocks that were emptied are chosen to be filled again, though a template in them is damaged. */
+START_TEST(a_full_disk_is_not_called_damage_because_a_block_is_damaged)
+{
+    struct test_person people[40];
+    struct gallery_person list[40];
+    put_range(0, 300, TWO_FINGERS);
+    for (unsigned n = 0; n < 45; n++) {
+        remove_person(n);
+    }
+    damage_blocks(1000, 1, 1);
+    for (unsigned i = 0; i < 40; i++) {
+        people_make(&people[i], 300 + i, 0x7fe);
+        list[i] = people[i].person;
+    }
+    commit_fails = ENOSPC;
+    ck_assert(!gallery_put(gallery, list, 40, NULL, &fault));
+    commit_fails = 0;
+    ck_assert_msg(strstr(fault.text, "the disk is full") != NULL, "%s", fault.text);
 }
 END_TEST
 
@@ -936,6 +1047,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 280);
     tcase_add_test(tcase, who_was_enrolled_again_is_not_removed_as_expired);
+    tcase_add_test(tcase, who_is_removed_while_being_withdrawn_does_not_come_back);
     tcase_add_test(tcase, a_person_comes_back_as_put);
     tcase_add_test(tcase, what_is_put_survives_closing);
     tcase_add_test(tcase, replacing_and_removing_keep_the_counts);
@@ -957,8 +1069,10 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase,
                         a_damaged_block_makes_the_search_incomplete_and_is_found_by_the_check, 0,
                         sizeof places / sizeof places[0]);
+    tcase_add_test(tcase, a_block_that_the_index_has_lost_makes_the_search_incomplete);
     tcase_add_test(tcase, a_gallery_with_many_damaged_blocks_gets_ready_and_finds_the_others);
     tcase_add_loop_test(tcase, a_record_of_nobody_in_a_block_is_named_with_what_is_wrong, 0, 2);
+    tcase_add_test(tcase, a_full_disk_is_not_called_damage_because_a_block_is_damaged);
     tcase_add_loop_test(tcase, a_gallery_that_cannot_be_listed_says_so, 0, 2);
     tcase_add_test(tcase, a_person_who_is_moved_during_the_search_is_found_once);
     tcase_add_test(tcase, a_search_sees_one_moment_only);

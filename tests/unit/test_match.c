@@ -1,6 +1,7 @@
 /* Comparing templates, and what scores mean. */
 #include <check.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -388,6 +389,54 @@ START_TEST(thresholds_grow_with_the_gallery_and_with_caution)
 }
 END_TEST
 
+/* --- what stays --- */
+
+enum { STACK = 512 << 10 };
+
+static struct {
+    struct afis_template tmpl;
+    struct afis_finger finger;
+    struct afis_matcher matcher;
+    float score;
+} comparing;
+
+static void *compare_it(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(afis_finger_prepare(&comparing.tmpl, &comparing.finger), AFIS_OK);
+    comparing.score = afis_compare(&comparing.matcher, &comparing.finger, &comparing.finger);
+    return NULL;
+}
+
+/* Of a probe that was prepared and compared on a thread: its minutiae's places, four together. */
+START_TEST(nothing_of_a_probe_stays_on_the_stack)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    uint8_t *stack = aligned_alloc(4096, STACK);
+    comparing.tmpl = minutiae_template(7, 40);
+    memset(stack, 0, STACK);
+    pthread_attr_init(&attr);
+    ck_assert_int_eq(pthread_attr_setstack(&attr, stack, STACK), 0);
+    ck_assert_int_eq(pthread_create(&thread, &attr, compare_it, NULL), 0);
+    pthread_join(thread, NULL);
+    ck_assert_float_gt(comparing.score, 30);
+    const struct alignment *best = comparing.matcher.best;
+    ck_assert_uint_ge(best->matched, 8);
+    for (unsigned k = 0; k + 4 <= best->matched; k++) {
+        float x[4], y[4];
+        for (unsigned l = 0; l < 4; l++) {
+            x[l] = best->qx[best->i[k + l]];
+            y[l] = best->qy[best->i[k + l]];
+        }
+        ck_assert_ptr_null(memmem(stack, STACK, x, sizeof x));
+        ck_assert_ptr_null(memmem(stack, STACK, y, sizeof y));
+    }
+    pthread_attr_destroy(&attr);
+    free(stack);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("match");
@@ -408,6 +457,7 @@ int main(void)
     tcase_add_test(tests, scores_of_impostors_hardly_ever_tie);
     tcase_add_test(tests, fusing_keeps_the_unit_and_the_order);
     tcase_add_test(tests, thresholds_grow_with_the_gallery_and_with_caution);
+    tcase_add_test(tests, nothing_of_a_probe_stays_on_the_stack);
     tcase_set_timeout(tests, 240);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

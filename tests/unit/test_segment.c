@@ -633,6 +633,25 @@ static struct segment_writer *begin_copy(void)
     return writer;
 }
 
+START_TEST(a_segment_that_is_just_being_replaced_is_left_to_the_writer)
+{
+    char old[160];
+    put_range(0, 300, TWO_FINGERS);
+    write_index();
+    (void)snprintf(old, sizeof old, "%s.old", path);
+    struct segment_writer *writer = begin_copy();
+    ck_assert_int_eq(link(path, old), 0); /* the first of his two steps */
+    ck_assert(!segment_dispose_beside(dir, 0, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "being replaced"));
+    ck_assert_int_eq(access(old, F_OK), 0);
+    ck_assert_msg(segment_end(writer, &fault), "%s", fault.text);
+    ck_assert_int_eq(access(old, F_OK), 0);
+    ck_assert_msg(gallery_prepare(gallery, &fault), "%s", fault.text);
+    ck_assert_msg(segment_dispose_beside(dir, 0, &fault), "%s", fault.text);
+    ck_assert_int_ne(access(old, F_OK), 0);
+}
+END_TEST
+
 START_TEST(what_a_writer_leaves_who_does_not_come_to_the_end_is_overwritten)
 {
     char new[160];
@@ -783,6 +802,7 @@ int main(void)
     tcase_add_test(tcase, a_segment_that_was_replaced_is_overwritten_when_nobody_has_it_mapped);
     tcase_add_loop_test(
         tcase, a_segment_that_cannot_be_read_is_overwritten_only_where_nobody_uses_it, 0, 3);
+    tcase_add_test(tcase, a_segment_that_is_just_being_replaced_is_left_to_the_writer);
     tcase_add_test(tcase, what_a_writer_leaves_who_does_not_come_to_the_end_is_overwritten);
     tcase_add_test(tcase, nothing_is_copied_of_a_chunk_that_is_being_erased);
     tcase_add_test(tcase, an_erasure_that_waited_for_a_writer_leaves_his_segment);

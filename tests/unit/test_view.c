@@ -1,6 +1,8 @@
 /* Views of a gallery: one that was brought up to date by the log of changes is the one that the
  * index of all blocks lists, whatever has happened; one that somebody has never changes. */
 #include <check.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,18 +324,7 @@ START_TEST(between_two_views_those_blocks_differ_that_are_said_to)
 }
 END_TEST
 
-/* --- short of memory --- */
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define EXPORT __attribute__((visibility("default")))
-static bool memory_is_short; /* for chunks, which alone are aligned */
-EXPORT void *aligned_alloc(size_t alignment, size_t size);
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-    void *p = NULL;
-    return memory_is_short || posix_memalign(&p, alignment, size) != 0 ? NULL : p;
-}
+/* --- blocks that cannot be had at the moment --- */
 
 static size_t lacking(const struct view *view)
 {
@@ -342,6 +333,52 @@ static size_t lacking(const struct view *view)
         count += view->chunks[i].bytes == NULL;
     }
     return count;
+}
+
+#define EXPORT __attribute__((visibility("default")))
+EXPORT int mdb_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value);
+
+static int blocks_fail; /* with that code */
+
+int mdb_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
+{
+    int (*real)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *) =
+        (int (*)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *))dlsym(RTLD_NEXT, "mdb_get");
+    return blocks_fail != 0 && dbi == gallery->blocks ? blocks_fail : real(txn, dbi, key, value);
+}
+
+START_TEST(a_code_that_may_pass_is_no_damage)
+{
+    static const struct {
+        int code;
+        bool damage;
+    } of[] = {{MDB_BAD_TXN, false},     {MDB_PANIC, false}, {MDB_MAP_RESIZED, false},
+              {ENOMEM, false},          {EIO, false},       {MDB_CORRUPTED, true},
+              {MDB_PAGE_NOTFOUND, true}};
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        put(5, 3, 5, 9 + (unsigned)i);
+        blocks_fail = of[i].code;
+        struct view *view = view_of(gallery);
+        blocks_fail = 0;
+        ck_assert_uint_gt(lacking(view), 0);
+        view_unref(view);
+        view = view_of(gallery);
+        ck_assert_int_eq(lacking(view) > 0, of[i].damage);
+        view_unref(view);
+    }
+}
+END_TEST
+
+/* --- short of memory --- */
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static bool memory_is_short; /* for chunks, which alone are aligned */
+EXPORT void *aligned_alloc(size_t alignment, size_t size);
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    void *p = NULL;
+    return memory_is_short || posix_memalign(&p, alignment, size) != 0 ? NULL : p;
 }
 
 START_TEST(what_memory_was_short_for_is_read_once_there_is_some)
@@ -520,6 +557,7 @@ int main(void)
     tcase_add_test(tcase, many_changes_are_taken_in_by_steps);
     tcase_add_loop_test(tcase, between_two_views_those_blocks_differ_that_are_said_to, 0, 3);
     tcase_add_loop_test(tcase, where_the_log_fails_the_index_is_read, 0, 6);
+    tcase_add_test(tcase, a_code_that_may_pass_is_no_damage);
     tcase_add_test(tcase, no_more_leave_a_chunk_than_the_index_can_name);
     tcase_add_test(tcase, the_log_keeps_what_is_new_and_drops_what_is_old);
     tcase_add_test(tcase, a_gallery_without_a_log_can_be_read);

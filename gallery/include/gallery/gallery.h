@@ -100,9 +100,9 @@ bool gallery_remove(struct gallery *gallery, const char *const *ids, size_t coun
 bool gallery_remove_expired(struct gallery *gallery, const char *const *ids, size_t count,
                             int64_t now, size_t *removed, struct whorl_fault *fault);
 
-/* Ends a person's enrolment at `when` (Unix seconds): from then on no search finds the person. A
- * person that is changed by somebody else meanwhile may be left as that one put him. *found:
- * whether there is such a person. Blocks (fsync). */
+/* Ends a person's enrolment at `when` (Unix seconds): from then on no search finds the person. In
+ * one durable transaction, so that nobody comes back who is removed meanwhile. *found: whether
+ * there is such a person. Blocks (fsync). */
 bool gallery_withdraw(struct gallery *gallery, const char *id, int64_t when, bool *found,
                       struct whorl_fault *fault);
 

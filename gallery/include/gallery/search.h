@@ -116,8 +116,9 @@ struct gallery_candidate {
 };
 
 struct gallery_result {
-    /* Everyone was read: blocks that cannot be read make this false, and `trouble` names the first.
-     * A result that is not complete says nothing about who is not in the gallery. */
+    /* Everyone was read: blocks that cannot be read make this false, and so does an index that does
+     * not list as many people as the gallery counts; `trouble` says what is wrong, or first. A
+     * result that is not complete says nothing about who is not in the gallery. */
     bool complete;
     struct whorl_fault trouble;
 
