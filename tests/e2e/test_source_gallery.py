@@ -466,6 +466,19 @@ class Trouble(SourceTest):
                                  in line.get("text", ""))
         self.wait_for_class("match", 1)
 
+    def test_a_schema_that_could_not_be_made_is_not_said_to_be_there(self):
+        self.sql("CREATE ROLE plain LOGIN PASSWORD 'not-a-secret'")
+        self.sql(f"GRANT CREATE ON DATABASE {self.database} TO plain")
+        plain = ("--ca", PG.ca, "--password-file", PG.reader_password,
+                 f"host=localhost port={PG.port} dbname={self.database} user=plain")
+        # It may make a schema and no role: then there is neither.
+        done = whorl("source", "init", *plain, code=3)
+        self.assertIn("cannot make the role whorl_reader", done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.sql(f"REVOKE CREATE ON DATABASE {self.database} FROM plain")
+        self.assertIn("cannot make a schema", whorl("source", "init", *plain, code=3).stderr)
+        self.assertIn("3 of 3", whorl("source", "init", self.owner).stdout)
+
     def test_a_role_that_may_write_is_refused(self):
         self.fill("ident1")
         self.configure()
