@@ -228,6 +228,8 @@ class Switching(SourceTest):
     def test_people_are_changed_in_the_database_alone(self):
         self.fill("ident1")
         self.configure()
+        self.assertIn("`whorl source resync ident1` makes it",
+                      whorl("source", "status", "ident1", "-c", self.world.conf, code=3).stderr)
         self.resync()
         done = whorl("enrol", "-c", self.world.conf, "--gallery", "ident1",
                      self.world.path("prints", "ident1.csv"), code=3)
