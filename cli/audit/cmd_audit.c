@@ -358,6 +358,14 @@ static const struct action *find_action(const char *name)
     return action->name != NULL ? action : NULL;
 }
 
+static void check_transaction(struct argp_state *state, const char *transaction)
+{
+    uint8_t uuid[16];
+    if (transaction != NULL && !stamp_uuid_bytes(transaction, uuid)) {
+        argp_error(state, "--transaction: \"%s\" is no transaction", transaction);
+    }
+}
+
 /* Options that go with some actions only. NULL: there is nothing wrong. */
 static const char *misplaced(const struct options *o, const struct action *action)
 {
@@ -399,6 +407,7 @@ static void check_usage(struct argp_state *state, const struct options *o)
     } else if (misplaced(o, action) != NULL) {
         argp_error(state, "%s", misplaced(o, action));
     }
+    check_transaction(state, o->transaction);
 }
 
 /* Today's records say what is being erased: they stay. */

@@ -52,7 +52,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_SOURCE:
         if (!*arg || strlen(arg) > GALLERY_TEXT_MAX || !whorl_text_is_clean(arg, strlen(arg))) {
-            argp_error(state, "--source: expected a text of 1 to %u bytes", GALLERY_TEXT_MAX);
+            argp_error(state,
+                       "--source: expected 1 to %u bytes of UTF-8 without control characters",
+                       GALLERY_TEXT_MAX);
         }
         o->lawful_source = arg;
         return 0;

@@ -6,6 +6,7 @@
 
 #include "cli/common.h"
 #include "plugins/source/postgresql/follow.h"
+#include "plugins/source/upstream/upstream.h"
 #include "whorl/msg.h"
 
 static bool takes_fingers(const struct whorl_plugin *descriptor)
@@ -37,15 +38,21 @@ static char *find(const struct conf *conf, const char *name, struct whorl_fault 
     return dir;
 }
 
+/* Where the people come from who are searched here: in a cascade, not who is asked beside them. */
+static const char *source_here(const struct whorl_settings *settings)
+{
+    const char *source = settings->string(settings, NULL, "source");
+    bool cascade = source && strcmp(source, WHORL_SOURCE_UPSTREAM) == 0;
+    return cascade && upstream_asks_here(settings) ? upstream_source_here(settings) : source;
+}
+
 /* The folder of the gallery that the plugin searches. */
 static char *find_searched(const struct conf *conf, const char *name, enum whorl_store_mode mode,
                            struct whorl_fault *fault)
 {
     char *own = find(conf, name, fault), *dir = NULL;
     const struct conf_plugin *plugin = own ? conf_find_plugin(conf, name) : NULL;
-    const char *source = plugin && plugin->settings
-                             ? plugin->settings->string(plugin->settings, NULL, "source")
-                             : NULL;
+    const char *source = plugin && plugin->settings ? source_here(plugin->settings) : NULL;
     if (!source || strcmp(source, "lmdb") == 0) {
         return own;
     }

@@ -1,5 +1,6 @@
 /* whorl keys: an authority, certificates for a server and devices, and revoking them. */
 #include <argp.h>
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,10 @@
 
 enum { OPT_CA = 0x100, OPT_NAME, OPT_ADDRESS, OPT_DAYS };
 
+#define CA_NAME_MAX 64 /* RFC 5280, ub-common-name */
 #define CA_DAYS 3650
-#define CERTIFICATE_DAYS 825 /* what clients accept of a server at most */
+/* What clients accept of a server at most. */
+#define CERTIFICATE_DAYS 825
 #define LIST_DAYS 30
 
 struct options {
@@ -64,9 +67,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     {                                                                                              \
         "ca", OPT_CA, "DIR", 0, "Where ca.pem and ca.key are", 1                                   \
     }
-#define DAYS_OPTION                                                                                \
+#define TEXT_OF(value) #value
+#define DAYS_OPTION(days)                                                                          \
     {                                                                                              \
-        "days", OPT_DAYS, "N", 0, "For how long it is valid", 2                                    \
+        "days", OPT_DAYS, "N", 0, "For how many days it is valid (default " TEXT_OF(days) ")", 2   \
     }
 
 static int missing(const char *command, const char *what)
@@ -83,10 +87,19 @@ static bool name_good(const char *name, struct whorl_fault *fault)
                       REGISTRY_DEVICE_MAX);
 }
 
+/* So that it is one address, and its error names it. */
+static bool address_good(const char *address, struct whorl_fault *fault)
+{
+    struct in6_addr place;
+    return address == NULL || inet_pton(AF_INET, address, &place) == 1 ||
+           inet_pton(AF_INET6, address, &place) == 1 ||
+           whorl_fail(fault, "--address", "must be an IPv4 or IPv6 address");
+}
+
 static int ca(int argc, char **argv)
 {
     static const struct argp_option list[] = {
-        OUT_OPTION, {"name", OPT_NAME, "TEXT", 0, "Its name", 2}, DAYS_OPTION, {0}};
+        OUT_OPTION, {"name", OPT_NAME, "TEXT", 0, "Its name", 2}, DAYS_OPTION(CA_DAYS), {0}};
     static const struct argp argp = {
         .options = list,
         .parser = parse,
@@ -95,6 +108,14 @@ static int ca(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     if (o.out == NULL) {
         return missing("ca", "-o DIR");
+    }
+    size_t len = strlen(o.name);
+    if (len == 0 || len > CA_NAME_MAX || !whorl_text_is_clean(o.name, len)) {
+        fprintf(
+            stderr,
+            "whorl keys ca: --name must have 1 to %d bytes of UTF-8 without control characters\n",
+            CA_NAME_MAX);
+        return EXIT_USAGE;
     }
     struct whorl_fault fault = {0};
     const struct keys_wish wish = {.use = KEYS_CA, .name = o.name, .days = o.days};
@@ -112,7 +133,8 @@ static int issue(const struct options *o, enum keys_use use, const char *file)
     struct keys_authority authority = {0};
     const struct keys_wish wish = {
         .use = use, .name = o->name, .address = o->address, .days = o->days};
-    bool good = name_good(o->name, &fault) && keys_authority_read(o->ca, &authority, &fault) &&
+    bool good = name_good(o->name, &fault) && address_good(o->address, &fault) &&
+                keys_authority_read(o->ca, &authority, &fault) &&
                 keys_make(o->out, file, &wish, &authority, &fault);
     keys_authority_release(&authority);
     if (!good) {
@@ -129,7 +151,7 @@ static int server(int argc, char **argv)
         CA_OPTION,
         {"name", OPT_NAME, "HOST", 0, "The name that devices connect to", 2},
         {"address", OPT_ADDRESS, "IP", 0, "An address that they may connect to as well", 2},
-        DAYS_OPTION,
+        DAYS_OPTION(CERTIFICATE_DAYS),
         {0}};
     static const struct argp argp = {
         .options = list,
@@ -145,8 +167,11 @@ static int server(int argc, char **argv)
 
 static int device(int argc, char **argv)
 {
-    static const struct argp_option list[] = {
-        OUT_OPTION, CA_OPTION, {"name", OPT_NAME, "ID", 0, "The device's id", 2}, DAYS_OPTION, {0}};
+    static const struct argp_option list[] = {OUT_OPTION,
+                                              CA_OPTION,
+                                              {"name", OPT_NAME, "ID", 0, "The device's id", 2},
+                                              DAYS_OPTION(CERTIFICATE_DAYS),
+                                              {0}};
     static const struct argp argp = {
         .options = list,
         .parser = parse,
@@ -161,7 +186,7 @@ static int device(int argc, char **argv)
 
 static int revoke(int argc, char **argv)
 {
-    static const struct argp_option list[] = {CA_OPTION, DAYS_OPTION, {0}};
+    static const struct argp_option list[] = {CA_OPTION, DAYS_OPTION(LIST_DAYS), {0}};
     static const struct argp argp = {
         .options = list,
         .parser = parse,

@@ -214,6 +214,10 @@ static X509_CRL *read_list(const char *path, const struct keys_authority *author
         }
         return list;
     }
+    if (errno != ENOENT) { /* a new list in its place would forget who is revoked */
+        whorl_fail(fault, path, "cannot be read: %s", strerror(errno));
+        return NULL;
+    }
     X509_CRL *list = X509_CRL_new();
     if (list == NULL || X509_CRL_set_version(list, X509_CRL_VERSION_2) != 1 ||
         X509_CRL_set_issuer_name(list, X509_get_subject_name(authority->certificate)) != 1) {
@@ -234,6 +238,9 @@ static bool add_revoked(X509_CRL *list, const struct keys_authority *authority, 
     X509_REVOKED *old = NULL;
     bool good = X509_verify(certificate, authority->key) == 1 ||
                 whorl_fail(fault, path, "is not from this authority");
+    if (good && X509_cmp(certificate, authority->certificate) == 0) {
+        good = whorl_fail(fault, path, "is the authority itself, which its own list can't revoke");
+    }
     if (good && X509_CRL_get0_by_cert(list, &old, certificate) == 0) {
         X509_REVOKED *entry = X509_REVOKED_new();
         ASN1_TIME *now = ASN1_TIME_set(NULL, time(NULL));

@@ -4,12 +4,16 @@
 
 #include "commands.h"
 #include "common.h"
+#include "core/identify/decode.h"
 #include "core/identify/stamp.h"
 #include "report/disclosure.h"
 #include "report/month.h"
 #include "report/report.h"
 #include "report/subject.h"
+#include "whorl/msg.h"
 
+/* What the protocol and an answer take at most. */
+enum { NAME_BYTES = 100, REF_BYTES = 128 };
 enum { OPT_TRANSACTION = 0x100, OPT_FAMILY, OPT_GIVEN, OPT_BORN, OPT_REF };
 
 struct options {
@@ -17,6 +21,18 @@ struct options {
     struct subject_query query;
     char backend[65]; /* query.backend */
 };
+
+/* What no record can hold would find nothing, which is no answer to a person: in a terminal that
+ * is not UTF-8, a name with an accent. */
+static char *text(struct argp_state *state, const char *name, char *arg, size_t most)
+{
+    size_t len = strlen(arg);
+    if (len == 0 || len > most || !whorl_text_is_clean(arg, len)) {
+        argp_error(state, "%s must have 1 to %zu bytes of UTF-8 without control characters", name,
+                   most);
+    }
+    return arg;
+}
 
 static void check(const struct options *o, struct argp_state *state)
 {
@@ -26,6 +42,8 @@ static void check(const struct options *o, struct argp_state *state)
         argp_error(state, "expected one of --transaction, --family and --ref");
     } else if ((q->given != NULL || q->born != NULL) && q->family == NULL) {
         argp_error(state, "--given and --born go with --family");
+    } else if (q->born != NULL && !decode_date_valid(q->born)) {
+        argp_error(state, "--born: expected a date as YYYY-MM-DD, found \"%s\"", q->born);
     } else if (q->transaction != NULL && !stamp_uuid_bytes(q->transaction, uuid)) {
         argp_error(state, "\"%s\" is no transaction", q->transaction);
     }
@@ -39,16 +57,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         o->query.transaction = arg;
         return 0;
     case OPT_FAMILY:
-        o->query.family = arg;
+        o->query.family = text(state, "--family", arg, NAME_BYTES);
         return 0;
     case OPT_GIVEN:
-        o->query.given = arg;
+        o->query.given = text(state, "--given", arg, NAME_BYTES);
         return 0;
     case OPT_BORN:
         o->query.born = arg;
         return 0;
     case OPT_REF:
-        o->query.ref = arg;
+        o->query.ref = text(state, "--ref", arg, REF_BYTES + sizeof o->backend);
         return 0;
     case REPORT_FORMAT:
         o->format = report_parse_format(state, arg);

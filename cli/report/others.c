@@ -90,7 +90,7 @@ static bool read_file(struct others *others, const char *path, const char *heade
         }
     }
     if (ok && (ferror(in) || number == 0)) {
-        ok = whorl_fail(fault, path, number == 0 ? "is empty" : "cannot be read");
+        ok = whorl_fail(fault, path, ferror(in) ? "cannot be read" : "is empty");
     }
     free(line);
     fclose(in);

@@ -266,6 +266,11 @@ static bool load_mark(const struct subject *s, struct pg_mark *mark)
     struct whorl_fault fault = {{0}, {0}};
     struct gallery_mark bytes = {.len = 0};
     struct gallery_counts counts = {0};
+    if (access(s->dir, F_OK) != 0 && errno == ENOENT) {
+        fprintf(stderr, "whorl: %s: there is no copy yet: `whorl source resync %s` makes it\n",
+                s->dir, s->name);
+        return false;
+    }
     struct gallery *gallery = gallery_open(s->dir, WHORL_STORE_READ, &fault);
     bool ok = gallery && gallery_count(gallery, &counts, &fault) &&
               gallery_mark_read(gallery, &bytes, &fault) &&

@@ -118,8 +118,11 @@ static bool run(const struct pg_ask *ask, const char *sql, const char *doing,
 {
     PGconn *conn = pg_link_conn(ask->link);
     PGresult *result = conn && PQsendQuery(conn, sql) == 1 ? pg_ask_wait(ask, doing, fault) : NULL;
+    if (!result) {
+        return fault->text[0] ? false : pg_result_fail(NULL, doing, fault);
+    }
     PQclear(result);
-    return result || fault->text[0] || pg_result_fail(NULL, doing, fault);
+    return true;
 }
 
 static bool count_applied(const struct pg_ask *ask, unsigned *count, struct whorl_fault *fault)

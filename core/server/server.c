@@ -337,7 +337,12 @@ static void start_recorded(void *ctx, bool stored)
     bool open = ahead != NULL && rpc_listen(server->rpc, server->setup->conf, ahead, &fault) &&
                 monitor_match(&server->monitor, server, &conf->monitor, &fault);
     listeners_forgo(ahead);
-    if (!open) {
+    /* Last: the socket takes the place of another server's, which a start that fails must not. */
+    if (open) {
+        server->control =
+            control_open(&server->loop, conf->core.runtime_dir, on_control, server, &fault);
+    }
+    if (server->control == NULL) {
         server_complain_of(server, NULL, &fault);
         give_up(server);
         return;
@@ -368,14 +373,10 @@ static bool make_parts(struct server *server, struct conf *conf, struct whorl_fa
         return false;
     }
     server->rpc = rpc_new(&server->loop, conf, &handler, server->log);
-    if (server->rpc == NULL) {
-        return whorl_fail(fault, "",
-                          "memory for devices' messages can't be had, or can't be locked: %s",
-                          strerror(errno));
-    }
-    server->control =
-        control_open(&server->loop, conf->core.runtime_dir, on_control, server, fault);
-    return server->control != NULL;
+    return server->rpc != NULL ||
+           whorl_fail(fault, "",
+                      "memory for devices' messages can't be had, or can't be locked: %s",
+                      strerror(errno));
 }
 
 /* Before the loop thread sleeps, it forgets what it copied. */

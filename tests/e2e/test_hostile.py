@@ -329,6 +329,18 @@ class Hostile(unittest.TestCase):
                 client.call("identify", self.world.request(1, checks=["ident1"]))
         self.assertEqual(caught.exception.code, "device_revoked")
 
+    def test_no_list_replaces_one_that_cannot_be_read(self):
+        tls = self.world.path("authority")
+        whorl("keys", "ca", "-o", tls)
+        os.symlink("crl.pem", os.path.join(tls, "crl.pem"))
+        done = whorl("keys", "revoke", "--ca", tls, code=3)
+        self.assertIn("crl.pem: cannot be read", done.stderr)
+        self.assertTrue(os.path.islink(os.path.join(tls, "crl.pem")))
+        os.unlink(os.path.join(tls, "crl.pem"))
+        done = whorl("keys", "revoke", "--ca", tls, os.path.join(tls, "ca.pem"), code=3)
+        self.assertIn("is the authority itself", done.stderr)
+        self.assertFalse(os.path.exists(os.path.join(tls, "crl.pem")))
+
     def test_certificate_on_the_revocation_list(self):
         world = World()
         tls = world.tls

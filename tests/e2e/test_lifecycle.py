@@ -140,6 +140,16 @@ class Reload(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
         self.assertFalse(os.path.exists(path))
 
+    def test_a_second_server_that_can_not_start_takes_nothing_from_the_first(self):
+        server = Server(self.world)
+        edit(os.path.join(self.world.conf, "listeners.conf"),
+             (r"^( *port = )0", rf"\g<1>{server.ports['devices']}"))
+        self.assertIn("address already in use",
+                      whorl("serve", "-c", self.world.conf, code=3).stderr)
+        status = json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
+        self.assertEqual(status["process"]["pid"], server.process.pid)
+        self.assertEqual(server.stop(), 0)
+
     def test_a_listener_changes_its_address_and_keeps_its_port(self):
         server = Server(self.world)
         old = server.client()

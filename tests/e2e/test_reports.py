@@ -213,6 +213,18 @@ class Real(unittest.TestCase):
         whorl("report", "subject-access", "-c", self.world.conf, "--ref", "immigration/K0410111",
               code=1)
 
+    def test_what_no_record_can_hold_is_not_answered_with_nothing(self):
+        for query in (("--family", b"M\xf6ller"), ("--family", "m" * 101), ("--family", ""),
+                      ("--family", "Moss", "--given", b"Ren\xe9"), ("--ref", b"K\xff"),
+                      ("--family", "Moss", "--born", "03/02/1990"),
+                      ("--family", "Moss", "--born", "1990-2-3")):
+            query = [os.fsdecode(part) for part in query]
+            done = whorl("report", "subject-access", "-c", self.world.conf, *query, code=2)
+            self.assertEqual(done.stdout, "")
+        done = whorl("audit", "list", "-c", self.world.conf, "--transaction", self.match.upper(),
+                     code=2)
+        self.assertIn("is no transaction", done.stderr)
+
     def test_formulas_are_no_formulas_in_csv(self):
         done = whorl("report", "subject-access", "-c", self.world.conf, "--transaction", self.miss,
                      "--format", "csv")

@@ -228,6 +228,8 @@ class Switching(SourceTest):
     def test_people_are_changed_in_the_database_alone(self):
         self.fill("ident1")
         self.configure()
+        self.assertIn("`whorl source resync ident1` makes it",
+                      whorl("source", "status", "ident1", "-c", self.world.conf, code=3).stderr)
         self.resync()
         done = whorl("enrol", "-c", self.world.conf, "--gallery", "ident1",
                      self.world.path("prints", "ident1.csv"), code=3)
@@ -465,6 +467,19 @@ class Trouble(SourceTest):
         self.server.wait_for_log(lambda line: "people of the database are in the copy: 1 put"
                                  in line.get("text", ""))
         self.wait_for_class("match", 1)
+
+    def test_a_schema_that_could_not_be_made_is_not_said_to_be_there(self):
+        self.sql("CREATE ROLE plain LOGIN PASSWORD 'not-a-secret'")
+        self.sql(f"GRANT CREATE ON DATABASE {self.database} TO plain")
+        plain = ("--ca", PG.ca, "--password-file", PG.reader_password,
+                 f"host=localhost port={PG.port} dbname={self.database} user=plain")
+        # It may make a schema and no role: then there is neither.
+        done = whorl("source", "init", *plain, code=3)
+        self.assertIn("cannot make the role whorl_reader", done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.sql(f"REVOKE CREATE ON DATABASE {self.database} FROM plain")
+        self.assertIn("cannot make a schema", whorl("source", "init", *plain, code=3).stderr)
+        self.assertIn("3 of 3", whorl("source", "init", self.owner).stdout)
 
     def test_a_role_that_may_write_is_refused(self):
         self.fill("ident1")

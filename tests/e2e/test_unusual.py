@@ -209,6 +209,9 @@ class Simulated(unittest.TestCase):
                      "-o", self.world.path("x"), "--seed", "s", "--roster", bad, code=3)
         self.assertIn(bad + ":2", done.stderr)
         self.assertFalse(os.path.exists(self.world.path("x.json")))
+        done = whorl("report", "unusual", "-c", self.world.conf, "--force", "WMP", "2026-11", "-o",
+                     self.world.path("x"), "--seed", "s", "--roster", self.world.conf, code=3)
+        self.assertIn("cannot be read", done.stderr)  # a folder, which is not an empty file
         for args in (("--force", "WMP"), ("--seed", "s"),
                      ("--force", "WMP", "--seed", "s", "--budget", "0")):
             whorl("report", "unusual", "-c", self.world.conf, "2026-11", "-o", "x", *args, code=2)

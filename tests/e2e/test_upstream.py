@@ -750,6 +750,22 @@ class Settings(unittest.TestCase):
         self.assertIn("needs this server's name: core { gateway", self.check(1))
 
 
+class OwnPeople(unittest.TestCase):
+    def test_people_of_a_cascade_are_withdrawn_and_purged_where_they_are_searched(self):
+        force, nation = Gateway("wmp", [1, 2]), Gateway("nation")
+        for cascade in ("first", "all"):
+            force.ask_upstream("ident1", force.settings(nation, 7443, cascade=cascade))
+            there = whorl("gallery", "list", "-c", force.world.conf, "--gallery", "ident1").stdout
+            person = there.split()[0]
+            args = ("-c", force.world.conf, "--gallery", "ident1")
+            whorl("gallery", "withdraw", *args, person)
+            self.assertIn("1 people purged", whorl("gallery", "purge", *args).stdout)
+            self.assertNotIn(person, whorl("gallery", "list", *args).stdout)
+        force.ask_upstream("ident1", force.settings(nation, 7443))
+        done = whorl("gallery", "purge", *args, code=3)
+        self.assertIn("has no gallery: its source is upstream", done.stderr)
+
+
 @needs_postgresql
 class BesideDatabase(unittest.TestCase):
     """The force's own people are in its PostgreSQL; the nation has others."""

@@ -28,7 +28,10 @@ bool channel_split(const char *address, char *host, size_t cap, const char **por
         address++;
         len -= 2;
     }
-    if (len == 0 || len >= cap) {
+    /* getaddrinfo takes the lower 16 bits of any number. */
+    char *end;
+    unsigned long number = strtoul(colon + 1, &end, 10);
+    if (len == 0 || len >= cap || (*end == '\0' && (number == 0 || number > 65535))) {
         return false;
     }
     memcpy(host, address, len);
