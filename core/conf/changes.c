@@ -5,7 +5,7 @@
 
 #include "core/conf/digest.h"
 
-enum { CHANGE_MAX = 400, WHAT_MAX = CONF_NAME_MAX + 20 };
+enum { CHANGE_MAX = 400, WHAT_MAX = CONF_NAME_MAX + 20, CONTENT_SIZE = 32 };
 
 struct telling {
     void (*change)(void *ctx, const char *text);
@@ -31,7 +31,7 @@ struct kind {
     size_t (*count)(const struct conf *conf);
     const char *(*title)(const struct conf *conf, size_t index);
     void (*print)(const struct conf *conf, size_t index, FILE *out);
-    /* NULL: there is none */
+    /* CONTENT_SIZE bytes; NULL: there is none */
     const uint8_t *(*content)(const struct conf *conf, size_t index);
     const char *content_name;
 };
@@ -101,6 +101,15 @@ static void name_section(const struct kind *kind, const struct conf *conf, size_
     (void)snprintf(what, WHAT_MAX, "%s%s%s", kind->name, title[0] != '\0' ? " " : "", title);
 }
 
+/* Files are read only of what is on: of what is switched on or off nobody knows whether they
+ * differ. */
+static bool contents_differ(const uint8_t *old, const uint8_t *new)
+{
+    static const uint8_t unread[CONTENT_SIZE];
+    return memcmp(old, unread, CONTENT_SIZE) != 0 && memcmp(new, unread, CONTENT_SIZE) != 0 &&
+           memcmp(old, new, CONTENT_SIZE) != 0;
+}
+
 static void compare(const struct telling *telling, const struct kind *kind,
                     const struct conf *before, size_t was, const struct conf *after, size_t is)
 {
@@ -111,7 +120,7 @@ static void compare(const struct telling *telling, const struct kind *kind,
         tell_lines(telling, what, old, new);
     }
     if (kind->content != NULL &&
-        memcmp(kind->content(before, was), kind->content(after, is), 32) != 0) {
+        contents_differ(kind->content(before, was), kind->content(after, is))) {
         tell(telling, "%s: %s", what, kind->content_name);
     }
     free(old);

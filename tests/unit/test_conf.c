@@ -768,6 +768,37 @@ START_TEST(what_differs_between_two_configurations_is_said_in_words)
 }
 END_TEST
 
+START_TEST(a_plugin_that_is_switched_off_has_no_other_module)
+{
+    static const char form[] = "plugin \"finder\" {\n"
+                               "    module = \"" TEST_PLUGINS "/test-acts.so\"\n"
+                               "    enabled = %s\n"
+                               "    settings { word = \"hello\" }\n"
+                               "}\n"
+                               "plugin \"keeper\" {\n"
+                               "    module = \"" TEST_PLUGINS "/test-sink.so\"\n"
+                               "    settings { word = \"kept\" }\n"
+                               "}\n";
+    char text[sizeof form + 4], said[2048] = "";
+    conf_folder_write(&folder, "force.conf",
+                      "force \"WMP\" {\n    policy = \"normal\"\n}\n"
+                      "force \"MPS\" {\n    policy = \"normal\"\n}\n");
+    snprintf(text, sizeof text, form, "yes");
+    conf_folder_write(&folder, "plugins.conf", text);
+    struct conf *on = read_good();
+    snprintf(text, sizeof text, form, "no");
+    conf_folder_write(&folder, "plugins.conf", text);
+    struct conf *off = read_good();
+    conf_changes(on, off, gather, said);
+    conf_changes(off, on, gather, said);
+    ck_assert_ptr_nonnull(strstr(said, "plugin finder: enabled = no, was yes\n"));
+    ck_assert_ptr_nonnull(strstr(said, "plugin finder: enabled = yes, was no\n"));
+    ck_assert_ptr_null(strstr(said, "module"));
+    conf_unref(on);
+    conf_unref(off);
+}
+END_TEST
+
 START_TEST(a_breakers_waits_must_fit_together)
 {
     conf_folder_write(&folder, "plugins.conf",
@@ -818,6 +849,7 @@ int main(void)
     tcase_add_test(tests, the_monitor_is_off_by_default_and_never_leaves_loopback);
     tcase_add_test(tests, the_runtime_directory_is_found_whatever_else_is_wrong);
     tcase_add_test(tests, what_differs_between_two_configurations_is_said_in_words);
+    tcase_add_test(tests, a_plugin_that_is_switched_off_has_no_other_module);
     tcase_add_test(tests, a_breakers_waits_must_fit_together);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
