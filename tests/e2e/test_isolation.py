@@ -16,14 +16,22 @@ NOBODY = 65534
 OURS = ("ident1", "immigration", "pnc", "audit")
 
 
+def words_of(pid):
+    """What a process was started with; nothing if it has ended meanwhile."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as line:
+            return line.read().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def children(pid):
     """Of a process, by the name of the plugin that they run."""
     found = {}
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
             for child in file.read().split():
-                with open(f"/proc/{child}/cmdline", "rb") as line:
-                    words = line.read().split(b"\0")
+                words = words_of(child)
                 if words[1:2] == [b"plugin-host"]:
                     found[words[2].decode()] = int(child)
     return found
