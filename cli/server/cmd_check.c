@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/server/ends_soon.h"
 #include "core/net/listener.h"
 
 /* Reads what a server would read of its listeners' files, as a server would: a revocation list that
@@ -23,6 +24,7 @@ static bool check_listeners(const struct conf *conf)
             good = false;
         }
         listeners_forgo(ahead);
+        tell_what_ends_soon(&conf->listeners[i]);
     }
     return good;
 }
@@ -33,7 +35,7 @@ int cmd_check(int argc, char **argv)
         argc, argv,
         "Validates everything that `whorl serve` would read, settings of plugins included, "
         "names every mistake as FILE:LINE, and prints the effective configuration and who "
-        "may ask what.\v"
+        "may ask what. Warns of certificates and revocation lists that end within two weeks.\v"
         "Exit status: 0 no mistakes, 1 mistakes, 2 wrong usage.");
     struct conf *conf = read_conf(dir);
     if (conf == NULL) {

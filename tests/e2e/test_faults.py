@@ -298,7 +298,7 @@ class Faults(unittest.TestCase):
                 open(authorities, "a", encoding="ascii") as file:
             file.write(more.read())
         self.assert_check_refuses_as_serve(world, "signed")
-        # or a list whose days are over (the clock is set by a library that a sanitizer does not bear).
+        # or a list whose days are over.
         if SANITIZED:
             return
         shutil.copy(world.path("kept.pem"), authorities)
@@ -306,6 +306,28 @@ class Faults(unittest.TestCase):
             file.write(str(31 * 86400))
         self.assert_check_refuses_as_serve(world, "out of date", env=dict(
             os.environ, LD_PRELOAD=FAULTS, FAULTS_CLOCK=world.path("clock")))
+
+    @unittest.skipIf(SANITIZED, "the clock is set by a library that a sanitizer does not bear")
+    def test_check_warns_of_what_ends_within_two_weeks(self):
+        world = World()
+        edit(os.path.join(world.conf, "listeners.conf"),
+             (r'^( *)# (crl = "tls/crl.pem")', r"\1\2"))
+        whorl("keys", "revoke", "--ca", world.tls)  # for 30 days; the server's certificate: 825
+
+        def warnings(days):
+            with open(world.path("clock"), "w", encoding="ascii") as file:
+                file.write(str(days * 86400))
+            done = whorl("check", "-c", world.conf, env=dict(
+                os.environ, LD_PRELOAD=FAULTS, FAULTS_CLOCK=world.path("clock")))
+            self.assertIn("SHA-256", done.stdout)
+            return done.stderr
+        self.assertEqual(warnings(15), "")
+        day = r" on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n$"
+        self.assertRegex(warnings(17), r"^\S+/listeners\.conf:\d+: warning: crl: \S+/crl\.pem ends" + day)
+        whorl("keys", "revoke", "--ca", world.tls, "--days", 3650)
+        self.assertEqual(warnings(800), "")
+        self.assertRegex(warnings(812), "warning: certificate: .*/server.pem ends" + day)
+        self.assertRegex(warnings(826), "warning: certificate: .*/server.pem ended" + day)
 
     def assert_check_refuses_as_serve(self, world, why, **kwargs):
         self.assertIn(why, whorl("serve", "-c", world.conf, code=3, **kwargs).stderr)
