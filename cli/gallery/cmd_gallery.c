@@ -180,7 +180,7 @@ static void show_text(const char *label, const char *value)
 
 static void show_person(const struct gallery_person *person)
 {
-    char enrolled[16] = "", expires[16] = "";
+    char enrolled[16] = "", expires[16] = "never";
     print_day(person->enrolled, enrolled);
     if (person->expires) {
         print_day(person->expires, expires);

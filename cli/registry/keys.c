@@ -22,14 +22,15 @@ static bool path_of(char path[PATH_CAP], const char *dir, const char *file, cons
     return (n > 0 && n < PATH_CAP) || whorl_fail(fault, dir, "the path is too long");
 }
 
+#define EXISTS "exists already, and is not overwritten: -o another folder, then put it in place"
+
 /* A new file that nobody else may read; an old one is never touched. */
 static FILE *create(const char *path, mode_t mode, struct whorl_fault *fault)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (file == NULL) {
-        whorl_fail(fault, path, errno == EEXIST ? "exists already; it is not overwritten" : "%s",
-                   strerror(errno));
+        whorl_fail(fault, path, errno == EEXIST ? EXISTS : "%s", strerror(errno));
         if (fd >= 0) {
             close(fd);
         }
@@ -53,7 +54,7 @@ static bool write_pair(const char *dir, const char *file, EVP_PKEY *key, X509 *c
         return false;
     }
     if (access(path, F_OK) == 0) {
-        return whorl_fail(fault, path, "exists already; it is not overwritten");
+        return whorl_fail(fault, path, EXISTS);
     }
     FILE *out = create(key_path, 0600, fault);
     if (out == NULL) {

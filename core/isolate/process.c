@@ -71,8 +71,9 @@ static bool make_channel(struct process *process, const struct isolate_spec *spe
     process->orders_size = channel->shape.size;
     channel->reports = make_shared(sizeof *channel->reports, 0, &shared[1]);
     if (!channel->orders || !channel->reports || pipe2(bell, O_CLOEXEC | O_NONBLOCK) != 0) {
-        return whorl_fail(fault, "", "the memory shared with its process can't be made: %s",
-                          strerror(errno));
+        return whorl_fail(
+            fault, "", "the memory shared with its process can't be made, or can't be locked: %s",
+            strerror(errno));
     }
     process->bell = bell[0];
     shared[2] = bell[1];

@@ -318,7 +318,7 @@ static bool check_officer(const struct registry_officer *officer, struct whorl_f
 
 static bool there_is(const char *what, const char *id, struct whorl_fault *fault)
 {
-    return whorl_fail(fault, "id", "there is %s %s already", what, id);
+    return whorl_fail(fault, "id", "there is %s %s already (--replace replaces it)", what, id);
 }
 
 static bool owned_by(int len, const char *id, struct whorl_fault *fault)

@@ -249,7 +249,9 @@ class Purge(unittest.TestCase):
                                        code=1).stderr)
         whorl("gallery", "show", *common, "BARE", code=1)
         whorl("enrol", *common, "--source", "made up", "--expires", "never", path)
-        self.assertIn("made up", whorl("gallery", "show", *common, "BARE").stdout)
+        shown = whorl("gallery", "show", *common, "BARE").stdout
+        self.assertRegex(shown, r"source +made up\n")
+        self.assertRegex(shown, r"expires +never\n")
 
 
 class Erase(unittest.TestCase):

@@ -9,7 +9,10 @@ import threading
 import time
 import unittest
 
-from whorl import BINARY, OFFICER, PATIENCE, ROOT, RpcError, Server, World, answers, whorl
+from whorl import (BINARY, OFFICER, PATIENCE, ROOT, SANITIZED, RpcError, Server, World, answers, edit,
+                   whorl)
+
+FAULTS = os.path.join(os.path.dirname(BINARY), "tests", "faults", "faults.so")
 
 
 def limit_files_to(size):
@@ -279,6 +282,58 @@ class Faults(unittest.TestCase):
         self.assertRegex(done.stderr, r"ident1\.conf:\d+: ")
         done = whorl("check", "-c", world.conf, code=1)
         self.assertRegex(done.stdout + done.stderr, r"ident1\.conf:\d+: ")
+
+    def test_check_refuses_a_revocation_list_that_no_server_starts_with(self):
+        world = World()
+        edit(os.path.join(world.conf, "listeners.conf"),
+             (r'^( *)# (crl = "tls/crl.pem")', r"\1\2"))
+        whorl("keys", "revoke", "--ca", world.tls)
+        whorl("check", "-c", world.conf)
+        # Good text all of it, but: a second authority of which there is no list,
+        other = world.path("other")
+        whorl("keys", "ca", "-o", other, "--name", "Another authority")
+        authorities = os.path.join(world.tls, "ca.pem")
+        shutil.copy(authorities, world.path("kept.pem"))
+        with open(os.path.join(other, "ca.pem"), encoding="ascii") as more, \
+                open(authorities, "a", encoding="ascii") as file:
+            file.write(more.read())
+        self.assert_check_refuses_as_serve(world, "signed")
+        # or a list whose days are over.
+        if SANITIZED:
+            return
+        shutil.copy(world.path("kept.pem"), authorities)
+        with open(world.path("clock"), "w", encoding="ascii") as file:
+            file.write(str(31 * 86400))
+        self.assert_check_refuses_as_serve(world, "out of date", env=dict(
+            os.environ, LD_PRELOAD=FAULTS, FAULTS_CLOCK=world.path("clock")))
+
+    @unittest.skipIf(SANITIZED, "the clock is set by a library that a sanitizer does not bear")
+    def test_check_warns_of_what_ends_within_two_weeks(self):
+        world = World()
+        edit(os.path.join(world.conf, "listeners.conf"),
+             (r'^( *)# (crl = "tls/crl.pem")', r"\1\2"))
+        whorl("keys", "revoke", "--ca", world.tls)  # for 30 days; the server's certificate: 825
+
+        def warnings(days):
+            with open(world.path("clock"), "w", encoding="ascii") as file:
+                file.write(str(days * 86400))
+            done = whorl("check", "-c", world.conf, env=dict(
+                os.environ, LD_PRELOAD=FAULTS, FAULTS_CLOCK=world.path("clock")))
+            self.assertIn("SHA-256", done.stdout)
+            return done.stderr
+        self.assertEqual(warnings(15), "")
+        day = r" on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n$"
+        self.assertRegex(warnings(17), r"^\S+/listeners\.conf:\d+: warning: crl: \S+/crl\.pem ends" + day)
+        whorl("keys", "revoke", "--ca", world.tls, "--days", 3650)
+        self.assertEqual(warnings(800), "")
+        self.assertRegex(warnings(812), "warning: certificate: .*/server.pem ends" + day)
+        self.assertRegex(warnings(826), "warning: certificate: .*/server.pem ended" + day)
+
+    def assert_check_refuses_as_serve(self, world, why, **kwargs):
+        self.assertIn(why, whorl("serve", "-c", world.conf, code=3, **kwargs).stderr)
+        done = whorl("check", "-c", world.conf, code=1, **kwargs)
+        self.assertRegex(done.stderr, r"listeners\.conf:\d+: listener \"devices\": crl: .*" + why)
+        self.assertEqual(done.stdout, "")
 
     def test_private_key_that_others_can_read_is_refused(self):
         world = World()

@@ -72,6 +72,15 @@ class OursInProcesses(test_identify.Identify):
         super().tearDownClass()
         whorl("audit", "verify", "-c", cls.world.conf)
 
+    def test_a_start_without_memory_to_lock_says_so(self):
+        world = IsolatedWorld()
+        limited = ["prlimit", "--memlock=16384", "--", BINARY, "serve", "-c", world.conf]
+        if os.getuid() == 0:  # whose memory has no limit, but for this
+            limited[:0] = ["setpriv", "--bounding-set=-ipc_lock"]
+        done = subprocess.run(limited, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("can't be made, or can't be locked: ", done.stderr)
+
 
 class RogueWorld(World):
     """With plugins of the rogue module, named as given, beside ours. Those in hurried have a second

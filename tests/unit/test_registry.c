@@ -137,7 +137,7 @@ START_TEST(what_could_not_be_stored_is_told_before)
     ck_assert(registry_check_device(registry, &device, false, &fault));
     ck_assert(registry_put_device(registry, &device, false, &fault));
     ck_assert(!registry_check_device(registry, &device, false, &fault));
-    ck_assert_str_eq(fault.text, "there is a device phone-1 already");
+    ck_assert_str_eq(fault.text, "there is a device phone-1 already (--replace replaces it)");
     ck_assert(registry_check_device(registry, &device, true, &fault));
     ck_assert(!registry_check_device(registry, &twin, true, &fault));
     ck_assert_str_eq(fault.where, "certificate");
@@ -405,7 +405,7 @@ START_TEST(a_damaged_entry_is_repaired_by_replacing_it)
     whorl_store_close(store);
     ck_assert_int_eq(registry_device(registry, "phone-1", &found, &fault), REGISTRY_FAILED);
     ck_assert(!registry_check_device(registry, &same, false, &fault));
-    ck_assert_str_eq(fault.text, "there is a device phone-1 already");
+    ck_assert_str_eq(fault.text, "there is a device phone-1 already (--replace replaces it)");
     same.certificate[0] = 8;
     ck_assert(registry_check_device(registry, &same, true, &fault));
     ck_assert(registry_put_device(registry, &same, true, &fault));
