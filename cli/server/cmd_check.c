@@ -22,9 +22,10 @@ static bool check_listeners(const struct conf *conf)
             fprintf(stderr, "%s:%d: %s%s%s\n", place->file, place->line, fault.where,
                     fault.where[0] == '\0' ? "" : ": ", fault.text);
             good = false;
+            continue;
         }
+        tell_what_ends_soon(&conf->listeners[i], ahead);
         listeners_forgo(ahead);
-        tell_what_ends_soon(&conf->listeners[i]);
     }
     return good;
 }

@@ -334,6 +334,17 @@ void listeners_forgo(struct listeners_ahead *ahead)
     free(ahead);
 }
 
+static int64_t end_of(const struct tls_context *tls, enum tls_file file)
+{
+    return tls != NULL ? tls_context_end(tls, file) : 0;
+}
+
+int64_t listeners_ahead_end(const struct listeners_ahead *ahead, size_t listener,
+                            enum tls_file file)
+{
+    return listener < ahead->count ? end_of(ahead->tls[listener], file) : 0;
+}
+
 static void plan_tls(struct plan *plan, struct listeners_ahead *ahead, size_t i)
 {
     plan->tls = ahead->tls[i];
@@ -488,14 +499,26 @@ bool listeners_match(struct listeners *listeners, const struct conf *conf,
     return true;
 }
 
-uint16_t listeners_port(const struct listeners *listeners, const char *name)
+static const struct listener *find(const struct listeners *listeners, const char *name)
 {
     for (size_t i = 0; i < listeners->count; i++) {
         if (strcmp(listeners->all[i]->name, name) == 0) {
-            return bound_port(listeners->all[i]);
+            return listeners->all[i];
         }
     }
-    return 0;
+    return NULL;
+}
+
+uint16_t listeners_port(const struct listeners *listeners, const char *name)
+{
+    const struct listener *listener = find(listeners, name);
+    return listener != NULL ? bound_port(listener) : 0;
+}
+
+int64_t listeners_end(const struct listeners *listeners, const char *name, enum tls_file file)
+{
+    const struct listener *listener = find(listeners, name);
+    return listener != NULL ? end_of(listener->tls, file) : 0;
 }
 
 void listeners_close(struct listeners *listeners)

@@ -47,6 +47,9 @@ bool listeners_inherit(struct listeners *listeners, int fd, const char *name);
 struct listeners_ahead;
 struct listeners_ahead *listeners_ahead(const struct conf *conf, struct whorl_fault *fault);
 void listeners_forgo(struct listeners_ahead *ahead); /* NULL is ignored */
+/* As listeners_end, of the configuration's listener of that number. */
+int64_t listeners_ahead_end(const struct listeners_ahead *ahead, size_t listener,
+                            enum tls_file file);
 
 /* Makes the sockets match conf, whose files are in `ahead` and are taken over from there: those of
  * the same address and port stay open and take the new certificates, others are opened and closed,
@@ -57,6 +60,10 @@ bool listeners_match(struct listeners *listeners, const struct conf *conf,
 
 /* The port that a listener is bound to; 0 if there is none of that name. */
 uint16_t listeners_port(const struct listeners *listeners, const char *name);
+
+/* When what the named listener's file holds ends first, as tls_context_end; 0 without TLS, or if
+ * there is none of that name. */
+int64_t listeners_end(const struct listeners *listeners, const char *name, enum tls_file file);
 
 /* Closes all. */
 void listeners_close(struct listeners *listeners);

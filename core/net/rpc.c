@@ -697,6 +697,11 @@ uint16_t rpc_port(const struct rpc *rpc, const char *listener)
     return listeners_port(&rpc->listeners, listener);
 }
 
+int64_t rpc_end(const struct rpc *rpc, const char *listener, enum tls_file file)
+{
+    return listeners_end(&rpc->listeners, listener, file);
+}
+
 void rpc_drain(struct rpc *rpc)
 {
     listeners_close(&rpc->listeners);

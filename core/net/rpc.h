@@ -24,6 +24,7 @@
 
 #include "core/conf/conf.h"
 #include "core/log/log.h"
+#include "core/net/tls.h"
 #include "whorl/plugin.h"
 
 struct rpc;
@@ -84,6 +85,9 @@ bool rpc_listen(struct rpc *rpc, struct conf *conf, struct listeners_ahead *ahea
 
 /* The port that the named listener is bound to; 0 if there is none. */
 uint16_t rpc_port(const struct rpc *rpc, const char *listener);
+
+/* When what the named listener's file holds ends first; see listeners_end. */
+int64_t rpc_end(const struct rpc *rpc, const char *listener, enum tls_file file);
 
 /* result: one packed msgpack object. The bytes are copied. None at all (len 0: there was no memory
  * to pack it) is answered as `internal`. */

@@ -29,6 +29,14 @@ void tls_context_unref(struct tls_context *context); /* NULL is ignored */
  * other. */
 bool tls_context_same(const struct tls_context *one, const struct tls_context *other);
 
+/* The files whose content is good until a day. */
+enum tls_file { TLS_FILE_CERTIFICATE, TLS_FILE_CLIENT_CA, TLS_FILE_CRL, TLS_FILES };
+/* "certificate": as the option of a listener is called. */
+const char *tls_file_name(enum tls_file file);
+/* The first end of all that was read from the file, in seconds since 1970; 0: nothing in it ends.
+ */
+int64_t tls_context_end(const struct tls_context *context, enum tls_file file);
+
 /* One connection's server side. */
 struct tls;
 

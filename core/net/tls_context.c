@@ -264,6 +264,7 @@ struct tls_context *tls_context_new(const struct tls_files *files, struct whorl_
         tls_context_unref(context);
         return NULL;
     }
+    tls_context_note_ends(context);
     return context;
 }
 

@@ -126,6 +126,25 @@ static void put_rpc(const struct server *server, FILE *out)
           (double)stats.devices);
 }
 
+static void put_listeners(const struct server *server, FILE *out)
+{
+    const struct conf *conf = server->setup->conf;
+    family(out, "whorl_tls_end_timestamp_seconds", "gauge",
+           "When the first of a listener's certificates, authorities or revocation lists ends, "
+           "since 1970.");
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        for (enum tls_file file = 0; file < TLS_FILES; file++) {
+            int64_t end = rpc_end(server->rpc, conf->listeners[i].name, file);
+            if (end != 0) {
+                fprintf(out,
+                        "whorl_tls_end_timestamp_seconds{listener=\"%s\",file=\"%s\"} %" PRId64
+                        "\n",
+                        conf->listeners[i].name, tls_file_name(file), end);
+            }
+        }
+    }
+}
+
 static void put_identify(const struct server *server, FILE *out)
 {
     struct identify_stats stats;
@@ -281,6 +300,7 @@ char *server_metrics(struct server *server, size_t *len)
     if (server->phase != PHASE_STARTING && server->identify != NULL && server->rpc != NULL) {
         put_server(server, out);
         put_rpc(server, out);
+        put_listeners(server, out);
         put_identify(server, out);
         put_backends(server, out);
     }

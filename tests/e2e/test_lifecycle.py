@@ -518,6 +518,19 @@ class Monitor(unittest.TestCase):
                      'whorl_answers_total{class="match"} 2'):
             self.assertTrue(line + "\n" in text, line)
 
+    def test_the_ends_of_certificates_and_lists_are_told(self):
+        def days():
+            found = re.findall(r'^whorl_tls_end_timestamp_seconds\{listener="devices",file="(\w+)"\} '
+                               r"(\d+)$", self.get("/metrics")[1], re.M)
+            return {file: round((int(end) - time.time()) / 86400) for file, end in found}
+        self.assertEqual(days(), {"certificate": 825, "client_ca": 3650})
+        edit(os.path.join(self.world.conf, "listeners.conf"),
+             (r'^( *)# (crl = "tls/crl.pem")', r"\1\2"))
+        for last in (30, 7):
+            whorl("keys", "revoke", "--ca", self.world.tls, "--days", last)
+            whorl("reload", "-c", self.world.conf)
+            self.assertEqual(days(), {"certificate": 825, "client_ca": 3650, "crl": last})
+
     def test_figures_hold_nothing_personal(self):
         _, text = self.get("/metrics")
         text += whorl("status", "--json", "-c", self.world.conf).stdout

@@ -521,7 +521,7 @@ void pki_make(struct pki *pki)
     save_certificate(pki->server, server.certificate);
     save_key(pki->server_key, server.key);
     save_crl(pki->crl, &ca, 66, year);
-    save_crl(pki->empty_crl, &ca, 0, year);
+    save_crl(pki->empty_crl, &ca, 0, 180L * 86400);
     save_crl(pki->late_crl, &ca, 0, -3600);
     struct identity device = make_identity("device", &ca, 3, -3600, year);
     X509_digest(device.certificate, EVP_sha256(), pki->device_digest, NULL);

@@ -82,7 +82,8 @@ void client_close(struct client *client);
 /* A ping that is answered. */
 void client_ping(struct client *client);
 
-/* Files of a small certificate authority in a temporary directory. */
+/* Files of a small certificate authority in a temporary directory. They are good for a year,
+ * empty_crl for 180 days. */
 struct pki {
     char dir[64];
     char ca[96], other_ca[96], server[96], server_key[96], crl[96], empty_crl[96], late_crl[96];

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "net_fixture.h"
@@ -401,6 +402,46 @@ START_TEST(files_that_were_read_ahead_are_not_needed_any_more)
 }
 END_TEST
 
+/* Appends what is in one file to another. */
+static void append_file(const char *to, const char *from)
+{
+    char text[4096];
+    FILE *in = fopen(from, "re"), *out = fopen(to, "ae");
+    size_t len = fread(text, 1, sizeof text, in);
+    ck_assert_uint_gt(len, 0);
+    ck_assert_uint_eq(fwrite(text, 1, len, out), len);
+    fclose(in);
+    fclose(out);
+}
+
+/* Whether the listener's file says that it ends so many days from now. */
+static bool ends_in(enum tls_file file, int days)
+{
+    int64_t end = rpc_end(server.rpc, "tls", file), expected = (int64_t)time(NULL) + days * 86400L;
+    return end > expected - 600 && end <= expected;
+}
+
+START_TEST(the_first_end_of_what_a_file_holds_is_known)
+{
+    char lists[96];
+    struct whorl_fault fault;
+    snprintf(lists, sizeof lists, "%s/lists.pem", pki.dir);
+    server_start(&server);
+    ck_assert(ends_in(TLS_FILE_CERTIFICATE, 365));
+    ck_assert(ends_in(TLS_FILE_CLIENT_CA, 365));
+    ck_assert_int_eq(rpc_end(server.rpc, "tls", TLS_FILE_CRL), 0);
+    ck_assert_int_eq(rpc_end(server.rpc, "none", TLS_FILE_CERTIFICATE), 0);
+    server.listeners[0].crl = lists;
+    append_file(lists, pki.crl);
+    ck_assert(server_listen(&server, &fault));
+    ck_assert(ends_in(TLS_FILE_CRL, 365));
+    append_file(lists, pki.empty_crl);
+    ck_assert(server_listen(&server, &fault));
+    ck_assert(ends_in(TLS_FILE_CRL, 180));
+    server_stop(&server);
+}
+END_TEST
+
 START_TEST(faults_in_the_files_are_named)
 {
     char broken[96], missing[96];
@@ -497,6 +538,7 @@ int main(void)
     tcase_add_test(tc, damaged_records_end_the_connection);
     tcase_add_test(tc, garbage_and_silence_instead_of_a_handshake_end);
     tcase_add_test(tc, files_that_were_read_ahead_are_not_needed_any_more);
+    tcase_add_test(tc, the_first_end_of_what_a_file_holds_is_known);
     tcase_add_test(tc, faults_in_the_files_are_named);
     tcase_add_test(tc, a_private_key_that_others_can_read_is_refused);
     tcase_add_test(tc, many_reloads_leave_connections_alone);
