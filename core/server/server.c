@@ -502,6 +502,12 @@ int server_run(const char *conf_dir)
         fputs("whorl: out of memory\n", stderr);
         return 3;
     }
+    if (!systemd_sockets_are_there()) {
+        log_line(server.log, WHORL_LOG_ERROR, "not all sockets that LISTEN_FDS counts are there",
+                 NULL);
+        log_free(server.log);
+        return 3;
+    }
     process_protect(server.log);
     struct conf *conf = conf_read(conf_dir, server_complain, &server);
     if (conf != NULL) {

@@ -37,6 +37,11 @@ uint64_t systemd_watchdog_ms(void)
     return usec >= 2000 ? usec / 2000 : 1; /* twice as often as it must be */
 }
 
+bool systemd_sockets_are_there(void)
+{
+    return sd_listen_fds(0) >= 0;
+}
+
 void systemd_sockets(void (*take)(void *ctx, int fd, const char *name), void *ctx)
 {
     char **names = NULL;

@@ -327,6 +327,16 @@ class Supervised(unittest.TestCase):
         self.assertEqual(heard.wait_for("STOPPING")["STOPPING"], "1")
         heard.socket.close()
 
+    def test_sockets_that_are_counted_and_not_there_stop_the_start(self):
+        # Their numbers would be given to what the server opens itself, and closed as no sockets.
+        world = World()
+        done = subprocess.run(
+            ["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=one:two exec "$@" 3</dev/null 4<&-',
+             "sh", BINARY, "serve", "-c", world.conf], capture_output=True, text=True, check=False,
+            timeout=PATIENCE)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("LISTEN_FDS", done.stderr)
+
     def test_a_successor_takes_the_same_socket_and_nobody_is_refused(self):
         """While clients come and go without pause, the server is replaced five times: the new
         process has the same listening socket, and the old one finishes what it has."""
