@@ -140,17 +140,19 @@ static bool apply_add(struct registry *registry, const void *arg, struct whorl_f
     return registry_put_device(registry, adding->device, adding->replace, fault);
 }
 
-/* Stores it, recorded before and after. */
-static bool put(const struct registry_use *use, const struct registry_device *device, bool replace,
+/* Stores it in the state of the one that it replaces, recorded before and after. */
+static bool put(const struct registry_use *use, struct registry_device *device, bool replace,
                 struct whorl_fault *fault)
 {
-    struct registry_device old;
+    struct registry_device old = {0};
     const struct adding adding = {device, replace};
     if (!registry_check_device(use->registry, device, replace, fault)) {
         return false;
     }
     /* One that is damaged is there as well. */
-    bool there = registry_device(use->registry, device->id, &old, fault) != REGISTRY_ABSENT;
+    enum registry_found found = registry_device(use->registry, device->id, &old, fault);
+    bool there = found != REGISTRY_ABSENT;
+    device->state = registry_state_after(found, old.state);
     const struct registry_change change = {.kind = &devices,
                                            .doing = there ? "replacing" : "adding",
                                            .done = there ? "replaced" : "added",
@@ -158,15 +160,20 @@ static bool put(const struct registry_use *use, const struct registry_device *de
                                            .pack = pack_add,
                                            .apply = apply_add,
                                            .arg = &adding};
-    return registry_change(use, &change, fault);
+    if (!registry_change(use, &change, fault)) {
+        return false;
+    }
+    printf("%s %s of force %s is registered\n", device->gateway ? "gateway" : "device", device->id,
+           device->force);
+    registry_tell_kept(&devices, device->id, found, device->state);
+    return true;
 }
 
 static int add_to(const struct registry_use *use, const void *options)
 {
     const struct options *o = options;
     struct whorl_fault fault = {0};
-    struct registry_device device = {
-        .state = REGISTRY_ACTIVE, .gateway = o->gateway, .added = time(NULL)};
+    struct registry_device device = {.gateway = o->gateway, .added = time(NULL)};
     if (conf_find_force(use->conf, o->force) == NULL) {
         whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, use->conf->dir);
         return print_fault(&fault);
@@ -194,7 +201,6 @@ static int add_to(const struct registry_use *use, const void *options)
         !put(use, &device, o->replace, &fault)) {
         return print_fault(&fault);
     }
-    printf("%s %s of force %s is registered\n", o->gateway ? "gateway" : "device", o->id, o->force);
     return EXIT_DONE;
 }
 

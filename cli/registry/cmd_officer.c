@@ -168,17 +168,19 @@ static bool apply_add(struct registry *registry, const void *arg, struct whorl_f
     return registry_put_officer(registry, adding->officer, adding->replace, fault);
 }
 
-/* Stores it, recorded before and after. */
-static bool put(const struct registry_use *use, const struct registry_officer *officer,
-                bool replace, struct whorl_fault *fault)
+/* Stores it in the state of the one that it replaces, recorded before and after. */
+static bool put(const struct registry_use *use, struct registry_officer *officer, bool replace,
+                struct whorl_fault *fault)
 {
-    struct registry_officer old;
+    struct registry_officer old = {0};
     const struct adding adding = {officer, replace};
     if (!registry_check_officer(use->registry, officer, replace, fault)) {
         return false;
     }
     /* One that is damaged is there as well. */
-    bool there = registry_officer(use->registry, officer->id, &old, fault) != REGISTRY_ABSENT;
+    enum registry_found found = registry_officer(use->registry, officer->id, &old, fault);
+    bool there = found != REGISTRY_ABSENT;
+    officer->state = registry_state_after(found, old.state);
     const struct registry_change change = {.kind = &officers,
                                            .doing = there ? "replacing" : "adding",
                                            .done = there ? "replaced" : "added",
@@ -186,17 +188,20 @@ static bool put(const struct registry_use *use, const struct registry_officer *o
                                            .pack = pack_add,
                                            .apply = apply_add,
                                            .arg = &adding};
-    return registry_change(use, &change, fault);
+    if (!registry_change(use, &change, fault)) {
+        return false;
+    }
+    printf("officer %s of force %s is registered\n", officer->id, officer->force);
+    registry_tell_kept(&officers, officer->id, found, officer->state);
+    return true;
 }
 
 static int add_to(const struct registry_use *use, const void *options)
 {
     const struct options *o = options;
     struct whorl_fault fault = {0};
-    struct registry_officer officer = {.state = REGISTRY_ACTIVE,
-                                       .added = time(NULL),
-                                       .valid_from = o->from,
-                                       .valid_until = o->until};
+    struct registry_officer officer = {
+        .added = time(NULL), .valid_from = o->from, .valid_until = o->until};
     if (conf_find_force(use->conf, o->force) == NULL) {
         whorl_fail(&fault, "--force", "force %s is not configured in %s", o->force, use->conf->dir);
         return print_fault(&fault);
@@ -219,7 +224,6 @@ static int add_to(const struct registry_use *use, const void *options)
         !put(use, &officer, o->replace, &fault)) {
         return print_fault(&fault);
     }
-    printf("officer %s of force %s is registered\n", o->id, o->force);
     return EXIT_DONE;
 }
 

@@ -69,6 +69,24 @@ bool registry_change(const struct registry_use *use, const struct registry_chang
     return ok;
 }
 
+enum registry_state registry_state_after(enum registry_found found, enum registry_state was)
+{
+    return found == REGISTRY_ABSENT    ? REGISTRY_ACTIVE
+           : found == REGISTRY_PRESENT ? was
+                                       : REGISTRY_SUSPENDED;
+}
+
+void registry_tell_kept(const struct registry_kind *kind, const char *id, enum registry_found found,
+                        enum registry_state state)
+{
+    if (state != REGISTRY_ACTIVE) {
+        printf("it is %s%s: `whorl %s restore %s` accepts it again\n", registry_state_name(state),
+               found == REGISTRY_FAILED ? ", for the damaged entry did not say if it was"
+                                        : " as before",
+               kind->noun, id);
+    }
+}
+
 error_t parse_registry_id(const struct registry_kind *kind, int key, char *arg,
                           struct argp_state *state, const char **id, const char **dir)
 {

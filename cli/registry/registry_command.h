@@ -55,6 +55,14 @@ struct registry_change {
 bool registry_change(const struct registry_use *use, const struct registry_change *change,
                      struct whorl_fault *fault);
 
+/* The state of an entry that is put in the place of another, as registry_put_* sets it. was: of the
+ * other, if it was found. */
+enum registry_state registry_state_after(enum registry_found found, enum registry_state was);
+
+/* Says of it that it is still refused, if it is. */
+void registry_tell_kept(const struct registry_kind *kind, const char *id, enum registry_found found,
+                        enum registry_state state);
+
 /* A parser's part for the one argument ID: takes it into *id, complains at the end if it is
  * missing; -c DIR goes into *dir. Returns what the parser has to. */
 error_t parse_registry_id(const struct registry_kind *kind, int key, char *arg,

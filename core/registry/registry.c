@@ -258,8 +258,10 @@ static int drop_certificates_of(MDB_txn *txn, struct registry *registry, const c
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
-/* Frees the certificate of an entry that is about to be replaced. */
-static int drop_certificate(MDB_txn *txn, struct registry *registry, const char *id)
+/* Frees the certificate of an entry that is about to be replaced, and tells the state that the new
+ * one gets: left as it was if there is none. */
+static int drop_certificate(MDB_txn *txn, struct registry *registry, const char *id,
+                            enum registry_state *state)
 {
     MDB_val key = key_of(id);
     MDB_val value;
@@ -270,8 +272,10 @@ static int drop_certificate(MDB_txn *txn, struct registry *registry, const char 
     struct registry_device old;
     struct whorl_fault fault;
     if (!entry_read_device(&key, &value, &old, &fault)) {
+        *state = REGISTRY_SUSPENDED;
         return drop_certificates_of(txn, registry, id);
     }
+    *state = old.state;
     MDB_val hash = {.mv_size = sizeof old.certificate, .mv_data = old.certificate};
     code = mdb_del(txn, registry->certificates, &hash, NULL);
     return code == MDB_NOTFOUND ? 0 : code;
@@ -330,8 +334,10 @@ static int write_device(MDB_txn *txn, void *arg)
 {
     struct change *change = arg;
     const struct registry_device *device = change->device;
+    struct registry_device kept = *device;
     change->clash = (struct whorl_fault){0};
-    int code = change->replace ? drop_certificate(txn, change->registry, device->id) : 0;
+    int code =
+        change->replace ? drop_certificate(txn, change->registry, device->id, &kept.state) : 0;
     if (code != 0) {
         return code;
     }
@@ -347,7 +353,7 @@ static int write_device(MDB_txn *txn, void *arg)
     }
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    entry_pack_device(device, &packed);
+    entry_pack_device(&kept, &packed);
     code = put_packed(txn, change->registry->devices, device->id, &packed, change->replace);
     msgpack_sbuffer_destroy(&packed);
     if (code == MDB_KEYEXIST) {
@@ -359,11 +365,22 @@ static int write_device(MDB_txn *txn, void *arg)
 static int write_officer(MDB_txn *txn, void *arg)
 {
     struct change *change = arg;
+    struct registry_officer old, kept = *change->officer;
+    struct whorl_fault fault;
+    MDB_val key = key_of(kept.id), value;
     change->clash = (struct whorl_fault){0};
+    int code = mdb_get(txn, change->registry->officers, &key, &value);
+    if (code != 0 && code != MDB_NOTFOUND) {
+        return code;
+    }
+    if (code == 0) {
+        bool good = entry_read_officer(&key, &value, &old, &fault);
+        kept.state = good ? old.state : REGISTRY_SUSPENDED;
+    }
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
-    entry_pack_officer(change->officer, &packed);
-    int code =
+    entry_pack_officer(&kept, &packed);
+    code =
         put_packed(txn, change->registry->officers, change->officer->id, &packed, change->replace);
     msgpack_sbuffer_destroy(&packed);
     if (code == MDB_KEYEXIST) {

@@ -65,9 +65,10 @@ enum registry_found registry_device_of(struct registry *registry, const uint8_t 
 enum registry_found registry_officer(struct registry *registry, const char *id,
                                      struct registry_officer *out, struct whorl_fault *fault);
 
-/* Stores an entry. An id that exists is refused unless `replace`, which also repairs an entry that
- * is damaged; so is a certificate that another device has, and always a text that is no UTF-8 or
- * holds a control character. false with *fault. */
+/* Stores an entry. An id that exists is refused unless `replace`, which leaves the entry in the
+ * state that it is in, suspended or revoked, and repairs one that is damaged, which is suspended
+ * then. Refused, too, is a certificate that another device has, and always a text that is no UTF-8
+ * or holds a control character. false with *fault. */
 bool registry_put_device(struct registry *registry, const struct registry_device *device,
                          bool replace, struct whorl_fault *fault);
 bool registry_put_officer(struct registry *registry, const struct registry_officer *officer,

@@ -137,6 +137,9 @@ class Recorded(unittest.TestCase):
             whorl("officer", action, "WMP7", *conf)
             self.assertEqual([r["event"] for r in self.new(2)], words)
             self.assertEqual(self.new(1)[0]["entry"]["state"], state)
+            done = whorl("officer", "add", "WMP7", "--force", "WMP", "--replace", *conf).stdout
+            self.assertEqual(self.new(1)[0]["entry"]["state"], state)
+            self.assertEqual("`whorl officer restore WMP7` accepts it again" in done, state != "active")
         whorl("device", "suspend", "phone-1", *conf)
         suspended = self.new(2)
         whorl("device", "restore", "phone-1", *conf)

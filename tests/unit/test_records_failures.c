@@ -78,6 +78,27 @@ static void fill_registry(void)
     ck_assert(registry_put_officer(registry, &officer, true, &fault));
 }
 
+static bool renew_officer(void)
+{
+    return registry_put_officer(registry, &officer, true, &fault);
+}
+
+static void never_active(bool done)
+{
+    struct registry_officer out;
+    (void)done;
+    ck_assert_int_eq(registry_officer(registry, officer.id, &out, &fault), REGISTRY_PRESENT);
+    ck_assert_int_ne(out.state, REGISTRY_ACTIVE);
+    registry_close(registry);
+    remove_data();
+}
+
+static void revoke_officer(void)
+{
+    fill_registry();
+    ck_assert(registry_set_officer_state(registry, officer.id, REGISTRY_REVOKED, &fault));
+}
+
 static void only_close(bool done)
 {
     (void)done;
@@ -204,7 +225,9 @@ static const struct failing_deed registry_deeds[] = {
     {"replace a device", fill_registry, replace_device, replaced_or_not,
      "msgpack_zone_new msgpack_unpack"},
     {"suspend a device", fill_registry, suspend_device, suspended_or_not, NULL},
-    {"put an officer", fill_registry, put_officer, only_close, NULL},
+    {"put an officer", fill_registry, put_officer, only_close, "msgpack_zone_new msgpack_unpack"},
+    {"replace an officer who is revoked", revoke_officer, renew_officer, never_active,
+     "msgpack_zone_new msgpack_unpack"},
     {"find a device", fill_registry, find_device, never_absent, NULL},
     {"find a device by certificate", fill_registry, find_device_of, never_absent, NULL},
     {"find an officer", fill_registry, find_officer, never_absent, NULL},

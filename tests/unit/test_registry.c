@@ -130,6 +130,26 @@ START_TEST(an_officer_is_read_back_whole)
 }
 END_TEST
 
+START_TEST(replacing_an_entry_does_not_lift_its_suspension)
+{
+    struct registry_device device = device_of("phone-1", 7), renewed = device_of("phone-1", 8), as;
+    struct registry_officer officer = officer_of("MPS0001"), who;
+    ck_assert(registry_put_device(registry, &device, true, &fault));
+    ck_assert(registry_put_officer(registry, &officer, true, &fault));
+    ck_assert(registry_set_device_state(registry, "phone-1", REGISTRY_REVOKED, &fault));
+    ck_assert(registry_set_officer_state(registry, "MPS0001", REGISTRY_SUSPENDED, &fault));
+    officer.entitlement_count = 0;
+    ck_assert(registry_put_device(registry, &renewed, true, &fault));
+    ck_assert(registry_put_officer(registry, &officer, true, &fault));
+    ck_assert_int_eq(registry_device(registry, "phone-1", &as, &fault), REGISTRY_PRESENT);
+    ck_assert_int_eq(registry_officer(registry, "MPS0001", &who, &fault), REGISTRY_PRESENT);
+    ck_assert_int_eq(as.certificate[0], 8);
+    ck_assert_int_eq(as.state, REGISTRY_REVOKED);
+    ck_assert_uint_eq(who.entitlement_count, 0);
+    ck_assert_int_eq(who.state, REGISTRY_SUSPENDED);
+}
+END_TEST
+
 START_TEST(what_could_not_be_stored_is_told_before)
 {
     struct registry_device device = device_of("phone-1", 7), twin = device_of("phone-2", 7);
@@ -410,6 +430,7 @@ START_TEST(a_damaged_entry_is_repaired_by_replacing_it)
     ck_assert(registry_check_device(registry, &same, true, &fault));
     ck_assert(registry_put_device(registry, &same, true, &fault));
     ck_assert_int_eq(registry_device(registry, "phone-1", &found, &fault), REGISTRY_PRESENT);
+    same.state = REGISTRY_SUSPENDED; /* it may have been revoked */
     ck_assert_mem_eq(&found, &same, sizeof same);
     ck_assert_int_eq(registry_device_of(registry, lost.certificate, &found, &fault),
                      REGISTRY_ABSENT);
@@ -418,6 +439,7 @@ START_TEST(a_damaged_entry_is_repaired_by_replacing_it)
     ck_assert(registry_check_officer(registry, &officer, true, &fault));
     ck_assert(registry_put_officer(registry, &officer, true, &fault));
     ck_assert_int_eq(registry_officer(registry, "phone-1", &who, &fault), REGISTRY_PRESENT);
+    ck_assert_int_eq(who.state, REGISTRY_SUSPENDED);
 }
 END_TEST
 
@@ -430,6 +452,7 @@ int main(void)
     tcase_add_test(entries, an_id_or_a_certificate_is_registered_once);
     tcase_add_test(entries, a_replaced_device_has_its_new_certificate_only);
     tcase_add_test(entries, an_officer_is_read_back_whole);
+    tcase_add_test(entries, replacing_an_entry_does_not_lift_its_suspension);
     tcase_add_test(entries, what_could_not_be_stored_is_told_before);
     tcase_add_test(entries, a_state_is_changed_and_an_unknown_id_is_a_fault);
     tcase_add_test(entries, changes_of_states_by_two_processes_lose_none);
