@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -112,7 +113,6 @@ static const char *const allowed[] = {
     "fdatasync",
     "sync_file_range",
     "flock",
-    "fchmod",
     "copy_file_range",
     "sendfile",
     "dup",
@@ -186,13 +186,18 @@ static void add_if(struct building *building, const char *name, struct scmp_arg_
 
 /* A file may be emptied, and looked at by Landlock for that, only where it is opened for writing:
  * before ABI 3 O_TRUNC isn't seen, and with O_ACCMODE, which is neither for reading nor for
- * writing, no ABI refuses anything. */
+ * writing, no ABI refuses anything. And none is made that gives its user's rights to who runs it,
+ * outside of this sandbox: the mode is the argument behind the flags, 0 where none is made. */
 static void add_opening(struct building *building, const char *name, unsigned flags)
 {
-    const unsigned accesses[] = {O_WRONLY, O_RDWR};
-    add_if(building, name, SCMP_CMP(flags, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_TRUNC, O_RDONLY));
-    for (size_t i = 0; i < sizeof accesses / sizeof accesses[0]; i++) {
-        add_if(building, name, SCMP_CMP(flags, SCMP_CMP_MASKED_EQ, O_ACCMODE, accesses[i]));
+    const struct {
+        scmp_datum_t mask, value;
+    } kinds[] = {{O_ACCMODE | O_TRUNC, O_RDONLY}, {O_ACCMODE, O_WRONLY}, {O_ACCMODE, O_RDWR}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct scmp_arg_cmp both[] = {
+            SCMP_CMP(flags, SCMP_CMP_MASKED_EQ, kinds[i].mask, kinds[i].value),
+            SCMP_CMP(flags + 1, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID, 0)};
+        add(building, SCMP_ACT_ALLOW, name, 2, both);
     }
 }
 
@@ -216,12 +221,13 @@ static void add_conditional(struct building *building)
 {
     static const unsigned long prctls[] = {PR_SET_NAME, PR_GET_NAME, PR_SET_VMA};
     static const unsigned long ioctls[] = {TCGETS, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX};
+    const scmp_datum_t growing = MAP_GROWSDOWN;
     const scmp_datum_t shared_nowhere = MAP_SHARED | MAP_ANONYMOUS;
     const scmp_datum_t self = (scmp_datum_t)getpid();
-    /* Shared memory of no file escapes RLIMIT_DATA. MAP_SHARED_VALIDATE has MAP_SHARED's bit, and
-     * MAP_PRIVATE's. */
-    add_if(building, "mmap", SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0));
-    add_if(building, "mmap", SCMP_A3(SCMP_CMP_MASKED_EQ, shared_nowhere, MAP_ANONYMOUS));
+    /* Shared memory of no file escapes RLIMIT_DATA, and so does another stack.
+     * MAP_SHARED_VALIDATE has MAP_SHARED's bit, and MAP_PRIVATE's. */
+    add_if(building, "mmap", SCMP_A3(SCMP_CMP_MASKED_EQ, growing | MAP_ANONYMOUS, 0));
+    add_if(building, "mmap", SCMP_A3(SCMP_CMP_MASKED_EQ, growing | shared_nowhere, MAP_ANONYMOUS));
     /* Threads, no processes. clone3 hides its flags in memory; the C library then uses clone. */
     add_if(building, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     add(building, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
@@ -231,6 +237,7 @@ static void add_conditional(struct building *building)
                                         SCMP_A1(SCMP_CMP_EQ, 0)};
     add(building, SCMP_ACT_ALLOW, "setpriority", 2, nice);
     add_if(building, "prlimit64", SCMP_A0(SCMP_CMP_EQ, 0));
+    add_if(building, "fchmod", SCMP_A1(SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID, 0));
     add_opening(building, "open", 1);
     add_opening(building, "openat", 2);
     add_fcntl(building);

@@ -35,10 +35,24 @@ struct beginning {
     struct channel channel;
 };
 
+static bool write_all(const void *bytes, size_t len)
+{
+    const uint8_t *at = bytes;
+    while (len > 0) {
+        ssize_t n = write(ISOLATE_FD_SAYINGS, at, len);
+        if (n < 0 && errno != EINTR) {
+            return false;
+        }
+        at += n > 0 ? n : 0;
+        len -= n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
 static bool send_saying(char letter, const void *bytes, size_t len)
 {
-    struct iovec parts[2] = {{&letter, 1}, {(void *)bytes, len}};
-    return writev(ISOLATE_FD_CONTROL, parts, 2) >= 0; /* one datagram */
+    uint32_t whole = (uint32_t)len + 1;
+    return write_all(&whole, sizeof whole) && write_all(&letter, 1) && write_all(bytes, len);
 }
 
 static void say_fault(char letter, const struct whorl_fault *fault)
@@ -125,7 +139,7 @@ static bool map_channel(struct beginning *beginning, struct whorl_fault *fault)
 
 /* Hands the server what its memory and threads are read from. The server can't open that itself
  * where /proc shows it only what it may trace (hidepid, systemd's ProtectProc), and nobody may
- * trace this process. */
+ * trace this process. Without it the server hears that it has been sent, and finds nothing. */
 static void hand_over_status(void)
 {
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -133,8 +147,8 @@ static void hand_over_status(void)
         char bytes[CMSG_SPACE(sizeof fd)];
         struct cmsghdr align;
     } control = {{0}};
-    char letter = ISOLATE_SAYS_STATUS;
-    struct iovec part = {&letter, 1};
+    char byte = 0;
+    struct iovec part = {&byte, 1};
     struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
     if (fd >= 0) {
         head.msg_control = control.bytes;
@@ -145,12 +159,23 @@ static void hand_over_status(void)
         rights->cmsg_len = CMSG_LEN(sizeof fd);
         memcpy(CMSG_DATA(rights), &fd, sizeof fd);
     }
-    if (sendmsg(ISOLATE_FD_CONTROL, &head, 0) < 0) {
-        (void)send_saying(ISOLATE_SAYS_STATUS, NULL, 0);
-    }
+    (void)sendmsg(ISOLATE_FD_CONTROL, &head, 0);
     if (fd >= 0) {
         close(fd);
     }
+}
+
+/* From here on nothing can be handed to the server. */
+static bool shut_way_back(const struct isolate_spec *spec, struct whorl_fault *fault)
+{
+    if (spec->task == ISOLATE_RUN) {
+        hand_over_status();
+    }
+    if (shutdown(ISOLATE_FD_CONTROL, SHUT_WR) != 0) {
+        return whorl_fail(fault, "", "its socket to the server can't be shut: %s", strerror(errno));
+    }
+    return spec->task != ISOLATE_RUN || send_saying(ISOLATE_SAYS_STATUS, NULL, 0) ||
+           whorl_fail(fault, "", "the server has gone");
 }
 
 static bool describe(const struct whorl_plugin *plugin, struct whorl_fault *fault)
@@ -201,6 +226,7 @@ static int run(struct beginning *beginning, const struct whorl_plugin *plugin,
     if (!send_saying(ISOLATE_SAYS_STARTED, NULL, 0)) {
         return EXIT_GAVE_UP;
     }
+    close(ISOLATE_FD_SAYINGS); /* nothing is said any more */
     guest_serve(guest);
     return EXIT_SERVED;
 }
@@ -240,12 +266,9 @@ int guest_main(void)
         return EXIT_MISUSED;
     }
     ignore_signals();
-    if (!read_spec(&beginning, &fault) ||
+    if (!read_spec(&beginning, &fault) || !shut_way_back(&beginning.spec, &fault) ||
         (beginning.spec.task == ISOLATE_RUN && !map_channel(&beginning, &fault))) {
         return give_up(&fault);
-    }
-    if (beginning.spec.task == ISOLATE_RUN) {
-        hand_over_status();
     }
     const struct sandbox sandbox = {&beginning.spec, beginning.paths, note, NULL};
     if (!sandbox_enter(&sandbox, &fault)) {

@@ -13,7 +13,7 @@
 
 #include "whorl/msg.h"
 
-enum { FILES_MAX = 256, FILES_MAX_NETWORK = 1024 };
+enum { FILES_MAX = 256, FILES_MAX_NETWORK = 1024, STACK_MAX = 8 << 20 };
 
 void sandbox_note_errno(const struct sandbox *sandbox, const char *what, int reason)
 {
@@ -51,6 +51,7 @@ static void limit_all(const struct sandbox *sandbox)
      * size of what is in memory. A sanitizer's shadow memory would count, too. */
     if (limits->memory > 0 && !has_sanitizer()) {
         limit(sandbox, RLIMIT_DATA, isolate_memory(sandbox->spec), "memory is not limited");
+        limit(sandbox, RLIMIT_STACK, STACK_MAX, "the stack is not limited");
     }
     if (limits->memory > 0) {
         struct rlimit locked = {limits->memory, limits->memory};

@@ -6,52 +6,57 @@
 #include "core/isolate/spawn.h"
 #include "whorl/msg.h"
 
-/* Makes a child and returns the one thing that it was made to say, which begins with `wanted`; its
- * length, or 0 with *fault. The child has ended after it. */
-static size_t ask(const struct isolate_spec *spec, char wanted, uint8_t *saying,
-                  struct whorl_fault *fault)
+/* What a child said that was asked for something else, or for more than there is memory for. */
+static bool was_told(const struct isolate_spec *spec, const uint8_t *saying, size_t len,
+                     char wanted, msgpack_sbuffer *said, struct whorl_fault *fault)
+{
+    if (saying[0] == ISOLATE_SAYS_FAILED) {
+        isolate_fault(saying + 1, len - 1, fault);
+        return false;
+    }
+    if (saying[0] != (uint8_t)wanted) {
+        return whorl_fail(fault, "module", "%s: its process says what makes no sense",
+                          spec->module);
+    }
+    return len == 1 || msgpack_sbuffer_write(said, (const char *)saying + 1, len - 1) == 0 ||
+           whorl_fail(fault, "", "out of memory");
+}
+
+/* Makes a child and appends the one thing that it was made to say, without the letter `wanted` that
+ * it begins with. The child has ended after it. */
+static bool ask(const struct isolate_spec *spec, char wanted, msgpack_sbuffer *said,
+                struct whorl_fault *fault)
 {
     struct isolate_child child;
+    const uint8_t *saying;
     char words[96];
     ssize_t n;
     int64_t until = isolate_until(ISOLATE_WAIT_MS);
     if (!isolate_spawn(spec, NULL, &child, fault)) {
-        return 0;
+        return false;
     }
     do { /* what couldn't be had of the sandbox is said again, and logged, when it is run */
-        n = isolate_hear(&child, saying, until);
+        n = isolate_hear(&child, &saying, until);
     } while (n > 0 && saying[0] == ISOLATE_SAYS_NOTE);
+    bool told = n > 0 && was_told(spec, saying, (size_t)n, wanted, said, fault);
     isolate_kill(&child);
     isolate_reap(&child, words, sizeof words);
-    if (n > 0 && saying[0] == (uint8_t)wanted) {
-        return (size_t)n;
-    }
-    if (n > 0 && saying[0] == ISOLATE_SAYS_FAILED) {
-        isolate_fault(saying + 1, (size_t)n - 1, fault);
-    } else if (n > 0) {
-        whorl_fail(fault, "module", "%s: its process says what makes no sense", spec->module);
-    } else if (n < 0) {
+    if (n < 0) {
         whorl_fail(fault, "module", "%s: its process %s while it was loaded", spec->module, words);
-    } else {
+    } else if (n == 0) {
         whorl_fail(fault, "module", "%s: its process said nothing within %d s", spec->module,
                    ISOLATE_WAIT_MS / 1000);
     }
-    return 0;
+    return told;
 }
 
 bool isolate_describe(const struct isolate_spec *spec, msgpack_sbuffer *descriptor,
                       struct whorl_fault *fault)
 {
-    uint8_t *saying = malloc(ISOLATE_SAYING_MAX);
-    size_t len = saying ? ask(spec, ISOLATE_SAYS_DESCRIPTOR, saying, fault) : 0;
-    bool good = len > 1 && msgpack_sbuffer_write(descriptor, (char *)saying + 1, len - 1) == 0;
-    if (!saying || (len > 1 && !good)) {
-        whorl_fail(fault, "", "out of memory");
-    } else if (len == 1) {
-        whorl_fail(fault, "module", "%s: its process describes nothing", spec->module);
-    }
-    free(saying);
-    return good;
+    size_t before = descriptor->size;
+    return ask(spec, ISOLATE_SAYS_DESCRIPTOR, descriptor, fault) &&
+           (descriptor->size > before ||
+            whorl_fail(fault, "module", "%s: its process describes nothing", spec->module));
 }
 
 /* "VIEW\0WHERE\0TEXT\0" again and again. */
@@ -87,15 +92,13 @@ bool isolate_check(const struct isolate_spec *spec, size_t views,
                    void (*refused)(void *ctx, size_t view, struct whorl_fault *fault), void *ctx,
                    struct whorl_fault *fault)
 {
-    uint8_t *saying = malloc(ISOLATE_SAYING_MAX);
-    size_t len = saying ? ask(spec, ISOLATE_SAYS_CHECKED, saying, fault) : 0;
-    bool good = len > 0;
-    if (!saying) {
-        whorl_fail(fault, "", "out of memory");
-    } else if (good && !read_refusals(saying + 1, len - 1, refused, ctx, views)) {
+    msgpack_sbuffer said;
+    msgpack_sbuffer_init(&said);
+    bool good = ask(spec, ISOLATE_SAYS_CHECKED, &said, fault);
+    if (good && !read_refusals((const uint8_t *)said.data, said.size, refused, ctx, views)) {
         good =
             whorl_fail(fault, "module", "%s: its process's verdict makes no sense", spec->module);
     }
-    free(saying);
+    msgpack_sbuffer_destroy(&said);
     return good;
 }

@@ -26,6 +26,7 @@ enum {
     LOGS_MAX = 200,       /* lines between two looks */
     NOISE_MAX = 100000,   /* reports between two looks that are no answers to calls, */
     NOISE_BYTES = 256,    /* of which each counts once more for so many bytes */
+    LAST_WHY_MAX = 120,   /* bytes of why a process was lost last */
 };
 
 /* A call that the process has. */
@@ -69,7 +70,7 @@ struct isolate {
     struct held held[];
 };
 
-enum { ENDED, BELL, CONTROL, POLLS };
+enum { ENDED, BELL, SAYINGS, POLLS };
 
 /* A process with the handles that watch it. */
 struct watched {
@@ -123,13 +124,24 @@ void isolate_stats(const void *instance, struct isolate_stats *stats)
     memcpy(stats->last, isolate->last, sizeof stats->last);
 }
 
+/* Bytes of a text of which there is room for so many: no half of a letter. */
+static int most_of(const char *text, size_t room)
+{
+    size_t len = strnlen(text, room + 1);
+    if (len > room) {
+        for (len = room; len > 0 && ((uint8_t)text[len] & 0xc0) == 0x80; len--) {
+        }
+    }
+    return (int)len;
+}
+
 /* Counts a loss, and tells the host once. */
 static void count_loss(struct isolate *isolate, enum isolate_loss loss, const char *what,
                        const char *why)
 {
     isolate->losses[loss]++;
-    (void)snprintf(isolate->last, sizeof isolate->last, "%.64s%s%.120s", what, why ? ": " : "",
-                   why ? why : "");
+    (void)snprintf(isolate->last, sizeof isolate->last, "%.64s%s%.*s", what, why ? ": " : "",
+                   most_of(why ? why : "", LAST_WHY_MAX), why ? why : "");
     if (isolate->abi) {
         isolate->lost(isolate->abi);
     }
@@ -315,7 +327,7 @@ static void lose(struct isolate *isolate, enum isolate_loss loss, const char *wh
     isolate->last_lost = watched;
     isolate_kill(&watched->process->child);
     uv_poll_stop(&watched->polls[BELL]);
-    uv_poll_stop(&watched->polls[CONTROL]);
+    uv_poll_stop(&watched->polls[SAYINGS]);
     uv_idle_stop(&isolate->idle); /* until there is another, nothing is left to take */
     uv_ref((uv_handle_t *)&watched->polls[ENDED]);
     abandon_calls(isolate, watched->process);
@@ -481,7 +493,7 @@ static void on_ended(uv_poll_t *poll, int status, int events)
     unwatch(watched);
 }
 
-static void on_control(uv_poll_t *poll, int status, int events)
+static void on_saying(uv_poll_t *poll, int status, int events)
 {
     struct watched *watched = poll->data;
     struct isolate *isolate = watched->isolate;
@@ -583,7 +595,7 @@ static void on_watch(uv_timer_t *timer)
 static int begin_watching(struct isolate *isolate, struct watched *watched)
 {
     const struct process *process = watched->process;
-    const int descriptors[POLLS] = {process->child.pidfd, process->bell, process->child.control};
+    const int descriptors[POLLS] = {process->child.pidfd, process->bell, process->child.sayings};
     for (; watched->open < POLLS; watched->open++) {
         uv_poll_t *poll = &watched->polls[watched->open];
         int error = uv_poll_init(isolate->loop, poll, descriptors[watched->open]);
@@ -665,7 +677,7 @@ static void on_made(uv_work_t *work, int status)
         not_made(isolate, making->fault.text);
     } else {
         isolate->state = STARTING;
-        uv_poll_start(&isolate->watched->polls[CONTROL], UV_READABLE, on_control);
+        uv_poll_start(&isolate->watched->polls[SAYINGS], UV_READABLE, on_saying);
         uv_timer_start(&isolate->timer, on_timer, ISOLATE_WAIT_MS, 0);
     }
     free_making(making);

@@ -170,9 +170,9 @@ enum process_says process_hear(struct process *process, const struct isolate_spe
                                int64_t until, struct whorl_fault *fault)
 {
     enum process_says says = PROCESS_NOTHING;
-    uint8_t *saying = malloc(ISOLATE_SAYING_MAX + 1);
-    while (saying && says == PROCESS_NOTHING) {
-        ssize_t n = isolate_hear(&process->child, saying, until);
+    const uint8_t *saying;
+    while (says == PROCESS_NOTHING) {
+        ssize_t n = isolate_hear(&process->child, &saying, until);
         if (n <= 0) {
             if (n < 0) {
                 whorl_fail(fault, "", "its process ended");
@@ -182,7 +182,6 @@ enum process_says process_hear(struct process *process, const struct isolate_spe
         }
         says = judge(process, spec, saying, (size_t)n, fault);
     }
-    free(saying);
     return says;
 }
 
@@ -421,7 +420,9 @@ struct process_use process_use(const struct process *process)
     ssize_t n = pread(process->child.status, status, sizeof status - 1, 0);
     status[n > 0 ? n : 0] = '\0';
     return (struct process_use){
-        .memory = (number_of(status, "\nVmData:") + number_of(status, "\nVmStk:")) * 1024,
+        .memory = (number_of(status, "\nVmData:") + number_of(status, "\nVmStk:") +
+                   number_of(status, "\nVmPTE:")) *
+                  1024,
         .threads = number_of(status, "\nThreads:"),
     };
 }

@@ -72,7 +72,7 @@ enum channel_take process_take(struct process *process, struct process_report *r
 uint64_t process_time(const struct process *process);
 
 struct process_use {
-    uint64_t memory; /* bytes, private */
+    uint64_t memory; /* bytes, private, and of tables that map what isn't */
     uint64_t threads;
 };
 /* What it has just now; 0: unknown. */

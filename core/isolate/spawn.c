@@ -18,9 +18,11 @@
 #include "whorl/msg.h"
 
 /* Above those that the child finds them at, so that no dup2 overwrites another's source. */
-enum { SOURCES_FROM = 32, SOURCES = 5 };
+enum { SOURCES_FROM = 32, SOURCES = 6 };
 
 enum { SAYINGS_MAX = 16 }; /* of one child; an honest one has fewer */
+
+#define HEARD_MAX (sizeof(uint32_t) + ISOLATE_SAYING_MAX)
 
 /* What the child inherits of the environment; the rest may hold what is none of its business. */
 static const char *const inherited[] = {"LD_LIBRARY_PATH", "LD_PRELOAD",   "TZ",
@@ -60,15 +62,19 @@ static void close_all(int *fds, size_t count)
 
 /* Copies of what the child gets, out of the way of where it gets them. */
 static bool make_sources(const struct isolate_spec *spec, const int *shared, int control,
-                         int sources[SOURCES])
+                         int sayings, int sources[SOURCES])
 {
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     isolate_spec_pack(spec, &packed);
     int sealed = isolate_sealed(packed.data, packed.size);
     msgpack_sbuffer_destroy(&packed);
-    const int from[SOURCES] = {control, sealed, shared ? shared[0] : sealed,
-                               shared ? shared[1] : sealed, shared ? shared[2] : sealed};
+    const int from[SOURCES] = {control,
+                               sayings,
+                               sealed,
+                               shared ? shared[0] : sealed,
+                               shared ? shared[1] : sealed,
+                               shared ? shared[2] : sealed};
     bool good = sealed >= 0;
     for (size_t i = 0; i < SOURCES; i++) {
         sources[i] = good ? fcntl(from[i], F_DUPFD_CLOEXEC, SOURCES_FROM) : -1;
@@ -150,18 +156,21 @@ static int spawn(const char *name, const int sources[SOURCES], pid_t *pid)
 bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct isolate_child *child,
                    struct whorl_fault *fault)
 {
-    int pair[2] = {-1, -1}, sources[SOURCES] = {-1, -1, -1, -1, -1};
+    int pair[2] = {-1, -1}, sayings[2] = {-1, -1}, sources[SOURCES] = {-1, -1, -1, -1, -1, -1};
     *child = ISOLATE_NO_CHILD;
     int error = 0;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
-        !make_sources(spec, shared, pair[1], sources)) {
+    child->heard = malloc(HEARD_MAX);
+    if (!child->heard || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
+        pipe2(sayings, O_CLOEXEC) != 0 || fcntl(sayings[0], F_SETFL, O_NONBLOCK) != 0 ||
+        !make_sources(spec, shared, pair[1], sayings[1], sources)) {
         error = errno;
     } else {
         error = spawn(spec->name, sources, &child->pid);
     }
     close_all(sources, SOURCES);
-    close_all(pair + 1, 1);
+    close_all((int[]){pair[1], sayings[1]}, 2);
     child->control = pair[0];
+    child->sayings = sayings[0];
     if (error == 0) {
         child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
         error = child->pidfd < 0 ? errno : 0;
@@ -184,44 +193,71 @@ int64_t isolate_until(int ms)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
 }
 
-/* A descriptor is taken with the first saying only, which is honest: nothing foreign is loaded yet.
- */
-static ssize_t receive(struct isolate_child *child, uint8_t *saying)
+/* What was sent before the first saying, if anything was: after it nothing can come. */
+static void take_status(struct isolate_child *child)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control;
-    bool first = child->said == 0;
-    struct iovec part = {saying, ISOLATE_SAYING_MAX};
+    char byte;
+    struct iovec part = {&byte, 1};
     struct msghdr head = {.msg_iov = &part,
                           .msg_iovlen = 1,
-                          .msg_control = first ? control.bytes : NULL,
-                          .msg_controllen = first ? CMSG_LEN(sizeof(int)) : 0};
-    /* The child could change its own end's flags, hence MSG_DONTWAIT. */
-    ssize_t n = recvmsg(child->control, &head, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+                          .msg_control = control.bytes,
+                          .msg_controllen = CMSG_LEN(sizeof(int))};
+    ssize_t n = recvmsg(child->control, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     struct cmsghdr *rights = n > 0 ? CMSG_FIRSTHDR(&head) : NULL;
     if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
         memcpy(&child->status, CMSG_DATA(rights), sizeof child->status);
     }
-    return n;
 }
 
-ssize_t isolate_hear(struct isolate_child *child, uint8_t *saying, int64_t until)
+/* Reads on in a saying: its length when it is whole, 0 when there is no more for now, -1. */
+static ssize_t read_on(struct isolate_child *child)
 {
     for (;;) {
-        ssize_t n = receive(child, saying);
-        if (n > 0 && n <= (ssize_t)ISOLATE_SAYING_MAX) {
-            return ++child->said <= SAYINGS_MAX ? n : -1;
+        uint32_t len = 0;
+        size_t whole = sizeof len;
+        if (child->heard_len >= sizeof len) {
+            memcpy(&len, child->heard, sizeof len);
+            whole += len;
         }
-        if (n >= 0 || (errno != EAGAIN && errno != EINTR)) {
+        if (len > ISOLATE_SAYING_MAX || (len == 0 && child->heard_len >= sizeof len)) {
+            return -1;
+        }
+        if (len > 0 && child->heard_len == whole) {
+            child->heard_len = 0;
+            return (ssize_t)len;
+        }
+        ssize_t n = read(child->sayings, child->heard + child->heard_len, whole - child->heard_len);
+        if (n > 0) {
+            child->heard_len += (size_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            return n < 0 && errno == EAGAIN ? 0 : -1;
+        }
+    }
+}
+
+ssize_t isolate_hear(struct isolate_child *child, const uint8_t **saying, int64_t until)
+{
+    *saying = child->heard + sizeof(uint32_t);
+    for (;;) {
+        ssize_t n = read_on(child);
+        if (n > 0) {
+            if (child->said++ == 0) {
+                take_status(child);
+            }
+            return child->said <= SAYINGS_MAX ? n : -1;
+        }
+        if (n < 0) {
             return -1;
         }
         int64_t left = until != 0 ? until - isolate_until(0) : 0;
         if (left <= 0) {
             return 0;
         }
-        struct pollfd wait = {child->control, POLLIN, 0};
+        struct pollfd wait = {child->sayings, POLLIN, 0};
         (void)poll(&wait, 1, (int)left);
     }
 }
@@ -271,6 +307,7 @@ void isolate_reap(struct isolate_child *child, char *words, size_t cap)
         (void)snprintf(words, cap, "was ended by signal %d (%s)", info.si_status,
                        strsignal(info.si_status));
     }
-    close_all((int[]){child->pidfd, child->control, child->status}, 3);
+    close_all((int[]){child->pidfd, child->control, child->sayings, child->status}, 4);
+    free(child->heard);
     *child = ISOLATE_NO_CHILD;
 }

@@ -13,10 +13,13 @@
 
 struct isolate_child {
     pid_t pid;
-    int pidfd;   /* readable when it has ended */
-    int control; /* the server's end; -1: closed */
-    int status;  /* its /proc/PID/status, if it was handed over; -1 */
-    int said;    /* things that were heard */
+    int pidfd;      /* readable when it has ended */
+    int control;    /* the server's end; -1: closed */
+    int sayings;    /* the pipe's reading end, which never blocks; -1 */
+    int status;     /* its /proc/PID/status, if it was handed over; -1 */
+    int said;       /* things that were heard */
+    uint8_t *heard; /* what it says, as far as it has come */
+    size_t heard_len;
 };
 
 /* shared: the descriptors of orders, reports and bell, or NULL. Any thread; the child dies with
@@ -28,11 +31,11 @@ bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct is
 int64_t isolate_until(int ms);
 
 /* For one that is not there. */
-#define ISOLATE_NO_CHILD ((struct isolate_child){-1, -1, -1, -1, 0})
+#define ISOLATE_NO_CHILD ((struct isolate_child){-1, -1, -1, -1, -1, 0, NULL, 0})
 
-/* What the child says next, into ISOLATE_SAYING_MAX bytes: how many; 0: nothing until that moment
- * (0: don't wait); -1: it has ended, will say nothing more, or says far too much. */
-ssize_t isolate_hear(struct isolate_child *child, uint8_t *saying, int64_t until);
+/* What the child says next, *saying until the next call: its length; 0: nothing whole until that
+ * moment (0: don't wait); -1: it has ended, will say nothing more, or says far too much. */
+ssize_t isolate_hear(struct isolate_child *child, const uint8_t **saying, int64_t until);
 
 /* Puts "where" and "text" of a saying into fault. */
 void isolate_fault(const uint8_t *saying, size_t len, struct whorl_fault *fault);

@@ -53,7 +53,8 @@ bool isolate_spec_read(const msgpack_object *object, struct isolate_spec *spec,
 
 /* The descriptors that the child finds open, beside the standard three. */
 enum {
-    ISOLATE_FD_CONTROL = 3, /* a SOCK_SEQPACKET socket to the server */
+    ISOLATE_FD_CONTROL = 3, /* a SOCK_SEQPACKET socket from the server */
+    ISOLATE_FD_SAYINGS,     /* a pipe to the server, which can carry no descriptors */
     ISOLATE_FD_SPEC,
     ISOLATE_FD_ORDERS,
     ISOLATE_FD_REPORTS,
@@ -61,18 +62,22 @@ enum {
     ISOLATE_FD_END,
 };
 
-/* What the child says on the control socket, a datagram each: a letter, then text or bytes. */
+/* What the child says: how many bytes follow (uint32_t), a letter, then text or bytes.
+ *
+ * A descriptor that the child could hand over would be closed by the server, and it may be a socket
+ * that lingers in its close for as long as the child likes. So there is one only, which goes the
+ * other way along the control socket: that of the child's status. Then the child shuts that way,
+ * for ever, before anything foreign is loaded. */
 enum {
-    ISOLATE_SAYS_STATUS = 'U', /* with its status's descriptor; before anything foreign is loaded,
-                                  and before nobody may look into /proc for it any more */
-    ISOLATE_SAYS_NOTE = 'N',   /* like a failure, but only for the log */
+    ISOLATE_SAYS_STATUS = 'U',     /* the status's descriptor has been sent, or can't be had */
+    ISOLATE_SAYS_NOTE = 'N',       /* like a failure, but only for the log */
     ISOLATE_SAYS_DESCRIPTOR = 'D', /* module_describe's bytes */
     ISOLATE_SAYS_CHECKED = 'C',    /* 0 or more faults: view (0 general, else the force's number
                                       from 1 on, decimal), where and text, each with a NUL */
     ISOLATE_SAYS_STARTED = 'S',
     ISOLATE_SAYS_FAILED = 'F', /* where and text, each with a NUL */
 };
-#define ISOLATE_SAYING_MAX (128u << 10)
+#define ISOLATE_SAYING_MAX (704u << 10) /* bytes: a descriptor, or many faults */
 
 /* Sanitizers slow everything down, and need memory of their own. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

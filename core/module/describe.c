@@ -1,5 +1,6 @@
 #include "core/module/describe.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "core/module/judge.h"
@@ -7,6 +8,7 @@
 #include "whorl/msg.h"
 
 enum {
+    MINOR,
     VERSION,
     TITLE,
     ROLE,
@@ -19,7 +21,7 @@ enum {
     CHECK,
     COUNT
 };
-enum { TEXT_MAX = 4096, WORDS_MAX = 64, SETTINGS_MAX = 256 };
+enum { TEXT_MAX = 100, WORDS_MAX = 64, SETTINGS_MAX = 256 };
 
 static void put_words(msgpack_packer *pk, const char *key, const char *const *words)
 {
@@ -55,6 +57,7 @@ void module_describe(const struct whorl_plugin *plugin, msgpack_sbuffer *out)
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, packed_write);
     msgpack_pack_map(&pk, COUNT);
+    whorl_put_int(&pk, "abi_minor", plugin->abi_minor);
     whorl_put_str(&pk, "version", plugin->version);
     whorl_put_str(&pk, "title", plugin->title);
     whorl_put_int(&pk, "role", plugin->role);
@@ -125,10 +128,10 @@ static bool read_setting(const struct reader *reader, const msgpack_object *obje
         {"name", WHORL_FIELD_STR, true, 1, TEXT_MAX, NULL},
         {"type", WHORL_FIELD_INT, true, 0, UINT32_MAX, NULL},
         {"flags", WHORL_FIELD_INT, true, 0, UINT32_MAX, NULL},
-        {"fallback", WHORL_FIELD_STR, false, 0, TEXT_MAX, NULL},
-        {"min", WHORL_FIELD_REAL, true, -1e300, 1e300, NULL},
-        {"max", WHORL_FIELD_REAL, true, -1e300, 1e300, NULL},
-        {"about", WHORL_FIELD_STR, false, 0, TEXT_MAX, NULL},
+        {"fallback", WHORL_FIELD_STR, false, 0, MODULE_LINE_MAX, NULL},
+        {"min", WHORL_FIELD_REAL, true, -DBL_MAX, DBL_MAX, NULL},
+        {"max", WHORL_FIELD_REAL, true, -DBL_MAX, DBL_MAX, NULL},
+        {"about", WHORL_FIELD_STR, false, 0, MODULE_LINE_MAX, NULL},
     };
     if (!whorl_fields_read(object, "settings", fields, sizeof fields / sizeof fields[0],
                            reader->fault)) {
@@ -166,6 +169,7 @@ static struct whorl_plugin *read_descriptor(const struct reader *reader,
                                             const struct whorl_plugin *functions)
 {
     struct whorl_field fields[COUNT] = {
+        [MINOR] = {"abi_minor", WHORL_FIELD_INT, true, 0, UINT16_MAX, NULL},
         [VERSION] = {"version", WHORL_FIELD_STR, true, 1, TEXT_MAX, NULL},
         [TITLE] = {"title", WHORL_FIELD_STR, true, 1, TEXT_MAX, NULL},
         [ROLE] = {"role", WHORL_FIELD_INT, true, 0, UINT32_MAX, NULL},
@@ -184,7 +188,7 @@ static struct whorl_plugin *read_descriptor(const struct reader *reader,
     *plugin = *functions;
     plugin->magic = WHORL_PLUGIN_MAGIC;
     plugin->abi_major = WHORL_ABI_MAJOR;
-    plugin->abi_minor = WHORL_ABI_MINOR;
+    plugin->abi_minor = (uint16_t)fields[MINOR].value->via.u64;
     plugin->size = sizeof *plugin;
     plugin->setting_size = sizeof(struct whorl_setting);
     plugin->version = text_of(reader, fields[VERSION].value);

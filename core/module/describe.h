@@ -7,7 +7,7 @@
 
 #include "whorl/plugin.h"
 
-#define DESCRIBE_MAX (100u << 10) /* bytes; what module_load accepts never has more */
+#define DESCRIBE_MAX (640u << 10) /* bytes; what module_load accepts never has more */
 
 /* All but the functions; whether there is a check is among it. */
 void module_describe(const struct whorl_plugin *plugin, msgpack_sbuffer *out);

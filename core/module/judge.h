@@ -7,6 +7,8 @@
 
 #include "whorl/plugin.h"
 
+#define MODULE_LINE_MAX 1000u /* bytes of a setting's fallback, and of its about */
+
 /* Whether a descriptor of this ABI holds what it must, but for its functions. */
 bool module_judge(const char *path, const struct whorl_plugin *plugin, struct whorl_fault *fault);
 

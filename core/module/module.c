@@ -52,12 +52,13 @@ const struct whorl_setting *module_setting(const struct whorl_plugin *plugin, si
 static bool is_text(const char *text)
 {
     size_t len = text ? strnlen(text, TEXT_MAX + 1) : 0;
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
-            return false;
-        }
-    }
-    return len > 0 && len <= TEXT_MAX;
+    return len > 0 && len <= TEXT_MAX && whorl_text_is_clean(text, len);
+}
+
+static bool is_line(const char *text)
+{
+    size_t len = text ? strnlen(text, MODULE_LINE_MAX + 1) : 0;
+    return len <= MODULE_LINE_MAX && whorl_text_is_clean(text ? text : "", len);
 }
 
 /* [a-z0-9][a-z0-9._-]* of a bounded length. */
@@ -141,10 +142,12 @@ static bool check_identity(const struct candidate *candidate)
 {
     const struct whorl_plugin *plugin = candidate->plugin;
     if (!is_text(plugin->version)) {
-        return refuse(candidate, "version", "version must be a text of 1 to %d bytes", TEXT_MAX);
+        return refuse(candidate, "version", "version must be a text of 1 to %d bytes of UTF-8",
+                      TEXT_MAX);
     }
     if (!is_text(plugin->title)) {
-        return refuse(candidate, "title", "title must be a text of 1 to %d bytes", TEXT_MAX);
+        return refuse(candidate, "title", "title must be a text of 1 to %d bytes of UTF-8",
+                      TEXT_MAX);
     }
     if (plugin->entitlement && !is_word(plugin->entitlement)) {
         return refuse(candidate, "entitlement",
@@ -242,6 +245,12 @@ static bool check_setting(const struct candidate *candidate, size_t index)
     if (!isfinite(setting->min) || !isfinite(setting->max) || setting->min > setting->max) {
         return refuse(candidate, "settings", "setting %s must have min <= max, found %g and %g",
                       setting->name, setting->min, setting->max);
+    }
+    if (!is_line(setting->fallback) || !is_line(setting->about)) {
+        return refuse(candidate, "settings",
+                      "setting %s must have a fallback and an about that are NULL or a line of at "
+                      "most %u bytes of UTF-8",
+                      setting->name, MODULE_LINE_MAX);
     }
     return true;
 }

@@ -331,8 +331,8 @@ static json_t *isolated_json(const struct backend_stats *stats)
         json_object_set_new(losses, isolate_loss_name((enum isolate_loss)i),
                             json_integer((json_int_t)stats->process.losses[i]));
     }
-    return json_pack("{s:b, s:o, s:s}", "up", (int)stats->process.up, "losses", losses, "last",
-                     stats->process.last);
+    return json_pack("{s:b, s:o, s:o}", "up", (int)stats->process.up, "losses", losses, "last",
+                     log_json_text(stats->process.last));
 }
 
 static json_t *backend_json(const struct setup_plugin *plugin)

@@ -199,15 +199,18 @@ class Rogue(unittest.TestCase):
 
     @unittest.skipIf(SANITIZED, "a sanitizer's memory is not bounded")
     def test_memory_and_idle_work_are_bounded(self):
-        self.start("leaky", "idler")
+        self.start("leaky", "mapper", "idler")
         with self.server.client() as client:
             self.assertIn(self.ask(client, "leaky", b"leak")["class"], ("no_match", "unavailable"))
             self.assertEqual(self.ask(client, "idler", b"spin beside")["class"], "no_match")
-            wait_until(lambda: self.said("leaky", "has used up its memory"))
+            self.assertIn(self.ask(client, "mapper", b"leak tables")["class"],
+                          ("no_match", "unavailable"))
+            for name in ("leaky", "mapper"):
+                wait_until(lambda: self.said(name, "has used up its memory"))  # pylint: disable=W0640
             # Each minute is looked at by itself: one in which a busy machine gave it less than what
             # is too much proves nothing.
             wait_until(lambda: self.said("idler", "works without having been asked"), 5 * PATIENCE)
-            for name in ("leaky", "idler"):
+            for name in ("leaky", "mapper", "idler"):
                 wait_until(lambda: self.ask(client, name)["class"] == "no_match")  # pylint: disable=W0640
         self.assertEqual(self.server.stop(), 0)
 
@@ -478,10 +481,37 @@ class Rogue(unittest.TestCase):
         """A module that does this when it is loaded."""
         source, module = self.world.path(name + ".c"), self.world.path(name + ".so")
         with open(source, "w", encoding="ascii") as file:
-            file.write("#include <stdlib.h>\n#include <unistd.h>\n"
+            file.write("#include <errno.h>\n#include <stdlib.h>\n#include <sys/socket.h>\n"
+                       "#include <unistd.h>\n"
                        f"__attribute__((constructor)) static void act(void) {{ {code} }}\n")
         subprocess.run(["gcc", "-shared", "-fPIC", "-o", module, source], check=True)
         return module
+
+    def test_a_constructor_can_hand_nothing_to_the_server(self):
+        """What is sent back on the control socket: all that may be is the saying of who was honest."""
+        self.world = world = RogueWorld("constructed", more="    network = yes\n")
+        module = self.build("sends", """if (send(3, "U", 1, MSG_NOSIGNAL) >= 0 || errno != EPIPE) abort();
+            _exit(7);""")
+        edit(os.path.join(world.conf, "rogue.conf"), (r"module = .*", f'module = "{module}"'))
+        done = whorl("check", "-c", world.conf, code=1)
+        self.assertIn("its process ended with exit status 7 while it was loaded", done.stderr)
+
+    @unittest.skipIf(os.geteuid() != 0 or is_closed(), "only root gives plugins users of their own")
+    def test_a_plugin_cannot_make_itself_root(self):
+        """What it does to its directory doesn't decide whose process is made next."""
+        self.start("rogue")
+        pid = self.server.process.pid
+        before = children(pid)["rogue"]
+        with self.server.client() as client:
+            self.assertEqual(self.ask(client, "rogue", b"lock out")["class"], "unavailable")
+            wait_until(lambda: self.ask(client, "rogue")["class"] == "no_match")
+        after = children(pid)["rogue"]
+        self.assertNotEqual(before, after)
+        with open(f"/proc/{after}/status", encoding="ascii") as file:
+            uid = next(line.split()[1:] for line in file if line.startswith("Uid:"))
+        self.assertNotIn("0", uid)
+        self.assertEqual(os.stat(self.world.path("var", "rogue")).st_mode & 0o7777, 0o700)
+        self.assertEqual(self.server.stop(), 0)
 
     def test_one_that_does_not_start_is_refused_with_its_reason(self):
         for how, reason in (("refuse", "start: was told to"), ("crash", "its process ended")):
@@ -512,9 +542,11 @@ class Rogue(unittest.TestCase):
             "read_server_memory", "kill_server", "renice_server", "limit_server", "setuid",
             "shared_memory", "memfd", "open_other_for_nothing", "truncate_other",
             "empty_own_data_as_reader", "own_by_server", "own_ex_by_server", "ioctl_own_by_server",
-            "choose_signal", "ask_for_signals"), "EPERM"))
+            "choose_signal", "ask_for_signals", "set_user", "set_group", "make_set_user",
+            "make_set_group", "hand_over", "another_stack"), "EPERM"))
         expected.update(dict.fromkeys((
-            "write_own_data", "empty_own_data", "unlink_own_data", "not_to_wait"), "allowed"))
+            "write_own_data", "empty_own_data", "unlink_own_data", "set_mode", "not_to_wait"),
+            "allowed"))
         self.assertEqual(got, expected)
         pid = children(self.server.process.pid)["rogue"]
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
@@ -536,6 +568,8 @@ class Rogue(unittest.TestCase):
         said = [line["text"] for line in self.said("rogue", "escape ")]
         self.assertIn("escape connect: allowed", said)
         self.assertIn("escape local_socket: EPERM", said)
+        # A socket that the server has to close may linger in it, and hold up the loop.
+        self.assertIn("escape hand_over: EPIPE", said)
         self.assertIn("escape read_passwd: EACCES", said)
         self.assertEqual(self.server.stop(), 0)
 

@@ -1,5 +1,6 @@
 /* A plugin that does what a call's message says: the message's bytes are the name of an act. Its
  * settings have one of each type. Built once as a search backend and once as a sink. */
+#include <float.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,9 @@
 
 #ifndef ACTS_ROLE
 #define ACTS_ROLE WHORL_ROLE_SEARCH
+#endif
+#ifndef ACTS_NEWER /* of the next minor ABI, with flags that this host doesn't know */
+#define ACTS_NEWER 0
 #endif
 
 struct instance {
@@ -209,7 +213,8 @@ static const struct whorl_setting settings[] = {
     {"word", WHORL_SETTING_STRING, WHORL_SETTING_REQUIRED | WHORL_SETTING_PER_FORCE, NULL, 1, 20,
      "a word"},
     {"count", WHORL_SETTING_INTEGER, WHORL_SETTING_PER_FORCE, "7", 1, 100, "a count"},
-    {"rate", WHORL_SETTING_REAL, 0, "0.5", 0, 1, "a rate"},
+    {"rate", WHORL_SETTING_REAL, ACTS_NEWER ? 1u << 20 : 0, "0.5", 0, ACTS_NEWER ? DBL_MAX : 1,
+     "a rate"},
     {"flag", WHORL_SETTING_BOOLEAN, 0, "yes", 0, 0, "a flag"},
     {"items", WHORL_SETTING_LIST, 0, "{\"a\", \"b\"}", 0, 0, "some items"},
     {"folder", WHORL_SETTING_STRING, WHORL_SETTING_PATH, NULL, 0, 0, "a folder"},
@@ -219,7 +224,8 @@ WHORL_EXPORT extern const struct whorl_plugin whorl_plugin;
 const struct whorl_plugin whorl_plugin = {
     .magic = WHORL_PLUGIN_MAGIC,
     .abi_major = WHORL_ABI_MAJOR,
-    .abi_minor = WHORL_ABI_MINOR,
+    .abi_minor = WHORL_ABI_MINOR + ACTS_NEWER,
+    .flags = ACTS_NEWER ? 1u << 20 : 0,
     .size = sizeof(struct whorl_plugin),
     .setting_size = sizeof(struct whorl_setting),
     .version = "1",

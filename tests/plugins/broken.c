@@ -40,6 +40,8 @@ static const char *const many[] = {
     "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q",
     "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", NULL,
 };
+#define TEN(text) text text text text text text text text text text
+static const char long_line[] = TEN(TEN(TEN("a"))) "a";
 static const struct whorl_setting settings[] = {
     {"good", WHORL_SETTING_STRING, BROKEN == 33 ? WHORL_SETTING_SOURCE : 0, NULL, 0, 0, "good"},
     {"bad",
@@ -51,14 +53,14 @@ static const struct whorl_setting settings[] = {
      : BROKEN == 31 || BROKEN == 33 || BROKEN == 41 ? WHORL_SETTING_SOURCE
      : BROKEN == 32                                 ? WHORL_SETTING_SOURCE | WHORL_SETTING_PER_FORCE
                                                     : 0,
-     NULL,
+     BROKEN == 46 ? long_line : NULL,
      BROKEN == 11   ? 5
      : BROKEN == 34 ? (double)-INFINITY
                     : 0,
      BROKEN == 11   ? 4
      : BROKEN == 35 ? (double)INFINITY
                     : 0,
-     "bad"},
+     BROKEN == 45 ? "two\nlines" : "bad"},
     {BROKEN == 12   ? "good"
      : BROKEN == 13 ? "force"
      : BROKEN == 26 ? NULL
@@ -84,6 +86,7 @@ const struct whorl_plugin whorl_plugin = {
     .title = BROKEN == 16   ? NULL
              : BROKEN == 19 ? "Bro\nken"
              : BROKEN == 20 ? "Broken\x7f"
+             : BROKEN == 47 ? "Broken\xff"
              : BROKEN == 21
                  ? "A title of more than a hundred bytes, which nobody would want to read "
                    "in a table of what is running here"
@@ -107,6 +110,12 @@ const struct whorl_plugin whorl_plugin = {
 
 /* Every fault leaves something out; this keeps the compiler from minding. */
 WHORL_EXPORT extern const void *const broken_unused[];
-const void *const broken_unused[] = {
-    ugly, many, settings, words, (const void *)start, (const void *)call, (const void *)stop};
+const void *const broken_unused[] = {ugly,
+                                     many,
+                                     settings,
+                                     words,
+                                     long_line,
+                                     (const void *)start,
+                                     (const void *)call,
+                                     (const void *)stop};
 #endif

@@ -20,10 +20,11 @@
 #include <unistd.h>
 
 #include "core/isolate/channel.h"
+#include "core/isolate/spec.h"
 #include "whorl/msg.h"
 #include "whorl/plugin.h"
 
-enum { WORD_MAX = 32, BELL = 7 };
+enum { WORD_MAX = 32, BELL = ISOLATE_FD_BELL };
 
 struct instance {
     const struct whorl_host *host;
@@ -113,8 +114,15 @@ static void try_files(const struct instance *instance)
     try_open(instance, "empty_own_data_as_reader", path, O_RDONLY | O_TRUNC);
     try_open(instance, "empty_own_data", path, O_WRONLY | O_TRUNC);
     say(instance, "chmod", chmod(path, 0777));
+    int own = open(path, O_RDWR);
+    say(instance, "set_user", fchmod(own, 04700));
+    say(instance, "set_group", fchmod(own, 02700));
+    say(instance, "set_mode", fchmod(own, 0700));
+    close(own);
     say(instance, "symlink", symlink("/etc", "link"));
     say(instance, "unlink_own_data", unlink(path));
+    say(instance, "make_set_user", open(path, O_RDWR | O_CREAT, 04700));
+    say(instance, "make_set_group", open(path, O_RDWR | O_CREAT, 02700));
 }
 
 static void try_socket(const struct instance *instance, const char *what, int family)
@@ -174,8 +182,33 @@ static void try_processes(const struct instance *instance)
     say(instance, "setuid", syscall(SYS_setuid, 0));
 }
 
+/* What the server takes, it has to close. */
+static void try_to_hand_over(const struct instance *instance)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    char letter = ISOLATE_SAYS_STATUS;
+    int fd = STDIN_FILENO;
+    struct iovec part = {&letter, 1};
+    struct msghdr head = {.msg_iov = &part,
+                          .msg_iovlen = 1,
+                          .msg_control = control.bytes,
+                          .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&head);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    say(instance, "hand_over", sendmsg(ISOLATE_FD_CONTROL, &head, 0));
+}
+
 static void try_memory(const struct instance *instance)
 {
+    void *stack = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0);
+    say(instance, "another_stack", stack == MAP_FAILED ? -1 : 0);
     void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     say(instance, "shared_memory", p == MAP_FAILED ? -1 : 0);
     int fd = memfd_create("x", 0);
@@ -190,6 +223,7 @@ static void escape(struct instance *instance)
     try_socket(instance, "connect", AF_INET);
     try_socket(instance, "local_socket", AF_UNIX);
     try_processes(instance);
+    try_to_hand_over(instance);
     try_memory(instance);
 }
 
@@ -250,6 +284,31 @@ static void leak(struct instance *instance, uint64_t call)
         memset(p, 1, 1 << 20);
     }
     answer(instance, call);
+}
+
+/* Tables of pages without any memory behind them. */
+static void leak_tables(struct instance *instance, uint64_t call)
+{
+    const size_t much = (size_t)100 << 30, table = 2 << 20;
+    const volatile char *p =
+        mmap(NULL, much, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED || madvise((void *)p, much, MADV_NOHUGEPAGE) != 0) {
+        abort();
+    }
+    for (size_t at = 0; at < much; at += table) {
+        (void)p[at];
+    }
+    answer(instance, call);
+}
+
+/* So that only root could look into its directory. */
+static void lock_out(const struct instance *instance)
+{
+    int dir = open(instance->host->data_dir, O_RDONLY | O_DIRECTORY);
+    if (fchmod(dir, 0333) != 0) {
+        abort();
+    }
+    _exit(0);
 }
 
 /* Reports without end, none of which answers. */
@@ -343,6 +402,10 @@ static void act_in_process(struct instance *instance, uint64_t call, const char 
         make_threads(instance, call);
     } else if (strcmp(word, "leak") == 0) {
         leak(instance, call);
+    } else if (strcmp(word, "leak tables") == 0) {
+        leak_tables(instance, call);
+    } else if (strcmp(word, "lock out") == 0) {
+        lock_out(instance);
     } else if (strcmp(word, "flood") == 0) {
         instance->host->submit(instance->host, flood, make_task(instance, call, 0));
     } else if (strcmp(word, "flood widely") == 0) {

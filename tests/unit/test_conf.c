@@ -1,5 +1,6 @@
 /* Reading conf.d: what it means, and that every mistake is found where it stands. */
 #include <check.h>
+#include <float.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -437,6 +438,26 @@ START_TEST(a_module_from_elsewhere_gets_a_process_unless_its_file_says_otherwise
     ck_assert_str_eq(there->settings[4].fallback, here->settings[4].fallback);
     ck_assert_double_eq(there->settings[1].max, here->settings[1].max);
     ck_assert_ptr_null(there->start);
+    conf_unref(conf);
+    /* And one for a newer host is taken here and there alike. */
+    conf_folder_write(&folder, "more.conf",
+                      "plugin \"trusted\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-newer.so\"\n"
+                      "    isolation = in_process\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n"
+                      "plugin \"limited\" {\n"
+                      "    module = \"" TEST_PLUGINS "/test-newer.so\"\n"
+                      "    isolation = process\n"
+                      "    settings { word = \"x\" }\n"
+                      "}\n");
+    conf = read_good();
+    here = conf_find_plugin(conf, "trusted")->descriptor;
+    there = conf_find_plugin(conf, "limited")->descriptor;
+    ck_assert_uint_eq(there->abi_minor, here->abi_minor);
+    ck_assert_uint_eq(there->flags, here->flags);
+    ck_assert_uint_eq(there->settings[2].flags, here->settings[2].flags);
+    ck_assert_double_eq(there->settings[2].max, DBL_MAX);
     conf_unref(conf);
 }
 END_TEST

@@ -546,12 +546,12 @@ static const struct {
     {"settings", "setting 3 must have a name of small letters, digits and _, other than force"},
     {"size", "size must be that of whorl_plugin, 136, found 4096"},
     {"setting_size", "setting_size must be at least 48, that of ABI 1.0, found 8"},
-    {"title", "title must be a text of 1 to 100 bytes"},
+    {"title", "title must be a text of 1 to 100 bytes of UTF-8"},
     {"settings", "settings must be a list of 3, found NULL"},
-    {"version", "version must be a text of 1 to 100 bytes"},
-    {"title", "title must be a text of 1 to 100 bytes"},
-    {"title", "title must be a text of 1 to 100 bytes"},
-    {"title", "title must be a text of 1 to 100 bytes"},
+    {"version", "version must be a text of 1 to 100 bytes of UTF-8"},
+    {"title", "title must be a text of 1 to 100 bytes of UTF-8"},
+    {"title", "title must be a text of 1 to 100 bytes of UTF-8"},
+    {"title", "title must be a text of 1 to 100 bytes of UTF-8"},
     {"entitlement", "entitlement must be NULL or a word of small letters, digits and . _ -"},
     {"flags", "flags must be 0 in ABI 1.1, found 0x1"},
     {"start", "start must be a function, found NULL"},
@@ -578,6 +578,11 @@ static const struct {
     {"keys", "keys must hold words of small letters, digits and . _ - (1 to 32), entry 2 is none"},
     {"setting_count", "setting_count must be at most 256, found 1000"},
     {"size", "whorl_plugin must be a struct of 136 bytes, found 4"},
+    {"settings", "setting bad must have a fallback and an about that are NULL or a line of at most "
+                 "1000 bytes of UTF-8"},
+    {"settings", "setting bad must have a fallback and an about that are NULL or a line of at most "
+                 "1000 bytes of UTF-8"},
+    {"title", "title must be a text of 1 to 100 bytes of UTF-8"},
 };
 
 START_TEST(a_broken_descriptor_is_refused_naming_the_field)
