@@ -351,6 +351,13 @@ static bool fields_good(struct answer *answer, const struct answer_question *que
            consistent(answer, question->role, fault);
 }
 
+static void say_left(const struct answer_question *question, char reason[ANSWER_REASON_MAX + 1])
+{
+    (void)snprintf(reason, ANSWER_REASON_MAX + 1,
+                   "%zu of the %zu people found could not be asked about", question->people_left,
+                   question->people_left + question->people_count);
+}
+
 bool answer_read(const uint8_t *bytes, size_t len, const struct answer_question *question,
                  struct answer *answer, struct whorl_fault *fault)
 {
@@ -375,10 +382,18 @@ bool answer_read(const uint8_t *bytes, size_t len, const struct answer_question 
         answer_release(answer);
         return false;
     }
+    bool left = question->role == WHORL_ROLE_LOOKUP && question->people_left > 0;
     if (answer->class != ANSWER_NO_MATCH) {
+        if (left && answer->reason[0] == '\0') {
+            say_left(question, answer->reason);
+        }
         return true;
     }
-    if (!doubts.negative) {
+    if (left) {
+        char reason[ANSWER_REASON_MAX + 1];
+        say_left(question, reason);
+        answer_set(answer, ANSWER_UNAVAILABLE, "%s", reason);
+    } else if (!doubts.negative) {
         answer_set(answer, ANSWER_UNAVAILABLE, "not every level of the cascade was searched");
     } else if (question->role == WHORL_ROLE_SEARCH && !doubts.whole) {
         answer_set(answer, ANSWER_UNAVAILABLE, "the search was not complete");

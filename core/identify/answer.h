@@ -43,6 +43,7 @@ struct answer_question {
     uint32_t samples;            /* bit i: sample i was sent (searches) */
     const struct person *people; /* look-ups */
     size_t people_count;
+    size_t people_left; /* who should have been asked about, and were not */
 };
 
 struct answer {
@@ -57,8 +58,9 @@ struct answer {
 };
 
 /* Checks the bytes (docs/plugins.md) and copies them. false with *fault naming the field; then
- * *answer is empty. A `no_match` of an incomplete search, or of a cascade in which not every level
- * said so, becomes `unavailable` here. */
+ * *answer is empty. A `no_match` of an incomplete search, of a look-up of some people only, or of a
+ * cascade in which not every level said so, becomes `unavailable` here; and of what a look-up found
+ * of some people only, the reason says so. */
 bool answer_read(const uint8_t *bytes, size_t len, const struct answer_question *question,
                  struct answer *answer, struct whorl_fault *fault);
 

@@ -180,7 +180,8 @@ static void check_answered(struct check *check, const uint8_t *bytes, size_t len
     const struct answer_question question = {.role = check->plugin->descriptor->role,
                                              .samples = check->samples,
                                              .people = check->people,
-                                             .people_count = check->people_count};
+                                             .people_count = check->people_count,
+                                             .people_left = check->people_left};
     struct whorl_fault fault = {0};
     if (!answer_read(bytes, len, &question, &check->answer, &fault)) {
         check_malformed(check, fault.where, fault.text);

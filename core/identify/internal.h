@@ -15,9 +15,8 @@
 #include "core/limit/quota.h"
 #include "core/policy/policy.h"
 
-#define FLOW_WAITERS_MAX 8u       /* calls that may join one transaction */
-#define FLOW_PEOPLE_PER_SEARCH 5u /* candidates of one search that look-ups ask about */
-#define RECORD_DEADLINE_MS 5000u  /* for records that belong to no transaction's own deadline */
+#define FLOW_WAITERS_MAX 8u      /* calls that may join one transaction */
+#define RECORD_DEADLINE_MS 5000u /* for records that belong to no transaction's own deadline */
 
 struct flow;
 
@@ -66,9 +65,9 @@ struct check {
     bool asked, waiting; /* waiting: for the backend's answer */
     uint64_t call;       /* the backend's, once asked */
     uint64_t started, elapsed_ms;
-    uint32_t samples;      /* bit i: sample i goes to it */
-    struct person *people; /* look-ups: ANSWER_PEOPLE_MAX of them */
-    size_t people_count;
+    uint32_t samples;                 /* bit i: sample i goes to it */
+    struct person *people;            /* look-ups: ANSWER_PEOPLE_MAX of them */
+    size_t people_count, people_left; /* left: not asked about, but to be */
     struct answer answer;
 };
 

@@ -190,27 +190,51 @@ static bool has_key(const msgpack_object *identifiers, const char *const *keys)
     return false;
 }
 
-/* The best candidates of one search. */
-static void people_of(struct check *check, const struct check *search)
+static void add_person(struct check *check, const struct person *person)
+{
+    if (check->people_count < ANSWER_PEOPLE_MAX) {
+        check->people[check->people_count++] = *person;
+    } else {
+        check->people_left++;
+    }
+}
+
+/* The candidate of this rank of a search, if there is one, and the backend has a key to find them
+ * by. Without one there is nothing of theirs to look up. */
+static void person_of(struct check *check, const struct check *search, uint32_t rank)
 {
     const msgpack_object *list = search->answer.candidates;
-    uint32_t most = list == NULL ? 0 : list->via.array.size;
-    most = most < FLOW_PEOPLE_PER_SEARCH ? most : FLOW_PEOPLE_PER_SEARCH;
-    for (uint32_t i = 0; i < most && check->people_count < ANSWER_PEOPLE_MAX; i++) {
-        const msgpack_object *candidate = &list->via.array.ptr[i];
-        const msgpack_object *identifiers = whorl_map_get(candidate, "identifiers");
-        const msgpack_object *ref = whorl_map_get(candidate, "ref");
-        if (has_key(identifiers, check->plugin->descriptor->keys)) {
-            check->people[check->people_count++] =
-                (struct person){.backend = search->plugin->conf->name,
-                                .ref = ref->via.str.ptr,
-                                .ref_len = ref->via.str.size,
-                                .identifiers = identifiers};
+    if (list == NULL || rank >= list->via.array.size) {
+        return;
+    }
+    const msgpack_object *candidate = &list->via.array.ptr[rank];
+    const msgpack_object *identifiers = whorl_map_get(candidate, "identifiers");
+    const msgpack_object *ref = whorl_map_get(candidate, "ref");
+    if (has_key(identifiers, check->plugin->descriptor->keys)) {
+        add_person(check, &(struct person){.backend = search->plugin->conf->name,
+                                           .ref = ref->via.str.ptr,
+                                           .ref_len = ref->via.str.size,
+                                           .identifiers = identifiers});
+    }
+}
+
+/* Whom the searches found, the best of each first, lest one leaves the others no room. */
+static void people_found(struct check *check)
+{
+    const struct flow *flow = check->flow;
+    for (uint32_t rank = 0; rank < ANSWER_CANDIDATES_MAX; rank++) {
+        for (size_t i = 0; i < flow->check_count; i++) {
+            const struct check *other = &flow->checks[i];
+            if (other->plugin->descriptor != NULL &&
+                other->plugin->descriptor->role == WHORL_ROLE_SEARCH) {
+                person_of(check, other, rank);
+            }
         }
     }
 }
 
-/* Those whom a gateway names; false: it names none. */
+/* Those whom a gateway names; false: it names none. It has named those alone whom it wants to know
+ * about, so that one without a key for this backend is left. */
 static bool people_named(struct check *check)
 {
     const struct people *named = &check->flow->request.people;
@@ -218,7 +242,9 @@ static bool people_named(struct check *check)
     for (size_t i = 0; i < named->count; i++) {
         struct person person = people_at(named, i);
         if (person.identifiers != NULL ? has_key(person.identifiers, keys) : listed(keys, "name")) {
-            check->people[check->people_count++] = person;
+            add_person(check, &person);
+        } else {
+            check->people_left++;
         }
     }
     return named->count > 0;
@@ -238,19 +264,12 @@ bool message_asks_anyway(const struct check *check)
 
 void message_people(struct check *check)
 {
-    const struct flow *flow = check->flow;
-    check->people_count = 0;
+    check->people_count = check->people_left = 0;
     if (people_named(check)) {
         return;
     }
-    for (size_t i = 0; i < flow->check_count; i++) {
-        const struct check *other = &flow->checks[i];
-        if (other->plugin->descriptor != NULL &&
-            other->plugin->descriptor->role == WHORL_ROLE_SEARCH) {
-            people_of(check, other);
-        }
-    }
-    const struct decoded_subject *claimed = &flow->request.subject;
+    people_found(check);
+    const struct decoded_subject *claimed = &check->flow->request.subject;
     if (check->people_count == 0 && claims_name(check)) {
         check->people[check->people_count++] =
             (struct person){.family = claimed->family,

@@ -61,6 +61,25 @@ static void put_match(msgpack_packer *pk)
     whorl_put_str(pk, "born", "1979-07-21");
 }
 
+/* Twenty whom nothing is known of, but for the one of that number (0: nobody). */
+static void put_crowd(msgpack_packer *pk, int known)
+{
+    char text[8];
+    whorl_put_str(pk, "class", "possible");
+    whorl_put_key(pk, "candidates");
+    msgpack_pack_array(pk, 20);
+    for (int i = 1; i <= 20; i++) {
+        msgpack_pack_map(pk, 3);
+        snprintf(text, sizeof text, "K%d", i);
+        whorl_put_str(pk, "ref", text);
+        whorl_put_real(pk, "score", 30 - i);
+        whorl_put_key(pk, "identifiers");
+        msgpack_pack_map(pk, 1);
+        snprintf(text, sizeof text, "%c%d", i == known ? 'P' : 'N', i);
+        whorl_put_str(pk, "pncid", text);
+    }
+}
+
 static void put_searched(msgpack_packer *pk, int people)
 {
     whorl_put_key(pk, "searched");
@@ -81,6 +100,10 @@ static void put_word(msgpack_packer *pk, const char *word)
         put_match(pk);
         put_searched(pk, 3);
         whorl_put_int(pk, "age", 7);
+    } else if (strncmp(word, "crowd", 5) == 0) {
+        msgpack_pack_map(pk, 3);
+        put_crowd(pk, atoi(word + 5));
+        put_searched(pk, 3);
     } else if (strcmp(word, "poor") == 0) {
         msgpack_pack_map(pk, 2);
         whorl_put_str(pk, "class", "poor_quality");
@@ -114,8 +137,9 @@ static void write_request(const struct whorl_host *host, const msgpack_object *r
     msgpack_sbuffer_destroy(&packed);
 }
 
-/* match, aged (a match in data that is 7 seconds old), none, partial, poor, odd (a match of
- * nobody), garbage; hang: until the host gives up; slow: none after a while. */
+/* match, aged (a match in data that is 7 seconds old), crowd (followed by a number), none, partial,
+ * poor, odd (a match of nobody), garbage; hang: until the host gives up; slow: none after a while.
+ */
 static void search(struct job *job, const msgpack_object *message)
 {
     const struct whorl_host *host = job->instance->host;
@@ -161,17 +185,32 @@ static void put_found(msgpack_packer *pk, const msgpack_object *person)
     }
 }
 
+/* The first of whom something is known: of those with an identifier N…, nothing is. */
+static const msgpack_object *find_person(const msgpack_object *people)
+{
+    for (uint32_t i = 0; i < people->via.array.size; i++) {
+        const msgpack_object *person = &people->via.array.ptr[i];
+        const msgpack_object *identifiers = whorl_map_get(person, "identifiers");
+        if (identifiers == NULL || identifiers->via.map.ptr[0].val.via.str.ptr[0] != 'N') {
+            return person;
+        }
+    }
+    return NULL;
+}
+
 static void lookup(struct job *job, const msgpack_object *message)
 {
     const struct whorl_host *host = job->instance->host;
-    const msgpack_object *people = whorl_map_get(message, "people");
-    const msgpack_object *person = &people->via.array.ptr[0];
+    const msgpack_object *person = find_person(whorl_map_get(message, "people"));
     host->progress(host, job->call, "searching", 0.5);
     msgpack_sbuffer packed;
     msgpack_sbuffer_init(&packed);
     msgpack_packer pk;
     msgpack_packer_init(&pk, &packed, msgpack_sbuffer_write);
-    if (whorl_str_is(whorl_map_get(person, "family"), "Garbage")) {
+    if (person == NULL) {
+        msgpack_pack_map(&pk, 1);
+        whorl_put_str(&pk, "class", "no_match");
+    } else if (whorl_str_is(whorl_map_get(person, "family"), "Garbage")) {
         msgpack_pack_map(&pk, 1);
         whorl_put_int(&pk, "class", 7);
     } else {

@@ -105,6 +105,33 @@ START_TEST(one_backends_failure_leaves_the_others_alone)
 }
 END_TEST
 
+static const struct {
+    const char *finder, *second, *class, *reason;
+} crowds[] = {
+    {"crowd", "none", "no_match", ""},
+    {"crowd7", "none", "match", ""},
+    {"crowd20", "none", "match", ""},
+    /* The best of each are asked about first. */
+    {"crowd", "match", "match", "1 of the 21 people found could not be asked about"},
+    {"crowd", "crowd10", "match", "20 of the 40 people found could not be asked about"},
+    {"crowd", "crowd11", "unavailable", "20 of the 40 people found could not be asked about"},
+};
+
+START_TEST(a_look_up_of_some_of_those_found_is_no_no_match)
+{
+    char more[256];
+    snprintf(more, sizeof more, SAMPLES("%s", "%s"), crowds[_i].finder, crowds[_i].second);
+    ask(1, "request-1", more);
+    const struct reply *reply = await(1);
+    assert_class(reply, "records", crowds[_i].class, crowds[_i].reason);
+    struct packed last = {0};
+    ck_assert_uint_eq(records_of("lookup", transaction_of(reply), &last), 1);
+    ck_assert_uint_eq(whorl_map_get(&last.msg.root, "asked")->via.array.size, 20);
+    ck_assert(whorl_str_is(whorl_map_get(&last.msg.root, "class"), crowds[_i].class));
+    packed_free(&last);
+}
+END_TEST
+
 START_TEST(claimed_details_are_looked_up_when_nobody_was_found)
 {
     ask(1, "request-1", SAMPLE("none") ",'subject':{'family':'Jones','given':'Ann'}");
@@ -694,6 +721,8 @@ int main(void)
                         sizeof classes / sizeof *classes);
     tcase_add_test(cases, the_record_says_how_old_each_backend_s_data_was);
     tcase_add_test(cases, one_backends_failure_leaves_the_others_alone);
+    tcase_add_loop_test(cases, a_look_up_of_some_of_those_found_is_no_no_match, 0,
+                        sizeof crowds / sizeof crowds[0]);
     tcase_add_test(cases, claimed_details_are_looked_up_when_nobody_was_found);
     tcase_add_test(cases, policy_decides_for_each_backend);
     tcase_add_loop_test(cases, a_refused_request_is_recorded_before_it_is_answered, 0,

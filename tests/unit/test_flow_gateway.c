@@ -33,6 +33,28 @@ START_TEST(a_gateway_s_request_asks_look_ups_about_whom_it_names)
 }
 END_TEST
 
+/* One whom the gateway names, by that identifier. */
+#define NAMED(key, value)                                                                          \
+    "{'found_for':{'backend':'ident1','ref':'K" value "'},'identifiers':{'" key "':'" value "'}}"
+
+START_TEST(whom_a_gateway_names_and_this_look_up_cannot_find_leaves_it_incomplete)
+{
+    send_as(3, 1, "identify",
+            "{'request_id':'request-1'," ASK ",'route':['region'],"
+            "'people':[" NAMED("pncid", "N1") "," NAMED("shoe", "44") "]}");
+    assert_class(await(1), "records", "unavailable",
+                 "1 of the 2 people found could not be asked about");
+    send_as(3, 2, "identify",
+            "{'request_id':'request-2'," ASK ",'route':['region'],"
+            "'people':[" NAMED("shoe", "44") "," NAMED("pncid", "P1") "]}");
+    assert_class(await(2), "records", "match", "1 of the 2 people found could not be asked about");
+    send_as(3, 3, "identify",
+            "{'request_id':'request-3'," ASK ",'route':['region'],"
+            "'people':[" NAMED("shoe", "44") "]}");
+    assert_class(await(3), "records", "not_searched", "nobody to look up");
+}
+END_TEST
+
 /* What a backend was told of who asks; false: nothing. */
 static bool told(const char *backend, uint8_t *bytes, size_t cap, struct whorl_msg *msg)
 {
@@ -103,6 +125,7 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_add_test(cases, a_gateway_s_request_asks_look_ups_about_whom_it_names);
+    tcase_add_test(cases, whom_a_gateway_names_and_this_look_up_cannot_find_leaves_it_incomplete);
     tcase_add_test(cases, who_asks_is_told_to_backends_that_pass_calls_on_and_to_no_other);
     tcase_add_test(cases, a_gateway_gives_its_request_up_and_it_is_recorded);
     suite_add_tcase(suite, cases);
