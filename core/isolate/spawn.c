@@ -22,8 +22,6 @@ enum { SOURCES_FROM = 32, SOURCES = 6 };
 
 enum { SAYINGS_MAX = 16 }; /* of one child; an honest one has fewer */
 
-#define HEARD_MAX (sizeof(uint32_t) + ISOLATE_SAYING_MAX)
-
 /* What the child inherits of the environment; the rest may hold what is none of its business. */
 static const char *const inherited[] = {"LD_LIBRARY_PATH", "LD_PRELOAD",   "TZ",
                                         "ASAN_OPTIONS",    "LSAN_OPTIONS", "TSAN_OPTIONS",
@@ -159,7 +157,7 @@ bool isolate_spawn(const struct isolate_spec *spec, const int *shared, struct is
     int pair[2] = {-1, -1}, sayings[2] = {-1, -1}, sources[SOURCES] = {-1, -1, -1, -1, -1, -1};
     *child = ISOLATE_NO_CHILD;
     int error = 0;
-    child->heard = malloc(HEARD_MAX);
+    child->heard = malloc(ISOLATE_HEARD_MAX);
     if (!child->heard || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
         pipe2(sayings, O_CLOEXEC) != 0 || fcntl(sayings[0], F_SETFL, O_NONBLOCK) != 0 ||
         !make_sources(spec, shared, pair[1], sayings[1], sources)) {

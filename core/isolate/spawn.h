@@ -11,6 +11,8 @@
 #define ISOLATE_WAIT_MS                                                                            \
     (ISOLATE_SANITIZED ? 60000 : 5000) /* for what a child says when it begins */
 
+#define ISOLATE_HEARD_MAX (sizeof(uint32_t) + ISOLATE_SAYING_MAX) /* bytes of `heard` */
+
 struct isolate_child {
     pid_t pid;
     int pidfd;      /* readable when it has ended */
