@@ -423,6 +423,9 @@ static void undo(struct plan *plans, size_t count)
 static void carry_out(struct plan *plan)
 {
     struct listener *listener = plan->listener;
+    if (listener->tls != NULL && plan->tls != NULL && listener->tls != plan->tls) {
+        tls_context_succeed(listener->tls, plan->tls);
+    }
     tls_context_unref(listener->tls);
     free(listener->name);
     free(listener->device);

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -13,6 +14,8 @@
 
 struct tls {
     struct tls_context *context;
+    struct tls_context *judge; /* whose authorities and lists the peer was last held against */
+    int64_t end;               /* of the peer's certificate, seconds since 1970; once open */
     SSL *ssl;
     tls_send *send;
     void *ctx;
@@ -80,7 +83,11 @@ struct tls *tls_new(struct tls_context *context, tls_send *send, void *ctx)
         ERR_clear_error();
         return NULL;
     }
-    *tls = (struct tls){.context = tls_context_ref(context), .ssl = ssl, .send = send, .ctx = ctx};
+    *tls = (struct tls){.context = tls_context_ref(context),
+                        .judge = tls_context_ref(context),
+                        .ssl = ssl,
+                        .send = send,
+                        .ctx = ctx};
     BIO_set_data(bio, tls);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
@@ -94,6 +101,7 @@ void tls_free(struct tls *tls)
         return;
     }
     SSL_free(tls->ssl);
+    tls_context_unref(tls->judge);
     tls_context_unref(tls->context);
     free(tls);
 }
@@ -120,16 +128,61 @@ static enum tls_state failed(struct tls *tls, struct whorl_fault *fault)
     return TLS_FAILED;
 }
 
-/* A resumed session was verified when it began: the certificate may have expired since. */
-static bool still_valid(const struct tls *tls, struct whorl_fault *fault)
+/* What the handshake would say if it came now. */
+static bool passes(const struct tls *tls, struct whorl_fault *fault)
+{
+    SSL_CTX *ssl = tls->judge->ssl;
+    X509_STORE_CTX *verify = X509_STORE_CTX_new();
+    bool good = verify != NULL &&
+                X509_STORE_CTX_init(verify, SSL_CTX_get_cert_store(ssl),
+                                    SSL_get0_peer_certificate(tls->ssl),
+                                    SSL_get_peer_cert_chain(tls->ssl)) == 1 &&
+                X509_STORE_CTX_set_default(verify, "ssl_client") == 1;
+    if (good) {
+        X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(verify),
+                                         SSL_CTX_get_security_level(ssl));
+    }
+    if (!good || X509_verify_cert(verify) != 1) {
+        int verdict = good ? X509_STORE_CTX_get_error(verify) : X509_V_ERR_OUT_OF_MEM;
+        good =
+            whorl_fail(fault, "client certificate", "%s", X509_verify_cert_error_string(verdict));
+    }
+    X509_STORE_CTX_free(verify);
+    ERR_clear_error();
+    return good;
+}
+
+/* Whether the peer would still be let in. */
+static bool is_welcome(struct tls *tls, struct whorl_fault *fault)
+{
+    if (time(NULL) > tls->end) {
+        return whorl_fail(fault, "client certificate", "certificate has expired");
+    }
+    if (tls->judge->successor == NULL) {
+        return true;
+    }
+    while (tls->judge->successor != NULL) {
+        struct tls_context *next = tls_context_ref(tls->judge->successor);
+        tls_context_unref(tls->judge);
+        tls->judge = next;
+    }
+    return passes(tls, fault);
+}
+
+/* Those who are not are told nothing but that it ends. */
+static enum tls_state unwelcome(struct tls *tls)
+{
+    tls->dead = true;
+    return TLS_FAILED;
+}
+
+static bool know_end(struct tls *tls, struct whorl_fault *fault)
 {
     X509 *peer = SSL_get0_peer_certificate(tls->ssl);
     if (peer == NULL) {
         return whorl_fail(fault, "client certificate", "there is none");
     }
-    if (X509_cmp_current_time(X509_get0_notAfter(peer)) < 0) {
-        return whorl_fail(fault, "client certificate", "certificate has expired");
-    }
+    tls->end = tls_certificate_end(peer);
     return true;
 }
 
@@ -146,9 +199,8 @@ static enum tls_state handshake(struct tls *tls, struct whorl_fault *fault)
 {
     int done = SSL_do_handshake(tls->ssl);
     if (done == 1) {
-        if (!still_valid(tls, fault)) {
-            tls->dead = true;
-            return TLS_FAILED;
+        if (!know_end(tls, fault) || !is_welcome(tls, fault)) {
+            return unwelcome(tls);
         }
         tls->open = true;
         return TLS_DATA;
@@ -167,6 +219,9 @@ enum tls_state tls_read(struct tls *tls, uint8_t *buffer, size_t cap, size_t *us
     forget_errors();
     if (!tls->open) {
         return handshake(tls, fault);
+    }
+    if (!is_welcome(tls, fault)) {
+        return unwelcome(tls);
     }
     int got = SSL_read_ex(tls->ssl, buffer, cap, used);
     if (got == 1) {

@@ -16,9 +16,10 @@ struct tls_files {
     const char *crl;         /* PEM: a list per authority; "" = none */
 };
 
-/* What connections of one listener share; reference-counted, so that a reload leaves the
- * connections of before alone. Sessions are cached here and nowhere else: those that began with
- * other files (another CRL, say) can't be resumed. */
+/* What connections of one listener share; reference-counted. Sessions are cached here and nowhere
+ * else: those that began with other files (another CRL, say) can't be resumed. None is resumed for
+ * longer than an hour after the device has proven itself, nor when its certificate, one of those
+ * above it or a list has ended. */
 struct tls_context;
 
 /* NULL with *fault, naming the file. */
@@ -28,6 +29,9 @@ void tls_context_unref(struct tls_context *context); /* NULL is ignored */
 /* Whether both were made from files with the same content, so that the sessions of one hold for the
  * other. */
 bool tls_context_same(const struct tls_context *one, const struct tls_context *other);
+
+/* From now on the connections of `old` are judged by `next`, each before it is next read from. */
+void tls_context_succeed(struct tls_context *old, struct tls_context *next);
 
 /* The files whose content is good until a day. */
 enum tls_file { TLS_FILE_CERTIFICATE, TLS_FILE_CLIENT_CA, TLS_FILE_CRL, TLS_FILES };
@@ -66,7 +70,8 @@ bool tls_has_more(const struct tls *tls);
  * is wiped whole, which takes as long as the rest of reading a short message. */
 void tls_keep_buffers(struct tls *tls, bool keep);
 
-/* Goes on with the handshake, then decrypts. */
+/* Goes on with the handshake, then decrypts. Fails as soon as the peer would not be let in any
+ * more: its certificate has ended, or other authorities and lists count since a reload. */
 enum tls_state tls_read(struct tls *tls, uint8_t *buffer, size_t cap, size_t *used,
                         struct whorl_fault *fault);
 

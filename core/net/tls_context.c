@@ -19,8 +19,7 @@
 #include "core/net/tls_sessions.h"
 #include "whorl/msg.h"
 
-#define SESSIONS 20480        /* kept for resumption; of a device: tls_sessions.h */
-#define SESSION_SECONDS 3600L /* after which a device proves itself anew */
+#define SESSIONS 20480 /* kept for resumption; of a device: tls_sessions.h */
 #define CERTIFICATES_MAX (32L << 10)
 #define DIGESTED_MAX (64u << 20) /* bytes of a file; a longer one counts as changed */
 
@@ -179,7 +178,7 @@ static bool set_rules(SSL_CTX *ssl)
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_SERVER);
     SSL_CTX_sess_set_cache_size(ssl, SESSIONS);
-    SSL_CTX_set_timeout(ssl, SESSION_SECONDS);
+    SSL_CTX_set_timeout(ssl, TLS_SESSION_SECONDS);
     SSL_CTX_set_max_cert_list(ssl, CERTIFICATES_MAX);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     return SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) == 1 &&
@@ -265,7 +264,14 @@ struct tls_context *tls_context_new(const struct tls_files *files, struct whorl_
         return NULL;
     }
     tls_context_note_ends(context);
+    tls_sessions_end(context->sessions, context->ends[TLS_FILE_CRL]);
     return context;
+}
+
+void tls_context_succeed(struct tls_context *old, struct tls_context *next)
+{
+    tls_context_unref(old->successor);
+    old->successor = tls_context_ref(next);
 }
 
 struct tls_context *tls_context_ref(struct tls_context *context)
@@ -279,6 +285,7 @@ void tls_context_unref(struct tls_context *context)
     if (context == NULL || --context->refs > 0) {
         return;
     }
+    tls_context_unref(context->successor);
     SSL_CTX_free(context->ssl);
     tls_sessions_free(context->sessions);
     EVP_MD_free(context->sha256);

@@ -11,6 +11,7 @@
 
 struct tls_context {
     unsigned refs;
+    struct tls_context *successor; /* since a reload that changed the files; NULL: none */
     SSL_CTX *ssl;
     struct tls_sessions *sessions; /* of its cache */
     EVP_MD *sha256;                /* found once: that takes as long as digesting a certificate */
@@ -25,5 +26,11 @@ BIO_METHOD *tls_pipe_method(void);
 
 /* Notes when what the context was made of ends: tls_ends.c. */
 void tls_context_note_ends(struct tls_context *context);
+
+/* Seconds since 1970, INT64_MAX for never: of one certificate, and the first of a chain.
+ * tls_ends.c.
+ */
+int64_t tls_certificate_end(const X509 *certificate);
+int64_t tls_chain_end(STACK_OF(X509) * chain);
 
 #endif

@@ -17,17 +17,35 @@ int64_t tls_context_end(const struct tls_context *context, enum tls_file file)
     return context->ends[file];
 }
 
+/* INT64_MAX: it is NULL, or does not say. */
+static int64_t seconds_of(const ASN1_TIME *at)
+{
+    struct tm tm;
+    return at != NULL && ASN1_TIME_to_tm(at, &tm) == 1 ? (int64_t)timegm(&tm) : INT64_MAX;
+}
+
 /* at: NULL for what does not say when it ends. */
 static void note(struct tls_context *context, enum tls_file file, const ASN1_TIME *at)
 {
-    struct tm tm;
-    if (at == NULL || ASN1_TIME_to_tm(at, &tm) != 1) {
-        return;
-    }
-    int64_t end = timegm(&tm);
-    if (context->ends[file] == 0 || end < context->ends[file]) {
+    int64_t end = seconds_of(at);
+    if (end != INT64_MAX && (context->ends[file] == 0 || end < context->ends[file])) {
         context->ends[file] = end;
     }
+}
+
+int64_t tls_certificate_end(const X509 *certificate)
+{
+    return seconds_of(X509_get0_notAfter(certificate));
+}
+
+int64_t tls_chain_end(STACK_OF(X509) * chain)
+{
+    int64_t end = INT64_MAX;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        int64_t at = tls_certificate_end(sk_X509_value(chain, i));
+        end = at < end ? at : end;
+    }
+    return end;
 }
 
 void tls_context_note_ends(struct tls_context *context)

@@ -4,6 +4,9 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "core/net/tls_context.h"
 
 #define BUCKETS 4096u /* a power of two */
 
@@ -17,6 +20,7 @@ struct owner {
 struct tls_sessions {
     SSL_CTX *ssl;
     const EVP_MD *sha256;
+    int64_t end; /* tls_sessions_end */
     struct owner *buckets[BUCKETS];
 };
 
@@ -55,10 +59,47 @@ static bool keep(struct tls_sessions *sessions, SSL_SESSION *session)
     return true;
 }
 
+/* When a device that has just proven itself is to do so again. */
+static int64_t first_end(const struct tls_sessions *sessions, const SSL *ssl, int64_t now)
+{
+    int64_t chain = tls_chain_end(SSL_get0_verified_chain(ssl));
+    int64_t end = now + TLS_SESSION_SECONDS;
+    end = chain < end ? chain : end;
+    return sessions->end != 0 && sessions->end < end ? sessions->end : end;
+}
+
+/* TLS 1.3 has another session for each connection, and OpenSSL would let each live anew. So the
+ * first one's end goes along with what is handed on from one to the next. false: it has come. */
+static bool limit(const struct tls_sessions *sessions, const SSL *ssl, SSL_SESSION *session)
+{
+    int64_t now = time(NULL), end = 0;
+    void *handed = NULL;
+    size_t len = 0;
+    if (SSL_session_reused(ssl) == 0) {
+        end = first_end(sessions, ssl, now);
+        if (SSL_SESSION_set1_ticket_appdata(session, &end, sizeof end) != 1) {
+            return false;
+        }
+    } else if (SSL_SESSION_get0_ticket_appdata(session, &handed, &len) == 1 && len == sizeof end) {
+        memcpy(&end, handed, sizeof end);
+    }
+    return end > now && SSL_SESSION_set_timeout(session, (long)(end - now)) == 1;
+}
+
+/* For want of memory a session may be in OpenSSL's list, but not counted there. */
+static bool is_cached(SSL_CTX *ctx, SSL_SESSION *session)
+{
+    return OPENSSL_LH_retrieve((OPENSSL_LHASH *)SSL_CTX_sessions(ctx), session) == session;
+}
+
 static int on_new(SSL *ssl, SSL_SESSION *session)
 {
     SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
-    if (!keep(SSL_CTX_get_app_data(ctx), session)) {
+    struct tls_sessions *sessions = SSL_CTX_get_app_data(ctx);
+    if (!is_cached(ctx, session)) {
+        return 1; /* the reference that came with this call is the list's */
+    }
+    if (!limit(sessions, ssl, session) || !keep(sessions, session)) {
         SSL_CTX_remove_session(ctx, session); /* its device begins anew next time */
     }
     return 0; /* no reference is kept here */
@@ -115,6 +156,11 @@ struct tls_sessions *tls_sessions_new(SSL_CTX *ssl, const EVP_MD *sha256)
     SSL_CTX_sess_set_new_cb(ssl, on_new);
     SSL_CTX_sess_set_remove_cb(ssl, on_removed);
     return sessions;
+}
+
+void tls_sessions_end(struct tls_sessions *sessions, int64_t end)
+{
+    sessions->end = end;
 }
 
 void tls_sessions_free(struct tls_sessions *sessions)

@@ -1,5 +1,6 @@
 /* The same door with TLS 1.3: who is let in, who is not, and what a reload changes. */
 #include <check.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,23 @@
 
 static struct server server;
 static struct pki pki;
+static atomic_llong skew; /* seconds */
+
+/* Everybody's clock, OpenSSL's too. */
+WHORL_EXPORT time_t time(time_t *at)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    time_t moment = now.tv_sec + (time_t)skew;
+    if (at != NULL) {
+        *at = moment;
+    }
+    return moment;
+}
 
 static void setup(void)
 {
+    skew = 0;
     pki_make(&pki);
     server_prepare(&server);
     server.listeners[0] = pki_listener(&pki);
@@ -76,21 +91,70 @@ START_TEST(older_versions_are_refused)
 }
 END_TEST
 
+/* Whether a connection that was open is answered still; else it must have ended without a word. */
+static bool goes_on(struct client *client)
+{
+    char answer[9];
+    ck_assert_int_gt(SSL_write(client->ssl, "\x94\x00\x05\xa4ping\x90", 9), 0);
+    return SSL_read(client->ssl, answer, sizeof answer) == (int)sizeof answer;
+}
+
 START_TEST(a_revoked_device_is_refused_after_the_list_is_loaded)
 {
     struct whorl_fault fault;
     server_start(&server);
     struct client inside = client_connect(server_port(&server, "tls"));
+    struct client other = client_connect(server_port(&server, "tls"));
     ck_assert(client_secure(&inside, pki.revoked));
+    ck_assert(client_secure(&other, pki.device));
     server.listeners[0].crl = pki.empty_crl;
     ck_assert(server_listen(&server, &fault));
     ck_assert(enters(pki.revoked));
+    ck_assert(goes_on(&inside));
+    unsigned requests = server.requests;
     server.listeners[0].crl = pki.crl;
     ck_assert(server_listen(&server, &fault));
     ck_assert(!enters(pki.revoked));
     ck_assert(enters(pki.device));
-    client_ping(&inside); /* new connections alone are affected */
+    ck_assert(!goes_on(&inside));
+    ck_assert_uint_eq(server.requests, requests + 1); /* of the device that entered */
+    ck_assert(goes_on(&other));
     client_close(&inside);
+    client_close(&other);
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(a_connection_ends_with_the_authority_that_let_it_in)
+{
+    struct whorl_fault fault;
+    server_start(&server);
+    struct client idle = client_connect(server_port(&server, "tls"));
+    ck_assert(client_secure(&idle, pki.device));
+    server.listeners[0].client_ca = pki.other_ca;
+    ck_assert(server_listen(&server, &fault));
+    /* Whatever comes back before it speaks again: that is what counts. */
+    server.listeners[0].client_ca = pki.ca;
+    ck_assert(server_listen(&server, &fault));
+    ck_assert(goes_on(&idle));
+    server.listeners[0].client_ca = pki.other_ca;
+    ck_assert(server_listen(&server, &fault));
+    ck_assert(!goes_on(&idle));
+    client_close(&idle);
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(a_connection_ends_with_its_certificate)
+{
+    server_start(&server);
+    struct client client = client_connect(server_port(&server, "tls"));
+    ck_assert(client_secure(&client, pki.device));
+    skew = 364L * 86400;
+    ck_assert(goes_on(&client));
+    skew = 366L * 86400;
+    ck_assert(!goes_on(&client));
+    client_close(&client);
     server_stop(&server);
 }
 END_TEST
@@ -185,6 +249,61 @@ static bool resumes(SSL_SESSION *session)
     client_close(&client);
     return resumed;
 }
+
+/* Comes back with a session and leaves the one that it is given then in its place. */
+static bool resumes_again(SSL_SESSION **session)
+{
+    struct client client = client_connect(server_port(&server, "tls"));
+    client.ssl = SSL_new(pki.device);
+    SSL_set_fd(client.ssl, client.fd);
+    SSL_set_session(client.ssl, *session);
+    ck_assert_int_eq(SSL_connect(client.ssl), 1);
+    client_ping(&client);
+    bool resumed = SSL_session_reused(client.ssl) == 1;
+    SSL_SESSION_free(*session);
+    *session = SSL_get1_session(client.ssl);
+    SSL_shutdown(client.ssl);
+    client_close(&client);
+    return resumed;
+}
+
+START_TEST(a_device_proves_itself_every_hour_however_often_it_resumes)
+{
+    server_start(&server);
+    SSL_SESSION *session = leave_session(pki.device);
+    for (int hour = 0; hour < 3; hour++) {
+        for (int i = 0; i < 3; i++) {
+            skew += 1190;
+            ck_assert_msg(resumes_again(&session), "hour %d, %d", hour, i);
+        }
+        skew += 1190;
+        ck_assert(!resumes_again(&session));
+    }
+    SSL_SESSION_free(session);
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(no_session_outlives_the_list)
+{
+    server.listeners[0].crl = pki.empty_crl;
+    server_start(&server);
+    skew = 180L * 86400 - 1800;
+    SSL_SESSION *session = leave_session(pki.device);
+    skew += 1000;
+    ck_assert(resumes_again(&session));
+    skew += 1000; /* within the hour, but the list has ended */
+    struct client client = client_connect(server_port(&server, "tls"));
+    client.ssl = SSL_new(pki.device);
+    SSL_set_fd(client.ssl, client.fd);
+    SSL_set_session(client.ssl, session);
+    ck_assert(SSL_connect(client.ssl) != 1 || SSL_session_reused(client.ssl) == 0);
+    ck_assert(!enters(pki.device));
+    SSL_SESSION_free(session);
+    client_close(&client);
+    server_stop(&server);
+}
+END_TEST
 
 START_TEST(a_session_outlives_a_reload_that_changes_no_certificate)
 {
@@ -527,7 +646,11 @@ int main(void)
     tcase_add_test(tc, wrong_expired_and_missing_certificates_are_refused);
     tcase_add_test(tc, older_versions_are_refused);
     tcase_add_test(tc, a_revoked_device_is_refused_after_the_list_is_loaded);
+    tcase_add_test(tc, a_connection_ends_with_the_authority_that_let_it_in);
+    tcase_add_test(tc, a_connection_ends_with_its_certificate);
     tcase_add_test(tc, a_session_is_resumed_as_the_same_device);
+    tcase_add_test(tc, a_device_proves_itself_every_hour_however_often_it_resumes);
+    tcase_add_test(tc, no_session_outlives_the_list);
     tcase_add_test(tc, a_session_from_before_a_change_of_the_list_is_not_resumed);
     tcase_add_test(tc, a_device_has_two_sessions_the_newest_however_often_it_begins);
     tcase_add_test(tc, a_session_outlives_a_reload_that_changes_no_certificate);
