@@ -26,6 +26,8 @@ struct reload {
     struct setup_ahead *ahead; /* what it needs that does not run; NULL: nothing was tried */
     struct listeners_ahead *listeners; /* as ahead */
     json_t *mistakes, *changes, *warnings;
+    char policy[65]; /* that it put in force; the next one may have replaced it when it is told */
+    bool has_sink;   /* as policy */
     struct reload *next; /* that waits */
 };
 
@@ -51,16 +53,14 @@ static void on_recorded(void *ctx, bool stored)
 {
     struct reload *reload = ctx;
     struct server *server = reload->server;
-    if (!stored && server_has_sink(server->setup)) {
+    if (!stored && reload->has_sink) {
         warn(reload, "the reload could not be recorded");
     }
-    char policy[65];
-    server_hex(server->setup->conf->digest, policy);
-    log_line(server->log, WHORL_LOG_INFO, "reloaded", "policy", policy, NULL);
+    log_line(server->log, WHORL_LOG_INFO, "reloaded", "policy", reload->policy, NULL);
     if (reload->call != NULL) {
         control_reply(reload->call,
-                      json_pack("{s:b, s:s, s:O, s:O}", "ok", 1, "policy", policy, "changes",
-                                reload->changes, "warnings", reload->warnings));
+                      json_pack("{s:b, s:s, s:O, s:O}", "ok", 1, "policy", reload->policy,
+                                "changes", reload->changes, "warnings", reload->warnings));
     }
     reload_free(reload);
 }
@@ -142,6 +142,8 @@ static bool change_to(struct reload *reload, struct conf *conf, struct setup_ahe
     setup_unref(old);
     log_set_level(server->log, conf->core.log_level);
     server->reloads_done++;
+    server_hex(setup->conf->digest, reload->policy);
+    reload->has_sink = server_has_sink(setup);
     identify_record_event(server->identify, "reloaded", before, on_recorded, reload);
     return true;
 }

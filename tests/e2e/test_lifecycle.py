@@ -107,6 +107,32 @@ class Reload(unittest.TestCase):
         self.assertIn("core: max_calls = 77", self.reload().stdout)
         self.assertEqual(server.stop(), 0)
 
+    def test_a_reload_that_is_recorded_late_tells_of_itself(self):
+        """The next one is in force before the sink, whose disk hangs, has the record of the first."""
+        with open(os.path.join(self.world.conf, "keep.conf"), "w", encoding="utf-8") as file:
+            file.write(f'plugin "keep" {{ module = "{TEST_MODULES}/test-told-keep.so" }}\n')
+        server = Server(self.world)
+        stuck = self.world.path("var", "keep", "stuck")
+        with open(stuck, "w", encoding="ascii"):
+            pass
+        told, policies = [], []
+        for count in (1, 2):
+            core_options(self.world, max_calls=70 + count)
+            told.append(subprocess.Popen([BINARY, "reload", "-c", self.world.conf],  # pylint: disable=R1732
+                                         stdout=subprocess.PIPE, text=True))
+            wait_until(lambda: self.status()["reloads"] == count, "a reload")  # pylint: disable=W0640
+            policies.append(self.status()["policy"])
+        os.unlink(stuck)
+        for count, reload in enumerate(told):
+            self.assertIn(f"core: max_calls = {71 + count}", reload.communicate(timeout=PATIENCE)[0])
+        said = [line["policy"] for line in server.log() if line["text"] == "reloaded"]
+        self.assertEqual(said, policies)
+        self.assertNotEqual(*policies)
+        self.assertEqual(server.stop(), 0)
+
+    def status(self):
+        return json.loads(whorl("status", "--json", "-c", self.world.conf).stdout)
+
     def test_without_a_server_the_command_says_so(self):
         self.assertIn("no server can be reached", self.reload(code=3).stderr)
         done = whorl("status", "--once", "-c", self.world.conf, code=3)
