@@ -161,7 +161,7 @@ static void stage_step(struct flow *flow)
 static void check_malformed(struct check *check, const char *where, const char *why)
 {
     log_line(check->flow->identify->log, WHORL_LOG_WARNING, "a backend's answer is malformed",
-             "backend", check->plugin->conf->name, "field", where[0] == '\0' ? NULL : where, "why",
+             "backend", check->plugin->conf->name, "field", service_loggable(where, why), "why",
              why, "transaction", check->flow->transaction, NULL);
     answer_set(&check->answer, ANSWER_UNAVAILABLE, "the backend's answer was malformed");
 }

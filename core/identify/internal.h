@@ -110,6 +110,9 @@ uint64_t flow_now(void);
  * disabled the role isn't known, so there a force's list of backends has to name it. */
 bool service_lists(const struct setup *setup, const struct setup_plugin *plugin);
 void service_count_error(struct identify *identify, const char *code);
+/* The name of the field at fault, for the log; NULL: none. That of a field that there is not is
+ * somebody else's text: who knows whose name it is. */
+const char *service_loggable(const char *where, const char *message);
 
 /* flow.c */
 

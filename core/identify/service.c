@@ -243,12 +243,10 @@ static void name_device(struct identity *who, const struct identify_caller *call
     }
 }
 
-/* NULL: none. The name of a field that there is not is a text of the caller's: who knows whose name
- * it is. */
-static const char *loggable_field(const struct refusal *refusal)
+const char *service_loggable(const char *where, const char *message)
 {
-    bool theirs = strcmp(refusal->message, "is not a known field") == 0;
-    return theirs || refusal->where[0] == '\0' ? NULL : refusal->where;
+    bool theirs = strcmp(message, "is not a known field") == 0;
+    return theirs || where[0] == '\0' ? NULL : where;
 }
 
 static void turn_away(struct identify *identify, const struct identify_caller *caller,
@@ -261,7 +259,7 @@ static void turn_away(struct identify *identify, const struct identify_caller *c
         return;
     }
     log_line(identify->log, WHORL_LOG_INFO, "refused", "code", refusal->code, "field",
-             loggable_field(refusal), NULL);
+             service_loggable(refusal->where, refusal->message), NULL);
     struct errand *errand = calloc(1, sizeof *errand);
     if (errand == NULL) {
         reply_error(identify, caller->call, refusal);

@@ -57,6 +57,8 @@ void assert_refused(const struct reply *reply, const char *code, const char *whe
  * last one, packed. */
 unsigned records_of(const char *kind, const msgpack_object *transaction, struct packed *last);
 const msgpack_object *transaction_of(const struct reply *reply);
+/* Whether the text stands in what was logged. */
+bool log_holds(const char *text);
 
 #define ASK "'officer':'full','basis':'consent','consent':'given','reason':'doubted'"
 #define SAMPLE(word) "'samples':[{'modality':'finger','format':'png','data':'" word "'}]"

@@ -146,6 +146,19 @@ START_TEST(policy_decides_for_each_backend)
 }
 END_TEST
 
+static const char *const telling[] = {"field", "key", "twice"};
+
+START_TEST(a_malformed_answer_is_logged_without_what_it_calls_things)
+{
+    char more[256];
+    snprintf(more, sizeof more, SAMPLE("%s"), telling[_i]);
+    ask(1, "request-1", more);
+    assert_class(await(1), "finder", "unavailable", "malformed");
+    ck_assert(log_holds("a backend's answer is malformed"));
+    ck_assert(!log_holds("Ferncastle") && !log_holds("1979"));
+}
+END_TEST
+
 static const struct {
     uint8_t device;
     const char *argument, *code, *where;
@@ -693,6 +706,8 @@ int main(void)
     tcase_add_loop_test(cases, a_failure_is_unavailable_and_never_no_match, 0,
                         sizeof classes / sizeof *classes);
     tcase_add_test(cases, the_record_says_how_old_each_backend_s_data_was);
+    tcase_add_loop_test(cases, a_malformed_answer_is_logged_without_what_it_calls_things, 0,
+                        sizeof telling / sizeof *telling);
     tcase_add_test(cases, one_backends_failure_leaves_the_others_alone);
     tcase_add_test(cases, claimed_details_are_looked_up_when_nobody_was_found);
     tcase_add_test(cases, policy_decides_for_each_backend);
