@@ -91,8 +91,7 @@ static void flow_reply(struct flow *flow, struct repeat_reply *reply)
         }
     }
     histogram_add(&identify->stats.identify, uv_hrtime() - flow->began);
-    uint64_t keep_ms = (uint64_t)flow->setup->conf->core.repeat_s * 1000u;
-    repeat_keep(identify->repeats, flow->repeat, reply, flow_now() + keep_ms);
+    repeat_keep(identify->repeats, flow->repeat, reply, flow_now());
 }
 
 static void flow_fail(struct flow *flow, const char *code, const char *message)

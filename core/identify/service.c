@@ -23,10 +23,16 @@ struct errand {
     void *ctx;
 };
 
+static void expire(struct identify *identify)
+{
+    uint64_t keep_ms = (uint64_t)identify->setup->conf->core.repeat_s * 1000u;
+    repeats_expire(identify->repeats, flow_now(), keep_ms);
+}
+
 static void tick(uv_timer_t *timer)
 {
     struct identify *identify = timer->data;
-    repeats_expire(identify->repeats, flow_now());
+    expire(identify);
     repeats_trim(identify->repeats);
     access_forget(identify);
     for (size_t i = 0; i < identify->setup->count; i++) {
@@ -524,7 +530,7 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
         !access_route(identify, &flow->who, &flow->request, refusal)) {
         return false;
     }
-    repeats_expire(identify->repeats, flow_now());
+    expire(identify);
     const struct repeat *entry =
         repeat_find(identify->repeats, flow->who.device.id, flow->request.request_id);
     *answered = entry != NULL;

@@ -78,13 +78,19 @@ void write_plugins(bool second, bool failing)
                       MODULE("lookup"), MODULE("keep"), failing ? "yes" : "no");
 }
 
-static void write_folder(void)
+void write_core(int repeat)
 {
-    conf_folder_make(&folder);
     conf_folder_write(
         &folder, "core.conf",
         "core {\n gateway = \"nation\" data_dir = \"var\"\n workers = 4\n deadline = 5\n"
-        " officer_rate = 0.001 officer_burst = 40\n}\n");
+        " officer_rate = 0.001 officer_burst = 40 repeat = %d\n}\n",
+        repeat);
+}
+
+static void write_folder(void)
+{
+    conf_folder_make(&folder);
+    write_core(600);
     conf_folder_write(&folder, "policy.conf",
                       "policy \"p\" {\n"
                       " rule \"a\" { basis = \"consent\" consent = {\"given\"}\n"
@@ -143,6 +149,14 @@ struct setup *start_setup(void)
     ck_assert_msg(started != NULL, "%s", fault.text);
     conf_unref(conf);
     return started;
+}
+
+void reload(void)
+{
+    struct setup *old = setup;
+    setup = start_setup();
+    identify_use(identify, setup);
+    setup_unref(old);
 }
 
 void start_service(void)

@@ -35,8 +35,12 @@ extern int finder_calls;
 
 /* The plugins; `second` and the sink's failing are what tests change. */
 void write_plugins(bool second, bool failing);
+/* repeat: for how many seconds answers are kept. */
+void write_core(int repeat);
 /* What the folder says, started beside the setup that there is. */
 struct setup *start_setup(void);
+/* The same, in its place. */
+void reload(void);
 void start_service(void);
 /* A server without a network: real host, real modules that do as they are told, real ledger. */
 void set_up(void);

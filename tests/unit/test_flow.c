@@ -214,10 +214,7 @@ END_TEST
 START_TEST(without_a_durable_record_there_is_no_answer)
 {
     write_plugins(true, true);
-    struct setup *failing = start_setup();
-    identify_use(identify, failing);
-    setup_unref(setup);
-    setup = failing;
+    reload();
     ask(1, "request-1", SAMPLE("match"));
     assert_refused(await(1), "audit_unavailable", "");
     ck_assert_ptr_null(replies[1].bytes);
@@ -330,14 +327,43 @@ START_TEST(a_repeat_joins_or_returns_the_same_transaction)
 }
 END_TEST
 
+static void run_for(unsigned ms)
+{
+    uint64_t until = uv_hrtime() + ms * UINT64_C(1000000);
+    while (uv_hrtime() < until) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+}
+
+START_TEST(an_answer_is_kept_for_as_long_as_is_configured_now)
+{
+    ask(1, "request-1", SAMPLE("match"));
+    assert_class(await(1), "finder", "match", "");
+    ask(2, "request-2", SAMPLE("slow"));
+    write_core(1);
+    reload();
+    assert_class(await(2), "finder", "no_match", "");
+    run_for(1000);
+    for (uint64_t call = 3; call <= 4; call++) {
+        ask(call, call == 3 ? "request-1" : "request-2", SAMPLE("match"));
+        assert_refused(await(call), "conflict", "request_id");
+        ck_assert_ptr_nonnull(strstr(replies[call].message, "no longer held"));
+    }
+    ask(5, "request-5", SAMPLE("match"));
+    assert_class(await(5), "finder", "match", "");
+    write_core(600);
+    reload();
+    run_for(1000);
+    ask(6, "request-5", SAMPLE("match"));
+    assert_class(await(6), "finder", "match", "");
+}
+END_TEST
+
 /* Swaps the setup for one whose sink stores nothing, or does again. */
 static void use_sink(bool failing)
 {
     write_plugins(true, failing);
-    struct setup *other = start_setup();
-    identify_use(identify, other);
-    setup_unref(setup);
-    setup = other;
+    reload();
 }
 
 START_TEST(an_answer_that_goes_out_again_is_recorded_each_time)
@@ -577,10 +603,7 @@ static void fill_finder(void)
     char id[16];
     finder_calls = 4;
     write_plugins(true, false);
-    struct setup *old = setup;
-    setup = start_setup();
-    identify_use(identify, setup);
-    setup_unref(old);
+    reload();
     for (uint64_t call = 1; call <= 4; call++) {
         snprintf(id, sizeof id, "request-%d", (int)call);
         ask(call, id, SAMPLE("slow"));
@@ -660,10 +683,7 @@ START_TEST(a_backend_that_keeps_failing_is_cut_off_and_let_in_again)
     assert_class(await(call), "finder", "unavailable", "cut off");
     assert_class(&replies[call], "second", "no_match", ""); /* the others go on */
     for (bool again = false; !again && call < REPLIES_MAX - 2;) {
-        uint64_t until = uv_hrtime() + UINT64_C(60000000);
-        while (uv_hrtime() < until) {
-            uv_run(&loop, UV_RUN_ONCE);
-        }
+        run_for(60);
         snprintf(id, sizeof id, "request-%d", (int)++call);
         ask(call, id, SAMPLE("match"));
         const msgpack_object *answer = answer_of(await(call), "finder");
@@ -717,6 +737,7 @@ int main(void)
     tcase_add_test(cases, a_busy_sink_is_waited_for);
     tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);
     tcase_add_test(cases, a_repeat_gets_nothing_that_is_not_permitted_any_more);
+    tcase_add_test(cases, an_answer_is_kept_for_as_long_as_is_configured_now);
     tcase_add_test(cases, those_who_wait_for_a_stuck_sink_are_refused_in_time);
     tcase_add_test(cases, progress_does_not_tell_that_somebody_was_found);
     tcase_add_test(cases, an_answer_that_goes_out_again_is_recorded_each_time);
