@@ -30,6 +30,7 @@ struct identify {
     struct log *log;
     struct identify_replies replies;
     struct repeats *repeats;
+    struct sink_queues queues; /* of this setup, and of those before it that are still needed */
     /* The account that the server runs as; "": it has no name. Looked up before it serves, as
      * another machine may have to be asked. */
     char user[LOGIN_NAME_MAX];

@@ -35,11 +35,7 @@ static void tick(uv_timer_t *timer)
     expire(identify);
     repeats_trim(identify->repeats);
     access_forget(identify);
-    for (size_t i = 0; i < identify->setup->count; i++) {
-        if (identify->setup->plugins[i].queue != NULL) {
-            sink_tick(identify->setup->plugins[i].queue);
-        }
-    }
+    sink_queues_tick(&identify->queues);
     for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
         flow_tick(flow);
     }
@@ -50,6 +46,17 @@ static void find_account(struct identify *identify)
     const struct passwd *account = getpwuid(getuid());
     if (account != NULL) {
         (void)snprintf(identify->user, sizeof identify->user, "%s", account->pw_name);
+    }
+}
+
+/* A queue is ticked for as long as it lives: calls keep the setup that they began under. */
+static void use(struct identify *identify, struct setup *setup)
+{
+    identify->setup = setup_ref(setup);
+    for (size_t i = 0; i < setup->count; i++) {
+        if (setup->plugins[i].queue != NULL) {
+            sink_queues_add(&identify->queues, setup->plugins[i].queue);
+        }
     }
 }
 
@@ -86,7 +93,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
         free(identify);
         return NULL;
     }
-    identify->setup = setup_ref(setup);
+    use(identify, setup);
     find_account(identify);
     uv_timer_init(loop, &identify->tick);
     identify->tick.data = identify;
@@ -97,7 +104,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
 void identify_use(struct identify *identify, struct setup *setup)
 {
     struct setup *old = identify->setup;
-    identify->setup = setup_ref(setup);
+    use(identify, setup);
     setup_unref(old);
 }
 
@@ -133,6 +140,7 @@ void identify_close(struct identify *identify)
     repeats_free(identify->repeats);
     quotas_release(&identify->officers);
     ledger_close(identify->ledger);
+    sink_queues_leave(&identify->queues);
     setup_unref(identify->setup);
     uv_close((uv_handle_t *)&identify->tick, closed);
 }

@@ -240,6 +240,14 @@ START_TEST(a_busy_sink_is_waited_for)
 }
 END_TEST
 
+static void run_for(unsigned ms)
+{
+    uint64_t until = uv_hrtime() + ms * UINT64_C(1000000);
+    while (uv_hrtime() < until) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+}
+
 static void set_stuck(bool stuck)
 {
     char path[512];
@@ -273,6 +281,21 @@ START_TEST(those_who_wait_for_a_stuck_sink_are_refused_in_time)
         usleep(served ? 0 : 20000);
     }
     assert_class(&replies[call - 1], "finder", "no_match", "");
+}
+END_TEST
+
+START_TEST(those_who_wait_for_a_sink_that_was_replaced_are_refused_in_time)
+{
+    set_stuck(true);
+    ask(1, "request-1", SAMPLE("none"));
+    run_for(300); /* the sink has its record, for as long as its deadline is */
+    ask(2, "request-2", SAMPLE("none") ",'deadline_ms':1000");
+    write_plugins(true, true);
+    reload();
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert(!replies[1].done);
+    set_stuck(false);
+    assert_class(await(1), "finder", "no_match", "");
 }
 END_TEST
 
@@ -326,14 +349,6 @@ START_TEST(a_repeat_joins_or_returns_the_same_transaction)
     ck_assert(!msgpack_object_equal(*transaction_of(await(5)), *transaction_of(&replies[1])));
 }
 END_TEST
-
-static void run_for(unsigned ms)
-{
-    uint64_t until = uv_hrtime() + ms * UINT64_C(1000000);
-    while (uv_hrtime() < until) {
-        uv_run(&loop, UV_RUN_ONCE);
-    }
-}
 
 START_TEST(an_answer_is_kept_for_as_long_as_is_configured_now)
 {
@@ -739,6 +754,7 @@ int main(void)
     tcase_add_test(cases, a_repeat_gets_nothing_that_is_not_permitted_any_more);
     tcase_add_test(cases, an_answer_is_kept_for_as_long_as_is_configured_now);
     tcase_add_test(cases, those_who_wait_for_a_stuck_sink_are_refused_in_time);
+    tcase_add_test(cases, those_who_wait_for_a_sink_that_was_replaced_are_refused_in_time);
     tcase_add_test(cases, progress_does_not_tell_that_somebody_was_found);
     tcase_add_test(cases, an_answer_that_goes_out_again_is_recorded_each_time);
     tcase_add_test(cases, an_answer_does_not_go_out_again_without_its_record);
