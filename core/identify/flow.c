@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/identify/internal.h"
+#include "core/packed/packed.h"
 
 #define NOT_DURABLE "the audit record could not be made durable"
 #define GIVEN_UP "the gateway that asked gave it up"
@@ -113,12 +114,12 @@ static void flow_answer(struct flow *flow)
     struct repeat_reply reply = {.result = malloc(packed.size), .len = packed.size};
     if (reply.result == NULL || packed.size == 0) {
         free(reply.result);
-        wipe_buffer(&packed);
+        packed_wipe(&packed);
         flow_fail(flow, "internal", "out of memory");
         return;
     }
     memcpy(reply.result, packed.data, packed.size);
-    wipe_buffer(&packed);
+    packed_wipe(&packed);
     for (size_t i = 0; i < flow->check_count; i++) {
         flow->identify->stats.answers[flow->checks[i].answer.class]++;
     }
@@ -364,7 +365,7 @@ static void record_begin(struct flow *flow)
                    records, count, left > reserve ? left : reserve, sinks_written, flow);
     }
     for (size_t i = 0; i < count; i++) {
-        wipe_buffer(&packed[i]);
+        packed_wipe(&packed[i]);
     }
     free(packed);
     free(records);

@@ -206,9 +206,6 @@ void access_forget(struct identify *identify);
 bool refuse(struct refusal *refusal, const char *code, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Wipes a buffer that held personal data, and frees it. */
-void wipe_buffer(msgpack_sbuffer *buffer);
-
 /* rights.c: what a repeat needs */
 
 /* The force and the backends that were permitted, each ended by a NUL, and one more; once all has

@@ -90,13 +90,12 @@ static bool keep(const msgpack_object *list, struct people *out, struct whorl_fa
     msgpack_sbuffer_init(&packed);
     msgpack_packer_init(&pk, &packed, packed_write);
     bool good = msgpack_pack_object(&pk, *list) == 0;
-    out->len = packed.size;
-    out->bytes = (uint8_t *)msgpack_sbuffer_release(&packed);
-    if (!good || !whorl_msg_parse(out->bytes, out->len, &out->msg, fault)) {
-        free(out->bytes);
-        *out = (struct people){0};
+    if (!good || !whorl_msg_parse((const uint8_t *)packed.data, packed.size, &out->msg, fault)) {
+        packed_wipe(&packed);
         return whorl_fail(fault, "people", "could not be kept: out of memory");
     }
+    out->len = packed.size;
+    out->bytes = (uint8_t *)msgpack_sbuffer_release(&packed);
     return true;
 }
 

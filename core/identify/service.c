@@ -232,6 +232,8 @@ static void refused_written(void *ctx, bool stored, const struct sink_receipt *r
     errand->identify->stats.audited = stored;
     reply_error(errand->identify, errand->call, &errand->refusal);
     errand->identify->open--;
+    /* Its texts were copied whole, with what the stack held behind them. */
+    explicit_bzero(errand, sizeof *errand);
     free(errand);
 }
 
@@ -243,7 +245,7 @@ static void send_record(struct errand *errand, const char *transaction, const ch
     identify->open++;
     sink_write(identify->setup, identify->log, transaction, force, &record, 1, RECORD_DEADLINE_MS,
                done, errand);
-    wipe_buffer(packed);
+    packed_wipe(packed);
 }
 
 /* An unregistered device is recorded by its certificate. */

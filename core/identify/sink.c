@@ -117,7 +117,7 @@ static uint64_t now_ms(void)
 static void recording_free(struct recording *recording)
 {
     setup_unref(recording->setup);
-    msgpack_sbuffer_destroy(&recording->message);
+    packed_wipe(&recording->message);
     free(recording->errands);
     free(recording->receipts);
     free(recording);
@@ -347,7 +347,7 @@ static void message_pack(struct recording *recording, const char *force,
         whole = whole && records[i].len > 0;
     }
     if (!whole) {
-        recording->message.size = 0;
+        packed_wipe(&recording->message);
     }
 }
 
