@@ -136,6 +136,7 @@ static void free_host(struct host *host)
     while (host->completions) {
         struct completion *completion = host->completions;
         host->completions = completion->next;
+        explicit_bzero(completion->answer, completion->len);
         free(completion);
     }
     call_free_table(host);

@@ -16,15 +16,6 @@ bool refuse(struct refusal *refusal, const char *code, const char *where, const 
     return false;
 }
 
-void wipe_buffer(msgpack_sbuffer *buffer)
-{
-    if (buffer->data != NULL) {
-        explicit_bzero(buffer->data, buffer->alloc);
-    }
-    msgpack_sbuffer_destroy(buffer);
-    msgpack_sbuffer_init(buffer);
-}
-
 static bool registry_broken(struct identify *identify, const struct whorl_fault *fault,
                             struct refusal *refusal)
 {

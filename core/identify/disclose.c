@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/identify/internal.h"
+#include "core/packed/packed.h"
 
 /* A copy of the answer, for the original may be evicted or wiped meanwhile. */
 struct disclosure {
@@ -61,5 +62,5 @@ void disclose(struct identify *identify, struct setup *setup, const struct ident
     identify->open++;
     sink_write(setup, identify->log, transaction, who->officer.force, &record, 1,
                RECORD_DEADLINE_MS, written, disclosure);
-    wipe_buffer(&packed);
+    packed_wipe(&packed);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/identify/internal.h"
+#include "core/packed/packed.h"
 
 #define NOT_DURABLE "the audit record could not be made durable"
 #define GIVEN_UP "the gateway that asked gave it up"
@@ -91,8 +92,7 @@ static void flow_reply(struct flow *flow, struct repeat_reply *reply)
         }
     }
     histogram_add(&identify->stats.identify, uv_hrtime() - flow->began);
-    uint64_t keep_ms = (uint64_t)flow->setup->conf->core.repeat_s * 1000u;
-    repeat_keep(identify->repeats, flow->repeat, reply, flow_now() + keep_ms);
+    repeat_keep(identify->repeats, flow->repeat, reply, flow_now());
 }
 
 static void flow_fail(struct flow *flow, const char *code, const char *message)
@@ -114,12 +114,12 @@ static void flow_answer(struct flow *flow)
     struct repeat_reply reply = {.result = malloc(packed.size), .len = packed.size};
     if (reply.result == NULL || packed.size == 0) {
         free(reply.result);
-        wipe_buffer(&packed);
+        packed_wipe(&packed);
         flow_fail(flow, "internal", "out of memory");
         return;
     }
     memcpy(reply.result, packed.data, packed.size);
-    wipe_buffer(&packed);
+    packed_wipe(&packed);
     for (size_t i = 0; i < flow->check_count; i++) {
         flow->identify->stats.answers[flow->checks[i].answer.class]++;
     }
@@ -161,7 +161,7 @@ static void stage_step(struct flow *flow)
 static void check_malformed(struct check *check, const char *where, const char *why)
 {
     log_line(check->flow->identify->log, WHORL_LOG_WARNING, "a backend's answer is malformed",
-             "backend", check->plugin->conf->name, "field", where[0] == '\0' ? NULL : where, "why",
+             "backend", check->plugin->conf->name, "field", service_loggable(where, why), "why",
              why, "transaction", check->flow->transaction, NULL);
     answer_set(&check->answer, ANSWER_UNAVAILABLE, "the backend's answer was malformed");
 }
@@ -366,7 +366,7 @@ static void record_begin(struct flow *flow)
                    records, count, left > reserve ? left : reserve, sinks_written, flow);
     }
     for (size_t i = 0; i < count; i++) {
-        wipe_buffer(&packed[i]);
+        packed_wipe(&packed[i]);
     }
     free(packed);
     free(records);

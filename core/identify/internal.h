@@ -29,6 +29,7 @@ struct identify {
     struct log *log;
     struct identify_replies replies;
     struct repeats *repeats;
+    struct sink_queues queues; /* of this setup, and of those before it that are still needed */
     /* The account that the server runs as; "": it has no name. Looked up before it serves, as
      * another machine may have to be asked. */
     char user[LOGIN_NAME_MAX];
@@ -109,6 +110,9 @@ uint64_t flow_now(void);
  * disabled the role isn't known, so there a force's list of backends has to name it. */
 bool service_lists(const struct setup *setup, const struct setup_plugin *plugin);
 void service_count_error(struct identify *identify, const char *code);
+/* The name of the field at fault, for the log; NULL: none. That of a field that there is not is
+ * somebody else's text: who knows whose name it is. */
+const char *service_loggable(const char *where, const char *message);
 
 /* flow.c */
 
@@ -200,9 +204,6 @@ void access_forget(struct identify *identify);
 /* Fills a refusal in; returns false. */
 bool refuse(struct refusal *refusal, const char *code, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-
-/* Wipes a buffer that held personal data, and frees it. */
-void wipe_buffer(msgpack_sbuffer *buffer);
 
 /* rights.c: what a repeat needs */
 

@@ -9,31 +9,25 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+static bool is_short_text(const msgpack_object *object)
+{
+    const msgpack_object_str *str = &object->via.str;
+    return object->type == MSGPACK_OBJECT_STR && str->size >= 1 && str->size <= PEOPLE_TEXT_MAX &&
+           whorl_text_is_clean(str->ptr, str->size);
+}
+
+/* No key is named in what is said: it is somebody else's text, and this goes into the log. */
 bool people_identifiers_good(const msgpack_object *map, const char *path, struct whorl_fault *fault)
 {
     for (uint32_t i = 0; map != NULL && i < map->via.map.size; i++) {
-        char key[PEOPLE_TEXT_MAX + 1];
-        struct whorl_field value = {.name = key,
-                                    .type = WHORL_FIELD_STR,
-                                    .required = true,
-                                    .min = 1,
-                                    .max = PEOPLE_TEXT_MAX};
         const msgpack_object_kv *pair = &map->via.map.ptr[i];
-        if (!whorl_str_copy(&pair->key, key, sizeof key) || key[0] == '\0') {
-            return whorl_fail(fault, path, "has a key that is no text of 1 to %d bytes",
-                              PEOPLE_TEXT_MAX);
-        }
-        /* A map of this one pair, so that the SDK's checks of text apply to it as well. */
-        msgpack_object one = {.type = MSGPACK_OBJECT_MAP};
-        msgpack_object_kv copy = *pair;
-        one.via.map.size = 1;
-        one.via.map.ptr = &copy;
-        if (!whorl_fields_read(&one, path, &value, 1, fault)) {
-            return false;
+        if (!is_short_text(&pair->key) || !is_short_text(&pair->val)) {
+            return whorl_fail(fault, path, "has a %s that is no text of 1 to %d bytes",
+                              is_short_text(&pair->key) ? "value" : "key", PEOPLE_TEXT_MAX);
         }
         for (uint32_t j = 0; j < i; j++) {
-            if (whorl_str_is(&map->via.map.ptr[j].key, key)) {
-                return whorl_fail(fault, path, "has the key %s twice", key);
+            if (msgpack_object_equal(map->via.map.ptr[j].key, pair->key)) {
+                return whorl_fail(fault, path, "has a key twice");
             }
         }
     }
@@ -96,13 +90,12 @@ static bool keep(const msgpack_object *list, struct people *out, struct whorl_fa
     msgpack_sbuffer_init(&packed);
     msgpack_packer_init(&pk, &packed, packed_write);
     bool good = msgpack_pack_object(&pk, *list) == 0;
-    out->len = packed.size;
-    out->bytes = (uint8_t *)msgpack_sbuffer_release(&packed);
-    if (!good || !whorl_msg_parse(out->bytes, out->len, &out->msg, fault)) {
-        free(out->bytes);
-        *out = (struct people){0};
+    if (!good || !whorl_msg_parse((const uint8_t *)packed.data, packed.size, &out->msg, fault)) {
+        packed_wipe(&packed);
         return whorl_fail(fault, "people", "could not be kept: out of memory");
     }
+    out->len = packed.size;
+    out->bytes = (uint8_t *)msgpack_sbuffer_release(&packed);
     return true;
 }
 

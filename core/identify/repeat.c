@@ -150,11 +150,11 @@ static void evict_oldest(struct repeats *repeats)
 }
 
 void repeat_keep(struct repeats *repeats, struct repeat *entry, struct repeat_reply *reply,
-                 uint64_t kept_until)
+                 uint64_t now)
 {
     entry->flow = NULL;
     entry->reply = *reply;
-    entry->kept_until = kept_until;
+    entry->kept_since = now;
     if (repeats->newest == NULL) {
         repeats->oldest = entry;
     } else {
@@ -169,9 +169,9 @@ void repeat_keep(struct repeats *repeats, struct repeat *entry, struct repeat_re
     }
 }
 
-void repeats_expire(struct repeats *repeats, uint64_t now)
+void repeats_expire(struct repeats *repeats, uint64_t now, uint64_t keep_ms)
 {
-    while (repeats->oldest != NULL && repeats->oldest->kept_until <= now) {
+    while (repeats->oldest != NULL && repeats->oldest->kept_since + keep_ms <= now) {
         evict_oldest(repeats);
     }
 }

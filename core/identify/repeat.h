@@ -28,7 +28,7 @@ struct repeat {
     char *rights; /* who may have the reply; for the caller to judge */
     void *flow;   /* in flight; NULL: the reply is kept */
     struct repeat_reply reply;
-    uint64_t kept_until; /* ms, uv_now's clock */
+    uint64_t kept_since; /* ms, flow_now's clock */
     struct repeat *chain, *newer;
     uint32_t cell; /* that its request id falls into */
 };
@@ -52,10 +52,10 @@ struct repeat *repeat_add(struct repeats *repeats, const char *device, const cha
 /* The flow has ended: keeps its reply, whose result now belongs to the entry, and evicts the oldest
  * past the bounds. May evict this one: don't touch it afterwards. */
 void repeat_keep(struct repeats *repeats, struct repeat *entry, struct repeat_reply *reply,
-                 uint64_t kept_until);
+                 uint64_t now);
 
-/* Evicts what is past its time. */
-void repeats_expire(struct repeats *repeats, uint64_t now);
+/* Evicts what has been kept for that long, under whatever configuration it came to be kept. */
+void repeats_expire(struct repeats *repeats, uint64_t now, uint64_t keep_ms);
 
 /* How many answers are kept, and their bytes. */
 void repeats_count(const struct repeats *repeats, size_t *answers, size_t *bytes);

@@ -23,17 +23,19 @@ struct errand {
     void *ctx;
 };
 
+static void expire(struct identify *identify)
+{
+    uint64_t keep_ms = (uint64_t)identify->setup->conf->core.repeat_s * 1000u;
+    repeats_expire(identify->repeats, flow_now(), keep_ms);
+}
+
 static void tick(uv_timer_t *timer)
 {
     struct identify *identify = timer->data;
-    repeats_expire(identify->repeats, flow_now());
+    expire(identify);
     repeats_trim(identify->repeats);
     access_forget(identify);
-    for (size_t i = 0; i < identify->setup->count; i++) {
-        if (identify->setup->plugins[i].queue != NULL) {
-            sink_tick(identify->setup->plugins[i].queue);
-        }
-    }
+    sink_queues_tick(&identify->queues);
     for (struct flow *flow = identify->flows; flow != NULL; flow = flow->next) {
         flow_tick(flow);
     }
@@ -44,6 +46,17 @@ static void find_account(struct identify *identify)
     const struct passwd *account = getpwuid(getuid());
     if (account != NULL) {
         (void)snprintf(identify->user, sizeof identify->user, "%s", account->pw_name);
+    }
+}
+
+/* A queue is ticked for as long as it lives: calls keep the setup that they began under. */
+static void use(struct identify *identify, struct setup *setup)
+{
+    identify->setup = setup_ref(setup);
+    for (size_t i = 0; i < setup->count; i++) {
+        if (setup->plugins[i].queue != NULL) {
+            sink_queues_add(&identify->queues, setup->plugins[i].queue);
+        }
     }
 }
 
@@ -80,7 +93,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
         free(identify);
         return NULL;
     }
-    identify->setup = setup_ref(setup);
+    use(identify, setup);
     find_account(identify);
     uv_timer_init(loop, &identify->tick);
     identify->tick.data = identify;
@@ -91,7 +104,7 @@ struct identify *identify_new(uv_loop_t *loop, struct setup *setup, struct regis
 void identify_use(struct identify *identify, struct setup *setup)
 {
     struct setup *old = identify->setup;
-    identify->setup = setup_ref(setup);
+    use(identify, setup);
     setup_unref(old);
 }
 
@@ -127,6 +140,7 @@ void identify_close(struct identify *identify)
     repeats_free(identify->repeats);
     quotas_release(&identify->officers);
     ledger_close(identify->ledger);
+    sink_queues_leave(&identify->queues);
     setup_unref(identify->setup);
     uv_close((uv_handle_t *)&identify->tick, closed);
 }
@@ -218,6 +232,8 @@ static void refused_written(void *ctx, bool stored, const struct sink_receipt *r
     errand->identify->stats.audited = stored;
     reply_error(errand->identify, errand->call, &errand->refusal);
     errand->identify->open--;
+    /* Its texts were copied whole, with what the stack held behind them. */
+    explicit_bzero(errand, sizeof *errand);
     free(errand);
 }
 
@@ -229,7 +245,7 @@ static void send_record(struct errand *errand, const char *transaction, const ch
     identify->open++;
     sink_write(identify->setup, identify->log, transaction, force, &record, 1, RECORD_DEADLINE_MS,
                done, errand);
-    wipe_buffer(packed);
+    packed_wipe(packed);
 }
 
 /* An unregistered device is recorded by its certificate. */
@@ -243,12 +259,10 @@ static void name_device(struct identity *who, const struct identify_caller *call
     }
 }
 
-/* NULL: none. The name of a field that there is not is a text of the caller's: who knows whose name
- * it is. */
-static const char *loggable_field(const struct refusal *refusal)
+const char *service_loggable(const char *where, const char *message)
 {
-    bool theirs = strcmp(refusal->message, "is not a known field") == 0;
-    return theirs || refusal->where[0] == '\0' ? NULL : refusal->where;
+    bool theirs = strcmp(message, "is not a known field") == 0;
+    return theirs || where[0] == '\0' ? NULL : where;
 }
 
 static void turn_away(struct identify *identify, const struct identify_caller *caller,
@@ -261,7 +275,7 @@ static void turn_away(struct identify *identify, const struct identify_caller *c
         return;
     }
     log_line(identify->log, WHORL_LOG_INFO, "refused", "code", refusal->code, "field",
-             loggable_field(refusal), NULL);
+             service_loggable(refusal->where, refusal->message), NULL);
     struct errand *errand = calloc(1, sizeof *errand);
     if (errand == NULL) {
         reply_error(identify, caller->call, refusal);
@@ -526,7 +540,7 @@ static bool prepare(struct flow *flow, const struct identify_caller *caller,
         !access_route(identify, &flow->who, &flow->request, refusal)) {
         return false;
     }
-    repeats_expire(identify->repeats, flow_now());
+    expire(identify);
     const struct repeat *entry =
         repeat_find(identify->repeats, flow->who.device.id, flow->request.request_id);
     *answered = entry != NULL;

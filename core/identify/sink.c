@@ -27,6 +27,7 @@ struct sink_queue {
     size_t flying, waiting;
     struct errand *head, *tail;
     bool failing;
+    struct sink_queue *next, **link; /* in a list, if link isn't NULL */
 };
 
 struct recording {
@@ -57,10 +58,44 @@ struct sink_queue *sink_queue_ref(struct sink_queue *queue)
     return queue;
 }
 
+static void take_out(struct sink_queue *queue)
+{
+    if (queue->link == NULL) {
+        return;
+    }
+    *queue->link = queue->next;
+    if (queue->next != NULL) {
+        queue->next->link = queue->link;
+    }
+    queue->next = NULL;
+    queue->link = NULL;
+}
+
 void sink_queue_unref(struct sink_queue *queue)
 {
     if (--queue->refs == 0) {
+        take_out(queue);
         free(queue);
+    }
+}
+
+void sink_queues_add(struct sink_queues *queues, struct sink_queue *queue)
+{
+    if (queue->link != NULL) {
+        return;
+    }
+    queue->next = queues->first;
+    queue->link = &queues->first;
+    if (queue->next != NULL) {
+        queue->next->link = &queue->next;
+    }
+    queues->first = queue;
+}
+
+void sink_queues_leave(struct sink_queues *queues)
+{
+    while (queues->first != NULL) {
+        take_out(queues->first);
     }
 }
 
@@ -82,7 +117,7 @@ static uint64_t now_ms(void)
 static void recording_free(struct recording *recording)
 {
     setup_unref(recording->setup);
-    msgpack_sbuffer_destroy(&recording->message);
+    packed_wipe(&recording->message);
     free(recording->errands);
     free(recording->receipts);
     free(recording);
@@ -179,11 +214,10 @@ static void wake(struct sink_queue *queue)
     }
 }
 
-void sink_tick(struct sink_queue *queue)
+static void fail_late(struct sink_queue *queue)
 {
     uint64_t now = now_ms();
     size_t count = queue->waiting;
-    sink_queue_ref(queue);
     for (size_t i = 0; i < count && queue->head != NULL; i++) {
         struct errand *errand = take_first(queue);
         if (now >= errand->recording->deadline) {
@@ -192,7 +226,20 @@ void sink_tick(struct sink_queue *queue)
             put_last(queue, errand);
         }
     }
-    sink_queue_unref(queue);
+}
+
+void sink_queues_tick(struct sink_queues *queues)
+{
+    struct sink_queue *queue = queues->first, *next;
+    if (queue != NULL) {
+        sink_queue_ref(queue);
+    }
+    /* The next one is looked for last: what fails may be the last that needs it. */
+    for (; queue != NULL; queue = next) {
+        fail_late(queue);
+        next = queue->next != NULL ? sink_queue_ref(queue->next) : NULL;
+        sink_queue_unref(queue);
+    }
 }
 
 /* false: no room to wait, or nothing in flight whose end would wake it. */
@@ -300,7 +347,7 @@ static void message_pack(struct recording *recording, const char *force,
         whole = whole && records[i].len > 0;
     }
     if (!whole) {
-        recording->message.size = 0;
+        packed_wipe(&recording->message);
     }
 }
 

@@ -15,8 +15,17 @@ void sink_queue_unref(struct sink_queue *queue);
 /* Messages that wait. */
 size_t sink_queue_waiting(const struct sink_queue *queue);
 
-/* Fails those whose deadline is past. To be called now and then. */
-void sink_tick(struct sink_queue *queue);
+/* A list of queues, each of which leaves it when it goes. */
+struct sink_queues {
+    struct sink_queue *first;
+};
+
+/* No more than once: a queue that is in the list stays where it is. */
+void sink_queues_add(struct sink_queues *queues, struct sink_queue *queue);
+/* Fails those in any of them whose deadline is past. To be called now and then. */
+void sink_queues_tick(struct sink_queues *queues);
+/* Empties the list, whose queues may live on. */
+void sink_queues_leave(struct sink_queues *queues);
 
 /* Whether the sink could not store the last records that it was given. */
 bool sink_failing(const struct sink_queue *queue);

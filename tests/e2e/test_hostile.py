@@ -556,11 +556,12 @@ class Hostile(unittest.TestCase):
         with self.server.client() as client:
             client.call("identify", self.world.request(3, subject={
                 "condition": "adult", "family": "Vanderquist", "given": "Ottoline"}))
-            for subject in {"family": 5}, {"Ottoline Ferncastle": 5}:
-                try:
-                    client.call("identify", self.world.request(3, subject=subject))
-                except RpcError:
-                    pass
+            for more in ({"subject": {"family": 5}}, {"subject": {"Ottoline Ferncastle": 5}},
+                         *({"people": [{"found_for": {"backend": "ident1", "ref": "K1"},
+                                        "identifiers": {"Ferncastle, Ottoline": value}}]}
+                           for value in (5, ""))):
+                with self.assertRaises(RpcError):
+                    client.call("identify", self.world.request(3, **more))
         with open(self.server.log_path, encoding="utf-8") as file:
             log = file.read()
         for secret in ("Vanderquist", "Calloway", "Ferncastle", "road check"):

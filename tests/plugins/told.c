@@ -88,6 +88,29 @@ static void put_searched(msgpack_packer *pk, int people)
     whorl_put_int(pk, "of", 3);
 }
 
+/* Malformed, with somebody's name where it must not be repeated: a field, a key, a key twice. */
+static void put_telling(msgpack_packer *pk, const char *word)
+{
+    bool twice = strcmp(word, "twice") == 0;
+    msgpack_pack_map(pk, 2);
+    whorl_put_str(pk, "class", "match");
+    if (strcmp(word, "field") == 0) {
+        whorl_put_bool(pk, "Ferncastle", true);
+        return;
+    }
+    whorl_put_key(pk, "candidates");
+    msgpack_pack_array(pk, 1);
+    msgpack_pack_map(pk, 3);
+    whorl_put_str(pk, "ref", "K1");
+    whorl_put_real(pk, "score", 50);
+    whorl_put_key(pk, "identifiers");
+    msgpack_pack_map(pk, twice ? 2 : 1);
+    whorl_put_str(pk, "Ferncastle", twice ? "1979-07-21" : "");
+    if (twice) {
+        whorl_put_str(pk, "Ferncastle", "1979-07-21");
+    }
+}
+
 /* The answer that goes with a word. */
 static void put_word(msgpack_packer *pk, const char *word)
 {
@@ -113,6 +136,9 @@ static void put_word(msgpack_packer *pk, const char *word)
         whorl_put_str(pk, "class", "match");
     } else if (strcmp(word, "garbage") == 0) {
         msgpack_pack_array(pk, 0);
+    } else if (strcmp(word, "field") == 0 || strcmp(word, "key") == 0 ||
+               strcmp(word, "twice") == 0) {
+        put_telling(pk, word);
     } else {
         msgpack_pack_map(pk, 2);
         whorl_put_str(pk, "class", "no_match");
@@ -138,8 +164,8 @@ static void write_request(const struct whorl_host *host, const msgpack_object *r
 }
 
 /* match, aged (a match in data that is 7 seconds old), crowd (followed by a number), none, partial,
- * poor, odd (a match of nobody), garbage; hang: until the host gives up; slow: none after a while.
- */
+ * poor, odd (a match of nobody), garbage, field, key, twice (put_telling); hang: until the host
+ * gives up; slow: none after a while. */
 static void search(struct job *job, const msgpack_object *message)
 {
     const struct whorl_host *host = job->instance->host;

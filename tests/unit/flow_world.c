@@ -1,9 +1,9 @@
 #include "flow_world.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/identify/stamp.h"
@@ -21,6 +21,8 @@ struct reply replies[REPLIES_MAX];
 unsigned notified;
 struct whorl_fault fault;
 int finder_calls = 64;
+
+static int log_fd;
 
 static void on_result(void *ctx, uint64_t call, const uint8_t *result, size_t len)
 {
@@ -76,13 +78,19 @@ void write_plugins(bool second, bool failing)
                       MODULE("lookup"), MODULE("keep"), failing ? "yes" : "no");
 }
 
-static void write_folder(void)
+void write_core(int repeat)
 {
-    conf_folder_make(&folder);
     conf_folder_write(
         &folder, "core.conf",
         "core {\n gateway = \"nation\" data_dir = \"var\"\n workers = 4\n deadline = 5\n"
-        " officer_rate = 0.001 officer_burst = 40\n}\n");
+        " officer_rate = 0.001 officer_burst = 40 repeat = %d\n}\n",
+        repeat);
+}
+
+static void write_folder(void)
+{
+    conf_folder_make(&folder);
+    write_core(600);
     conf_folder_write(&folder, "policy.conf",
                       "policy \"p\" {\n"
                       " rule \"a\" { basis = \"consent\" consent = {\"given\"}\n"
@@ -143,6 +151,14 @@ struct setup *start_setup(void)
     return started;
 }
 
+void reload(void)
+{
+    struct setup *old = setup;
+    setup = start_setup();
+    identify_use(identify, setup);
+    setup_unref(old);
+}
+
 void start_service(void)
 {
     const struct identify_replies to = {NULL, on_result, on_error, on_notify};
@@ -154,7 +170,8 @@ void set_up(void)
 {
     write_folder();
     ck_assert_int_eq(uv_loop_init(&loop), 0);
-    logger = log_new(open("/dev/null", O_WRONLY | O_CLOEXEC), WHORL_LOG_DEBUG);
+    log_fd = memfd_create("log", MFD_CLOEXEC);
+    logger = log_new(log_fd, WHORL_LOG_DEBUG);
     host = host_new(&loop, 4, logger, &fault);
     ck_assert_ptr_nonnull(host);
     setup = start_setup();
@@ -190,6 +207,7 @@ void tear_down(void)
     ck_assert_int_eq(uv_loop_close(&loop), 0);
     registry_close(registry);
     log_free(logger);
+    close(log_fd);
     forget_replies();
     conf_folder_remove(&folder);
 }
@@ -298,4 +316,13 @@ unsigned records_of(const char *kind, const msgpack_object *transaction, struct 
 const msgpack_object *transaction_of(const struct reply *reply)
 {
     return whorl_map_get(&reply->msg.root, "transaction");
+}
+
+bool log_holds(const char *text)
+{
+    static char lines[1 << 20];
+    ssize_t n = pread(log_fd, lines, sizeof lines - 1, 0);
+    ck_assert_int_ge(n, 0);
+    lines[n] = '\0';
+    return strstr(lines, text) != NULL;
 }

@@ -35,8 +35,12 @@ extern int finder_calls;
 
 /* The plugins; `second` and the sink's failing are what tests change. */
 void write_plugins(bool second, bool failing);
+/* repeat: for how many seconds answers are kept. */
+void write_core(int repeat);
 /* What the folder says, started beside the setup that there is. */
 struct setup *start_setup(void);
+/* The same, in its place. */
+void reload(void);
 void start_service(void);
 /* A server without a network: real host, real modules that do as they are told, real ledger. */
 void set_up(void);
@@ -57,6 +61,8 @@ void assert_refused(const struct reply *reply, const char *code, const char *whe
  * last one, packed. */
 unsigned records_of(const char *kind, const msgpack_object *transaction, struct packed *last);
 const msgpack_object *transaction_of(const struct reply *reply);
+/* Whether the text stands in what was logged. */
+bool log_holds(const char *text);
 
 #define ASK "'officer':'full','basis':'consent','consent':'given','reason':'doubted'"
 #define SAMPLE(word) "'samples':[{'modality':'finger','format':'png','data':'" word "'}]"

@@ -132,7 +132,7 @@ static const struct {
     {&search, "{'class':'match','candidates':[{'ref':'a','score':1,'born':'1990-02-30'}]}",
      "candidates[0]"},
     {&search, "{'class':'match','candidates':[{'ref':'a','score':1,'identifiers':{'pncid':5}}]}",
-     "candidates[0].identifiers.pncid"},
+     "candidates[0].identifiers"},
     {&search, "{'class':'match','candidates':[{'ref':'a','score':1,'identifiers':{'':'x'}}]}",
      "candidates[0].identifiers"},
     {&search, "{'class':'match','candidates':[{'ref':'a','score':1,'names':[{'first':'x'}]}]}",

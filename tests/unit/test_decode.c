@@ -377,7 +377,9 @@ static const struct {
     {"'people':[{'found_for':{'backend':'a','ref':'b'},'identifiers':{}}]",
      "people[0].identifiers"},
     {"'people':[{'found_for':{'backend':'a','ref':'b'},'identifiers':{'pncid':7}}]",
-     "people[0].identifiers.pncid"},
+     "people[0].identifiers"},
+    {"'people':[{'found_for':{'backend':'a','ref':'b'},'identifiers':{'x\\u0007y':'P'}}]",
+     "people[0].identifiers"},
     {"'people':[{'found_for':{'backend':'a'},'identifiers':{'pncid':'P'}}]", "people[0].found_for"},
     {"'people':[{'found_for':{'backend':'a','ref':'b'},'identifiers':{'pncid':'P'},"
      "'family':'x'}]",

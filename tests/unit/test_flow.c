@@ -173,6 +173,19 @@ START_TEST(policy_decides_for_each_backend)
 }
 END_TEST
 
+static const char *const telling[] = {"field", "key", "twice"};
+
+START_TEST(a_malformed_answer_is_logged_without_what_it_calls_things)
+{
+    char more[256];
+    snprintf(more, sizeof more, SAMPLE("%s"), telling[_i]);
+    ask(1, "request-1", more);
+    assert_class(await(1), "finder", "unavailable", "malformed");
+    ck_assert(log_holds("a backend's answer is malformed"));
+    ck_assert(!log_holds("Ferncastle") && !log_holds("1979"));
+}
+END_TEST
+
 static const struct {
     uint8_t device;
     const char *argument, *code, *where;
@@ -228,10 +241,7 @@ END_TEST
 START_TEST(without_a_durable_record_there_is_no_answer)
 {
     write_plugins(true, true);
-    struct setup *failing = start_setup();
-    identify_use(identify, failing);
-    setup_unref(setup);
-    setup = failing;
+    reload();
     ask(1, "request-1", SAMPLE("match"));
     assert_refused(await(1), "audit_unavailable", "");
     ck_assert_ptr_null(replies[1].bytes);
@@ -256,6 +266,14 @@ START_TEST(a_busy_sink_is_waited_for)
     ck_assert_uint_eq(records_of("identify", NULL, NULL), 30);
 }
 END_TEST
+
+static void run_for(unsigned ms)
+{
+    uint64_t until = uv_hrtime() + ms * UINT64_C(1000000);
+    while (uv_hrtime() < until) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+}
 
 static void set_stuck(bool stuck)
 {
@@ -290,6 +308,21 @@ START_TEST(those_who_wait_for_a_stuck_sink_are_refused_in_time)
         usleep(served ? 0 : 20000);
     }
     assert_class(&replies[call - 1], "finder", "no_match", "");
+}
+END_TEST
+
+START_TEST(those_who_wait_for_a_sink_that_was_replaced_are_refused_in_time)
+{
+    set_stuck(true);
+    ask(1, "request-1", SAMPLE("none"));
+    run_for(300); /* the sink has its record, for as long as its deadline is */
+    ask(2, "request-2", SAMPLE("none") ",'deadline_ms':1000");
+    write_plugins(true, true);
+    reload();
+    assert_refused(await(2), "audit_unavailable", "");
+    ck_assert(!replies[1].done);
+    set_stuck(false);
+    assert_class(await(1), "finder", "no_match", "");
 }
 END_TEST
 
@@ -344,14 +377,35 @@ START_TEST(a_repeat_joins_or_returns_the_same_transaction)
 }
 END_TEST
 
+START_TEST(an_answer_is_kept_for_as_long_as_is_configured_now)
+{
+    ask(1, "request-1", SAMPLE("match"));
+    assert_class(await(1), "finder", "match", "");
+    ask(2, "request-2", SAMPLE("slow"));
+    write_core(1);
+    reload();
+    assert_class(await(2), "finder", "no_match", "");
+    run_for(1000);
+    for (uint64_t call = 3; call <= 4; call++) {
+        ask(call, call == 3 ? "request-1" : "request-2", SAMPLE("match"));
+        assert_refused(await(call), "conflict", "request_id");
+        ck_assert_ptr_nonnull(strstr(replies[call].message, "no longer held"));
+    }
+    ask(5, "request-5", SAMPLE("match"));
+    assert_class(await(5), "finder", "match", "");
+    write_core(600);
+    reload();
+    run_for(1000);
+    ask(6, "request-5", SAMPLE("match"));
+    assert_class(await(6), "finder", "match", "");
+}
+END_TEST
+
 /* Swaps the setup for one whose sink stores nothing, or does again. */
 static void use_sink(bool failing)
 {
     write_plugins(true, failing);
-    struct setup *other = start_setup();
-    identify_use(identify, other);
-    setup_unref(setup);
-    setup = other;
+    reload();
 }
 
 START_TEST(an_answer_that_goes_out_again_is_recorded_each_time)
@@ -591,10 +645,7 @@ static void fill_finder(void)
     char id[16];
     finder_calls = 4;
     write_plugins(true, false);
-    struct setup *old = setup;
-    setup = start_setup();
-    identify_use(identify, setup);
-    setup_unref(old);
+    reload();
     for (uint64_t call = 1; call <= 4; call++) {
         snprintf(id, sizeof id, "request-%d", (int)call);
         ask(call, id, SAMPLE("slow"));
@@ -674,10 +725,7 @@ START_TEST(a_backend_that_keeps_failing_is_cut_off_and_let_in_again)
     assert_class(await(call), "finder", "unavailable", "cut off");
     assert_class(&replies[call], "second", "no_match", ""); /* the others go on */
     for (bool again = false; !again && call < REPLIES_MAX - 2;) {
-        uint64_t until = uv_hrtime() + UINT64_C(60000000);
-        while (uv_hrtime() < until) {
-            uv_run(&loop, UV_RUN_ONCE);
-        }
+        run_for(60);
         snprintf(id, sizeof id, "request-%d", (int)++call);
         ask(call, id, SAMPLE("match"));
         const msgpack_object *answer = answer_of(await(call), "finder");
@@ -720,6 +768,8 @@ int main(void)
     tcase_add_loop_test(cases, a_failure_is_unavailable_and_never_no_match, 0,
                         sizeof classes / sizeof *classes);
     tcase_add_test(cases, the_record_says_how_old_each_backend_s_data_was);
+    tcase_add_loop_test(cases, a_malformed_answer_is_logged_without_what_it_calls_things, 0,
+                        sizeof telling / sizeof *telling);
     tcase_add_test(cases, one_backends_failure_leaves_the_others_alone);
     tcase_add_loop_test(cases, a_look_up_of_some_of_those_found_is_no_no_match, 0,
                         sizeof crowds / sizeof crowds[0]);
@@ -731,7 +781,9 @@ int main(void)
     tcase_add_test(cases, a_busy_sink_is_waited_for);
     tcase_add_test(cases, a_repeat_joins_or_returns_the_same_transaction);
     tcase_add_test(cases, a_repeat_gets_nothing_that_is_not_permitted_any_more);
+    tcase_add_test(cases, an_answer_is_kept_for_as_long_as_is_configured_now);
     tcase_add_test(cases, those_who_wait_for_a_stuck_sink_are_refused_in_time);
+    tcase_add_test(cases, those_who_wait_for_a_sink_that_was_replaced_are_refused_in_time);
     tcase_add_test(cases, progress_does_not_tell_that_somebody_was_found);
     tcase_add_test(cases, an_answer_that_goes_out_again_is_recorded_each_time);
     tcase_add_test(cases, an_answer_does_not_go_out_again_without_its_record);
