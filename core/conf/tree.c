@@ -45,6 +45,7 @@ struct reader {
     size_t depth;
     struct tree_section *unclosed;
     const char *file;
+    bool resumed; /* after an error */
     /* the error that ended the last parse */
     int error_line;
     char error[256];
@@ -311,7 +312,7 @@ static void check_sections(struct mistakes *mistakes, const struct tree_section 
 }
 
 /* Puts the last parse's error into better words, and where it belongs. */
-static void explain(struct reader *reader, int lines)
+static void explain(struct reader *reader, int lines, bool last)
 {
     struct shape *parent = (struct shape *)reader->shapes[reader->error_depth];
     struct shape *child = shape_find(parent, reader->error_name);
@@ -325,6 +326,12 @@ static void explain(struct reader *reader, int lines)
         (void)snprintf(reader->error, sizeof reader->error, "%.100s is followed by neither = nor {",
                        child->name);
     }
+    if (last) {
+        (void)snprintf(reader->error, sizeof reader->error,
+                       "the file is read up to here: with more than about %d different names and "
+                       "mistakes it must be split",
+                       PARSES_MAX);
+    }
 }
 
 /* After an error the parse was resumed without a line: nothing can be said to be missing. */
@@ -336,6 +343,32 @@ static void mark_incomplete(struct tree_section *section)
     }
 }
 
+/* Parses until there is no error left, or none that one could go on after: false, with a mistake.
+ * What was read up to there is reader->stack[0], because the last parse's memory is never given
+ * back. */
+static bool parse(struct reader *reader, struct mistakes *mistakes, char *text, int lines)
+{
+    size_t mark = reader->arena->used;
+    for (unsigned parses = 1; !parse_once(reader, text); parses++) {
+        bool last = parses == PARSES_MAX;
+        if (last || !learn(reader, mark)) {
+            explain(reader, lines, last);
+            bool blanked = !last && text_blank_line(text, reader->error_line);
+            if (blanked) {
+                arena_rewind(reader->arena, mark);
+            }
+            mistake_at(mistakes, (struct conf_place){reader->file, reader->error_line}, "%s",
+                       reader->error);
+            if (!blanked) {
+                return false;
+            }
+            reader->resumed = true;
+        }
+        mark = reader->arena->used;
+    }
+    return true;
+}
+
 struct tree_section *tree_parse(struct arena *arena, struct mistakes *mistakes, const char *file,
                                 char *text, size_t length)
 {
@@ -343,28 +376,10 @@ struct tree_section *tree_parse(struct arena *arena, struct mistakes *mistakes, 
     shape_init(&reader);
     int lines = text_prepare(mistakes, reader.file, text, length);
     char *marked = arena_printf(arena, "%s\n" END_MARK " = x\n", text);
-    size_t mark = arena->used;
-    bool parsed = false, resumed = false;
-    for (unsigned parses = 0; parses < PARSES_MAX && !parsed; parses++) {
-        parsed = parse_once(&reader, marked);
-        if (parsed || learn(&reader, mark)) {
-            mark = arena->used;
-            continue;
-        }
-        explain(&reader, lines);
-        struct conf_place place = {reader.file, reader.error_line};
-        if (!text_blank_line(marked, reader.error_line)) {
-            mistake_at(mistakes, place, "%s", reader.error);
-            break;
-        }
-        arena_rewind(arena, mark);
-        mistake_at(mistakes, place, "%s", reader.error);
-        mark = arena->used;
-        resumed = true;
-    }
+    bool parsed = parse(&reader, mistakes, marked, lines);
     struct tree_section *root = reader.stack[0];
     root->complete = parsed;
-    if (resumed) {
+    if (reader.resumed) {
         mark_incomplete(root);
     }
     if (reader.unclosed) {

@@ -202,6 +202,67 @@ START_TEST(syntax_errors_do_not_hide_what_comes_after)
 }
 END_TEST
 
+/* `before`, so many options of different names, and `after`. */
+static void write_names(const char *before, int count, const char *format, const char *after)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/zz.conf", folder.dir);
+    FILE *out = fopen(path, "w");
+    ck_assert_ptr_nonnull(out);
+    fputs(before, out);
+    for (int i = 0; i < count; i++) {
+        fprintf(out, format, i);
+    }
+    fputs(after, out);
+    ck_assert_int_eq(fclose(out), 0);
+}
+
+#define SPLIT                                                                                      \
+    "the file is read up to here: with more than about 400 different names and mistakes it must "  \
+    "be split\n"
+
+START_TEST(a_file_with_too_many_names_is_refused)
+{
+    static const char name[] = "a_setting_whose_name_is_long_number_%d = 1\n";
+    write_names("", 450, name, "");
+    ck_assert_ptr_null(conf_folder_read(&folder));
+    ck_assert_ptr_nonnull(strstr(folder.complaints, "zz.conf:400: " SPLIT));
+    ck_assert_ptr_nonnull(strstr(folder.complaints, "zz.conf:1: the option "
+                                                    "\"a_setting_whose_name_is_long_number_0\" "
+                                                    "stands outside of every section\n"));
+}
+END_TEST
+
+START_TEST(a_file_of_as_many_names_as_can_be_learned_is_read_to_its_end)
+{
+    static const char before[] = "plugin \"off\" {\nenabled = no\nmodule = x.so\nsettings {\n";
+    static const char after[] = "}\n}\npolicy \"late\" { }\n";
+    write_names(before, 397, "n%d = 1\n", after); /* enabled and module are names too */
+    struct conf *conf = read_good();
+    ck_assert_uint_eq(conf->policy_count, 2);
+    conf_unref(conf);
+    write_names(before, 398, "n%d = 1\n", after);
+    expect("zz.conf:402: " SPLIT);
+    write_names(before, 450, "n%d = 1\n", after);
+    expect("zz.conf:402: " SPLIT);
+}
+END_TEST
+
+START_TEST(a_mistake_that_reading_goes_on_after_counts_like_a_name)
+{
+    static const char before[] = "plugin \"off\" {\nenabled = no\nmodule = x.so\nsettings {\n";
+    static const char after[] = "= nonsense\n}\n}\nstray = 1\n";
+    write_names(before, 395, "n%d = 1\n", after);
+    expect("zz.conf:400: unexpected token '='\n"
+           "zz.conf:403: the option \"stray\" stands outside of every section\n");
+    write_names(before, 396, "n%d = 1\n", after);
+    expect("zz.conf:401: unexpected token '='\n"
+           "zz.conf:404: " SPLIT);
+    write_names(before, 397, "n%d = 1\n", after);
+    expect("zz.conf:402: " SPLIT);
+}
+END_TEST
+
 START_TEST(bytes_that_no_text_should_hold_are_refused)
 {
     conf_folder_write(&folder, "a.conf",
@@ -828,6 +889,9 @@ int main(void)
     tcase_add_test(tests, passing_calls_on_needs_a_gateway_s_name);
     tcase_add_test(tests, every_mistake_of_a_file_is_reported_with_its_line);
     tcase_add_test(tests, syntax_errors_do_not_hide_what_comes_after);
+    tcase_add_test(tests, a_file_with_too_many_names_is_refused);
+    tcase_add_test(tests, a_file_of_as_many_names_as_can_be_learned_is_read_to_its_end);
+    tcase_add_test(tests, a_mistake_that_reading_goes_on_after_counts_like_a_name);
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);
     tcase_add_test(tests, what_is_there_twice_names_the_first);
     tcase_add_test(tests, names_that_lead_nowhere_are_reported);
