@@ -525,6 +525,60 @@ START_TEST(options_of_a_process_must_make_sense)
 }
 END_TEST
 
+START_TEST(the_servers_own_folders_are_no_plugins)
+{
+    conf_folder_write(&folder, "more.conf",
+                      "plugin \"registry\" { enabled = no module = \"x.so\" }\n"
+                      "plugin \"requests\" { enabled = no module = \"x.so\" }\n"
+                      "plugin \"registry-2\" { enabled = no module = \"x.so\" }\n"
+                      "plugin \"run\" { enabled = no module = \"x.so\" }\n");
+    static const char own[] =
+        "more.conf:1: plugin \"registry\": the server itself keeps a folder of that name in "
+        "data_dir\n"
+        "more.conf:2: plugin \"requests\": the server itself keeps a folder of that name in "
+        "data_dir\n"
+        "more.conf:4: plugin \"run\": the server itself keeps a folder of that name in data_dir\n";
+    expect(own);
+    conf_folder_write(&folder, "core.conf",
+                      "core { data_dir = \"var\" runtime_dir = \"/run/whorl\" }\n");
+    expect(own);
+}
+END_TEST
+
+START_TEST(a_plugins_folder_and_the_runtime_directory_are_apart)
+{
+    static const struct {
+        const char *data_dir, *runtime_dir;
+        bool good;
+    } cases[] = {
+        {"/d", "/d/mine", false}, {"/d/", "/d//x/../mine/.", false}, {"/d", "/d/mine/run", false},
+        {"/d", "/d", false},      {"/d/../e", "/", false},           {"/d", "/d/mine-too", true},
+        {"/d", "/d/min", true},   {"/d/x/..", "/mine", true},        {"/d", "/../d/run", true},
+    };
+    conf_folder_write(&folder, "plugins.conf",
+                      "plugin \"mine\" { module = \"" TEST_PLUGINS
+                      "/test-sink.so\" settings { word = \"kept\" } }\n");
+    conf_folder_write(&folder, "force.conf", "#\n");
+    conf_folder_write(&folder, "policy.conf", "#\n");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *data_dir = cases[i].data_dir, *runtime_dir = cases[i].runtime_dir;
+        char expected[256] = "";
+        conf_folder_write(&folder, "core.conf", "core { data_dir = \"%s\" runtime_dir = \"%s\" }\n",
+                          data_dir, runtime_dir);
+        if (!cases[i].good) {
+            snprintf(expected, sizeof expected,
+                     "plugins.conf:1: plugin \"mine\": its folder, %s/mine, and runtime_dir, %s, "
+                     "must not be the same or in one another\n",
+                     data_dir, runtime_dir);
+        }
+        struct conf *conf = conf_folder_read(&folder);
+        ck_assert_str_eq(folder.complaints, expected);
+        ck_assert_int_eq(conf != NULL, cases[i].good);
+        conf_unref(conf);
+    }
+}
+END_TEST
+
 START_TEST(somebody_must_keep_the_audit_log)
 {
     conf_folder_write(&folder, "plugins.conf",
@@ -902,6 +956,8 @@ int main(void)
     tcase_add_test(tests, modules_that_cannot_be_used_are_reported_where_they_are_named);
     tcase_add_test(tests, a_module_from_elsewhere_gets_a_process_unless_its_file_says_otherwise);
     tcase_add_test(tests, options_of_a_process_must_make_sense);
+    tcase_add_test(tests, the_servers_own_folders_are_no_plugins);
+    tcase_add_test(tests, a_plugins_folder_and_the_runtime_directory_are_apart);
     tcase_add_test(tests, somebody_must_keep_the_audit_log);
     tcase_add_test(tests, plain_tcp_is_for_loopback_and_tls_needs_its_files);
     tcase_add_test(tests, a_key_must_be_private_and_of_its_certificate);
