@@ -87,12 +87,19 @@ static size_t skip_string(const char *text, size_t i)
     return text[i] == quote ? i + 1 : i;
 }
 
-static void refuse_variables(struct mistakes *mistakes, struct conf_place place, char *text,
-                             size_t from, size_t to)
+/* What would stand for something else. A character by its number could be one of tree.c's marks. */
+static void refuse_substitutes(struct mistakes *mistakes, struct conf_place place, char *text,
+                               size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         if (text[i] == '\\' && i + 1 < to) {
-            place.line += text[++i] == '\n';
+            if (strchr("x0123456789", text[++i])) {
+                mistake_at(mistakes, place,
+                           "\\%c: a character can't be given by its number: write it itself",
+                           text[i]);
+                text[i - 1] = '?';
+            }
+            place.line += text[i] == '\n';
         } else if (text[i] == '$' && text[i + 1] == '{') {
             mistake_at(mistakes, place, "${...} is not replaced here: write the value itself");
             text[i] = '?';
@@ -118,7 +125,7 @@ int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t
             end = skip_string(text, i);
         }
         if (text[i] != '\'') {
-            refuse_variables(mistakes, place, text, i, end);
+            refuse_substitutes(mistakes, place, text, i, end);
         }
         in_word = end == i + 1 && strchr(" \t\r\n={}()+,", text[i]) == NULL;
         for (; i < end; i++) {

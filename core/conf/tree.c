@@ -17,9 +17,10 @@ enum {
     PARSES_MAX = 400, /* of one file: an unknown name costs one, an unknown section up to three */
 };
 
-/* Names that no text can hold, because text.c refuses control characters. BEGIN is a list with a
- * default, and so called back when a section opens; END_MARK is appended to the text, to find out
- * which section is open at its end (libconfuse takes that for its closing brace). */
+/* Names that no text can hold, because text.c refuses control characters, and escapes that give
+ * them. BEGIN is a list with a default, and so called back when a section opens; END_MARK is
+ * appended to the text, to find out which section is open at its end (libconfuse takes that for its
+ * closing brace). */
 #define BEGIN_MARK "\x01"
 #define END_MARK "\x02"
 #define NOT_A_SECTION_FORM "missing equal sign after option"

@@ -285,6 +285,26 @@ START_TEST(bytes_that_no_text_should_hold_are_refused)
 }
 END_TEST
 
+#define BY_NUMBER ": a character can't be given by its number: write it itself\n"
+
+START_TEST(no_escape_gives_a_character_by_its_number)
+{
+    conf_folder_write(&folder, "core.conf",
+                      "core {\n"
+                      "    data_dir = \"\\x66\"\n"
+                      "    \"\\x01\" = {x, y, z}\n"
+                      "    log_level = \"a \\\n"
+                      "\\2\"\n"
+                      "    workers = '\\2'\n"
+                      "}\n");
+    expect("core.conf:2: \\x" BY_NUMBER "core.conf:3: \\x" BY_NUMBER
+           "core.conf:3: core has no option \"?x01\"\n"
+           "core.conf:5: \\2" BY_NUMBER
+           "core.conf:5: log_level must be debug, info, warning or error, not \"a ?2\"\n"
+           "core.conf:6: workers must be a whole number from 0 to 1024, not \"\\2\"\n");
+}
+END_TEST
+
 START_TEST(what_is_there_twice_names_the_first)
 {
     conf_folder_write(&folder, "z.conf",
@@ -947,6 +967,7 @@ int main(void)
     tcase_add_test(tests, a_file_of_as_many_names_as_can_be_learned_is_read_to_its_end);
     tcase_add_test(tests, a_mistake_that_reading_goes_on_after_counts_like_a_name);
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);
+    tcase_add_test(tests, no_escape_gives_a_character_by_its_number);
     tcase_add_test(tests, what_is_there_twice_names_the_first);
     tcase_add_test(tests, names_that_lead_nowhere_are_reported);
     tcase_add_test(tests, rules_are_checked_against_the_protocol_and_one_another);
