@@ -109,11 +109,31 @@ static void refuse_substitutes(struct mistakes *mistakes, struct conf_place plac
     }
 }
 
+/* What was seen before a place, but for spaces and comments. */
+struct seen {
+    size_t last; /* where the last word, string or other character is */
+    size_t list; /* where the last brace behind an equal sign is */
+};
+
+static void mark_empty_list(struct seen *seen, char *text, size_t i)
+{
+    if (text[i] == '{' && text[seen->last] == '=') {
+        seen->list = i;
+    } else if (text[i] == '}' && text[seen->last] == '{' && seen->last == seen->list) {
+        blank(text, seen->list, i + 1);
+        text[seen->list] = *TEXT_EMPTY_LIST;
+    }
+    if (strchr(" \t\r\n", text[i]) == NULL) {
+        seen->last = i;
+    }
+}
+
 int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t length)
 {
     struct conf_place place = {file, 1};
     text[length] = '\0';
     refuse_bytes(mistakes, file, text, length);
+    struct seen seen = {0, 0};
     bool in_word = false; /* in which // and the like are no comment */
     for (size_t i = 0; i < length;) {
         size_t end = i + 1;
@@ -127,6 +147,7 @@ int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t
         if (text[i] != '\'') {
             refuse_substitutes(mistakes, place, text, i, end);
         }
+        mark_empty_list(&seen, text, i);
         in_word = end == i + 1 && strchr(" \t\r\n={}()+,", text[i]) == NULL;
         for (; i < end; i++) {
             place.line += text[i] == '\n';

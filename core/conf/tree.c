@@ -114,9 +114,9 @@ static struct tree_option *add_option(struct reader *reader, const char *name, i
     return option;
 }
 
-/* first: the value begins an assignment, it does not go on with a list. */
-static void add_value(struct reader *reader, const char *name, bool first, const char *text,
-                      int line)
+/* The option that a value belongs to. first: the value begins an assignment, it does not go on with
+ * a list. */
+static struct tree_option *option_for(struct reader *reader, const char *name, bool first, int line)
 {
     struct tree_option *option = NULL;
     if (!first) {
@@ -125,9 +125,11 @@ static void add_value(struct reader *reader, const char *name, bool first, const
             option = strcmp(other->name, name) == 0 ? other : option;
         }
     }
-    if (!option) {
-        option = add_option(reader, name, line);
-    }
+    return option ? option : add_option(reader, name, line);
+}
+
+static void add_value(struct reader *reader, struct tree_option *option, const char *text, int line)
+{
     struct tree_value *value = arena_alloc(reader->arena, sizeof *value);
     *value = (struct tree_value){arena_copy(reader->arena, text), line, NULL};
     *(option->last ? &option->last->next : &option->values) = value;
@@ -144,36 +146,19 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
     } else if (strcmp(opt->name, END_MARK) == 0) {
         reader->unclosed = reader->depth > 0 ? reader->stack[reader->depth] : NULL;
     } else if (strcmp(text, END_MARK) != 0) {
-        add_value(reader, opt->name, opt->nvalues == 1, text, cfg->line);
-    }
-    return 0;
-}
-
-/* An empty list calls nobody back; it is found when its section ends. */
-static void note_empty_lists(struct reader *reader, const cfg_t *cfg)
-{
-    const struct tree_section *section = reader->stack[reader->depth];
-    for (const cfg_opt_t *opt = cfg->opts; opt->name; opt++) {
-        if (opt->type == CFGT_STR && opt->nvalues == 0 && (opt->flags & CFGF_MODIFIED) != 0) {
-            add_option(reader, opt->name, section->place.line);
+        struct tree_option *option = option_for(reader, opt->name, opt->nvalues == 1, cfg->line);
+        if (strcmp(text, TEXT_EMPTY_LIST) != 0) {
+            add_value(reader, option, text, cfg->line);
         }
     }
+    return 0;
 }
 
 static int on_section_end(cfg_t *parent, cfg_opt_t *opt)
 {
     struct reader *reader = current;
-    (void)parent;
+    (void)parent, (void)opt;
     struct tree_section *section = reader->stack[reader->depth];
-    /* Of sections with the same title libconfuse keeps the last, at the first one's place. */
-    for (unsigned i = 0; i < opt->nvalues; i++) {
-        const cfg_t *cfg = opt->values[i]->section;
-        if (!section->title || strcmp(cfg->title, section->title) == 0) {
-            if (section->title || i + 1 == opt->nvalues) {
-                note_empty_lists(reader, cfg);
-            }
-        }
-    }
     section->complete = section != reader->unclosed;
     reader->depth--;
     return 0;

@@ -324,6 +324,47 @@ START_TEST(what_is_there_twice_names_the_first)
 }
 END_TEST
 
+START_TEST(an_empty_list_is_given_like_any_other)
+{
+    conf_folder_write(&folder, "force.conf",
+                      "empty = {}\n"
+                      "force \"WMP\" {\n"
+                      "    policy = \"normal\"\n"
+                      "    backends = {}\n"
+                      "    backends = {\"finder\"}\n"
+                      "    lends_to = {\"MPS\"}\n"
+                      "    lends_to = { # nobody\n"
+                      "    }\n"
+                      "    title =\n"
+                      "        {}\n"
+                      "    nothing={}\n"
+                      "}\n"
+                      "force \"MPS\" {\n"
+                      "    policy = \"normal\"\n"
+                      "    backends = { /* none */ } backends = {}\n"
+                      "    title = \"= {}\"\n"
+                      "}\n");
+    expect("force.conf:1: the option \"empty\" stands outside of every section\n"
+           "force.conf:5: backends is given twice, first in line 4\n"
+           "force.conf:7: lends_to is given twice, first in line 6\n"
+           "force.conf:10: title must be a text of 0 to 100 bytes, not a list\n"
+           "force.conf:11: force WMP has no option \"nothing\"\n"
+           "force.conf:15: backends is given twice, first in line 15\n");
+    conf_folder_write(
+        &folder, "force.conf",
+        "force \"WMP\" { policy = \"normal\" backends={}lends_to = {} lends_to += "
+        "{\"MPS\"} }\n"
+        "force \"MPS\" { policy = \"normal\" title = \"= {}\" backends = {\"finder\"} "
+        "backends += {} }\n");
+    struct conf *conf = read_good();
+    ck_assert_ptr_null(conf_find_force(conf, "WMP")->backends[0]);
+    ck_assert_str_eq(conf_find_force(conf, "WMP")->lends_to[0], "MPS");
+    ck_assert_str_eq(conf_find_force(conf, "MPS")->title, "= {}");
+    ck_assert_str_eq(conf_find_force(conf, "MPS")->backends[0], "finder");
+    conf_unref(conf);
+}
+END_TEST
+
 START_TEST(names_that_lead_nowhere_are_reported)
 {
     conf_folder_write(&folder, "force.conf",
@@ -969,6 +1010,7 @@ int main(void)
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);
     tcase_add_test(tests, no_escape_gives_a_character_by_its_number);
     tcase_add_test(tests, what_is_there_twice_names_the_first);
+    tcase_add_test(tests, an_empty_list_is_given_like_any_other);
     tcase_add_test(tests, names_that_lead_nowhere_are_reported);
     tcase_add_test(tests, rules_are_checked_against_the_protocol_and_one_another);
     tcase_add_test(tests, a_rule_is_unreachable_when_several_share_its_cases);
