@@ -151,9 +151,17 @@ int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t
         in_word = end == i + 1 && strchr(" \t\r\n={}()+,", text[i]) == NULL;
         for (; i < end; i++) {
             place.line += text[i] == '\n';
+            text[i] = text[i] == '|' ? TEXT_BAR : text[i];
         }
     }
     return place.line;
+}
+
+void text_restore(char *text)
+{
+    for (; *text != '\0'; text++) {
+        *text = *text == TEXT_BAR ? '|' : *text;
+    }
 }
 
 bool text_blank_line(char *text, int line)

@@ -88,11 +88,19 @@ static void shape_init(struct reader *reader)
     shape_add(arena, shape_add(arena, plugin, "settings", FORM_SECTION), "force", FORM_TITLED);
 }
 
+/* What the file holds, for a name or text as libconfuse has it. */
+static const char *copy(struct reader *reader, const char *text)
+{
+    char *restored = arena_copy(reader->arena, text);
+    text_restore(restored);
+    return restored;
+}
+
 static void open_section(struct reader *reader, const cfg_t *cfg)
 {
     struct tree_section *section = arena_alloc(reader->arena, sizeof *section);
-    section->name = arena_copy(reader->arena, cfg->name);
-    section->title = cfg->title ? arena_copy(reader->arena, cfg->title) : NULL;
+    section->name = copy(reader, cfg->name);
+    section->title = cfg->title ? copy(reader, cfg->title) : NULL;
     section->place = (struct conf_place){reader->file, cfg->line};
     struct tree_section *parent = reader->stack[reader->depth];
     *(parent->last_section ? &parent->last_section->next : &parent->sections) = section;
@@ -107,7 +115,7 @@ static struct tree_option *add_option(struct reader *reader, const char *name, i
 {
     struct tree_section *section = reader->stack[reader->depth];
     struct tree_option *option = arena_alloc(reader->arena, sizeof *option);
-    option->name = arena_copy(reader->arena, name);
+    option->name = name;
     option->line = line;
     *(section->last_option ? &section->last_option->next : &section->options) = option;
     section->last_option = option;
@@ -131,7 +139,7 @@ static struct tree_option *option_for(struct reader *reader, const char *name, b
 static void add_value(struct reader *reader, struct tree_option *option, const char *text, int line)
 {
     struct tree_value *value = arena_alloc(reader->arena, sizeof *value);
-    *value = (struct tree_value){arena_copy(reader->arena, text), line, NULL};
+    *value = (struct tree_value){copy(reader, text), line, NULL};
     *(option->last ? &option->last->next : &option->values) = value;
     option->last = value;
     option->count++;
@@ -146,7 +154,8 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
     } else if (strcmp(opt->name, END_MARK) == 0) {
         reader->unclosed = reader->depth > 0 ? reader->stack[reader->depth] : NULL;
     } else if (strcmp(text, END_MARK) != 0) {
-        struct tree_option *option = option_for(reader, opt->name, opt->nvalues == 1, cfg->line);
+        const char *name = copy(reader, opt->name);
+        struct tree_option *option = option_for(reader, name, opt->nvalues == 1, cfg->line);
         if (strcmp(text, TEXT_EMPTY_LIST) != 0) {
             add_value(reader, option, text, cfg->line);
         }
@@ -312,6 +321,7 @@ static void explain(struct reader *reader, int lines, bool last)
         (void)snprintf(reader->error, sizeof reader->error, "%.100s is followed by neither = nor {",
                        child->name);
     }
+    text_restore(reader->error);
     if (last) {
         (void)snprintf(reader->error, sizeof reader->error,
                        "the file is read up to here: with more than about %d different names and "

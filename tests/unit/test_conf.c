@@ -305,6 +305,32 @@ START_TEST(no_escape_gives_a_character_by_its_number)
 }
 END_TEST
 
+START_TEST(a_bar_leads_into_no_other_section)
+{
+    conf_folder_write(&folder, "zz.conf",
+                      "force \"ABC\" { policy = \"normal\" title = a|b backends += {\"x|y\"} }\n"
+                      "plugin \"p|q\" { enabled = no module = x.so settings { inner { } } }\n"
+                      "core|workers = 5\n"
+                      "core|extra { force \"X\" { a = 1 } }\n"
+                      "plugin|settings { force \"X\" { } }\n"
+                      "\"settings\\|inner\" \"a|b\" { }\n");
+    expect("zz.conf:1: backends: there is no plugin \"x|y\"\n"
+           "zz.conf:2: plugin \"p|q\": a name is 1 to 32 small letters, digits and hyphens, and "
+           "begins with a letter\n"
+           "zz.conf:3: the option \"core|workers\" stands outside of every section\n"
+           "zz.conf:4: there is no section of kind \"core|extra\"\n"
+           "zz.conf:5: there is no section of kind \"plugin|settings\"\n"
+           "zz.conf:6: there is no section of kind \"settings|inner\"\n");
+    conf_folder_write(&folder, "zz.conf",
+                      "force \"ABC\" {\n    core|lost x\n    policy = \"normal\"\n}\n");
+    expect("zz.conf:2: core|lost is followed by neither = nor {\n");
+    conf_folder_write(&folder, "zz.conf", "force \"ABC\" { policy = \"normal\" title = a|b }\n");
+    struct conf *conf = read_good();
+    ck_assert_str_eq(conf_find_force(conf, "ABC")->title, "a|b");
+    conf_unref(conf);
+}
+END_TEST
+
 START_TEST(what_is_there_twice_names_the_first)
 {
     conf_folder_write(&folder, "z.conf",
@@ -1009,6 +1035,7 @@ int main(void)
     tcase_add_test(tests, a_mistake_that_reading_goes_on_after_counts_like_a_name);
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);
     tcase_add_test(tests, no_escape_gives_a_character_by_its_number);
+    tcase_add_test(tests, a_bar_leads_into_no_other_section);
     tcase_add_test(tests, what_is_there_twice_names_the_first);
     tcase_add_test(tests, an_empty_list_is_given_like_any_other);
     tcase_add_test(tests, names_that_lead_nowhere_are_reported);
