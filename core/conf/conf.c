@@ -228,6 +228,9 @@ static bool read_book(struct book *book, const char *dir, conf_complaint *compla
     book->conf.dir = reading.dir;
     read_files(&reading, files);
     read_sections(&reading, &book->conf, files);
+    if (mistakes->count == 0 && !reading.whole) { /* whatever the reason: part of it is none */
+        mistake_at(mistakes, (struct conf_place){reading.name, 0}, "it was not read to its end");
+    }
     if (mistakes->count == 0 && !digest_all(&book->conf)) {
         mistake_at(mistakes, (struct conf_place){reading.name, 0},
                    "no digest of it could be made: out of memory");

@@ -319,6 +319,55 @@ static void plugin_read(struct reading *reading, const struct conf *conf,
     }
 }
 
+/* An absolute path without "//", "." and "..", with "/" at its end. It need not be there yet, so
+ * that symbolic links are taken for folders. */
+static const char *plain_folder(struct arena *arena, const char *path)
+{
+    char *plain = arena_alloc(arena, strlen(path) + 3), *end = plain;
+    while (*(path += strspn(path, "/")) != '\0') {
+        size_t len = strcspn(path, "/");
+        if (len == 2 && memcmp(path, "..", 2) == 0) {
+            while (end > plain && *--end != '/') {
+            }
+        } else if (len != 1 || *path != '.') {
+            *end++ = '/';
+            memcpy(end, path, len);
+            end += len;
+        }
+        path += len;
+    }
+    *end = '/';
+    return plain;
+}
+
+/* A plugin with a process of its own is given its folder in data_dir: what the server keeps there
+ * itself (core/registry, core/identify/ledger.c, the control socket) must be in none. */
+static void refuse_folder(struct reading *reading, const struct conf *conf,
+                          const struct tree_section *section)
+{
+    static const char *const own[] = {"registry", "requests", "run", NULL};
+    const char *name = section->title, *data_dir = conf->core.data_dir;
+    if (conf_list_has(own, name)) {
+        mistake_at(reading->mistakes, section->place,
+                   "plugin \"%s\": the server itself keeps a folder of that name in data_dir",
+                   name);
+        return;
+    }
+    if (!data_dir || data_dir[0] == '\0') { /* one plugin alone is judged, or it is missing */
+        return;
+    }
+    const char *folder = arena_printf(reading->arena, "%s/%s", data_dir, name);
+    const char *plain = plain_folder(reading->arena, folder);
+    const char *runtime = plain_folder(reading->arena, conf->core.runtime_dir);
+    if (strncmp(plain, runtime, strlen(plain)) == 0 ||
+        strncmp(plain, runtime, strlen(runtime)) == 0) {
+        mistake_at(reading->mistakes, section->place,
+                   "plugin \"%.60s\": its folder, %s, and runtime_dir, %s, must not be the same or "
+                   "in one another",
+                   name, folder, conf->core.runtime_dir);
+    }
+}
+
 static void check_sink(struct reading *reading, const struct conf *conf)
 {
     for (size_t i = 0; i < conf->plugin_count; i++) {
@@ -340,6 +389,7 @@ void plugins_read(struct reading *reading, struct conf *conf, const struct sourc
     struct conf_plugin *list = arena_alloc(reading->arena, (sources->count + 1) * sizeof *list);
     sections_check_titles(reading, sources, false);
     for (size_t i = 0; i < sources->count; i++) {
+        refuse_folder(reading, conf, sources->sections[i]);
         plugin_read(reading, conf, sources->sections[i], forces, &list[i]);
     }
     conf->plugins = list;

@@ -87,12 +87,19 @@ static size_t skip_string(const char *text, size_t i)
     return text[i] == quote ? i + 1 : i;
 }
 
-static void refuse_variables(struct mistakes *mistakes, struct conf_place place, char *text,
-                             size_t from, size_t to)
+/* What would stand for something else. A character by its number could be one of tree.c's marks. */
+static void refuse_substitutes(struct mistakes *mistakes, struct conf_place place, char *text,
+                               size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         if (text[i] == '\\' && i + 1 < to) {
-            place.line += text[++i] == '\n';
+            if (strchr("x0123456789", text[++i])) {
+                mistake_at(mistakes, place,
+                           "\\%c: a character can't be given by its number: write it itself",
+                           text[i]);
+                text[i - 1] = '?';
+            }
+            place.line += text[i] == '\n';
         } else if (text[i] == '$' && text[i + 1] == '{') {
             mistake_at(mistakes, place, "${...} is not replaced here: write the value itself");
             text[i] = '?';
@@ -102,11 +109,31 @@ static void refuse_variables(struct mistakes *mistakes, struct conf_place place,
     }
 }
 
+/* What was seen before a place, but for spaces and comments. */
+struct seen {
+    size_t last; /* where the last word, string or other character is */
+    size_t list; /* where the last brace behind an equal sign is */
+};
+
+static void mark_empty_list(struct seen *seen, char *text, size_t i)
+{
+    if (text[i] == '{' && text[seen->last] == '=') {
+        seen->list = i;
+    } else if (text[i] == '}' && text[seen->last] == '{' && seen->last == seen->list) {
+        blank(text, seen->list, i + 1);
+        text[seen->list] = *TEXT_EMPTY_LIST;
+    }
+    if (strchr(" \t\r\n", text[i]) == NULL) {
+        seen->last = i;
+    }
+}
+
 int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t length)
 {
     struct conf_place place = {file, 1};
     text[length] = '\0';
     refuse_bytes(mistakes, file, text, length);
+    struct seen seen = {0, 0};
     bool in_word = false; /* in which // and the like are no comment */
     for (size_t i = 0; i < length;) {
         size_t end = i + 1;
@@ -118,14 +145,23 @@ int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t
             end = skip_string(text, i);
         }
         if (text[i] != '\'') {
-            refuse_variables(mistakes, place, text, i, end);
+            refuse_substitutes(mistakes, place, text, i, end);
         }
+        mark_empty_list(&seen, text, i);
         in_word = end == i + 1 && strchr(" \t\r\n={}()+,", text[i]) == NULL;
         for (; i < end; i++) {
             place.line += text[i] == '\n';
+            text[i] = text[i] == '|' ? TEXT_BAR : text[i];
         }
     }
     return place.line;
+}
+
+void text_restore(char *text)
+{
+    for (; *text != '\0'; text++) {
+        *text = *text == TEXT_BAR ? '|' : *text;
+    }
 }
 
 bool text_blank_line(char *text, int line)

@@ -17,9 +17,10 @@ enum {
     PARSES_MAX = 400, /* of one file: an unknown name costs one, an unknown section up to three */
 };
 
-/* Names that no text can hold, because text.c refuses control characters. BEGIN is a list with a
- * default, and so called back when a section opens; END_MARK is appended to the text, to find out
- * which section is open at its end (libconfuse takes that for its closing brace). */
+/* Names that no text can hold, because text.c refuses control characters, and escapes that give
+ * them. BEGIN is a list with a default, and so called back when a section opens; END_MARK is
+ * appended to the text, to find out which section is open at its end (libconfuse takes that for its
+ * closing brace). */
 #define BEGIN_MARK "\x01"
 #define END_MARK "\x02"
 #define NOT_A_SECTION_FORM "missing equal sign after option"
@@ -45,6 +46,7 @@ struct reader {
     size_t depth;
     struct tree_section *unclosed;
     const char *file;
+    bool resumed; /* after an error */
     /* the error that ended the last parse */
     int error_line;
     char error[256];
@@ -86,11 +88,19 @@ static void shape_init(struct reader *reader)
     shape_add(arena, shape_add(arena, plugin, "settings", FORM_SECTION), "force", FORM_TITLED);
 }
 
+/* What the file holds, for a name or text as libconfuse has it. */
+static const char *copy(struct reader *reader, const char *text)
+{
+    char *restored = arena_copy(reader->arena, text);
+    text_restore(restored);
+    return restored;
+}
+
 static void open_section(struct reader *reader, const cfg_t *cfg)
 {
     struct tree_section *section = arena_alloc(reader->arena, sizeof *section);
-    section->name = arena_copy(reader->arena, cfg->name);
-    section->title = cfg->title ? arena_copy(reader->arena, cfg->title) : NULL;
+    section->name = copy(reader, cfg->name);
+    section->title = cfg->title ? copy(reader, cfg->title) : NULL;
     section->place = (struct conf_place){reader->file, cfg->line};
     struct tree_section *parent = reader->stack[reader->depth];
     *(parent->last_section ? &parent->last_section->next : &parent->sections) = section;
@@ -105,16 +115,16 @@ static struct tree_option *add_option(struct reader *reader, const char *name, i
 {
     struct tree_section *section = reader->stack[reader->depth];
     struct tree_option *option = arena_alloc(reader->arena, sizeof *option);
-    option->name = arena_copy(reader->arena, name);
+    option->name = name;
     option->line = line;
     *(section->last_option ? &section->last_option->next : &section->options) = option;
     section->last_option = option;
     return option;
 }
 
-/* first: the value begins an assignment, it does not go on with a list. */
-static void add_value(struct reader *reader, const char *name, bool first, const char *text,
-                      int line)
+/* The option that a value belongs to. first: the value begins an assignment, it does not go on with
+ * a list. */
+static struct tree_option *option_for(struct reader *reader, const char *name, bool first, int line)
 {
     struct tree_option *option = NULL;
     if (!first) {
@@ -123,11 +133,13 @@ static void add_value(struct reader *reader, const char *name, bool first, const
             option = strcmp(other->name, name) == 0 ? other : option;
         }
     }
-    if (!option) {
-        option = add_option(reader, name, line);
-    }
+    return option ? option : add_option(reader, name, line);
+}
+
+static void add_value(struct reader *reader, struct tree_option *option, const char *text, int line)
+{
     struct tree_value *value = arena_alloc(reader->arena, sizeof *value);
-    *value = (struct tree_value){arena_copy(reader->arena, text), line, NULL};
+    *value = (struct tree_value){copy(reader, text), line, NULL};
     *(option->last ? &option->last->next : &option->values) = value;
     option->last = value;
     option->count++;
@@ -142,36 +154,20 @@ static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *result)
     } else if (strcmp(opt->name, END_MARK) == 0) {
         reader->unclosed = reader->depth > 0 ? reader->stack[reader->depth] : NULL;
     } else if (strcmp(text, END_MARK) != 0) {
-        add_value(reader, opt->name, opt->nvalues == 1, text, cfg->line);
-    }
-    return 0;
-}
-
-/* An empty list calls nobody back; it is found when its section ends. */
-static void note_empty_lists(struct reader *reader, const cfg_t *cfg)
-{
-    const struct tree_section *section = reader->stack[reader->depth];
-    for (const cfg_opt_t *opt = cfg->opts; opt->name; opt++) {
-        if (opt->type == CFGT_STR && opt->nvalues == 0 && (opt->flags & CFGF_MODIFIED) != 0) {
-            add_option(reader, opt->name, section->place.line);
+        const char *name = copy(reader, opt->name);
+        struct tree_option *option = option_for(reader, name, opt->nvalues == 1, cfg->line);
+        if (strcmp(text, TEXT_EMPTY_LIST) != 0) {
+            add_value(reader, option, text, cfg->line);
         }
     }
+    return 0;
 }
 
 static int on_section_end(cfg_t *parent, cfg_opt_t *opt)
 {
     struct reader *reader = current;
-    (void)parent;
+    (void)parent, (void)opt;
     struct tree_section *section = reader->stack[reader->depth];
-    /* Of sections with the same title libconfuse keeps the last, at the first one's place. */
-    for (unsigned i = 0; i < opt->nvalues; i++) {
-        const cfg_t *cfg = opt->values[i]->section;
-        if (!section->title || strcmp(cfg->title, section->title) == 0) {
-            if (section->title || i + 1 == opt->nvalues) {
-                note_empty_lists(reader, cfg);
-            }
-        }
-    }
     section->complete = section != reader->unclosed;
     reader->depth--;
     return 0;
@@ -311,7 +307,7 @@ static void check_sections(struct mistakes *mistakes, const struct tree_section 
 }
 
 /* Puts the last parse's error into better words, and where it belongs. */
-static void explain(struct reader *reader, int lines)
+static void explain(struct reader *reader, int lines, bool last)
 {
     struct shape *parent = (struct shape *)reader->shapes[reader->error_depth];
     struct shape *child = shape_find(parent, reader->error_name);
@@ -325,6 +321,13 @@ static void explain(struct reader *reader, int lines)
         (void)snprintf(reader->error, sizeof reader->error, "%.100s is followed by neither = nor {",
                        child->name);
     }
+    text_restore(reader->error);
+    if (last) {
+        (void)snprintf(reader->error, sizeof reader->error,
+                       "the file is read up to here: with more than about %d different names and "
+                       "mistakes it must be split",
+                       PARSES_MAX);
+    }
 }
 
 /* After an error the parse was resumed without a line: nothing can be said to be missing. */
@@ -336,6 +339,32 @@ static void mark_incomplete(struct tree_section *section)
     }
 }
 
+/* Parses until there is no error left, or none that one could go on after: false, with a mistake.
+ * What was read up to there is reader->stack[0], because the last parse's memory is never given
+ * back. */
+static bool parse(struct reader *reader, struct mistakes *mistakes, char *text, int lines)
+{
+    size_t mark = reader->arena->used;
+    for (unsigned parses = 1; !parse_once(reader, text); parses++) {
+        bool last = parses == PARSES_MAX;
+        if (last || !learn(reader, mark)) {
+            explain(reader, lines, last);
+            bool blanked = !last && text_blank_line(text, reader->error_line);
+            if (blanked) {
+                arena_rewind(reader->arena, mark);
+            }
+            mistake_at(mistakes, (struct conf_place){reader->file, reader->error_line}, "%s",
+                       reader->error);
+            if (!blanked) {
+                return false;
+            }
+            reader->resumed = true;
+        }
+        mark = reader->arena->used;
+    }
+    return true;
+}
+
 struct tree_section *tree_parse(struct arena *arena, struct mistakes *mistakes, const char *file,
                                 char *text, size_t length)
 {
@@ -343,28 +372,10 @@ struct tree_section *tree_parse(struct arena *arena, struct mistakes *mistakes, 
     shape_init(&reader);
     int lines = text_prepare(mistakes, reader.file, text, length);
     char *marked = arena_printf(arena, "%s\n" END_MARK " = x\n", text);
-    size_t mark = arena->used;
-    bool parsed = false, resumed = false;
-    for (unsigned parses = 0; parses < PARSES_MAX && !parsed; parses++) {
-        parsed = parse_once(&reader, marked);
-        if (parsed || learn(&reader, mark)) {
-            mark = arena->used;
-            continue;
-        }
-        explain(&reader, lines);
-        struct conf_place place = {reader.file, reader.error_line};
-        if (!text_blank_line(marked, reader.error_line)) {
-            mistake_at(mistakes, place, "%s", reader.error);
-            break;
-        }
-        arena_rewind(arena, mark);
-        mistake_at(mistakes, place, "%s", reader.error);
-        mark = arena->used;
-        resumed = true;
-    }
+    bool parsed = parse(&reader, mistakes, marked, lines);
     struct tree_section *root = reader.stack[0];
     root->complete = parsed;
-    if (resumed) {
+    if (reader.resumed) {
         mark_incomplete(root);
     }
     if (reader.unclosed) {

@@ -21,7 +21,7 @@ struct tree_value {
 /* `name = value` or `name = {value, …}`. */
 struct tree_option {
     const char *name;
-    int line;     /* of its first value */
+    int line;     /* of its first value, or of its empty list */
     size_t count; /* of values */
     struct tree_value *values, *last;
     struct tree_option *next;

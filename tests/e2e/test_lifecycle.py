@@ -83,6 +83,21 @@ class Reload(unittest.TestCase):
         self.assertIn("caf?.conf:1: ", self.reload(code=1).stderr)
         self.assertEqual(server.stop(), 0)
 
+    def test_a_file_with_too_many_names_is_refused_and_the_server_goes_on(self):
+        server = Server(self.world)
+        path = os.path.join(self.world.conf, "zz.conf")
+        names = "".join(f"setting_number_{number} = {number}\n" for number in range(450))
+        for text in (names, f'plugin "off" {{ enabled = no module = x.so\nsettings {{\n{names}}} }}\n'):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            self.assertRegex(self.reload(code=1).stderr, r"zz\.conf:400: the file is read up to here: ")
+            self.assertIn("it must be split", whorl("check", "-c", self.world.conf, code=1).stderr)
+            with server.client() as client:
+                self.assertEqual(client.call("ping"), "pong")
+        os.remove(path)
+        self.assertIn("nothing has changed", self.reload().stdout)
+        self.assertEqual(server.stop(), 0)
+
     def test_a_mistake_is_named_and_changes_nothing(self):
         core_options(self.world, runtime_dir='"../run"')
         server = Server(self.world)

@@ -10,7 +10,7 @@
 struct conf_folder {
     char dir[64];
     const char *isolation;  /* of the plugins that conf_folder_fill writes; NULL: not said */
-    char complaints[16384]; /* "FILE:LINE: TEXT\n" each, FILE without dir */
+    char complaints[32768]; /* "FILE:LINE: TEXT\n" each, FILE without dir */
 };
 
 void conf_folder_make(struct conf_folder *folder);

@@ -203,6 +203,67 @@ START_TEST(syntax_errors_do_not_hide_what_comes_after)
 }
 END_TEST
 
+/* `before`, so many options of different names, and `after`. */
+static void write_names(const char *before, int count, const char *format, const char *after)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/zz.conf", folder.dir);
+    FILE *out = fopen(path, "w");
+    ck_assert_ptr_nonnull(out);
+    fputs(before, out);
+    for (int i = 0; i < count; i++) {
+        fprintf(out, format, i);
+    }
+    fputs(after, out);
+    ck_assert_int_eq(fclose(out), 0);
+}
+
+#define SPLIT                                                                                      \
+    "the file is read up to here: with more than about 400 different names and mistakes it must "  \
+    "be split\n"
+
+START_TEST(a_file_with_too_many_names_is_refused)
+{
+    static const char name[] = "a_setting_whose_name_is_long_number_%d = 1\n";
+    write_names("", 450, name, "");
+    ck_assert_ptr_null(conf_folder_read(&folder));
+    ck_assert_ptr_nonnull(strstr(folder.complaints, "zz.conf:400: " SPLIT));
+    ck_assert_ptr_nonnull(strstr(folder.complaints, "zz.conf:1: the option "
+                                                    "\"a_setting_whose_name_is_long_number_0\" "
+                                                    "stands outside of every section\n"));
+}
+END_TEST
+
+START_TEST(a_file_of_as_many_names_as_can_be_learned_is_read_to_its_end)
+{
+    static const char before[] = "plugin \"off\" {\nenabled = no\nmodule = x.so\nsettings {\n";
+    static const char after[] = "}\n}\npolicy \"late\" { }\n";
+    write_names(before, 397, "n%d = 1\n", after); /* enabled and module are names too */
+    struct conf *conf = read_good();
+    ck_assert_uint_eq(conf->policy_count, 2);
+    conf_unref(conf);
+    write_names(before, 398, "n%d = 1\n", after);
+    expect("zz.conf:402: " SPLIT);
+    write_names(before, 450, "n%d = 1\n", after);
+    expect("zz.conf:402: " SPLIT);
+}
+END_TEST
+
+START_TEST(a_mistake_that_reading_goes_on_after_counts_like_a_name)
+{
+    static const char before[] = "plugin \"off\" {\nenabled = no\nmodule = x.so\nsettings {\n";
+    static const char after[] = "= nonsense\n}\n}\nstray = 1\n";
+    write_names(before, 395, "n%d = 1\n", after);
+    expect("zz.conf:400: unexpected token '='\n"
+           "zz.conf:403: the option \"stray\" stands outside of every section\n");
+    write_names(before, 396, "n%d = 1\n", after);
+    expect("zz.conf:401: unexpected token '='\n"
+           "zz.conf:404: " SPLIT);
+    write_names(before, 397, "n%d = 1\n", after);
+    expect("zz.conf:402: " SPLIT);
+}
+END_TEST
+
 START_TEST(bytes_that_no_text_should_hold_are_refused)
 {
     conf_folder_write(&folder, "a.conf",
@@ -225,6 +286,52 @@ START_TEST(bytes_that_no_text_should_hold_are_refused)
 }
 END_TEST
 
+#define BY_NUMBER ": a character can't be given by its number: write it itself\n"
+
+START_TEST(no_escape_gives_a_character_by_its_number)
+{
+    conf_folder_write(&folder, "core.conf",
+                      "core {\n"
+                      "    data_dir = \"\\x66\"\n"
+                      "    \"\\x01\" = {x, y, z}\n"
+                      "    log_level = \"a \\\n"
+                      "\\2\"\n"
+                      "    workers = '\\2'\n"
+                      "}\n");
+    expect("core.conf:2: \\x" BY_NUMBER "core.conf:3: \\x" BY_NUMBER
+           "core.conf:3: core has no option \"?x01\"\n"
+           "core.conf:5: \\2" BY_NUMBER
+           "core.conf:5: log_level must be debug, info, warning or error, not \"a ?2\"\n"
+           "core.conf:6: workers must be a whole number from 0 to 1024, not \"\\2\"\n");
+}
+END_TEST
+
+START_TEST(a_bar_leads_into_no_other_section)
+{
+    conf_folder_write(&folder, "zz.conf",
+                      "force \"ABC\" { policy = \"normal\" title = a|b backends += {\"x|y\"} }\n"
+                      "plugin \"p|q\" { enabled = no module = x.so settings { inner { } } }\n"
+                      "core|workers = 5\n"
+                      "core|extra { force \"X\" { a = 1 } }\n"
+                      "plugin|settings { force \"X\" { } }\n"
+                      "\"settings\\|inner\" \"a|b\" { }\n");
+    expect("zz.conf:1: backends: there is no plugin \"x|y\"\n"
+           "zz.conf:2: plugin \"p|q\": a name is 1 to 32 small letters, digits and hyphens, and "
+           "begins with a letter\n"
+           "zz.conf:3: the option \"core|workers\" stands outside of every section\n"
+           "zz.conf:4: there is no section of kind \"core|extra\"\n"
+           "zz.conf:5: there is no section of kind \"plugin|settings\"\n"
+           "zz.conf:6: there is no section of kind \"settings|inner\"\n");
+    conf_folder_write(&folder, "zz.conf",
+                      "force \"ABC\" {\n    core|lost x\n    policy = \"normal\"\n}\n");
+    expect("zz.conf:2: core|lost is followed by neither = nor {\n");
+    conf_folder_write(&folder, "zz.conf", "force \"ABC\" { policy = \"normal\" title = a|b }\n");
+    struct conf *conf = read_good();
+    ck_assert_str_eq(conf_find_force(conf, "ABC")->title, "a|b");
+    conf_unref(conf);
+}
+END_TEST
+
 START_TEST(what_is_there_twice_names_the_first)
 {
     conf_folder_write(&folder, "z.conf",
@@ -241,6 +348,47 @@ START_TEST(what_is_there_twice_names_the_first)
              "z.conf:4: plugin \"keeper\" is there twice, first in %1$s/plugins.conf:10\n",
              folder.dir);
     expect(expected);
+}
+END_TEST
+
+START_TEST(an_empty_list_is_given_like_any_other)
+{
+    conf_folder_write(&folder, "force.conf",
+                      "empty = {}\n"
+                      "force \"WMP\" {\n"
+                      "    policy = \"normal\"\n"
+                      "    backends = {}\n"
+                      "    backends = {\"finder\"}\n"
+                      "    lends_to = {\"MPS\"}\n"
+                      "    lends_to = { # nobody\n"
+                      "    }\n"
+                      "    title =\n"
+                      "        {}\n"
+                      "    nothing={}\n"
+                      "}\n"
+                      "force \"MPS\" {\n"
+                      "    policy = \"normal\"\n"
+                      "    backends = { /* none */ } backends = {}\n"
+                      "    title = \"= {}\"\n"
+                      "}\n");
+    expect("force.conf:1: the option \"empty\" stands outside of every section\n"
+           "force.conf:5: backends is given twice, first in line 4\n"
+           "force.conf:7: lends_to is given twice, first in line 6\n"
+           "force.conf:10: title must be a text of 0 to 100 bytes, not a list\n"
+           "force.conf:11: force WMP has no option \"nothing\"\n"
+           "force.conf:15: backends is given twice, first in line 15\n");
+    conf_folder_write(
+        &folder, "force.conf",
+        "force \"WMP\" { policy = \"normal\" backends={}lends_to = {} lends_to += "
+        "{\"MPS\"} }\n"
+        "force \"MPS\" { policy = \"normal\" title = \"= {}\" backends = {\"finder\"} "
+        "backends += {} }\n");
+    struct conf *conf = read_good();
+    ck_assert_ptr_null(conf_find_force(conf, "WMP")->backends[0]);
+    ck_assert_str_eq(conf_find_force(conf, "WMP")->lends_to[0], "MPS");
+    ck_assert_str_eq(conf_find_force(conf, "MPS")->title, "= {}");
+    ck_assert_str_eq(conf_find_force(conf, "MPS")->backends[0], "finder");
+    conf_unref(conf);
 }
 END_TEST
 
@@ -482,6 +630,60 @@ START_TEST(options_of_a_process_must_make_sense)
            "more.conf:9: user must not be root, \"root\"\n"
            "more.conf:10: there is no user \"no one\"\n"
            "more.conf:11: memory_limit must be a whole number from 32 to 1048576, not \"1\"\n");
+}
+END_TEST
+
+START_TEST(the_servers_own_folders_are_no_plugins)
+{
+    conf_folder_write(&folder, "more.conf",
+                      "plugin \"registry\" { enabled = no module = \"x.so\" }\n"
+                      "plugin \"requests\" { enabled = no module = \"x.so\" }\n"
+                      "plugin \"registry-2\" { enabled = no module = \"x.so\" }\n"
+                      "plugin \"run\" { enabled = no module = \"x.so\" }\n");
+    static const char own[] =
+        "more.conf:1: plugin \"registry\": the server itself keeps a folder of that name in "
+        "data_dir\n"
+        "more.conf:2: plugin \"requests\": the server itself keeps a folder of that name in "
+        "data_dir\n"
+        "more.conf:4: plugin \"run\": the server itself keeps a folder of that name in data_dir\n";
+    expect(own);
+    conf_folder_write(&folder, "core.conf",
+                      "core { data_dir = \"var\" runtime_dir = \"/run/whorl\" }\n");
+    expect(own);
+}
+END_TEST
+
+START_TEST(a_plugins_folder_and_the_runtime_directory_are_apart)
+{
+    static const struct {
+        const char *data_dir, *runtime_dir;
+        bool good;
+    } cases[] = {
+        {"/d", "/d/mine", false}, {"/d/", "/d//x/../mine/.", false}, {"/d", "/d/mine/run", false},
+        {"/d", "/d", false},      {"/d/../e", "/", false},           {"/d", "/d/mine-too", true},
+        {"/d", "/d/min", true},   {"/d/x/..", "/mine", true},        {"/d", "/../d/run", true},
+    };
+    conf_folder_write(&folder, "plugins.conf",
+                      "plugin \"mine\" { module = \"" TEST_PLUGINS
+                      "/test-sink.so\" settings { word = \"kept\" } }\n");
+    conf_folder_write(&folder, "force.conf", "#\n");
+    conf_folder_write(&folder, "policy.conf", "#\n");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *data_dir = cases[i].data_dir, *runtime_dir = cases[i].runtime_dir;
+        char expected[256] = "";
+        conf_folder_write(&folder, "core.conf", "core { data_dir = \"%s\" runtime_dir = \"%s\" }\n",
+                          data_dir, runtime_dir);
+        if (!cases[i].good) {
+            snprintf(expected, sizeof expected,
+                     "plugins.conf:1: plugin \"mine\": its folder, %s/mine, and runtime_dir, %s, "
+                     "must not be the same or in one another\n",
+                     data_dir, runtime_dir);
+        }
+        struct conf *conf = conf_folder_read(&folder);
+        ck_assert_str_eq(folder.complaints, expected);
+        ck_assert_int_eq(conf != NULL, cases[i].good);
+        conf_unref(conf);
+    }
 }
 END_TEST
 
@@ -849,8 +1051,14 @@ int main(void)
     tcase_add_test(tests, passing_calls_on_needs_a_gateway_s_name);
     tcase_add_test(tests, every_mistake_of_a_file_is_reported_with_its_line);
     tcase_add_test(tests, syntax_errors_do_not_hide_what_comes_after);
+    tcase_add_test(tests, a_file_with_too_many_names_is_refused);
+    tcase_add_test(tests, a_file_of_as_many_names_as_can_be_learned_is_read_to_its_end);
+    tcase_add_test(tests, a_mistake_that_reading_goes_on_after_counts_like_a_name);
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);
+    tcase_add_test(tests, no_escape_gives_a_character_by_its_number);
+    tcase_add_test(tests, a_bar_leads_into_no_other_section);
     tcase_add_test(tests, what_is_there_twice_names_the_first);
+    tcase_add_test(tests, an_empty_list_is_given_like_any_other);
     tcase_add_test(tests, names_that_lead_nowhere_are_reported);
     tcase_add_test(tests, rules_are_checked_against_the_protocol_and_one_another);
     tcase_add_test(tests, a_rule_is_unreachable_when_several_share_its_cases);
@@ -859,6 +1067,8 @@ int main(void)
     tcase_add_test(tests, modules_that_cannot_be_used_are_reported_where_they_are_named);
     tcase_add_test(tests, a_module_from_elsewhere_gets_a_process_unless_its_file_says_otherwise);
     tcase_add_test(tests, options_of_a_process_must_make_sense);
+    tcase_add_test(tests, the_servers_own_folders_are_no_plugins);
+    tcase_add_test(tests, a_plugins_folder_and_the_runtime_directory_are_apart);
     tcase_add_test(tests, somebody_must_keep_the_audit_log);
     tcase_add_test(tests, plain_tcp_is_for_loopback_and_tls_needs_its_files);
     tcase_add_test(tests, a_key_must_be_private_and_of_its_certificate);
