@@ -164,19 +164,32 @@ void text_restore(char *text)
     }
 }
 
+/* Whether a string goes on over the place: what is on one side of it alone would be read otherwise.
+ */
+static bool is_in_string(const char *text, size_t place)
+{
+    size_t end = 0;
+    for (size_t i = 0; i < place; i = end) {
+        end = text[i] == '"' || text[i] == '\'' ? skip_string(text, i) : i + 1;
+    }
+    return end > place;
+}
+
 bool text_blank_line(char *text, int line)
 {
+    size_t from = 0;
     for (int n = 1; n < line; n++) {
-        text = strchr(text, '\n');
-        if (!text) {
+        from += strcspn(text + from, "\n");
+        if (text[from] == '\0') {
             return false;
         }
-        text++;
+        from++;
     }
-    size_t length = strcspn(text, "\n");
-    if (strspn(text, " \t\r") >= length || strcspn(text, "{}") < length) {
+    size_t length = strcspn(text + from, "\n");
+    if (strspn(text + from, " \t\r") >= length || strcspn(text + from, "{}") < length ||
+        is_in_string(text, from) || is_in_string(text, from + length)) {
         return false;
     }
-    memset(text, ' ', length);
+    memset(text + from, ' ', length);
     return true;
 }

@@ -24,7 +24,7 @@ int text_prepare(struct mistakes *mistakes, const char *file, char *text, size_t
 void text_restore(char *text);
 
 /* Overwrites the line (from 1) with spaces. false when that would make things worse, because it is
- * blank already or holds a brace. */
+ * blank already, holds a brace, or a part of a string of several lines. */
 bool text_blank_line(char *text, int line);
 
 /* Whether this is UTF-8 without control characters. */

@@ -264,6 +264,18 @@ START_TEST(a_mistake_that_reading_goes_on_after_counts_like_a_name)
 }
 END_TEST
 
+START_TEST(no_half_of_a_string_is_passed_over)
+{
+    conf_folder_write(&folder, "zz.conf", "= \"\nr = x\" \\1 \"= \n");
+    expect("zz.conf:1: unexpected token '='\n");
+    conf_folder_write(&folder, "zz.conf", "title = \"two\nlines\" = \"x\"\nstray = 1\n");
+    expect("zz.conf:2: the option \"title\" stands outside of every section\n"
+           "zz.conf:2: the value of title holds a line break or another control character, or is "
+           "not UTF-8\n"
+           "zz.conf:2: unexpected token '='\n");
+}
+END_TEST
+
 START_TEST(bytes_that_no_text_should_hold_are_refused)
 {
     conf_folder_write(&folder, "a.conf",
@@ -1054,6 +1066,7 @@ int main(void)
     tcase_add_test(tests, a_file_with_too_many_names_is_refused);
     tcase_add_test(tests, a_file_of_as_many_names_as_can_be_learned_is_read_to_its_end);
     tcase_add_test(tests, a_mistake_that_reading_goes_on_after_counts_like_a_name);
+    tcase_add_test(tests, no_half_of_a_string_is_passed_over);
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);
     tcase_add_test(tests, no_escape_gives_a_character_by_its_number);
     tcase_add_test(tests, a_bar_leads_into_no_other_section);
