@@ -13,10 +13,9 @@
 
 struct listener;
 
-/* A connection waits at `server`: take it with stream_accept or stream_refuse. tls NULL: plain,
- * and it counts as `device`. Both live until the return. */
-typedef void listener_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls,
-                              const char *device);
+/* Somebody has come: his socket is the callee's, as stream_accept takes it. tls NULL: plain, and he
+ * counts as `device`. Both live until the return. */
+typedef void listener_arrival(void *ctx, int fd, struct tls_context *tls, const char *device);
 
 #define LISTENERS_INHERITED_MAX 16u
 

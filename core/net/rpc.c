@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/limit/quota.h"
 #include "core/net/frame.h"
@@ -598,7 +599,7 @@ static void link_connection(struct rpc *rpc, struct connection *connection)
     }
 }
 
-static void on_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls, const char *device)
+static void on_arrival(void *ctx, int fd, struct tls_context *tls, const char *device)
 {
     struct rpc *rpc = ctx;
     struct connection *connection = NULL;
@@ -607,19 +608,19 @@ static void on_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls, 
     }
     if (connection == NULL) {
         static const struct rpc_peer nobody = {.address = ""};
-        stream_refuse(&rpc->streams, server);
+        close(fd);
         rpc->stats.busy[RPC_BUSY_CONNECTIONS]++;
         tell_refusal(rpc, &nobody, "too many connections");
         return;
     }
     connection->id = idmap_add(&rpc->ids, connection);
     if (connection->id == 0) {
-        stream_refuse(&rpc->streams, server);
+        close(fd);
         free(connection->device);
         free(connection);
         return;
     }
-    connection->stream = stream_accept(&rpc->streams, server, tls, &stream_events, connection);
+    connection->stream = stream_accept(&rpc->streams, fd, tls, &stream_events, connection);
     if (connection->stream == NULL) {
         idmap_take(&rpc->ids, connection->id);
         free(connection->device);

@@ -232,7 +232,8 @@ static void close_it(bool done)
     remove_runtime();
 }
 
-static const struct failing_deed opening = {"open the socket", nothing, open_it, close_it, NULL};
+/* "open" is also of the descriptor in reserve, which is made when next it is wanted. */
+static const struct failing_deed opening = {"open the socket", nothing, open_it, close_it, "open"};
 
 START_TEST(a_socket_opens_or_its_fault_is_told)
 {
@@ -258,6 +259,19 @@ START_TEST(a_caller_gets_an_answer_or_is_told_that_there_is_none)
 }
 END_TEST
 
+START_TEST(callers_wait_while_none_can_be_let_in)
+{
+    serve();
+    failing_every_in(thread, "accept4");
+    fault = (struct whorl_fault){"", ""};
+    ck_assert_ptr_null(control_ask(runtime, json_pack("{s:s}", "ask", "echo"), 1, &fault));
+    ck_assert_str_eq(failing_off(), "accept4");
+    ck_assert_ptr_nonnull(strstr(fault.text, "the server gave no answer: "));
+    expect_echo();
+    leave();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control");
@@ -271,6 +285,7 @@ int main(void)
     tcase_add_test(tests, what_is_no_request_is_refused_or_hung_up_on);
     tcase_add_test(tests, a_socket_opens_or_its_fault_is_told);
     tcase_add_test(tests, a_caller_gets_an_answer_or_is_told_that_there_is_none);
+    tcase_add_test(tests, callers_wait_while_none_can_be_let_in);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }
