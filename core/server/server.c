@@ -451,6 +451,7 @@ static void start(struct server *server, struct conf *conf)
 {
     struct whorl_fault fault = {0};
     log_set_level(server->log, conf->core.log_level);
+    process_compare_descriptors(server->log, conf->core.max_connections);
     if (!make_host(server, conf, &fault)) {
         server->exit_code = 3;
         if (server->host != NULL) {

@@ -13,6 +13,7 @@ import time
 import msgpack
 
 from endurance import KillRounds
+from test_lifecycle import core_options
 from whorl import (BINARY, PATIENCE, SANITIZED, RpcError, Server, World, answers, edit, rpc_frame,
                    unittest, whorl)
 
@@ -173,6 +174,19 @@ class Descriptors(unittest.TestCase):
         first.close()
         self.assertEqual(server.stop(), 0)
         whorl("audit", "verify", "-c", world.conf)
+
+    def test_as_many_descriptors_as_the_hard_limit_allows_and_a_warning_if_they_are_few(self):
+        world = World()
+        for connections, warnings in ((1800, []), (1801, [("1801", "2000")])):
+            core_options(world, max_connections=connections)
+            server = Server(world, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                                         (500, 2000)))
+            self.assertEqual(resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE),
+                             (2000, 2000))
+            said = [(line["max_connections"], line["descriptors"]) for line in server.log()
+                    if line.get("text", "").startswith("descriptors will run out")]
+            self.assertEqual(said, warnings)
+            self.assertEqual(server.stop(), 0)
 
     @unittest.skipIf(SANITIZED, "a sanitizer wants to be the first library")
     def test_no_descriptor_even_for_a_refusal_stops_nobody_who_is_in(self):
