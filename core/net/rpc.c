@@ -33,6 +33,7 @@ struct connection {
     struct rpc *rpc;
     struct stream *stream;
     struct connection *next, *prev;
+    struct connection *younger, *older; /* of those who wait */
     struct rpc_peer peer;
     char *device;        /* what peer.device points to */
     struct quota *quota; /* the device's, once it is known */
@@ -41,6 +42,8 @@ struct connection {
     struct call *calls;
     unsigned call_count;
     bool opened;    /* the peer is known */
+    bool waits;     /* to be let in: a newcomer may take its place */
+    bool outdone;   /* by a newcomer: its socket is closed */
     bool gone;      /* takes and gives nothing more */
     uint64_t heard; /* when bytes last came, or a call last ended */
     uint64_t begun; /* when the message that waits for its end began */
@@ -57,6 +60,8 @@ struct rpc {
     uv_timer_t sweep;
     struct connection *connections;
     unsigned connection_count;
+    struct connection *oldest, *youngest; /* of those who wait: handshakes, and refusals told */
+    unsigned outdone_count;
     struct quotas devices;
     struct bucket_limits device_limits;
     size_t begun; /* bytes of messages that wait for their end, of all connections */
@@ -227,10 +232,16 @@ size_t rpc_open_calls(const struct rpc *rpc)
     return rpc->calls.count;
 }
 
+/* Whose sockets are open. */
+static unsigned held_connections(const struct rpc *rpc)
+{
+    return rpc->connection_count - rpc->outdone_count;
+}
+
 void rpc_stats(const struct rpc *rpc, struct rpc_stats *stats)
 {
     *stats = rpc->stats;
-    stats->connections = rpc->connection_count;
+    stats->connections = held_connections(rpc);
     stats->resting = rpc->streams.rest_count;
     stats->calls = rpc->calls.count;
     stats->devices = rpc->devices.count;
@@ -392,6 +403,38 @@ static bool on_frame(void *ctx, const struct frame *frame)
     return !connection->gone;
 }
 
+static void start_waiting(struct connection *connection)
+{
+    struct rpc *rpc = connection->rpc;
+    connection->waits = true;
+    connection->older = rpc->youngest;
+    if (rpc->youngest != NULL) {
+        rpc->youngest->younger = connection;
+    } else {
+        rpc->oldest = connection;
+    }
+    rpc->youngest = connection;
+}
+
+static void stop_waiting(struct connection *connection)
+{
+    struct rpc *rpc = connection->rpc;
+    if (!connection->waits) {
+        return;
+    }
+    connection->waits = false;
+    if (connection->older != NULL) {
+        connection->older->younger = connection->younger;
+    } else {
+        rpc->oldest = connection->younger;
+    }
+    if (connection->younger != NULL) {
+        connection->younger->older = connection->older;
+    } else {
+        rpc->youngest = connection->older;
+    }
+}
+
 /* Now that the device is known: may it have one more connection? false: it is being told. */
 static bool admit_device(struct connection *connection)
 {
@@ -405,6 +448,7 @@ static bool admit_device(struct connection *connection)
     if (quota != NULL && !full) {
         quota->holders++;
         connection->quota = quota;
+        stop_waiting(connection);
         return true;
     }
     rpc->stats.busy[full ? RPC_BUSY_DEVICE_CONNECTIONS : RPC_BUSY_MEMORY]++;
@@ -495,9 +539,8 @@ static void on_ended(void *ctx, enum stream_end end, const char *reason)
 
 static void stop_handles(struct rpc *rpc);
 
-static void on_stream_closed(void *ctx)
+static void unlink_connection(struct connection *connection)
 {
-    struct connection *connection = ctx;
     struct rpc *rpc = connection->rpc;
     if (connection->prev != NULL) {
         connection->prev->next = connection->next;
@@ -507,11 +550,21 @@ static void on_stream_closed(void *ctx)
     if (connection->next != NULL) {
         connection->next->prev = connection->prev;
     }
+    rpc->connection_count--;
+    rpc->outdone_count -= connection->outdone;
+    stop_waiting(connection);
+}
+
+static void on_stream_closed(void *ctx)
+{
+    struct connection *connection = ctx;
+    struct rpc *rpc = connection->rpc;
+    unlink_connection(connection);
     frame_reader_release(&connection->reader);
     count_begun(connection);
     free(connection->device);
     free(connection);
-    if (--rpc->connection_count == 0) {
+    if (rpc->connection_count == 0) {
         uv_timer_stop(&rpc->sweep);
         if (rpc->closing) {
             stop_handles(rpc);
@@ -599,13 +652,43 @@ static void link_connection(struct rpc *rpc, struct connection *connection)
     }
 }
 
+/* A newcomer takes the place of whoever has waited longest to be let in, for a device needs a
+ * moment for its handshake, and who only wants to hold places all the time there is. false: all are
+ * in. */
+static bool make_way(struct rpc *rpc)
+{
+    static const char reason[] = "the handshake took longest, and others wanted its place";
+    struct connection *oldest = rpc->oldest;
+    if (oldest == NULL) {
+        return false;
+    }
+    stop_waiting(oldest);
+    oldest->outdone = true;
+    rpc->outdone_count++;
+    if (!oldest->gone) {
+        rpc->stats.dropped[RPC_DROP_HANDSHAKE_TIMEOUT]++;
+        tell_refusal(rpc, &oldest->peer, reason);
+        end_connection(oldest, reason);
+    }
+    stream_drop(oldest->stream);
+    return true;
+}
+
+/* Whether there is room for one more. */
+static bool make_room(struct rpc *rpc)
+{
+    while (held_connections(rpc) >= rpc->limits.max_connections) {
+        if (!make_way(rpc)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_arrival(void *ctx, int fd, struct tls_context *tls, const char *device)
 {
     struct rpc *rpc = ctx;
-    struct connection *connection = NULL;
-    if (rpc->connection_count < rpc->limits.max_connections) {
-        connection = new_connection(rpc, device);
-    }
+    struct connection *connection = make_room(rpc) ? new_connection(rpc, device) : NULL;
     if (connection == NULL) {
         static const struct rpc_peer nobody = {.address = ""};
         close(fd);
@@ -631,6 +714,7 @@ static void on_arrival(void *ctx, int fd, struct tls_context *tls, const char *d
     connection->opened = tls == NULL;
     stream_address(connection->stream, connection->peer.address, sizeof connection->peer.address);
     link_connection(rpc, connection);
+    start_waiting(connection);
     rpc->stats.connections_accepted++;
     if (connection->opened) {
         admit_device(connection);

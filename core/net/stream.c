@@ -204,8 +204,7 @@ static void set_warm(struct stream *stream, bool warm)
     tls_keep_buffers(stream->tls, warm);
 }
 
-/* Lets go of the socket at once. */
-static void drop(struct stream *stream)
+void stream_drop(struct stream *stream)
 {
     if (stream->state == STREAM_CLOSED) {
         return;
@@ -241,7 +240,7 @@ static void tell_ended(struct stream *stream, enum stream_end end, const char *r
 static void lose_by(struct stream *stream, enum stream_end end, const char *reason)
 {
     tell_ended(stream, end, reason);
-    drop(stream);
+    stream_drop(stream);
 }
 
 static void lose(struct stream *stream, const char *reason)
@@ -323,7 +322,7 @@ static void on_shut_down(uv_shutdown_t *shutdown, int status)
         return;
     }
     if (status < 0 || stream->eof) {
-        drop(stream);
+        stream_drop(stream);
     }
 }
 
@@ -350,13 +349,13 @@ static void set_reading(struct stream *stream, bool reading)
 static void end_writing(struct stream *stream)
 {
     if (!stream->linger || stream->eof) {
-        drop(stream); /* the system sends what it has, and the end */
+        stream_drop(stream); /* the system sends what it has, and the end */
         return;
     }
     stream->state = STREAM_LINGERING;
     stream->shutdown.data = stream;
     if (uv_shutdown(&stream->shutdown, (uv_stream_t *)&stream->tcp, on_shut_down) < 0) {
-        drop(stream);
+        stream_drop(stream);
         return;
     }
     set_reading(stream, true);
@@ -501,7 +500,7 @@ static void read_ended(struct stream *stream, const char *reason)
 {
     stream->eof = true;
     if (stream->state == STREAM_LINGERING) {
-        drop(stream);
+        stream_drop(stream);
         return;
     }
     tell_ended(stream, STREAM_END_PEER, reason);
@@ -594,7 +593,7 @@ void stream_tick(struct stream *stream, uint64_t now)
     stream->heard = false;
     if (stream->state >= STREAM_CLOSING) {
         if (now - stream->since >= CLOSING_MS) {
-            drop(stream);
+            stream_drop(stream);
         }
         return;
     }

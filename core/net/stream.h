@@ -102,6 +102,9 @@ void stream_rest(struct stream *stream);
  * the bytes that it is still sending make the system throw away what was sent. */
 void stream_close(struct stream *stream, bool linger);
 
+/* Closes at once, whatever waits to be sent; `closed` alone comes still. */
+void stream_drop(struct stream *stream);
+
 /* To be called now and then with uv_now: ends those that take too long over something. */
 void stream_tick(struct stream *stream, uint64_t now);
 
