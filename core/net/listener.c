@@ -121,10 +121,14 @@ static bool is_listening(int fd)
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM;
 }
 
-bool listeners_inherit(struct listeners *listeners, int fd, const char *name)
+bool listeners_inherit(struct listeners *listeners, int fd, const char *name,
+                       struct whorl_fault *fault)
 {
-    if (listeners->inherited_count == LISTENERS_INHERITED_MAX || !is_listening(fd)) {
-        return false;
+    if (!is_listening(fd)) {
+        return whorl_fail(fault, "", "it is no listening socket");
+    }
+    if (listeners->inherited_count == LISTENERS_INHERITED_MAX) {
+        return whorl_fail(fault, "", "there are more than %u", LISTENERS_INHERITED_MAX);
     }
     size_t i = listeners->inherited_count++;
     listeners->inherited[i].fd = fd;

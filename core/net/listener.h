@@ -38,8 +38,10 @@ void listeners_init(struct listeners *listeners, struct stream_group *group, str
 
 /* Hands over a listening socket that somebody else has opened, to be used by the first match for
  * the listener of its address and port, or where the system chose the port, of its address and
- * name. false: it is no listening TCP socket, or one too many; then it is still the caller's. */
-bool listeners_inherit(struct listeners *listeners, int fd, const char *name);
+ * name. false with *fault: it is no listening TCP socket, or one too many; then it is still the
+ * caller's. */
+bool listeners_inherit(struct listeners *listeners, int fd, const char *name,
+                       struct whorl_fault *fault);
 
 /* What the listeners of a configuration read from files: certificates, keys, revocation lists. That
  * may take long, so any thread may do it, and touches nothing else. NULL with *fault. */

@@ -555,6 +555,12 @@ static void unlink_connection(struct connection *connection)
     stop_waiting(connection);
 }
 
+static void free_connection(struct connection *connection)
+{
+    free(connection->device);
+    free(connection);
+}
+
 static void on_stream_closed(void *ctx)
 {
     struct connection *connection = ctx;
@@ -562,8 +568,7 @@ static void on_stream_closed(void *ctx)
     unlink_connection(connection);
     frame_reader_release(&connection->reader);
     count_begun(connection);
-    free(connection->device);
-    free(connection);
+    free_connection(connection);
     if (rpc->connection_count == 0) {
         uv_timer_stop(&rpc->sweep);
         if (rpc->closing) {
@@ -627,12 +632,13 @@ static struct connection *new_connection(struct rpc *rpc, const char *device)
     if (connection == NULL) {
         return NULL;
     }
-    if (device != NULL) {
-        connection->device = strdup(device);
-        if (connection->device == NULL) {
-            free(connection);
-            return NULL;
-        }
+    connection->device = device != NULL ? strdup(device) : NULL;
+    if (device == NULL || connection->device != NULL) {
+        connection->id = idmap_add(&rpc->ids, connection);
+    }
+    if (connection->id == 0) {
+        free_connection(connection);
+        return NULL;
     }
     connection->rpc = rpc;
     connection->peer.device = connection->device;
@@ -685,29 +691,43 @@ static bool make_room(struct rpc *rpc)
     return true;
 }
 
-static void on_arrival(void *ctx, int fd, struct tls_context *tls, const char *device)
+/* One whose socket is closed already. */
+static void count_refusal(struct rpc *rpc, enum rpc_busy bound, const char *reason)
 {
-    struct rpc *rpc = ctx;
-    struct connection *connection = make_room(rpc) ? new_connection(rpc, device) : NULL;
+    static const struct rpc_peer nobody = {.address = ""};
+    rpc->stats.busy[bound]++;
+    tell_refusal(rpc, &nobody, reason);
+}
+
+/* A connection over this socket, which is closed where there is no memory: NULL. */
+static struct connection *take_in(struct rpc *rpc, int fd, struct tls_context *tls,
+                                  const char *device)
+{
+    struct connection *connection = new_connection(rpc, device);
     if (connection == NULL) {
-        static const struct rpc_peer nobody = {.address = ""};
         close(fd);
-        rpc->stats.busy[RPC_BUSY_CONNECTIONS]++;
-        tell_refusal(rpc, &nobody, "too many connections");
-        return;
-    }
-    connection->id = idmap_add(&rpc->ids, connection);
-    if (connection->id == 0) {
-        close(fd);
-        free(connection->device);
-        free(connection);
-        return;
+        return NULL;
     }
     connection->stream = stream_accept(&rpc->streams, fd, tls, &stream_events, connection);
     if (connection->stream == NULL) {
         idmap_take(&rpc->ids, connection->id);
-        free(connection->device);
-        free(connection);
+        free_connection(connection);
+        return NULL;
+    }
+    return connection;
+}
+
+static void on_arrival(void *ctx, int fd, struct tls_context *tls, const char *device)
+{
+    struct rpc *rpc = ctx;
+    if (!make_room(rpc)) {
+        close(fd);
+        count_refusal(rpc, RPC_BUSY_CONNECTIONS, "too many connections");
+        return;
+    }
+    struct connection *connection = take_in(rpc, fd, tls, device);
+    if (connection == NULL) {
+        count_refusal(rpc, RPC_BUSY_MEMORY, "out of memory");
         return;
     }
     connection->peer.tls = tls != NULL;
@@ -762,9 +782,9 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
     return rpc;
 }
 
-bool rpc_inherit(struct rpc *rpc, int fd, const char *name)
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name, struct whorl_fault *fault)
 {
-    return listeners_inherit(&rpc->listeners, fd, name);
+    return listeners_inherit(&rpc->listeners, fd, name, fault);
 }
 
 bool rpc_listen(struct rpc *rpc, struct conf *conf, struct listeners_ahead *ahead,

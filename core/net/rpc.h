@@ -74,7 +74,7 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
                     struct log *log);
 
 /* As listeners_inherit: before the first rpc_listen. */
-bool rpc_inherit(struct rpc *rpc, int fd, const char *name);
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name, struct whorl_fault *fault);
 
 /* Makes the listening sockets match conf, whose files were read ahead (listener.h): opens new ones,
  * replaces certificates (for new connections), closes those that are gone, leaves the rest alone,

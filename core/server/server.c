@@ -296,9 +296,10 @@ static void give_up(struct server *server)
 static void take_socket(void *ctx, int fd, const char *name)
 {
     struct server *server = ctx;
-    if (!rpc_inherit(server->rpc, fd, name)) {
-        log_line(server->log, WHORL_LOG_WARNING,
-                 "an inherited descriptor is no listening socket: closed", "name", name, NULL);
+    struct whorl_fault fault;
+    if (!rpc_inherit(server->rpc, fd, name, &fault)) {
+        log_line(server->log, WHORL_LOG_WARNING, "an inherited descriptor is of no use: closed",
+                 "name", name, "reason", fault.text, NULL);
         close(fd);
     }
 }

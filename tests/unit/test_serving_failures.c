@@ -189,6 +189,33 @@ START_TEST(connections_that_are_refused_without_memory_leave_no_listener_deaf)
 }
 END_TEST
 
+static void read_stats(struct server *at, void *arg)
+{
+    rpc_stats(at->rpc, arg);
+}
+
+START_TEST(who_is_turned_away_without_memory_is_counted_so)
+{
+    static const char *const calls[] = {"strdup", "uv_tcp_init", "uv_tcp_open", "uv_read_start"};
+    enum { CALLS = sizeof calls / sizeof *calls };
+    const uint16_t port = server_port(&server, "plain");
+    struct rpc_stats stats;
+    char byte;
+    for (size_t i = 0; i < CALLS; i++) {
+        failing_every_in(server.thread, calls[i]);
+        struct client client = client_connect(port);
+        ck_assert_uint_eq(client_read_all(&client, &byte, 1), 0);
+        ck_assert_str_eq(failing_off(), calls[i]);
+        client_close(&client);
+    }
+    server_do(&server, read_stats, &stats);
+    ck_assert_uint_eq(stats.busy[RPC_BUSY_MEMORY], CALLS);
+    ck_assert_uint_eq(stats.busy[RPC_BUSY_CONNECTIONS], 0);
+    ck_assert_uint_eq(stats.connections, 0);
+    serves_on();
+}
+END_TEST
+
 /* --- Sessions ------------------------------------------------------------------------------- */
 
 enum { SEEN_MAX = 8 };
@@ -439,6 +466,7 @@ int main(void)
     tcase_add_test(tests, a_secured_connection_is_answered_or_closed);
     tcase_add_test(tests, listeners_are_all_replaced_or_none);
     tcase_add_test(tests, who_cannot_be_let_in_waits_and_holds_up_nobody);
+    tcase_add_test(tests, who_is_turned_away_without_memory_is_counted_so);
     tcase_add_test(tests, connections_that_are_refused_without_memory_leave_no_listener_deaf);
     tcase_add_test(tests, a_session_that_goes_while_memory_is_short_is_removed_once);
     tcase_add_test(tests, a_message_in_pieces_without_memory_for_it_is_refused);
