@@ -137,18 +137,19 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct control_call *call = handle->data;
-    *buf = uv_buf_init(call->request + call->len, (unsigned)(sizeof call->request - call->len));
+    size_t used = call->asked ? 0 : call->len; /* what comes then is thrown away */
+    *buf = uv_buf_init(call->request + used, (unsigned)(sizeof call->request - used));
 }
 
 /* What comes after the request's line has no meaning; that the caller has gone has. */
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct control_call *call = stream->data;
-    if (n == 0) {
+    if (n < 0) {
+        end_call(call);
         return;
     }
-    if (n < 0 || call->asked) {
-        end_call(call);
+    if (n == 0 || call->asked) {
         return;
     }
     const char *end = memchr(buf->base, '\n', (size_t)n);

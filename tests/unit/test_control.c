@@ -211,6 +211,28 @@ START_TEST(what_is_no_request_is_refused_or_hung_up_on)
 }
 END_TEST
 
+START_TEST(what_comes_after_the_request_does_not_cost_the_answer)
+{
+    static const char request[] = "{\"ask\":\"hold\"}\n";
+    static char more[3 * 4096];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char reply[8] = "";
+    serve();
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/control", runtime);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    expect_echo(); /* so the request was read */
+    memset(more, '\n', sizeof more);
+    ck_assert_int_eq(send(fd, more, sizeof more, MSG_NOSIGNAL), sizeof more);
+    expect_echo();
+    leave(); /* which answers it */
+    ck_assert_int_eq(read(fd, reply, sizeof reply), 2);
+    ck_assert_str_eq(reply, "{}");
+    close(fd);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ failing calls */
 
 static void nothing(void)
@@ -283,6 +305,7 @@ int main(void)
     tcase_add_test(tests, a_server_that_ends_leaves_its_successor_s_socket);
     tcase_add_test(tests, an_answer_that_is_none_is_told);
     tcase_add_test(tests, what_is_no_request_is_refused_or_hung_up_on);
+    tcase_add_test(tests, what_comes_after_the_request_does_not_cost_the_answer);
     tcase_add_test(tests, a_socket_opens_or_its_fault_is_told);
     tcase_add_test(tests, a_caller_gets_an_answer_or_is_told_that_there_is_none);
     tcase_add_test(tests, callers_wait_while_none_can_be_let_in);
