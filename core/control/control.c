@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -232,6 +233,20 @@ static int open_directory(const char *path, struct whorl_fault *fault)
     return -1;
 }
 
+/* Gives the socket its own name. Locked, lest a server that leaves looks before this whose the name
+ * is, and removes it after. false: errno. */
+static bool take_name(int dir_fd, const char *from)
+{
+    if (flock(dir_fd, LOCK_EX) != 0) {
+        return false;
+    }
+    bool taken = renameat(dir_fd, from, dir_fd, CONTROL_NAME) == 0;
+    int error = errno;
+    (void)flock(dir_fd, LOCK_UN);
+    errno = error;
+    return taken;
+}
+
 /* A listening socket in the directory, made under another name and then given its own, so that
  * nobody finds it missing or closed. -1: errno. */
 static int bind_in(int dir_fd, struct stat *place)
@@ -246,8 +261,7 @@ static int bind_in(int dir_fd, struct stat *place)
     (void)unlinkat(dir_fd, fresh, 0);
     if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
         fchmodat(dir_fd, fresh, 0600, 0) == 0 && listen(fd, BACKLOG) == 0 &&
-        fstatat(dir_fd, fresh, place, AT_SYMLINK_NOFOLLOW) == 0 &&
-        renameat(dir_fd, fresh, dir_fd, CONTROL_NAME) == 0) {
+        fstatat(dir_fd, fresh, place, AT_SYMLINK_NOFOLLOW) == 0 && take_name(dir_fd, fresh)) {
         return fd;
     }
     int error = errno;
@@ -299,13 +313,16 @@ struct control *control_open(uv_loop_t *loop, const char *runtime_dir, control_h
     return control;
 }
 
-/* Takes the socket's name away unless it is another server's by now. */
+/* Takes the socket's name away unless it is another server's by now, or one is just taking it. */
 static void leave(struct control *control)
 {
     struct stat now;
-    if (fstatat(control->dir_fd, CONTROL_NAME, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-        now.st_ino == control->place.st_ino && now.st_dev == control->place.st_dev) {
-        (void)unlinkat(control->dir_fd, CONTROL_NAME, 0);
+    if (flock(control->dir_fd, LOCK_EX | LOCK_NB) == 0) {
+        if (fstatat(control->dir_fd, CONTROL_NAME, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+            now.st_ino == control->place.st_ino && now.st_dev == control->place.st_dev) {
+            (void)unlinkat(control->dir_fd, CONTROL_NAME, 0);
+        }
+        (void)flock(control->dir_fd, LOCK_UN);
     }
     door_close(&control->door);
 }

@@ -1,10 +1,12 @@
 /* The operator's socket: who is heard, what is answered, and that one that fails leaves it open to
  * the next. */
 #include <check.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -163,6 +165,25 @@ START_TEST(a_server_that_ends_leaves_its_successor_s_socket)
 }
 END_TEST
 
+/* The name is the older one's still, but another server is about to take it. */
+START_TEST(a_server_that_ends_leaves_a_name_that_is_being_taken)
+{
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/control", runtime);
+    for (int taking = 1; taking >= 0; taking--) {
+        control = control_open(&loop, runtime, answer, NULL, &fault);
+        ck_assert_msg(control != NULL, "%s", fault.text);
+        int other = open(runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ck_assert_int_eq(flock(other, taking ? LOCK_EX : LOCK_UN), 0);
+        control_close(control);
+        ck_assert_int_eq(stat(path, &st) == 0, taking);
+        close(other);
+        uv_run(&loop, UV_RUN_DEFAULT);
+    }
+}
+END_TEST
+
 START_TEST(an_answer_that_is_none_is_told)
 {
     serve();
@@ -254,8 +275,10 @@ static void close_it(bool done)
     remove_runtime();
 }
 
-/* "open" is also of the descriptor in reserve, which is made when next it is wanted. */
-static const struct failing_deed opening = {"open the socket", nothing, open_it, close_it, "open"};
+/* "open" is also of the descriptor in reserve, which is made when next it is wanted; "flock" also
+ * unlocks, as does the end of the directory's descriptor. */
+static const struct failing_deed opening = {"open the socket", nothing, open_it, close_it,
+                                            "open flock"};
 
 START_TEST(a_socket_opens_or_its_fault_is_told)
 {
@@ -303,6 +326,7 @@ int main(void)
     tcase_add_test(tests, a_request_is_answered_and_nobody_else_may_enter);
     tcase_add_test(tests, a_folder_that_others_can_write_in_is_refused);
     tcase_add_test(tests, a_server_that_ends_leaves_its_successor_s_socket);
+    tcase_add_test(tests, a_server_that_ends_leaves_a_name_that_is_being_taken);
     tcase_add_test(tests, an_answer_that_is_none_is_told);
     tcase_add_test(tests, what_is_no_request_is_refused_or_hung_up_on);
     tcase_add_test(tests, what_comes_after_the_request_does_not_cost_the_answer);
