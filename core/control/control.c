@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/control/place.h"
+#include "core/net/door.h"
 #include "whorl/msg.h"
 
 #define CALLS_MAX 8u       /* open at once */
@@ -32,16 +35,15 @@ struct control_call {
 };
 
 struct control {
-    uv_pipe_t pipe;
+    uv_loop_t *loop;
+    struct door door;
     int dir_fd;
     struct stat place; /* of our socket's name */
     control_handler *handler;
     void *ctx;
     struct control_call *calls;
     unsigned call_count;
-    unsigned references; /* open handles and calls */
-    uv_pipe_t door;      /* takes callers that there is no memory for, and closes */
-    bool door_shuts, another_waits;
+    unsigned references; /* the door and the calls */
 };
 
 static void let_go(struct control *control)
@@ -137,18 +139,19 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct control_call *call = handle->data;
-    *buf = uv_buf_init(call->request + call->len, (unsigned)(sizeof call->request - call->len));
+    size_t used = call->asked ? 0 : call->len; /* what comes then is thrown away */
+    *buf = uv_buf_init(call->request + used, (unsigned)(sizeof call->request - used));
 }
 
 /* What comes after the request's line has no meaning; that the caller has gone has. */
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct control_call *call = stream->data;
-    if (n == 0) {
+    if (n < 0) {
+        end_call(call);
         return;
     }
-    if (n < 0 || call->asked) {
-        end_call(call);
+    if (n == 0 || call->asked) {
         return;
     }
     const char *end = memchr(buf->base, '\n', (size_t)n);
@@ -162,68 +165,46 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 }
 
 /* Only the server's own user and root may ask, whatever the file modes have become. */
-static bool is_allowed(uv_pipe_t *pipe)
+static bool is_allowed(int fd)
 {
     struct ucred peer = {0};
     socklen_t len = sizeof peer;
-    uv_os_fd_t fd;
-    return uv_fileno((uv_handle_t *)pipe, &fd) == 0 &&
-           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
-static void turn_away(struct control *control);
-
-static void on_turned_away(uv_handle_t *door)
+static struct control_call *new_call(struct control *control)
 {
-    struct control *control = door->data;
-    control->door_shuts = false;
-    if (control->another_waits) {
-        control->another_waits = false;
-        turn_away(control);
-    }
-    let_go(control);
-}
-
-/* libuv listens no more until whoever has come was let in. */
-static void turn_away(struct control *control)
-{
-    if (control->door_shuts) {
-        control->another_waits = true;
-        return;
-    }
-    uv_pipe_init(control->pipe.loop, &control->door, 0);
-    (void)uv_accept((uv_stream_t *)&control->pipe, (uv_stream_t *)&control->door);
-    control->door.data = control;
-    control->door_shuts = true;
-    control->references++;
-    uv_close((uv_handle_t *)&control->door, on_turned_away);
-}
-
-static void on_connection(uv_stream_t *server, int status)
-{
-    struct control *control = server->data;
-    struct control_call *call = status == 0 ? calloc(1, sizeof *call) : NULL;
+    struct control_call *call = calloc(1, sizeof *call);
     if (call == NULL) {
-        turn_away(control);
-        return;
+        return NULL;
     }
     call->control = control;
     call->pipe.data = call->timer.data = call->write.data = call;
-    uv_pipe_init(server->loop, &call->pipe, 0);
-    uv_timer_init(server->loop, &call->timer);
+    uv_pipe_init(control->loop, &call->pipe, 0);
+    uv_timer_init(control->loop, &call->timer);
     call->handles = 2;
     call->next = control->calls;
     control->calls = call;
     control->call_count++;
     control->references++;
-    if (uv_accept(server, (uv_stream_t *)&call->pipe) != 0 || control->call_count > CALLS_MAX ||
-        !is_allowed(&call->pipe) ||
-        uv_read_start((uv_stream_t *)&call->pipe, on_alloc, on_read) != 0) {
-        end_call(call);
-        return;
+    return call;
+}
+
+static void on_arrived(void *ctx, int fd)
+{
+    struct control *control = ctx;
+    bool welcome = control->call_count < CALLS_MAX && is_allowed(fd);
+    struct control_call *call = welcome ? new_call(control) : NULL;
+    bool taken = call != NULL && uv_pipe_open(&call->pipe, fd) == 0;
+    if (!taken) {
+        close(fd);
     }
-    uv_timer_start(&call->timer, on_patience_over, PATIENCE_MS, 0);
+    if (taken && uv_read_start((uv_stream_t *)&call->pipe, on_alloc, on_read) == 0) {
+        uv_timer_start(&call->timer, on_patience_over, PATIENCE_MS, 0);
+    } else if (call != NULL) {
+        end_call(call);
+    }
 }
 
 /* --- The socket ----------------------------------------------------------------------------- */
@@ -253,6 +234,35 @@ static int open_directory(const char *path, struct whorl_fault *fault)
     return -1;
 }
 
+/* Locks the directory for as long as a look at the name and a change of it take. Whoever may read
+ * the directory may hold the lock too, so nobody waits for it without end. */
+static bool lock_name(int dir_fd)
+{
+    static const struct timespec pause = {.tv_nsec = 2000000};
+    for (int tries = 0; tries < 50; tries++) {
+        if (flock(dir_fd, LOCK_EX | LOCK_NB) == 0) {
+            return true;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+/* Gives the socket its own name. Locked, lest a server that leaves looks before this whose the name
+ * is, and removes it after; that small chance is better than a server that does not start, where
+ * the lock can't be had. false: errno. */
+static bool take_name(int dir_fd, const char *from)
+{
+    bool locked = lock_name(dir_fd);
+    bool taken = renameat(dir_fd, from, dir_fd, CONTROL_NAME) == 0;
+    int error = errno;
+    if (locked) {
+        (void)flock(dir_fd, LOCK_UN);
+    }
+    errno = error;
+    return taken;
+}
+
 /* A listening socket in the directory, made under another name and then given its own, so that
  * nobody finds it missing or closed. -1: errno. */
 static int bind_in(int dir_fd, struct stat *place)
@@ -267,8 +277,7 @@ static int bind_in(int dir_fd, struct stat *place)
     (void)unlinkat(dir_fd, fresh, 0);
     if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 &&
         fchmodat(dir_fd, fresh, 0600, 0) == 0 && listen(fd, BACKLOG) == 0 &&
-        fstatat(dir_fd, fresh, place, AT_SYMLINK_NOFOLLOW) == 0 &&
-        renameat(dir_fd, fresh, dir_fd, CONTROL_NAME) == 0) {
+        fstatat(dir_fd, fresh, place, AT_SYMLINK_NOFOLLOW) == 0 && take_name(dir_fd, fresh)) {
         return fd;
     }
     int error = errno;
@@ -277,10 +286,12 @@ static int bind_in(int dir_fd, struct stat *place)
     return -1;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *ctx)
 {
-    let_go(handle->data);
+    let_go(ctx);
 }
+
+static const struct door_events door_events = {.arrived = on_arrived, .closed = on_closed};
 
 struct control *control_open(uv_loop_t *loop, const char *runtime_dir, control_handler *handler,
                              void *ctx, struct whorl_fault *fault)
@@ -303,33 +314,33 @@ struct control *control_open(uv_loop_t *loop, const char *runtime_dir, control_h
         free(control);
         return NULL;
     }
+    control->loop = loop;
     control->handler = handler;
     control->ctx = ctx;
     control->references = 1;
-    control->pipe.data = control;
-    uv_pipe_init(loop, &control->pipe, 0);
-    bool taken = uv_pipe_open(&control->pipe, fd) == 0;
-    if (!taken) {
-        (void)close(fd);
-    }
-    bool listening = taken && uv_listen((uv_stream_t *)&control->pipe, BACKLOG, on_connection) == 0;
-    if (!listening) {
-        whorl_fail(fault, "runtime_dir", "the control socket can't be listened at");
-        uv_close((uv_handle_t *)&control->pipe, on_closed);
+    int n = door_open(&control->door, loop, fd, &door_events, control);
+    if (n != 0) {
+        whorl_fail(fault, "runtime_dir", "the control socket can't be listened at: %s",
+                   uv_strerror(n));
+        close(fd);
+        let_go(control);
         return NULL;
     }
     return control;
 }
 
-/* Takes the socket's name away unless it is another server's by now. */
+/* Takes the socket's name away unless it is another server's by now, or one is just taking it. */
 static void leave(struct control *control)
 {
     struct stat now;
-    if (fstatat(control->dir_fd, CONTROL_NAME, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-        now.st_ino == control->place.st_ino && now.st_dev == control->place.st_dev) {
-        (void)unlinkat(control->dir_fd, CONTROL_NAME, 0);
+    if (flock(control->dir_fd, LOCK_EX | LOCK_NB) == 0) {
+        if (fstatat(control->dir_fd, CONTROL_NAME, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+            now.st_ino == control->place.st_ino && now.st_dev == control->place.st_dev) {
+            (void)unlinkat(control->dir_fd, CONTROL_NAME, 0);
+        }
+        (void)flock(control->dir_fd, LOCK_UN);
     }
-    uv_close((uv_handle_t *)&control->pipe, on_closed);
+    door_close(&control->door);
 }
 
 void control_close(struct control *control)

@@ -1,17 +1,19 @@
 #include "core/net/listener.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/net/door.h"
 #include "whorl/msg.h"
 
 #define BACKLOG 1024
 
 struct listener {
-    uv_tcp_t tcp;
+    struct door door;
     struct listeners *owner;
     char *name, *address, *device; /* device NULL with TLS */
     uint16_t port;                 /* as configured */
@@ -54,9 +56,9 @@ static void free_listener(struct listener *listener)
     free(listener);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *ctx)
 {
-    struct listener *listener = handle->data;
+    struct listener *listener = ctx;
     struct stream_group *group = listener->owner->group;
     free_listener(listener);
     stream_group_drop(group);
@@ -64,26 +66,30 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_listener(struct listener *listener)
 {
-    uv_close((uv_handle_t *)&listener->tcp, on_closed);
+    door_close(&listener->door);
 }
 
-static void on_connection(uv_stream_t *server, int status)
+static void on_arrived(void *ctx, int fd)
 {
-    struct listener *listener = server->data;
+    struct listener *listener = ctx;
     struct listeners *owner = listener->owner;
-    if (status < 0) {
-        log_line(owner->log, WHORL_LOG_WARNING, "a connection could not be accepted", "listener",
-                 listener->name, "reason", uv_strerror(status), NULL);
-        return;
-    }
-    owner->arrival(owner->ctx, server, listener->tls, listener->device);
+    owner->arrival(owner->ctx, fd, listener->tls, listener->device);
 }
+
+static void on_kept_out(void *ctx, const char *reason)
+{
+    struct listener *listener = ctx;
+    log_line(listener->owner->log, WHORL_LOG_WARNING, "a connection could not be accepted",
+             "listener", listener->name, "reason", reason, NULL);
+}
+
+static const struct door_events door_events = {on_arrived, on_kept_out, on_closed};
 
 static uint16_t bound_port(const struct listener *listener)
 {
     struct sockaddr_storage address;
-    int len = (int)sizeof address;
-    if (uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&address, &len) < 0) {
+    socklen_t len = sizeof address;
+    if (getsockname(listener->door.fd, (struct sockaddr *)&address, &len) < 0) {
         return 0;
     }
     return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
@@ -115,10 +121,14 @@ static bool is_listening(int fd)
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM;
 }
 
-bool listeners_inherit(struct listeners *listeners, int fd, const char *name)
+bool listeners_inherit(struct listeners *listeners, int fd, const char *name,
+                       struct whorl_fault *fault)
 {
-    if (listeners->inherited_count == LISTENERS_INHERITED_MAX || !is_listening(fd)) {
-        return false;
+    if (!is_listening(fd)) {
+        return whorl_fail(fault, "", "it is no listening socket");
+    }
+    if (listeners->inherited_count == LISTENERS_INHERITED_MAX) {
+        return whorl_fail(fault, "", "there are more than %u", LISTENERS_INHERITED_MAX);
     }
     size_t i = listeners->inherited_count++;
     listeners->inherited[i].fd = fd;
@@ -172,13 +182,16 @@ static void close_inherited(struct listeners *listeners)
     }
 }
 
-static void share_port(const uv_tcp_t *tcp, bool share)
+/* --- Sockets of our own --------------------------------------------------------------------- */
+
+static bool set(int fd, int level, int option, int value)
 {
-    uv_os_fd_t fd;
-    int on = share ? 1 : 0;
-    if (uv_fileno((const uv_handle_t *)tcp, &fd) == 0) {
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-    }
+    return setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+static void share_port(int fd, bool share)
+{
+    (void)set(fd, SOL_SOCKET, SO_REUSEPORT, share ? 1 : 0);
 }
 
 /* Lets the sockets that give way and hold this port share it, or not. Returns whether there are
@@ -190,52 +203,89 @@ static bool share_leaving(const struct listeners *owner, uint16_t port, bool sha
     for (size_t i = 0; i < owner->count; i++) {
         const struct listener *listener = owner->all[i];
         if (listener->leaving && port != 0 && bound_port(listener) == port) {
-            share_port(&listener->tcp, share);
+            share_port(listener->door.fd, share);
             any = true;
         }
     }
     return any;
 }
 
-/* A socket that gives way to the new one may still hold its port ("0.0.0.0" that becomes
- * "127.0.0.1"): then both share it for the moment of binding. */
-static int bind_beside(struct listener *listener, const struct sockaddr_storage *address)
+static bool bind_to(int fd, const struct sockaddr_storage *address)
 {
-    bool shared = share_leaving(listener->owner, listener->port, true);
-    if (shared) {
-        share_port(&listener->tcp, true);
-    }
-    int n = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)address, 0);
-    if (n == 0) {
-        n = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
-    }
-    if (shared) {
-        share_port(&listener->tcp, false);
-        share_leaving(listener->owner, listener->port, false);
-    }
-    return n;
+    bool six = address->ss_family == AF_INET6;
+    socklen_t len = six ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    /* Else the port of a server that has just ended is not to be had; "::" means all of IPv4 too.
+     */
+    return set(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
+           (!six || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)) &&
+           bind(fd, (const struct sockaddr *)address, len) == 0 && listen(fd, BACKLOG) == 0;
 }
 
-static int adopt(struct listener *listener, int fd)
+/* A socket that gives way to the new one may still hold its port ("0.0.0.0" that becomes
+ * "127.0.0.1"): then both share it for the moment of binding. false: errno. */
+static bool bind_beside(const struct listeners *owner, int fd,
+                        const struct sockaddr_storage *address, uint16_t port)
 {
-    int n = uv_tcp_open(&listener->tcp, fd);
+    bool shared = share_leaving(owner, port, true);
+    if (shared) {
+        share_port(fd, true);
+    }
+    bool bound = bind_to(fd, address);
+    int error = errno;
+    if (shared) {
+        share_port(fd, false);
+        share_leaving(owner, port, false);
+    }
+    errno = error;
+    return bound;
+}
+
+/* The inherited socket for this listener, or one of our own, listening; -1: errno. */
+static int get_socket(struct listeners *owner, const struct conf_listener *conf,
+                      const struct sockaddr_storage *address)
+{
+    int fd = take_inherited(owner, conf, address);
+    bool inherited = fd >= 0;
+    if (!inherited) {
+        fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    }
+    if (fd < 0 ||
+        (inherited ? listen(fd, BACKLOG) == 0 : bind_beside(owner, fd, address, conf->port))) {
+        return fd;
+    }
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static struct listener *new_listener(struct listeners *owner, const struct conf_listener *conf)
+{
+    struct listener *listener = calloc(1, sizeof *listener);
+    if (listener == NULL) {
+        return NULL;
+    }
+    listener->owner = owner;
+    listener->port = conf->port;
+    listener->address = strdup(conf->address);
+    if (listener->address == NULL) {
+        free_listener(listener);
+        return NULL;
+    }
+    return listener;
+}
+
+/* Makes the loop look after the socket: 0, or an error of libuv's. */
+static int open_door(struct listener *listener, int fd)
+{
+    int n = door_open(&listener->door, listener->owner->group->loop, fd, &door_events, listener);
     if (n != 0) {
         close(fd);
         return n;
     }
-    return uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
-}
-
-static bool bind_socket(struct listener *listener, const struct sockaddr_storage *address, int fd,
-                        const char *where, struct whorl_fault *fault)
-{
-    int n = fd < 0 ? bind_beside(listener, address) : adopt(listener, fd);
-    if (n == 0) {
-        stream_prepare(&listener->tcp);
-        return true;
-    }
-    return whorl_fail(fault, where, "can't listen on %s port %u: %s", listener->address,
-                      (unsigned)listener->port, uv_strerror(n));
+    stream_prepare(fd);
+    stream_group_hold(listener->owner->group);
+    return 0;
 }
 
 static struct listener *open_listener(struct listeners *owner, const struct conf_listener *conf,
@@ -246,28 +296,17 @@ static struct listener *open_listener(struct listeners *owner, const struct conf
         whorl_fail(fault, where, "%s is no numeric address", conf->address);
         return NULL;
     }
-    struct listener *listener = calloc(1, sizeof *listener);
-    char *text = strdup(conf->address);
-    int fd = take_inherited(owner, conf, &address);
-    /* An inherited socket comes as it is, our own is made here. */
-    unsigned family = fd < 0 ? address.ss_family : AF_UNSPEC;
-    if (listener == NULL || text == NULL ||
-        uv_tcp_init_ex(owner->group->loop, &listener->tcp, family) < 0) {
-        free(listener);
-        free(text);
-        if (fd >= 0) {
-            close(fd);
-        }
-        whorl_fail(fault, where, "the socket can't be made");
+    struct listener *listener = new_listener(owner, conf);
+    if (listener == NULL) {
+        whorl_fail(fault, where, "out of memory");
         return NULL;
     }
-    listener->tcp.data = listener;
-    listener->owner = owner;
-    listener->address = text;
-    listener->port = conf->port;
-    stream_group_hold(owner->group);
-    if (!bind_socket(listener, &address, fd, where, fault)) {
-        close_listener(listener);
+    int fd = get_socket(owner, conf, &address);
+    int n = fd < 0 ? uv_translate_sys_error(errno) : open_door(listener, fd);
+    if (n != 0) {
+        free_listener(listener);
+        whorl_fail(fault, where, "can't listen on %s port %u: %s", conf->address,
+                   (unsigned)conf->port, uv_strerror(n));
         return NULL;
     }
     return listener;

@@ -13,10 +13,9 @@
 
 struct listener;
 
-/* A connection waits at `server`: take it with stream_accept or stream_refuse. tls NULL: plain,
- * and it counts as `device`. Both live until the return. */
-typedef void listener_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls,
-                              const char *device);
+/* Somebody has come: his socket is the callee's, as stream_accept takes it. tls NULL: plain, and he
+ * counts as `device`. Both live until the return. */
+typedef void listener_arrival(void *ctx, int fd, struct tls_context *tls, const char *device);
 
 #define LISTENERS_INHERITED_MAX 16u
 
@@ -39,8 +38,10 @@ void listeners_init(struct listeners *listeners, struct stream_group *group, str
 
 /* Hands over a listening socket that somebody else has opened, to be used by the first match for
  * the listener of its address and port, or where the system chose the port, of its address and
- * name. false: it is no listening TCP socket, or one too many; then it is still the caller's. */
-bool listeners_inherit(struct listeners *listeners, int fd, const char *name);
+ * name. false with *fault: it is no listening TCP socket, or one too many; then it is still the
+ * caller's. */
+bool listeners_inherit(struct listeners *listeners, int fd, const char *name,
+                       struct whorl_fault *fault);
 
 /* What the listeners of a configuration read from files: certificates, keys, revocation lists. That
  * may take long, so any thread may do it, and touches nothing else. NULL with *fault. */

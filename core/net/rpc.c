@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/limit/quota.h"
 #include "core/net/frame.h"
@@ -32,6 +33,7 @@ struct connection {
     struct rpc *rpc;
     struct stream *stream;
     struct connection *next, *prev;
+    struct connection *younger, *older; /* of those who wait */
     struct rpc_peer peer;
     char *device;        /* what peer.device points to */
     struct quota *quota; /* the device's, once it is known */
@@ -40,6 +42,8 @@ struct connection {
     struct call *calls;
     unsigned call_count;
     bool opened;    /* the peer is known */
+    bool waits;     /* to be let in: a newcomer may take its place */
+    bool outdone;   /* by a newcomer: its socket is closed */
     bool gone;      /* takes and gives nothing more */
     uint64_t heard; /* when bytes last came, or a call last ended */
     uint64_t begun; /* when the message that waits for its end began */
@@ -56,6 +60,8 @@ struct rpc {
     uv_timer_t sweep;
     struct connection *connections;
     unsigned connection_count;
+    struct connection *oldest, *youngest; /* of those who wait: handshakes, and refusals told */
+    unsigned outdone_count;
     struct quotas devices;
     struct bucket_limits device_limits;
     size_t begun; /* bytes of messages that wait for their end, of all connections */
@@ -226,10 +232,16 @@ size_t rpc_open_calls(const struct rpc *rpc)
     return rpc->calls.count;
 }
 
+/* Whose sockets are open. */
+static unsigned held_connections(const struct rpc *rpc)
+{
+    return rpc->connection_count - rpc->outdone_count;
+}
+
 void rpc_stats(const struct rpc *rpc, struct rpc_stats *stats)
 {
     *stats = rpc->stats;
-    stats->connections = rpc->connection_count;
+    stats->connections = held_connections(rpc);
     stats->resting = rpc->streams.rest_count;
     stats->calls = rpc->calls.count;
     stats->devices = rpc->devices.count;
@@ -391,6 +403,38 @@ static bool on_frame(void *ctx, const struct frame *frame)
     return !connection->gone;
 }
 
+static void start_waiting(struct connection *connection)
+{
+    struct rpc *rpc = connection->rpc;
+    connection->waits = true;
+    connection->older = rpc->youngest;
+    if (rpc->youngest != NULL) {
+        rpc->youngest->younger = connection;
+    } else {
+        rpc->oldest = connection;
+    }
+    rpc->youngest = connection;
+}
+
+static void stop_waiting(struct connection *connection)
+{
+    struct rpc *rpc = connection->rpc;
+    if (!connection->waits) {
+        return;
+    }
+    connection->waits = false;
+    if (connection->older != NULL) {
+        connection->older->younger = connection->younger;
+    } else {
+        rpc->oldest = connection->younger;
+    }
+    if (connection->younger != NULL) {
+        connection->younger->older = connection->older;
+    } else {
+        rpc->youngest = connection->older;
+    }
+}
+
 /* Now that the device is known: may it have one more connection? false: it is being told. */
 static bool admit_device(struct connection *connection)
 {
@@ -404,6 +448,7 @@ static bool admit_device(struct connection *connection)
     if (quota != NULL && !full) {
         quota->holders++;
         connection->quota = quota;
+        stop_waiting(connection);
         return true;
     }
     rpc->stats.busy[full ? RPC_BUSY_DEVICE_CONNECTIONS : RPC_BUSY_MEMORY]++;
@@ -494,9 +539,8 @@ static void on_ended(void *ctx, enum stream_end end, const char *reason)
 
 static void stop_handles(struct rpc *rpc);
 
-static void on_stream_closed(void *ctx)
+static void unlink_connection(struct connection *connection)
 {
-    struct connection *connection = ctx;
     struct rpc *rpc = connection->rpc;
     if (connection->prev != NULL) {
         connection->prev->next = connection->next;
@@ -506,11 +550,26 @@ static void on_stream_closed(void *ctx)
     if (connection->next != NULL) {
         connection->next->prev = connection->prev;
     }
-    frame_reader_release(&connection->reader);
-    count_begun(connection);
+    rpc->connection_count--;
+    rpc->outdone_count -= connection->outdone;
+    stop_waiting(connection);
+}
+
+static void free_connection(struct connection *connection)
+{
     free(connection->device);
     free(connection);
-    if (--rpc->connection_count == 0) {
+}
+
+static void on_stream_closed(void *ctx)
+{
+    struct connection *connection = ctx;
+    struct rpc *rpc = connection->rpc;
+    unlink_connection(connection);
+    frame_reader_release(&connection->reader);
+    count_begun(connection);
+    free_connection(connection);
+    if (rpc->connection_count == 0) {
         uv_timer_stop(&rpc->sweep);
         if (rpc->closing) {
             stop_handles(rpc);
@@ -573,12 +632,13 @@ static struct connection *new_connection(struct rpc *rpc, const char *device)
     if (connection == NULL) {
         return NULL;
     }
-    if (device != NULL) {
-        connection->device = strdup(device);
-        if (connection->device == NULL) {
-            free(connection);
-            return NULL;
-        }
+    connection->device = device != NULL ? strdup(device) : NULL;
+    if (device == NULL || connection->device != NULL) {
+        connection->id = idmap_add(&rpc->ids, connection);
+    }
+    if (connection->id == 0) {
+        free_connection(connection);
+        return NULL;
     }
     connection->rpc = rpc;
     connection->peer.device = connection->device;
@@ -598,38 +658,83 @@ static void link_connection(struct rpc *rpc, struct connection *connection)
     }
 }
 
-static void on_arrival(void *ctx, uv_stream_t *server, struct tls_context *tls, const char *device)
+/* A newcomer takes the place of whoever has waited longest to be let in, for a device needs a
+ * moment for its handshake, and who only wants to hold places all the time there is. false: all are
+ * in. */
+static bool make_way(struct rpc *rpc)
 {
-    struct rpc *rpc = ctx;
-    struct connection *connection = NULL;
-    if (rpc->connection_count < rpc->limits.max_connections) {
-        connection = new_connection(rpc, device);
+    static const char reason[] = "the handshake took longest, and others wanted its place";
+    struct connection *oldest = rpc->oldest;
+    if (oldest == NULL) {
+        return false;
     }
+    stop_waiting(oldest);
+    oldest->outdone = true;
+    rpc->outdone_count++;
+    if (!oldest->gone) {
+        rpc->stats.dropped[RPC_DROP_HANDSHAKE_TIMEOUT]++;
+        tell_refusal(rpc, &oldest->peer, reason);
+        end_connection(oldest, reason);
+    }
+    stream_drop(oldest->stream);
+    return true;
+}
+
+/* Whether there is room for one more. */
+static bool make_room(struct rpc *rpc)
+{
+    while (held_connections(rpc) >= rpc->limits.max_connections) {
+        if (!make_way(rpc)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One whose socket is closed already. */
+static void count_refusal(struct rpc *rpc, enum rpc_busy bound, const char *reason)
+{
+    static const struct rpc_peer nobody = {.address = ""};
+    rpc->stats.busy[bound]++;
+    tell_refusal(rpc, &nobody, reason);
+}
+
+/* A connection over this socket, which is closed where there is no memory: NULL. */
+static struct connection *take_in(struct rpc *rpc, int fd, struct tls_context *tls,
+                                  const char *device)
+{
+    struct connection *connection = new_connection(rpc, device);
     if (connection == NULL) {
-        static const struct rpc_peer nobody = {.address = ""};
-        stream_refuse(&rpc->streams, server);
-        rpc->stats.busy[RPC_BUSY_CONNECTIONS]++;
-        tell_refusal(rpc, &nobody, "too many connections");
-        return;
+        close(fd);
+        return NULL;
     }
-    connection->id = idmap_add(&rpc->ids, connection);
-    if (connection->id == 0) {
-        stream_refuse(&rpc->streams, server);
-        free(connection->device);
-        free(connection);
-        return;
-    }
-    connection->stream = stream_accept(&rpc->streams, server, tls, &stream_events, connection);
+    connection->stream = stream_accept(&rpc->streams, fd, tls, &stream_events, connection);
     if (connection->stream == NULL) {
         idmap_take(&rpc->ids, connection->id);
-        free(connection->device);
-        free(connection);
+        free_connection(connection);
+        return NULL;
+    }
+    return connection;
+}
+
+static void on_arrival(void *ctx, int fd, struct tls_context *tls, const char *device)
+{
+    struct rpc *rpc = ctx;
+    if (!make_room(rpc)) {
+        close(fd);
+        count_refusal(rpc, RPC_BUSY_CONNECTIONS, "too many connections");
+        return;
+    }
+    struct connection *connection = take_in(rpc, fd, tls, device);
+    if (connection == NULL) {
+        count_refusal(rpc, RPC_BUSY_MEMORY, "out of memory");
         return;
     }
     connection->peer.tls = tls != NULL;
     connection->opened = tls == NULL;
     stream_address(connection->stream, connection->peer.address, sizeof connection->peer.address);
     link_connection(rpc, connection);
+    start_waiting(connection);
     rpc->stats.connections_accepted++;
     if (connection->opened) {
         admit_device(connection);
@@ -677,9 +782,9 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
     return rpc;
 }
 
-bool rpc_inherit(struct rpc *rpc, int fd, const char *name)
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name, struct whorl_fault *fault)
 {
-    return listeners_inherit(&rpc->listeners, fd, name);
+    return listeners_inherit(&rpc->listeners, fd, name, fault);
 }
 
 bool rpc_listen(struct rpc *rpc, struct conf *conf, struct listeners_ahead *ahead,

@@ -7,11 +7,12 @@
  * read until the peer has taken half of it, and what was read already gets `busy` answers, as do
  * requests above max_calls_per_connection, max_calls, max_buffered and the device's rate. After a
  * `busy` answer its connection is not read for STREAM_REST_MS (stream.h). A connection above
- * max_connections is closed at once, one above max_connections_per_device as soon as the device is
- * known, and one whose message would need more than max_buffered when that shows; these two are
- * told `busy` first. Dropped are: a handshake that takes longer than handshake_timeout_s, a message
- * longer than message_timeout_s, a peer that is silent with no call open for idle_timeout_s, and
- * one that takes nothing of what is sent for stall_timeout_s.
+ * max_connections takes the place of the oldest that has not been let in, or is closed at once when
+ * all have; one above max_connections_per_device is closed as soon as the device is known, and one
+ * whose message would need more than max_buffered when that shows; these two are told `busy` first.
+ * Dropped are: a handshake that takes longer than handshake_timeout_s, a message longer than
+ * message_timeout_s, a peer that is silent with no call open for idle_timeout_s, and one that takes
+ * nothing of what is sent for stall_timeout_s.
  *
  * A device is a client certificate, or what a listener without TLS stands for. */
 #ifndef CORE_RPC_H
@@ -73,7 +74,7 @@ struct rpc *rpc_new(uv_loop_t *loop, struct conf *conf, const struct rpc_handler
                     struct log *log);
 
 /* As listeners_inherit: before the first rpc_listen. */
-bool rpc_inherit(struct rpc *rpc, int fd, const char *name);
+bool rpc_inherit(struct rpc *rpc, int fd, const char *name, struct whorl_fault *fault);
 
 /* Makes the listening sockets match conf, whose files were read ahead (listener.h): opens new ones,
  * replaces certificates (for new connections), closes those that are gone, leaves the rest alone,
@@ -120,7 +121,7 @@ const char *rpc_busy_name(enum rpc_busy reason);
 /* Why a connection was ended from this side. */
 enum rpc_drop {
     RPC_DROP_HANDSHAKE,         /* failed */
-    RPC_DROP_HANDSHAKE_TIMEOUT, /* never finished */
+    RPC_DROP_HANDSHAKE_TIMEOUT, /* never finished, or not before others needed its place */
     RPC_DROP_IDLE,
     RPC_DROP_MESSAGE_TIMEOUT,
     RPC_DROP_STALLED,

@@ -1,8 +1,10 @@
 #include "core/net/stream.h"
 
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "whorl/secret.h"
 
@@ -12,7 +14,9 @@
 #define SPARE_LARGEST (64u << 10) /* of a buffer that is kept */
 #define SPARE_MAX 64u             /* buffers */
 #define CLOSING_MS 2000u
-#define KEEPALIVE_S 60u
+#define KEEPALIVE_S 60     /* of silence, until the peer is asked whether it is there */
+#define KEEPALIVE_NEXT_S 1 /* until it is asked again, so often: */
+#define KEEPALIVE_TRIES 10
 #define WARM_MAX 256u /* streams that keep OpenSSL's buffers: 9 MB of them */
 
 struct stream_buffer {
@@ -78,6 +82,7 @@ static void buffer_give(struct stream_group *group, struct stream_buffer **place
     if (buffer == NULL) {
         return;
     }
+    explicit_bzero(buffer->bytes, buffer->len); /* of answers, which are about people */
     if (group->spare_count >= SPARE_MAX || buffer->cap > SPARE_LARGEST) {
         free(buffer);
         return;
@@ -88,17 +93,23 @@ static void buffer_give(struct stream_group *group, struct stream_buffer **place
     group->spare_count++;
 }
 
+/* Not by realloc(), which leaves what was there behind. */
 static bool buffer_grow(struct stream_buffer **place, size_t needed)
 {
-    size_t cap = (*place)->cap;
+    struct stream_buffer *small = *place;
+    size_t cap = small->cap;
     while (cap < needed) {
         cap *= 2;
     }
-    struct stream_buffer *larger = realloc(*place, sizeof *larger + cap);
+    struct stream_buffer *larger = malloc(sizeof *larger + cap);
     if (larger == NULL) {
         return false;
     }
     larger->cap = cap;
+    larger->len = small->len;
+    memcpy(larger->bytes, small->bytes, small->len);
+    explicit_bzero(small->bytes, small->len);
+    free(small);
     *place = larger;
     return true;
 }
@@ -200,8 +211,7 @@ static void set_warm(struct stream *stream, bool warm)
     tls_keep_buffers(stream->tls, warm);
 }
 
-/* Lets go of the socket at once. */
-static void drop(struct stream *stream)
+void stream_drop(struct stream *stream)
 {
     if (stream->state == STREAM_CLOSED) {
         return;
@@ -237,7 +247,7 @@ static void tell_ended(struct stream *stream, enum stream_end end, const char *r
 static void lose_by(struct stream *stream, enum stream_end end, const char *reason)
 {
     tell_ended(stream, end, reason);
-    drop(stream);
+    stream_drop(stream);
 }
 
 static void lose(struct stream *stream, const char *reason)
@@ -319,7 +329,7 @@ static void on_shut_down(uv_shutdown_t *shutdown, int status)
         return;
     }
     if (status < 0 || stream->eof) {
-        drop(stream);
+        stream_drop(stream);
     }
 }
 
@@ -346,13 +356,13 @@ static void set_reading(struct stream *stream, bool reading)
 static void end_writing(struct stream *stream)
 {
     if (!stream->linger || stream->eof) {
-        drop(stream); /* the system sends what it has, and the end */
+        stream_drop(stream); /* the system sends what it has, and the end */
         return;
     }
     stream->state = STREAM_LINGERING;
     stream->shutdown.data = stream;
     if (uv_shutdown(&stream->shutdown, (uv_stream_t *)&stream->tcp, on_shut_down) < 0) {
-        drop(stream);
+        stream_drop(stream);
         return;
     }
     set_reading(stream, true);
@@ -497,7 +507,7 @@ static void read_ended(struct stream *stream, const char *reason)
 {
     stream->eof = true;
     if (stream->state == STREAM_LINGERING) {
-        drop(stream);
+        stream_drop(stream);
         return;
     }
     tell_ended(stream, STREAM_END_PEER, reason);
@@ -590,7 +600,7 @@ void stream_tick(struct stream *stream, uint64_t now)
     stream->heard = false;
     if (stream->state >= STREAM_CLOSING) {
         if (now - stream->since >= CLOSING_MS) {
-            drop(stream);
+            stream_drop(stream);
         }
         return;
     }
@@ -612,66 +622,6 @@ void stream_tick(struct stream *stream, uint64_t now)
 
 /* --- Beginning ------------------------------------------------------------------------------ */
 
-static void on_refused(uv_handle_t *handle)
-{
-    struct stream_group *group = handle->data;
-    free(handle);
-    stream_group_drop(group);
-}
-
-static void on_refuser_closed(uv_handle_t *handle)
-{
-    struct stream_group *group = handle->data;
-    if (!uv_is_closing((uv_handle_t *)&group->prepare) &&
-        uv_tcp_init(group->loop, &group->refuser) == 0) {
-        group->refuser_free = true;
-        return;
-    }
-    stream_group_drop(group);
-}
-
-/* Has the one that needs no memory take what waits there. */
-static void refuse_by_refuser(struct stream_group *group, uv_stream_t *server)
-{
-    if (group->refuser_free && uv_accept(server, (uv_stream_t *)&group->refuser) != UV_EAGAIN) {
-        group->refuser_free = false;
-        uv_close((uv_handle_t *)&group->refuser, on_refuser_closed);
-    }
-}
-
-void stream_refuse(struct stream_group *group, uv_stream_t *server)
-{
-    uv_tcp_t *tcp = malloc(sizeof *tcp);
-    if (tcp == NULL || uv_tcp_init(group->loop, tcp) < 0) {
-        free(tcp);
-        group->deaf = group->deaf || !group->refuser_free;
-        refuse_by_refuser(group, server);
-        return;
-    }
-    tcp->data = group;
-    stream_group_hold(group);
-    (void)uv_accept(server, (uv_stream_t *)tcp);
-    uv_close((uv_handle_t *)tcp, on_refused);
-}
-
-static void refuse_what_waits(uv_handle_t *handle, void *arg)
-{
-    struct stream_group *group = arg;
-    if (handle->type == UV_TCP && !uv_is_closing(handle)) {
-        refuse_by_refuser(group, (uv_stream_t *)handle); /* nothing waits but at a deaf listener */
-    }
-}
-
-/* A listener hears of no further connection until the one that it told of is taken. Which one that
- * is may have been closed since, so all are asked; one is served for each turn of the loop. */
-static void hear_again(struct stream_group *group)
-{
-    if (group->deaf && group->refuser_free) {
-        uv_walk(group->loop, refuse_what_waits, group);
-        group->deaf = !group->refuser_free;
-    }
-}
-
 static void on_never_opened(uv_handle_t *handle)
 {
     struct stream *stream = handle->data;
@@ -681,26 +631,41 @@ static void on_never_opened(uv_handle_t *handle)
     stream_group_drop(group);
 }
 
-void stream_prepare(uv_tcp_t *server)
+void stream_prepare(int listening)
 {
-    uv_tcp_nodelay(server, 1);
-    uv_tcp_keepalive(server, 1, KEEPALIVE_S);
+    static const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S},
+        {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_NEXT_S},
+        {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TRIES},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        (void)setsockopt(listening, options[i].level, options[i].name, &options[i].value,
+                         sizeof options[i].value);
+    }
 }
 
-/* Readies an accepted socket; false when it is no use. */
-static bool start(struct stream *stream)
+/* Gives the stream its socket, or closes that. */
+static bool take_socket(struct stream *stream, int fd)
 {
+    if (uv_tcp_open(&stream->tcp, fd) != 0) {
+        close(fd);
+        return false;
+    }
     stream->reading = true;
     return uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read) == 0;
 }
 
-struct stream *stream_accept(struct stream_group *group, uv_stream_t *server,
-                             struct tls_context *tls, const struct stream_events *events, void *ctx)
+struct stream *stream_accept(struct stream_group *group, int fd, struct tls_context *tls,
+                             const struct stream_events *events, void *ctx)
 {
     struct stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL || uv_tcp_init(group->loop, &stream->tcp) < 0) {
         free(stream);
-        stream_refuse(group, server);
+        close(fd);
         return NULL;
     }
     stream->tcp.data = stream;
@@ -709,17 +674,13 @@ struct stream *stream_accept(struct stream_group *group, uv_stream_t *server,
     stream->events = events;
     stream->ctx = ctx;
     stream->since = uv_now(group->loop);
+    stream->state = tls != NULL ? STREAM_HANDSHAKE : STREAM_OPEN;
     stream_group_hold(group);
-    bool accepted = uv_accept(server, (uv_stream_t *)&stream->tcp) == 0;
-    if (accepted && tls != NULL) {
-        stream->tls = tls_new(tls, take_cipher, stream);
-        accepted = stream->tls != NULL;
-    }
-    if (!accepted || !start(stream)) {
+    stream->tls = tls != NULL ? tls_new(tls, take_cipher, stream) : NULL;
+    if (!take_socket(stream, fd) || (tls != NULL && stream->tls == NULL)) {
         uv_close((uv_handle_t *)&stream->tcp, on_never_opened);
         return NULL;
     }
-    stream->state = tls != NULL ? STREAM_HANDSHAKE : STREAM_OPEN;
     return stream;
 }
 
@@ -760,7 +721,6 @@ static void on_prepare(uv_prepare_t *prepare)
     while (group->dirty != NULL) {
         flush(group->dirty);
     }
-    hear_again(group);
 }
 
 bool stream_group_init(struct stream_group *group, uv_loop_t *loop, void (*closed)(void *ctx),
@@ -769,15 +729,11 @@ bool stream_group_init(struct stream_group *group, uv_loop_t *loop, void (*close
     *group = (struct stream_group){.loop = loop, .closed = closed, .ctx = ctx};
     group->in = whorl_secret_alloc(READ_SIZE);
     group->plain = whorl_secret_alloc(RECORD_SIZE);
-    if (group->in == NULL || group->plain == NULL || uv_tcp_init(loop, &group->refuser) < 0 ||
-        uv_prepare_init(loop, &group->prepare) < 0) {
+    if (group->in == NULL || group->plain == NULL || uv_prepare_init(loop, &group->prepare) < 0) {
         whorl_secret_free(group->in, READ_SIZE);
         whorl_secret_free(group->plain, RECORD_SIZE);
         return false;
     }
-    group->refuser.data = group;
-    group->refuser_free = true;
-    stream_group_hold(group);
     group->prepare.data = group;
     uv_prepare_start(&group->prepare, on_prepare);
     uv_unref((uv_handle_t *)&group->prepare);
@@ -804,10 +760,6 @@ void stream_group_close(struct stream_group *group)
     if (!uv_is_closing((uv_handle_t *)&group->prepare)) {
         uv_close((uv_handle_t *)&group->prepare, on_group_closed);
         uv_close((uv_handle_t *)&group->rest, on_group_closed);
-        if (group->refuser_free) {
-            group->refuser_free = false;
-            uv_close((uv_handle_t *)&group->refuser, on_group_closed);
-        }
     }
 }
 

@@ -39,9 +39,6 @@ struct stream_group {
     size_t rest_count;
     unsigned relieved; /* that may be read again before their time */
     uv_timer_t rest;
-    uv_tcp_t refuser; /* for a refusal without memory for another handle */
-    bool refuser_free;
-    bool deaf;        /* it was not free either: a listener waits for what it has to be taken */
     unsigned handles; /* of libuv, not yet closed */
     void (*closed)(void *ctx);
     void *ctx;
@@ -82,14 +79,11 @@ struct stream_events {
 
 /* Sets up a listening socket: what is accepted from it has the same options (on Linux, see
  * tcp(7)), which saves each connection five system calls. */
-void stream_prepare(uv_tcp_t *server);
-/* Takes a waiting connection from a listening socket; tls NULL: plain. NULL, and the connection
- * dropped, on failure. */
-struct stream *stream_accept(struct stream_group *group, uv_stream_t *server,
-                             struct tls_context *tls, const struct stream_events *events,
-                             void *ctx);
-/* Takes a waiting connection and drops it. */
-void stream_refuse(struct stream_group *group, uv_stream_t *server);
+void stream_prepare(int listening);
+/* Takes over an accepted socket; tls NULL: plain. NULL, and the connection dropped, when memory is
+ * short. */
+struct stream *stream_accept(struct stream_group *group, int fd, struct tls_context *tls,
+                             const struct stream_events *events, void *ctx);
 
 /* Queues; the bytes are copied. Ignored when closing. */
 void stream_write(struct stream *stream, const void *bytes, size_t len);
@@ -107,6 +101,9 @@ void stream_rest(struct stream *stream);
 /* Sends what is queued, within 2 s, then closes. linger: first waits for the peer to close, lest
  * the bytes that it is still sending make the system throw away what was sent. */
 void stream_close(struct stream *stream, bool linger);
+
+/* Closes at once, whatever waits to be sent; `closed` alone comes still. */
+void stream_drop(struct stream *stream);
 
 /* To be called now and then with uv_now: ends those that take too long over something. */
 void stream_tick(struct stream *stream, uint64_t now);

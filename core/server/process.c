@@ -12,7 +12,10 @@
 
 #include "whorl/msg.h"
 
-enum { POOL_THREADS = 4 }; /* libuv's default */
+enum {
+    POOL_THREADS = 4,     /* libuv's default */
+    OWN_DESCRIPTORS = 200 /* at the most, of stores, plugins and what else is no connection */
+};
 
 static void not_had(struct log *log, const char *what)
 {
@@ -30,26 +33,48 @@ static void tell_lockable(struct log *log)
     log_line(log, WHORL_LOG_INFO, "memory that may be locked", "kilobytes", kilobytes, NULL);
 }
 
+/* As far as the hard limit allows. */
+static void raise_limit(struct log *log, __rlimit_resource_t what, const char *complaint)
+{
+    struct rlimit limit;
+    if (getrlimit(what, &limit) == 0 && limit.rlim_cur != limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(what, &limit) != 0) {
+            not_had(log, complaint);
+        }
+    }
+}
+
 void process_protect(struct log *log)
 {
-    struct rlimit limit = {0, 0};
+    const struct rlimit none = {0, 0};
     if (prctl(PR_SET_DUMPABLE, 0) != 0) {
         not_had(log, "the process stays readable by others of its user");
     }
-    if (setrlimit(RLIMIT_CORE, &limit) != 0) {
+    if (setrlimit(RLIMIT_CORE, &none) != 0) {
         not_had(log, "core dumps stay possible");
     }
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) {
-            not_had(log, "the limit on locked memory stays low");
-        }
-    }
+    raise_limit(log, RLIMIT_MEMLOCK, "the limit on locked memory stays low");
+    raise_limit(log, RLIMIT_NOFILE, "the limit on descriptors stays low");
     tell_lockable(log);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     if (sigaction(SIGPIPE, &ignore, NULL) != 0) {
         not_had(log, "a closed pipe may end the process");
     }
+}
+
+void process_compare_descriptors(struct log *log, unsigned max_connections)
+{
+    struct rlimit limit;
+    char connections[16], descriptors[24];
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur >= (rlim_t)max_connections + OWN_DESCRIPTORS) {
+        return;
+    }
+    (void)snprintf(connections, sizeof connections, "%u", max_connections);
+    (void)snprintf(descriptors, sizeof descriptors, "%llu", (unsigned long long)limit.rlim_cur);
+    log_line(log, WHORL_LOG_WARNING, "descriptors will run out before max_connections is reached",
+             "max_connections", connections, "descriptors", descriptors, NULL);
 }
 
 static void *wait_for_all(void *arg)

@@ -296,9 +296,10 @@ static void give_up(struct server *server)
 static void take_socket(void *ctx, int fd, const char *name)
 {
     struct server *server = ctx;
-    if (!rpc_inherit(server->rpc, fd, name)) {
-        log_line(server->log, WHORL_LOG_WARNING,
-                 "an inherited descriptor is no listening socket: closed", "name", name, NULL);
+    struct whorl_fault fault;
+    if (!rpc_inherit(server->rpc, fd, name, &fault)) {
+        log_line(server->log, WHORL_LOG_WARNING, "an inherited descriptor is of no use: closed",
+                 "name", name, "reason", fault.text, NULL);
         close(fd);
     }
 }
@@ -451,6 +452,7 @@ static void start(struct server *server, struct conf *conf)
 {
     struct whorl_fault fault = {0};
     log_set_level(server->log, conf->core.log_level);
+    process_compare_descriptors(server->log, conf->core.max_connections);
     if (!make_host(server, conf, &fault)) {
         server->exit_code = 3;
         if (server->host != NULL) {

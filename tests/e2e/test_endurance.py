@@ -5,12 +5,17 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import threading
 import time
 
+import msgpack
+
 from endurance import KillRounds
-from whorl import (BINARY, PATIENCE, SANITIZED, RpcError, Server, World, answers, edit, unittest, whorl)
+from test_lifecycle import core_options
+from whorl import (BINARY, PATIENCE, SANITIZED, RpcError, Server, World, answers, edit, rpc_frame,
+                   unittest, whorl)
 
 FAULTS = os.path.join(os.path.dirname(BINARY), "tests", "faults", "faults.so")
 # Each fails once on the way, at its start, in the middle or near the end.
@@ -169,6 +174,58 @@ class Descriptors(unittest.TestCase):
         first.close()
         self.assertEqual(server.stop(), 0)
         whorl("audit", "verify", "-c", world.conf)
+
+    def test_as_many_descriptors_as_the_hard_limit_allows_and_a_warning_if_they_are_few(self):
+        world = World()
+        for connections, warnings in ((1800, []), (1801, [("1801", "2000")])):
+            core_options(world, max_connections=connections)
+            server = Server(world, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                                         (500, 2000)))
+            self.assertEqual(resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE),
+                             (2000, 2000))
+            said = [(line["max_connections"], line["descriptors"]) for line in server.log()
+                    if line.get("text", "").startswith("descriptors will run out")]
+            self.assertEqual(said, warnings)
+            self.assertEqual(server.stop(), 0)
+
+    @unittest.skipIf(SANITIZED, "a sanitizer wants to be the first library")
+    def test_no_descriptor_even_for_a_refusal_stops_nobody_who_is_in(self):
+        world = World()
+        world.add_plain_listener()
+        shortage = world.path("shortage")
+        server = Server(world, env=preloaded(FAULTS_SHORTAGE=shortage))
+        first = server.client()
+        self.assertEqual(first.call("ping"), "pong")
+        first.socket.settimeout(PATIENCE)
+
+        def kept_out():
+            return [line for line in server.log()
+                    if line.get("text") == "a connection could not be accepted"]
+        with open(shortage, "w", encoding="ascii"):
+            pass
+        crowd = [socket.create_connection(("127.0.0.1", server.ports["plain"]), PATIENCE)
+                 for _ in range(5)]
+        for newcomer in crowd:
+            newcomer.sendall(rpc_frame("ping"))
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            self.assertEqual(first.call("ping"), "pong")
+            time.sleep(0.02)
+        # The shortage is told, but no more than once a second.
+        took = time.monotonic() - began
+        said = kept_out()
+        self.assertGreaterEqual(len(said), 1)
+        self.assertLessEqual(len(said), took + 2)
+        self.assertEqual(said[0]["listener"], "plain")
+        self.assertIn("too many open files", said[0]["reason"])
+        os.remove(shortage)
+        for newcomer in crowd:
+            self.assertEqual(msgpack.unpackb(newcomer.recv(100)), [1, 1, None, "pong"])
+            newcomer.close()
+        with server.client() as client:
+            self.assertEqual(client.call("ping"), "pong")
+        first.close()
+        self.assertEqual(server.stop(), 0)
 
 
 @unittest.skipIf(shutil.which("mdb_copy") is None, "needs lmdb-utils")

@@ -1,19 +1,23 @@
-/* Preloaded into the real server by tests/e2e/test_endurance.py: makes one allocation fail, and the
- * calendar jump.
+/* Preloaded into the real server by tests/e2e/test_endurance.py: makes one allocation fail, the
+ * calendar jump, and descriptors run out.
  *
- *     FAULTS_ALLOCATION=N   the Nth malloc, calloc or realloc gives NULL, counted from the moment
- * when the first store is opened: before, libconfuse reads the configuration, and it ends the
- * process where it has no memory FAULTS_CLOCK=FILE     CLOCK_REALTIME is off by the number of
- * seconds that FILE holds now */
+ * - FAULTS_ALLOCATION=N: the Nth malloc, calloc or realloc gives NULL, counted from the moment when
+ *   the first store is opened: before, libconfuse reads the configuration, and it ends the process
+ *   where it has no memory
+ * - FAULTS_CLOCK=FILE: CLOCK_REALTIME is off by the number of seconds that FILE holds now
+ * - FAULTS_SHORTAGE=FILE: while FILE is there, no descriptor is to be had, not even one just closed
+ */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,4 +103,33 @@ EXPORT time_t time(time_t *at)
         *at = now.tv_sec;
     }
     return now.tv_sec;
+}
+
+static bool is_short(void)
+{
+    const char *path = getenv("FAULTS_SHORTAGE");
+    bool now = path != NULL && access(path, F_OK) == 0;
+    errno = now ? EMFILE : errno;
+    return now;
+}
+
+EXPORT int accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
+{
+    return is_short() ? -1 : (int)syscall(SYS_accept4, fd, from, len, flags);
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return is_short() ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* What libuv's open(2) becomes. */
+EXPORT int __open64_2(const char *path, int flags);
+int __open64_2(const char *path, int flags)
+{
+    return open(path, flags);
 }

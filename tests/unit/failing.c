@@ -439,6 +439,8 @@ FAILS(int, socketpair, (int domain, int type, int protocol, int ends[2]),
       (domain, type, protocol, ends), -1)
 FAILS(int, bind, (int fd, const struct sockaddr *at, socklen_t len), (fd, at, len), -1)
 FAILS(int, listen, (int fd, int backlog), (fd, backlog), -1)
+FAILS(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags),
+      (fd, from, len, flags), -1)
 FAILS(int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
 FAILS(ssize_t, recv, (int fd, void *bytes, size_t len, int flags), (fd, bytes, len, flags), -1)
 FAILS(ssize_t, send, (int fd, const void *bytes, size_t len, int flags), (fd, bytes, len, flags),
@@ -676,8 +678,7 @@ CRYPTO(int, X509_digest,
 
 /* --- libuv ---------------------------------------------------------------------------------- */
 
-/* Not uv_pipe_init, uv_poll_start and uv_queue_work, which can't fail, nor uv_accept: where it
- * fails, libuv has closed the connection, which can't be done from here. */
+/* Not uv_pipe_init, uv_poll_start and uv_queue_work, which can't fail. */
 #define LOOP(name, params, args) FAILS(int, name, params, args, UV_ENOMEM)
 
 LOOP(uv_loop_init, (uv_loop_t * loop), (loop))
@@ -687,11 +688,8 @@ LOOP(uv_signal_start, (uv_signal_t * signal, uv_signal_cb cb, int what), (signal
 LOOP(uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop, poll, fd))
 LOOP(uv_pipe_open, (uv_pipe_t * pipe, uv_file fd), (pipe, fd))
 LOOP(uv_tcp_init, (uv_loop_t * loop, uv_tcp_t *tcp), (loop, tcp))
-LOOP(uv_tcp_init_ex, (uv_loop_t * loop, uv_tcp_t *tcp, unsigned flags), (loop, tcp, flags))
-LOOP(uv_tcp_bind, (uv_tcp_t * tcp, const struct sockaddr *at, unsigned flags), (tcp, at, flags))
-LOOP(uv_tcp_getsockname, (const uv_tcp_t *tcp, struct sockaddr *name, int *len), (tcp, name, len))
+LOOP(uv_tcp_open, (uv_tcp_t * tcp, uv_os_sock_t fd), (tcp, fd))
 LOOP(uv_tcp_getpeername, (const uv_tcp_t *tcp, struct sockaddr *name, int *len), (tcp, name, len))
-LOOP(uv_listen, (uv_stream_t * stream, int backlog, uv_connection_cb cb), (stream, backlog, cb))
 LOOP(uv_read_start, (uv_stream_t * stream, uv_alloc_cb alloc, uv_read_cb cb), (stream, alloc, cb))
 LOOP(uv_write,
      (uv_write_t * write, uv_stream_t *stream, const uv_buf_t *bufs, unsigned count,

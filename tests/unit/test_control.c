@@ -1,10 +1,12 @@
 /* The operator's socket: who is heard, what is answered, and that one that fails leaves it open to
  * the next. */
 #include <check.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -163,6 +165,37 @@ START_TEST(a_server_that_ends_leaves_its_successor_s_socket)
 }
 END_TEST
 
+/* The name is the older one's still, but another server is about to take it. */
+START_TEST(a_server_that_ends_leaves_a_name_that_is_being_taken)
+{
+    char path[128];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/control", runtime);
+    for (int taking = 1; taking >= 0; taking--) {
+        control = control_open(&loop, runtime, answer, NULL, &fault);
+        ck_assert_msg(control != NULL, "%s", fault.text);
+        int other = open(runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ck_assert_int_eq(flock(other, taking ? LOCK_EX : LOCK_UN), 0);
+        control_close(control);
+        ck_assert_int_eq(stat(path, &st) == 0, taking);
+        close(other);
+        uv_run(&loop, UV_RUN_DEFAULT);
+    }
+}
+END_TEST
+
+START_TEST(who_holds_the_directory_s_lock_keeps_no_server_from_starting)
+{
+    ck_assert_int_eq(mkdir(runtime, 0700), 0);
+    int other = open(runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(flock(other, LOCK_EX), 0);
+    serve();
+    expect_echo();
+    leave();
+    close(other);
+}
+END_TEST
+
 START_TEST(an_answer_that_is_none_is_told)
 {
     serve();
@@ -211,6 +244,28 @@ START_TEST(what_is_no_request_is_refused_or_hung_up_on)
 }
 END_TEST
 
+START_TEST(what_comes_after_the_request_does_not_cost_the_answer)
+{
+    static const char request[] = "{\"ask\":\"hold\"}\n";
+    static char more[3 * 4096];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char reply[8] = "";
+    serve();
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/control", runtime);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+    expect_echo(); /* so the request was read */
+    memset(more, '\n', sizeof more);
+    ck_assert_int_eq(send(fd, more, sizeof more, MSG_NOSIGNAL), sizeof more);
+    expect_echo();
+    leave(); /* which answers it */
+    ck_assert_int_eq(read(fd, reply, sizeof reply), 2);
+    ck_assert_str_eq(reply, "{}");
+    close(fd);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ failing calls */
 
 static void nothing(void)
@@ -232,7 +287,10 @@ static void close_it(bool done)
     remove_runtime();
 }
 
-static const struct failing_deed opening = {"open the socket", nothing, open_it, close_it, NULL};
+/* "open" is also of the descriptor in reserve, which is made when next it is wanted; "flock" also
+ * unlocks, as does the end of the directory's descriptor. */
+static const struct failing_deed opening = {"open the socket", nothing, open_it, close_it,
+                                            "open flock"};
 
 START_TEST(a_socket_opens_or_its_fault_is_told)
 {
@@ -258,6 +316,19 @@ START_TEST(a_caller_gets_an_answer_or_is_told_that_there_is_none)
 }
 END_TEST
 
+START_TEST(callers_wait_while_none_can_be_let_in)
+{
+    serve();
+    failing_every_in(thread, "accept4");
+    fault = (struct whorl_fault){"", ""};
+    ck_assert_ptr_null(control_ask(runtime, json_pack("{s:s}", "ask", "echo"), 1, &fault));
+    ck_assert_str_eq(failing_off(), "accept4");
+    ck_assert_ptr_nonnull(strstr(fault.text, "the server gave no answer: "));
+    expect_echo();
+    leave();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control");
@@ -267,10 +338,14 @@ int main(void)
     tcase_add_test(tests, a_request_is_answered_and_nobody_else_may_enter);
     tcase_add_test(tests, a_folder_that_others_can_write_in_is_refused);
     tcase_add_test(tests, a_server_that_ends_leaves_its_successor_s_socket);
+    tcase_add_test(tests, a_server_that_ends_leaves_a_name_that_is_being_taken);
+    tcase_add_test(tests, who_holds_the_directory_s_lock_keeps_no_server_from_starting);
     tcase_add_test(tests, an_answer_that_is_none_is_told);
     tcase_add_test(tests, what_is_no_request_is_refused_or_hung_up_on);
+    tcase_add_test(tests, what_comes_after_the_request_does_not_cost_the_answer);
     tcase_add_test(tests, a_socket_opens_or_its_fault_is_told);
     tcase_add_test(tests, a_caller_gets_an_answer_or_is_told_that_there_is_none);
+    tcase_add_test(tests, callers_wait_while_none_can_be_let_in);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "loopback.h"
 #include "rpc_case.h"
@@ -110,8 +111,10 @@ END_TEST
 static void inherit(struct server *at, void *arg)
 {
     const char *name = at->listeners[1].name;
-    ck_assert(rpc_inherit(at->rpc, *(int *)arg, name));
-    ck_assert(!rpc_inherit(at->rpc, STDIN_FILENO, name)); /* no listening socket */
+    struct whorl_fault fault;
+    ck_assert(rpc_inherit(at->rpc, *(int *)arg, name, &fault));
+    ck_assert(!rpc_inherit(at->rpc, STDIN_FILENO, name, &fault));
+    ck_assert_str_eq(fault.text, "it is no listening socket");
 }
 
 START_TEST(a_socket_that_was_handed_over_is_used)
@@ -142,6 +145,33 @@ START_TEST(a_socket_that_was_handed_over_is_used)
     client_close(&late);
     /* The one that nobody wanted is closed. */
     ck_assert_int_eq(loopback_connect(ports[2]), -1);
+    end();
+}
+END_TEST
+
+static void inherit_many(struct server *at, void *arg)
+{
+    struct whorl_fault fault = {"", ""};
+    const int *fds = arg;
+    for (size_t i = 0; i < LISTENERS_INHERITED_MAX; i++)
+        ck_assert(rpc_inherit(at->rpc, fds[i], "some", &fault));
+    ck_assert(!rpc_inherit(at->rpc, fds[LISTENERS_INHERITED_MAX], "some", &fault));
+    ck_assert_str_eq(fault.text, "there are more than 16");
+}
+
+START_TEST(sockets_past_the_bound_are_refused_as_such)
+{
+    enum { COUNT = LISTENERS_INHERITED_MAX + 1 };
+    struct whorl_fault fault;
+    uint16_t ports[COUNT];
+    int fds[COUNT];
+    begin();
+    for (size_t i = 0; i < COUNT; i++)
+        fds[i] = loopback_listen(&ports[i]);
+    server_do(&server, inherit_many, fds);
+    close(fds[COUNT - 1]);
+    ck_assert_msg(server_listen(&server, &fault), "%s", fault.text); /* nobody wants the others */
+    client_ping(&client);
     end();
 }
 END_TEST
@@ -210,6 +240,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, listening_again_opens_keeps_and_closes);
     tcase_add_test(tc, a_listener_may_change_its_address_and_keep_its_port);
     tcase_add_test(tc, a_socket_that_was_handed_over_is_used);
+    tcase_add_test(tc, sockets_past_the_bound_are_refused_as_such);
     tcase_add_test(tc, draining_closes_the_door_and_goes_on_with_those_inside);
 }
 

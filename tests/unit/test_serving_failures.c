@@ -143,6 +143,26 @@ START_TEST(listeners_are_all_replaced_or_none)
 }
 END_TEST
 
+/* Those who are in are served, and newcomers wait. */
+START_TEST(who_cannot_be_let_in_waits_and_holds_up_nobody)
+{
+    const uint16_t port = server_port(&server, "plain");
+    struct client inside = client_connect(port);
+    client_ping(&inside);
+    failing_every_in(server.thread, "accept4");
+    struct client outside = client_connect(port);
+    client_send(&outside, "\x94\x00\x01\xa4ping\x90", 9);
+    for (unsigned i = 0; i < 30; i++) {
+        client_ping(&inside);
+        usleep(10000);
+    }
+    ck_assert_str_eq(failing_off(), "accept4");
+    client_expect(&outside, "\x94\x01\x01\xc0\xa4pong", 9);
+    client_close(&outside);
+    client_close(&inside);
+}
+END_TEST
+
 /* One after the other, and all at once. */
 START_TEST(connections_that_are_refused_without_memory_leave_no_listener_deaf)
 {
@@ -165,6 +185,33 @@ START_TEST(connections_that_are_refused_without_memory_leave_no_listener_deaf)
     (void)failing_off();
     server.conf.core.max_connections = 2000;
     ck_assert(server_listen(&server, &fault));
+    serves_on();
+}
+END_TEST
+
+static void read_stats(struct server *at, void *arg)
+{
+    rpc_stats(at->rpc, arg);
+}
+
+START_TEST(who_is_turned_away_without_memory_is_counted_so)
+{
+    static const char *const calls[] = {"strdup", "uv_tcp_init", "uv_tcp_open", "uv_read_start"};
+    enum { CALLS = sizeof calls / sizeof *calls };
+    const uint16_t port = server_port(&server, "plain");
+    struct rpc_stats stats;
+    char byte;
+    for (size_t i = 0; i < CALLS; i++) {
+        failing_every_in(server.thread, calls[i]);
+        struct client client = client_connect(port);
+        ck_assert_uint_eq(client_read_all(&client, &byte, 1), 0);
+        ck_assert_str_eq(failing_off(), calls[i]);
+        client_close(&client);
+    }
+    server_do(&server, read_stats, &stats);
+    ck_assert_uint_eq(stats.busy[RPC_BUSY_MEMORY], CALLS);
+    ck_assert_uint_eq(stats.busy[RPC_BUSY_CONNECTIONS], 0);
+    ck_assert_uint_eq(stats.connections, 0);
     serves_on();
 }
 END_TEST
@@ -418,6 +465,8 @@ int main(void)
     tcase_add_test(tests, a_plain_connection_is_answered_or_closed);
     tcase_add_test(tests, a_secured_connection_is_answered_or_closed);
     tcase_add_test(tests, listeners_are_all_replaced_or_none);
+    tcase_add_test(tests, who_cannot_be_let_in_waits_and_holds_up_nobody);
+    tcase_add_test(tests, who_is_turned_away_without_memory_is_counted_so);
     tcase_add_test(tests, connections_that_are_refused_without_memory_leave_no_listener_deaf);
     tcase_add_test(tests, a_session_that_goes_while_memory_is_short_is_removed_once);
     tcase_add_test(tests, a_message_in_pieces_without_memory_for_it_is_refused);

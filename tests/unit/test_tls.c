@@ -1,5 +1,6 @@
 /* The same door with TLS 1.3: who is let in, who is not, and what a reload changes. */
 #include <check.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "loopback.h"
 #include "net_fixture.h"
 #include "run_suite.h"
 
@@ -98,6 +100,122 @@ static bool goes_on(struct client *client)
     ck_assert_int_gt(SSL_write(client->ssl, "\x94\x00\x05\xa4ping\x90", 9), 0);
     return SSL_read(client->ssl, answer, sizeof answer) == (int)sizeof answer;
 }
+
+/* --- Strangers who take up room ------------------------------------------------------------- */
+
+enum { ROOM = 20 };
+
+static int strangers[ROOM];
+static atomic_bool strangers_go;
+
+static void connect_strangers(uint16_t port)
+{
+    for (size_t i = 0; i < ROOM; i++) {
+        strangers[i] = loopback_connect(port);
+        ck_assert_int_ge(strangers[i], 0);
+    }
+}
+
+static void close_strangers(void)
+{
+    for (size_t i = 0; i < ROOM; i++) {
+        close(strangers[i]);
+    }
+}
+
+/* Say nothing, and come again when they are hung up on. */
+static void *come_again(void *arg)
+{
+    const uint16_t port = *(uint16_t *)arg;
+    char byte;
+    for (size_t i = 0; !strangers_go; i = (i + 1) % ROOM) {
+        if (recv(strangers[i], &byte, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN) {
+            close(strangers[i]);
+            strangers[i] = loopback_connect(port);
+        }
+        usleep(10000);
+    }
+    return NULL;
+}
+
+static void read_stats(struct server *at, void *arg)
+{
+    rpc_stats(at->rpc, arg);
+}
+
+START_TEST(who_says_nothing_keeps_no_device_out)
+{
+    struct rpc_stats stats;
+    pthread_t thread;
+    server.conf.core.max_connections = ROOM;
+    server_start(&server);
+    uint16_t port = server_port(&server, "tls");
+    struct client inside = client_connect(port);
+    ck_assert(client_secure(&inside, pki.device));
+    connect_strangers(port);
+    strangers_go = false;
+    ck_assert_int_eq(pthread_create(&thread, NULL, come_again, &port), 0);
+    do {
+        ck_assert(enters(pki.second));
+        client_ping(&inside);
+        server_do(&server, read_stats, &stats);
+        ck_assert_uint_le(stats.connections, ROOM);
+    } while (stats.dropped[RPC_DROP_HANDSHAKE_TIMEOUT] < 2 * ROOM);
+    ck_assert_uint_eq(stats.busy[RPC_BUSY_CONNECTIONS], 0);
+    strangers_go = true;
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    close_strangers();
+    client_close(&inside);
+    server_stop(&server);
+}
+END_TEST
+
+/* What failed is told so for as long as two seconds, if there is room for that. */
+START_TEST(who_talks_nonsense_keeps_no_device_out)
+{
+    struct rpc_stats stats;
+    server.conf.core.max_connections = ROOM;
+    server_start(&server);
+    connect_strangers(server_port(&server, "tls"));
+    for (size_t i = 0; i < ROOM; i++) {
+        char alert;
+        ck_assert_int_eq(send(strangers[i], "nonsense", 8, MSG_NOSIGNAL), 8);
+        ck_assert_int_ge(recv(strangers[i], &alert, 1, 0), 0);
+    }
+    ck_assert(enters(pki.device));
+    server_do(&server, read_stats, &stats);
+    ck_assert_uint_eq(stats.dropped[RPC_DROP_HANDSHAKE], ROOM);
+    ck_assert_uint_eq(stats.dropped[RPC_DROP_HANDSHAKE_TIMEOUT], 0);
+    close_strangers();
+    server_stop(&server);
+}
+END_TEST
+
+START_TEST(who_was_let_in_gives_no_place_away)
+{
+    enum { DEVICES = 5 };
+    struct client devices[DEVICES];
+    struct rpc_stats stats;
+    char byte;
+    server.conf.core.max_connections = DEVICES;
+    server_start(&server);
+    for (size_t i = 0; i < DEVICES; i++) {
+        devices[i] = client_connect(server_port(&server, "tls"));
+        ck_assert(client_secure(&devices[i], pki.device));
+    }
+    struct client late = client_connect(server_port(&server, "tls"));
+    ck_assert_uint_eq(client_read_all(&late, &byte, 1), 0);
+    client_close(&late);
+    for (size_t i = 0; i < DEVICES; i++) {
+        client_ping(&devices[i]);
+        client_close(&devices[i]);
+    }
+    server_do(&server, read_stats, &stats);
+    ck_assert_uint_eq(stats.busy[RPC_BUSY_CONNECTIONS], 1);
+    ck_assert_uint_eq(stats.dropped[RPC_DROP_HANDSHAKE_TIMEOUT], 0);
+    server_stop(&server);
+}
+END_TEST
 
 START_TEST(a_revoked_device_is_refused_after_the_list_is_loaded)
 {
@@ -645,6 +763,9 @@ int main(void)
     tcase_add_test(tc, a_device_is_known_by_the_digest_of_its_certificate);
     tcase_add_test(tc, wrong_expired_and_missing_certificates_are_refused);
     tcase_add_test(tc, older_versions_are_refused);
+    tcase_add_test(tc, who_says_nothing_keeps_no_device_out);
+    tcase_add_test(tc, who_talks_nonsense_keeps_no_device_out);
+    tcase_add_test(tc, who_was_let_in_gives_no_place_away);
     tcase_add_test(tc, a_revoked_device_is_refused_after_the_list_is_loaded);
     tcase_add_test(tc, a_connection_ends_with_the_authority_that_let_it_in);
     tcase_add_test(tc, a_connection_ends_with_its_certificate);
