@@ -236,10 +236,16 @@ static bool parse_once(struct reader *reader, const char *text)
     if (!cfg) {
         return false;
     }
+    reader->error[0] = '\0';
     cfg_set_error_function(cfg, on_error);
     current = reader;
     int result = cfg_parse_buf(cfg, text);
     current = NULL;
+    if (result != CFG_SUCCESS && reader->error[0] == '\0') { /* libconfuse says nothing of these */
+        reader->error_line = cfg->line;
+        (void)snprintf(reader->error, sizeof reader->error,
+                       "what begins here can't be read: a name is empty, or memory is short");
+    }
     cfg_free(cfg);
     return result == CFG_SUCCESS;
 }

@@ -276,6 +276,15 @@ START_TEST(no_half_of_a_string_is_passed_over)
 }
 END_TEST
 
+START_TEST(an_empty_name_is_not_taken_for_a_lack_of_memory)
+{
+    conf_folder_write(&folder, "zz.conf", "\n\"\" = 5\nstray = 1\nforce \"A\" {\n\n'' { }\n}\n");
+    expect("zz.conf:2: what begins here can't be read: a name is empty, or memory is short\n"
+           "zz.conf:3: the option \"stray\" stands outside of every section\n"
+           "zz.conf:4: what begins here can't be read: a name is empty, or memory is short\n");
+}
+END_TEST
+
 START_TEST(bytes_that_no_text_should_hold_are_refused)
 {
     conf_folder_write(&folder, "a.conf",
@@ -1067,6 +1076,7 @@ int main(void)
     tcase_add_test(tests, a_file_of_as_many_names_as_can_be_learned_is_read_to_its_end);
     tcase_add_test(tests, a_mistake_that_reading_goes_on_after_counts_like_a_name);
     tcase_add_test(tests, no_half_of_a_string_is_passed_over);
+    tcase_add_test(tests, an_empty_name_is_not_taken_for_a_lack_of_memory);
     tcase_add_test(tests, bytes_that_no_text_should_hold_are_refused);
     tcase_add_test(tests, no_escape_gives_a_character_by_its_number);
     tcase_add_test(tests, a_bar_leads_into_no_other_section);
