@@ -195,10 +195,11 @@ const char *failing_off(void)
 {
     counting = one_thread = all_but_one = table->in_guests = false;
     every = NULL;
+    static char name[sizeof table->last]; /* a call that has begun may name itself later */
     pthread_mutex_lock(&lock);
-    bool failed = table->last[0] != '\0';
+    memcpy(name, table->last, sizeof name);
     pthread_mutex_unlock(&lock);
-    return failed ? table->last : NULL;
+    return name[0] != '\0' ? name : NULL;
 }
 
 void failing_try(const struct failing_deed *deed, struct whorl_fault *fault)
@@ -278,9 +279,12 @@ static bool fails(const char *name, const void *from)
     if (!is_counted() || (at = place_of(from)) == 0) {
         return false;
     }
-    bool now = every == NULL ? fails_in_turn(name, at) : strcmp(name, every) == 0;
-    if (now && every != NULL) {
+    const char *always = every;
+    bool now = always == NULL ? fails_in_turn(name, at) : strcmp(name, always) == 0;
+    if (now && always != NULL) {
+        pthread_mutex_lock(&lock);
         snprintf(table->last, sizeof table->last, "%s", name);
+        pthread_mutex_unlock(&lock);
     }
     if (now) {
         errno = ENOMEM;
