@@ -212,8 +212,29 @@ START_TEST(a_longer_fork_is_refused)
     witness_log("log", 5);
     fill("fork", 9);
     expect(AUDIT_CONTRARY, request_of("fork", 5), "fork: no proof that these 9 records");
+    shell("cmp '%s/witness/contrary-unproved' '%s/fork/checkpoint'");
     /* And nothing that it says of the past helps it. */
     expect(AUDIT_STALE, request_of("fork", 0), "5 records are cosigned");
+}
+END_TEST
+
+/* A right checkpoint with a wrong proof is no fork, and must not keep the next one from being kept.
+ */
+START_TEST(a_wrong_proof_takes_the_place_of_no_fork)
+{
+    char request[AUDIT_REQUEST_CAP];
+    witness_log("log", 5);
+    fill("log", 3);
+    snprintf(request, sizeof(request), "%s", request_of("log", 5));
+    char *proof = strchr(request, '\n') + 1;
+    proof[0] = proof[0] == 'A' ? 'B' : 'A';
+    expect(AUDIT_CONTRARY, request, "no proof that these 8 records");
+    shell("test ! -e '%s/witness/contrary-fork'");
+    shell("cmp '%s/witness/contrary-unproved' '%s/log/checkpoint'");
+    witness_log("log", 8);
+    fill("fork", 8);
+    expect(AUDIT_CONTRARY, request_of("fork", 8), "fork: of 8 records another root");
+    shell("cmp '%s/witness/contrary-fork' '%s/fork/checkpoint'");
 }
 END_TEST
 
@@ -381,6 +402,7 @@ int main(void)
     tcase_add_test(tests, a_fork_of_the_same_size_is_refused);
     tcase_add_test(tests, the_first_proof_of_a_fork_is_never_replaced);
     tcase_add_test(tests, a_longer_fork_is_refused);
+    tcase_add_test(tests, a_wrong_proof_takes_the_place_of_no_fork);
     tcase_add_test(tests, a_request_that_continues_an_older_size_is_told_the_last);
     tcase_add_test(tests, an_altered_request_is_refused_wherever_it_is_altered);
     tcase_add_test(tests, a_checkpoint_of_another_key_is_refused);
