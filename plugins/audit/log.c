@@ -444,10 +444,10 @@ static bool check_heads(struct audit_log *log, const struct filed *filed, struct
     return true;
 }
 
-/* Opens the signing key, and with it reads the checkpoint. Only a log without a checkpoint may get
- * a new key. */
+/* Opens the signing key, and with it reads the checkpoint. Only a log that was never begun may get
+ * a new key: with another, nothing of it can be verified. */
 static bool read_checkpoint(struct audit_log *log, const char *origin, const char *key_path,
-                            struct filed *filed, struct whorl_fault *fault)
+                            bool begun, struct filed *filed, struct whorl_fault *fault)
 {
     char note[AUDIT_NOTE_CAP], path[PATH_MAX];
     int there = audit_file_read(log->dir, "checkpoint", note, sizeof(note), fault);
@@ -455,7 +455,8 @@ static bool read_checkpoint(struct audit_log *log, const char *origin, const cha
         snprintf(path, sizeof(path), "%s/checkpoint.key", log->dir);
         key_path = path;
     }
-    if (there < 0 || !audit_signer_open(key_path, origin, there == 0, &log->signer, fault)) {
+    bool make = there == 0 && !begun;
+    if (there < 0 || !audit_signer_open(key_path, origin, make, &log->signer, fault)) {
         return false;
     }
     filed->there = there == 1;
@@ -483,11 +484,13 @@ static bool open_parts(struct audit_log *log, const char *origin, const char *ke
 {
     struct filed filed = {0};
     bool begun = false;
-    /* The file before the database: whoever appends meanwhile only makes that the newer one. */
-    return open_store(log, fault) && read_checkpoint(log, origin, key_path, &filed, fault) &&
-           write_alone(log, publish_key, fault) && is_begun(log, &begun, fault) &&
+    /* The file before the database: whoever appends meanwhile only makes that the newer one. The
+     * verifier key last: of a log that does not agree, the one that is there is evidence. */
+    return open_store(log, fault) && is_begun(log, &begun, fault) &&
+           read_checkpoint(log, origin, key_path, begun, &filed, fault) &&
            (begun || whorl_store_write(log->store, start_empty, log, fault)) &&
-           check_heads(log, &filed, fault) && audit_log_checkpoint(log, fault);
+           check_heads(log, &filed, fault) && write_alone(log, publish_key, fault) &&
+           audit_log_checkpoint(log, fault);
 }
 
 struct audit_log *audit_log_open(const char *dir, const char *origin, const char *key_path,

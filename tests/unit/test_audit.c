@@ -536,10 +536,10 @@ START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
     ck_assert(audit_checkpoint_read(dir, NULL, &checkpoint, &fault));
     tamper_with(cut_short, 30, 1, 0);
     shell("rm '%s/checkpoint' '%s/checkpoint.key'");
-    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault)); /* makes a key, no checkpoint */
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
     char path[96], note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP];
     snprintf(path, sizeof(path), "%s/checkpoint.key", dir);
-    ck_assert(audit_signer_open(path, ORIGIN, false, &forger, &fault));
+    ck_assert(audit_signer_open(path, ORIGIN, true, &forger, &fault));
     audit_vkey_write(&forger, vkey);
     ck_assert_str_ne(vkey, checkpoint.vkey);
     EVP_Digest("", 0, checkpoint.root, NULL, EVP_sha256(), NULL);

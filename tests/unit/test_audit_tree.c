@@ -469,6 +469,29 @@ START_TEST(a_log_keeps_its_name_and_key)
 }
 END_TEST
 
+/* What is there to verify the log with is evidence, should somebody have removed the rest. */
+START_TEST(a_log_that_is_not_opened_gets_no_new_key)
+{
+    char command[512], key[96];
+    fill(3);
+    snprintf(command, sizeof(command),
+             "cd '%s' && cp checkpoint.vkey kept && rm checkpoint && mv checkpoint.key moved", dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    snprintf(key, sizeof(key), "%s/checkpoint.key", dir);
+    ck_assert_int_ne(access(key, F_OK), 0);
+    snprintf(command, sizeof(command), "cd '%s' && cmp checkpoint.vkey kept", dir);
+    ck_assert_int_eq(system(command), 0);
+    struct audit_signer other;
+    snprintf(key, sizeof(key), "%s/other.key", dir);
+    ck_assert(audit_signer_open(key, ORIGIN, true, &other, &fault));
+    EVP_PKEY_free(other.key);
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, key, &fault));
+    snprintf(command, sizeof(command), "cmp '%s/checkpoint.vkey' '%s/kept'", dir, dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("audit_tree");
@@ -491,6 +514,7 @@ int main(void)
     tcase_add_test(tests, proofs_of_what_a_tree_does_not_hold_are_not_found);
     tcase_add_test(tests, a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted);
     tcase_add_test(tests, a_log_keeps_its_name_and_key);
+    tcase_add_test(tests, a_log_that_is_not_opened_gets_no_new_key);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }
