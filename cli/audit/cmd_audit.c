@@ -302,19 +302,28 @@ static bool record_erasure(const struct options *o, const char *event, uint64_t 
     return ok;
 }
 
+/* What was erased is recorded, also when it went no further: else the log would have more erased
+ * records than anybody says to have erased. */
 static int erase(const char *dir, const struct options *o)
 {
-    struct whorl_fault fault = {{0}, {0}};
+    struct whorl_fault fault = {{0}, {0}}, unrecorded = {{0}, {0}};
     uint64_t erased = 0;
-    /* The visitor only reads the options. */
-    bool ok = record_erasure(o, "erasing", 0, &fault) &&
-              audit_erase(dir, is_due, (void *)(uintptr_t)o, &erased, &fault) &&
-              record_erasure(o, "erased", erased, &fault);
-    if (!ok) {
+    if (!record_erasure(o, "erasing", 0, &fault)) {
         return complain(&fault);
     }
-    printf("%" PRIu64 " records from before %s erased\n", erased, o->before);
-    return 0;
+    /* The visitor only reads the options. */
+    bool ok = audit_erase(dir, is_due, (void *)(uintptr_t)o, &erased, &fault);
+    bool recorded = (!ok && erased == 0) || record_erasure(o, "erased", erased, &unrecorded);
+    if (ok || erased > 0) {
+        printf("%" PRIu64 " records from before %s erased\n", erased, o->before);
+    }
+    if (!ok) {
+        complain(&fault);
+    }
+    if (!recorded) {
+        complain(&unrecorded);
+    }
+    return ok && recorded ? 0 : 3;
 }
 
 /* ------------------------------------------------------------------ witnesses */
