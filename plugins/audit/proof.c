@@ -254,6 +254,56 @@ static bool export_cosigned(const char *dir, const struct audit_checkpoint *chec
     return count > checkpoint->count || write_whole(path, note, strlen(note), fault);
 }
 
+/* *same: whether the first `count` records of the log have that root. */
+static bool begins_with(const struct audit_reader *reader, uint64_t count,
+                        const uint8_t expected[AUDIT_HASH], bool *same, struct whorl_fault *fault)
+{
+    uint8_t root[AUDIT_HASH];
+    MDB_txn *txn = whorl_store_read(reader->store, fault);
+    if (txn == NULL) {
+        return false;
+    }
+    struct audit_tree tree = audit_reader_tree(reader, txn);
+    int rc = audit_tree_root(&tree, count, root);
+    whorl_store_done(reader->store, txn);
+    *same = rc == 0 && memcmp(root, expected, AUDIT_HASH) == 0;
+    return proved(reader->dir, rc, fault);
+}
+
+/* Whether what an earlier export left there is of the beginning of this log. Whole tiles are not
+ * written again, so they must be; and a log that was rolled back must not take away what shows it.
+ * An empty file is what a power cut left. */
+static bool continues(const struct audit_reader *reader, const struct audit_checkpoint *checkpoint,
+                      const char *out, struct whorl_fault *fault)
+{
+    struct audit_signer signer;
+    struct whorl_fault bad = {{0}, {0}};
+    char note[AUDIT_NOTE_CAP];
+    uint8_t there_root[AUDIT_HASH];
+    uint64_t count;
+    bool same;
+    int there = audit_file_read(out, "checkpoint", note, sizeof(note), fault);
+    if (there == 0 || (there == 1 && note[0] == '\0')) {
+        return true;
+    }
+    if (there != 1 || !audit_vkey_read(checkpoint->vkey, &signer, fault)) {
+        return false;
+    }
+    if (!audit_note_verify(&signer, note, &count, there_root, &bad)) {
+        return whorl_fail(fault, "", "%s holds another export: %s", out, bad.text);
+    }
+    if (count > checkpoint->count) {
+        return whorl_fail(fault, "",
+                          "%s holds an export of %" PRIu64 " records and the checkpoint is of "
+                          "%" PRIu64 ": the log was rolled back or cut short",
+                          out, count, checkpoint->count);
+    }
+    return begins_with(reader, count, there_root, &same, fault) &&
+           (same ||
+            whorl_fail(fault, "", "%s holds an export of %" PRIu64 " other records than this log's",
+                       out, count));
+}
+
 bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, const char *out,
                   struct whorl_fault *fault)
 {
@@ -266,7 +316,8 @@ bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, co
         return false;
     }
     struct exporting to = {.reader = &reader, .out = out};
-    bool ok = export_level(&to, -1, checkpoint->count, fault);
+    bool ok = continues(&reader, checkpoint, out, fault) &&
+              export_level(&to, -1, checkpoint->count, fault);
     uint64_t count = checkpoint->count;
     for (int level = 0; ok && count > 0; level++, count /= AUDIT_TILE) {
         ok = export_level(&to, level, count, fault);

@@ -455,6 +455,39 @@ START_TEST(an_export_goes_where_it_is_told_or_nowhere)
 }
 END_TEST
 
+/* Whole tiles that are there are left alone: so they must be this log's. */
+START_TEST(an_export_goes_on_from_none_but_its_own_log_s)
+{
+    char out[96], command[512];
+    snprintf(out, sizeof(out), "%s/out", dir);
+    fill(600);
+    struct audit_checkpoint checkpoint = checkpoint_of(), less = checkpoint;
+    ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+    less.count = 500;
+    ck_assert(!audit_export(dir, &less, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "rolled back or cut short"));
+    fill(1);
+    checkpoint = checkpoint_of();
+    ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+    snprintf(command, sizeof(command),
+             "cd '%s' && cp out/checkpoint kept && rm data.mdb checkpoint", dir);
+    ck_assert_int_eq(system(command), 0);
+    fill(601); /* with the same key */
+    checkpoint = checkpoint_of();
+    ck_assert(!audit_export(dir, &checkpoint, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "601 other records"));
+    snprintf(command, sizeof(command),
+             "cd '%s' && cmp out/checkpoint kept && rm data.mdb checkpoint checkpoint.key", dir);
+    ck_assert_int_eq(system(command), 0);
+    fill(700);
+    checkpoint = checkpoint_of();
+    ck_assert(!audit_export(dir, &checkpoint, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "holds another export"));
+    snprintf(command, sizeof(command), "cd '%s' && cmp out/checkpoint kept", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 /* Another origin or key than the log's is refused: its checkpoints would not follow on. */
 START_TEST(a_log_keeps_its_name_and_key)
 {
@@ -513,6 +546,7 @@ int main(void)
     tcase_add_test(tests, nothing_is_proved_from_a_stored_hash_of_another_length);
     tcase_add_test(tests, proofs_of_what_a_tree_does_not_hold_are_not_found);
     tcase_add_test(tests, a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted);
+    tcase_add_test(tests, an_export_goes_on_from_none_but_its_own_log_s);
     tcase_add_test(tests, a_log_keeps_its_name_and_key);
     tcase_add_test(tests, a_log_that_is_not_opened_gets_no_new_key);
     suite_add_tcase(suite, tests);
