@@ -4,7 +4,9 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -192,4 +194,16 @@ bool audit_file_replace(const char *dir, const char *name, const char *text,
         close(dir_fd);
     }
     return rc == 0 || whorl_fail(fault, "", "cannot write %s/%s: %s", dir, name, strerror(rc));
+}
+
+int audit_name_sync(const char *path)
+{
+    char *copy = strdup(path); /* dirname writes in it */
+    int fd = copy != NULL ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int rc = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(copy);
+    return rc;
 }

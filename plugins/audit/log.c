@@ -479,6 +479,16 @@ static bool publish_key(struct audit_log *log, struct whorl_fault *fault)
     return audit_file_replace(log->dir, "checkpoint.vkey", line, fault);
 }
 
+/* A log that was never begun. The folder's own name is made durable with it: else a power cut could
+ * take away the whole folder, with all that was acknowledged. */
+static bool begin_log(struct audit_log *log, struct whorl_fault *fault)
+{
+    int rc = audit_name_sync(log->dir);
+    return rc != 0 ? whorl_fail(fault, "", "cannot make the folder of %s durable: %s", log->dir,
+                                strerror(rc))
+                   : whorl_store_write(log->store, start_empty, log, fault);
+}
+
 static bool open_parts(struct audit_log *log, const char *origin, const char *key_path,
                        struct whorl_fault *fault)
 {
@@ -488,9 +498,8 @@ static bool open_parts(struct audit_log *log, const char *origin, const char *ke
      * verifier key last: of a log that does not agree, the one that is there is evidence. */
     return open_store(log, fault) && is_begun(log, &begun, fault) &&
            read_checkpoint(log, origin, key_path, begun, &filed, fault) &&
-           (begun || whorl_store_write(log->store, start_empty, log, fault)) &&
-           check_heads(log, &filed, fault) && write_alone(log, publish_key, fault) &&
-           audit_log_checkpoint(log, fault);
+           (begun || begin_log(log, fault)) && check_heads(log, &filed, fault) &&
+           write_alone(log, publish_key, fault) && audit_log_checkpoint(log, fault);
 }
 
 struct audit_log *audit_log_open(const char *dir, const char *origin, const char *key_path,

@@ -243,6 +243,10 @@ bool audit_witness_make(const char *dir, const char *name, const char *log_vkey,
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return whorl_fail(fault, "", "cannot make %s: %s", dir, strerror(errno));
     }
+    int rc = audit_name_sync(dir);
+    if (rc != 0) {
+        return whorl_fail(fault, "", "cannot make the folder of %s durable: %s", dir, strerror(rc));
+    }
     path_of(dir, "witness.key", path);
     if (access(path, F_OK) == 0) {
         return whorl_fail(fault, "", "%s holds a witness already", dir);

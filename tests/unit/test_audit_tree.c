@@ -7,9 +7,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "plugins/audit/proof.h"
+#include "plugins/audit/witness.h"
 #include "run_suite.h"
 #include "whorl/msg.h"
 
@@ -488,6 +489,50 @@ START_TEST(an_export_goes_on_from_none_but_its_own_log_s)
 }
 END_TEST
 
+/* In place of libc's: notes what is synced. */
+static char synced[4096];
+
+int fsync(int fd)
+{
+    char link[32], path[160];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof(path) - 1);
+    path[len > 0 ? len : 0] = '\0';
+    size_t used = strlen(synced);
+    snprintf(synced + used, sizeof(synced) - used, "%s\n", path);
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static bool was_synced(const char *below)
+{
+    char line[160];
+    snprintf(line, sizeof(line), "%s%s\n", dir, below);
+    return strstr(synced, line) != NULL;
+}
+
+/* A file is not durable before the name in its folder is. */
+START_TEST(the_names_of_a_new_log_its_key_and_a_witness_are_durable)
+{
+    char log_dir[96], key[96], witness[96], vkey[AUDIT_VKEY_CAP], command[256];
+    snprintf(command, sizeof(command), "mkdir '%s/keys' '%s/data' '%s/w'", dir, dir, dir);
+    ck_assert_int_eq(system(command), 0);
+    snprintf(log_dir, sizeof(log_dir), "%s/data/audit", dir);
+    snprintf(key, sizeof(key), "%s/keys/audit.key", dir);
+    snprintf(witness, sizeof(witness), "%s/w/witness", dir);
+    synced[0] = '\0';
+    struct audit_log *log = audit_log_open(log_dir, ORIGIN, key, &fault);
+    ck_assert_msg(log != NULL, "%s", fault.text);
+    audit_log_close(log);
+    ck_assert(was_synced("/data"));
+    ck_assert(was_synced("/data/audit"));
+    ck_assert(was_synced("/keys"));
+    struct audit_checkpoint checkpoint;
+    ck_assert(audit_checkpoint_read(log_dir, NULL, &checkpoint, &fault));
+    ck_assert(audit_witness_make(witness, "w.example/1", checkpoint.vkey, vkey, &fault));
+    ck_assert(was_synced("/w"));
+}
+END_TEST
+
 /* Another origin or key than the log's is refused: its checkpoints would not follow on. */
 START_TEST(a_log_keeps_its_name_and_key)
 {
@@ -546,6 +591,7 @@ int main(void)
     tcase_add_test(tests, nothing_is_proved_from_a_stored_hash_of_another_length);
     tcase_add_test(tests, proofs_of_what_a_tree_does_not_hold_are_not_found);
     tcase_add_test(tests, a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted);
+    tcase_add_test(tests, the_names_of_a_new_log_its_key_and_a_witness_are_durable);
     tcase_add_test(tests, an_export_goes_on_from_none_but_its_own_log_s);
     tcase_add_test(tests, a_log_keeps_its_name_and_key);
     tcase_add_test(tests, a_log_that_is_not_opened_gets_no_new_key);
