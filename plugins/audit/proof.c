@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "plugins/audit/reader.h"
+#include "plugins/audit/witness.h"
 #include "whorl/msg.h"
 
 #define PATH_BELOW 128 /* room for a tile's path below the directory that it is exported to */
@@ -72,6 +73,38 @@ static int read_commitment(const struct audit_tree *tree, uint64_t position,
     return rc;
 }
 
+/* A proof that does not lead to the checkpoint helps nobody, and says nothing to who hands it on.
+ */
+static bool leads_there(const char *dir, bool holds, struct whorl_fault *fault)
+{
+    return holds || whorl_fail(fault, "",
+                               "cannot prove from the audit log in %s: it is not what its "
+                               "checkpoint says; see whorl audit verify",
+                               dir);
+}
+
+bool audit_inclusion_holds(const struct audit_proof *proof, uint64_t position, uint64_t count,
+                           const uint8_t commitment[AUDIT_HASH], const uint8_t root[AUDIT_HASH])
+{
+    uint8_t hash[AUDIT_HASH];
+    uint64_t fn = position, sn = count - 1;
+    EVP_MD_CTX *ctx = position < count ? EVP_MD_CTX_new() : NULL;
+    bool ok = ctx != NULL && audit_leaf_hash(ctx, commitment, hash);
+    for (size_t i = 0; ok && i < proof->count; i++) {
+        bool left = (fn & 1) != 0 || fn == sn;
+        ok = sn != 0 && audit_node_hash(ctx, left ? proof->hashes[i] : hash,
+                                        left ? hash : proof->hashes[i], hash);
+        while (left && (fn & 1) == 0 && fn != 0) {
+            fn >>= 1;
+            sn >>= 1;
+        }
+        fn >>= 1;
+        sn >>= 1;
+    }
+    EVP_MD_CTX_free(ctx);
+    return ok && sn == 0 && memcmp(hash, root, AUDIT_HASH) == 0;
+}
+
 bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *checkpoint,
                            uint64_t position, uint8_t commitment[AUDIT_HASH],
                            struct audit_proof *proof, struct whorl_fault *fault)
@@ -94,7 +127,11 @@ bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *check
             rc = read_commitment(&tree, position, commitment);
         }
         whorl_store_done(reader.store, txn);
-        ok = proved(dir, rc, fault);
+        ok = proved(dir, rc, fault) &&
+             leads_there(dir,
+                         audit_inclusion_holds(proof, position, checkpoint->count, commitment,
+                                               checkpoint->root),
+                         fault);
     }
     audit_reader_close(&reader);
     return ok;
@@ -106,6 +143,7 @@ bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *che
                              struct whorl_fault *fault)
 {
     struct audit_reader reader;
+    struct audit_proof rest; /* from `second` on to the checkpoint */
     if (first == 0 || first > second || second > checkpoint->count) {
         return whorl_fail(fault, "",
                           "expected 1 <= M <= N <= %" PRIu64 ", the size in the checkpoint",
@@ -125,8 +163,16 @@ bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *che
         if (rc == 0) {
             rc = audit_tree_root(&tree, second, second_root);
         }
+        if (rc == 0) {
+            rc = audit_tree_consistency(&tree, second, checkpoint->count, &rest);
+        }
         whorl_store_done(reader.store, txn);
-        ok = proved(dir, rc, fault);
+        ok = proved(dir, rc, fault) &&
+             leads_there(dir,
+                         audit_consistency_holds(proof, first, second, first_root, second_root) &&
+                             audit_consistency_holds(&rest, second, checkpoint->count, second_root,
+                                                     checkpoint->root),
+                         fault);
     }
     audit_reader_close(&reader);
     return ok;

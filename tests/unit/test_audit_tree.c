@@ -337,6 +337,30 @@ START_TEST(nothing_is_proved_from_a_stored_hash_of_another_length)
 }
 END_TEST
 
+/* An entry and a stored hash that are well-formed, but not those that were signed. */
+START_TEST(nothing_is_proved_that_does_not_lead_to_the_checkpoint)
+{
+    uint8_t entry[AUDIT_ENTRY_FIXED] = {AUDIT_ERASED};
+    hash other = {1}, roots[2];
+    struct audit_proof proof;
+    struct audit_checkpoint checkpoint;
+    fill(300);
+    checkpoint = checkpoint_of();
+    damage(AUDIT_ENTRIES, 7, entry, sizeof(entry));
+    refuses_to_prove(7);
+    refuses_to_prove(6);
+    ck_assert(
+        !audit_prove_consistency(dir, &checkpoint, 7, 40, roots[0], roots[1], &proof, &fault));
+    ck_assert(
+        audit_prove_consistency(dir, &checkpoint, 16, 40, roots[0], roots[1], &proof, &fault));
+    damage(AUDIT_TREE, (uint64_t)1 << 56 | 17, other, sizeof(other)); /* of leaves 272 to 287 */
+    refuses_to_prove(100);
+    ck_assert(
+        !audit_prove_consistency(dir, &checkpoint, 16, 40, roots[0], roots[1], &proof, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not what its checkpoint says"));
+}
+END_TEST
+
 START_TEST(proofs_of_what_a_tree_does_not_hold_are_not_found)
 {
     struct audit_tree tree = {.ctx = ctx}; /* is not looked at */
@@ -589,6 +613,7 @@ int main(void)
     tcase_add_test(tests, an_export_goes_where_it_is_told_or_nowhere);
     tcase_add_test(tests, nothing_is_proved_from_a_damaged_entry);
     tcase_add_test(tests, nothing_is_proved_from_a_stored_hash_of_another_length);
+    tcase_add_test(tests, nothing_is_proved_that_does_not_lead_to_the_checkpoint);
     tcase_add_test(tests, proofs_of_what_a_tree_does_not_hold_are_not_found);
     tcase_add_test(tests, a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted);
     tcase_add_test(tests, the_names_of_a_new_log_its_key_and_a_witness_are_durable);
