@@ -97,8 +97,8 @@ enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust
                                 struct audit_report *report, struct whorl_fault *fault);
 
 /* Calls each(ctx, position, record) for every record that is not erased, in order, until it
- * returns false. The bytes live until each returns. false with *fault when the log cannot be read.
- */
+ * returns false. The bytes live until each returns. false with *fault when the log cannot be read,
+ * and, after all others, when an entry was damaged, so that no record is missed in silence. */
 bool audit_each(const char *dir,
                 bool (*each)(void *ctx, uint64_t position, const struct audit_record *record),
                 void *ctx, struct whorl_fault *fault);

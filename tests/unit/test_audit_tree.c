@@ -329,6 +329,25 @@ START_TEST(nothing_is_proved_from_a_damaged_entry)
 }
 END_TEST
 
+static bool count_each(void *arg, uint64_t position, const struct audit_record *record)
+{
+    (void)position, (void)record;
+    ++*(unsigned *)arg;
+    return true;
+}
+
+START_TEST(a_damaged_entry_is_not_left_out_in_silence)
+{
+    unsigned listed = 0;
+    fill(40);
+    damage(AUDIT_ENTRIES, 7, "garbage", 7);
+    damage(AUDIT_ENTRIES, 20, "garbage", 7);
+    ck_assert(!audit_each(dir, count_each, &listed, &fault));
+    ck_assert_uint_eq(listed, 38);
+    ck_assert_ptr_nonnull(strstr(fault.text, "record 7 "));
+}
+END_TEST
+
 START_TEST(nothing_is_proved_from_a_stored_hash_of_another_length)
 {
     fill(40);
@@ -612,6 +631,7 @@ int main(void)
     tcase_add_test(tests, a_tile_that_is_cut_short_is_no_tile);
     tcase_add_test(tests, an_export_goes_where_it_is_told_or_nowhere);
     tcase_add_test(tests, nothing_is_proved_from_a_damaged_entry);
+    tcase_add_test(tests, a_damaged_entry_is_not_left_out_in_silence);
     tcase_add_test(tests, nothing_is_proved_from_a_stored_hash_of_another_length);
     tcase_add_test(tests, nothing_is_proved_that_does_not_lead_to_the_checkpoint);
     tcase_add_test(tests, proofs_of_what_a_tree_does_not_hold_are_not_found);
