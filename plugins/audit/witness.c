@@ -138,7 +138,7 @@ bool audit_witness_request(const char *dir, const struct audit_checkpoint *check
         len += snprintf(request + len, AUDIT_REQUEST_CAP - (size_t)len, "%s\n", coded);
     }
     snprintf(request + len, AUDIT_REQUEST_CAP - (size_t)len, "\n%s", checkpoint->note);
-    return audit_file_replace(dir, ASKED, checkpoint->note, fault);
+    return audit_file_replace_alone(dir, ASKED, checkpoint->note, fault);
 }
 
 bool audit_request_read(const char *text, struct audit_request *asked, struct whorl_fault *fault)
@@ -211,7 +211,7 @@ bool audit_witness_reply(const char *dir, const char *vkey, const char *witness_
         return whorl_fail(fault, "", "the reply is too long");
     }
     return audit_note_cosigned(&witness, cosigned, time, fault) &&
-           audit_file_replace(dir, AUDIT_COSIGNED, cosigned, fault);
+           audit_file_replace_alone(dir, AUDIT_COSIGNED, cosigned, fault);
 }
 
 /* ------------------------------------------------------------------ the witness's folder */

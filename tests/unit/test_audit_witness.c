@@ -1,5 +1,6 @@
 /* Witnesses: what is cosigned, and what is refused. */
 #include <check.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -159,6 +160,37 @@ START_TEST(a_log_that_grows_is_cosigned_again_and_again)
         witness_log("log", count);
         expect_verdict(AUDIT_INTACT, "");
     }
+}
+END_TEST
+
+struct asking {
+    const struct audit_checkpoint *checkpoint;
+    unsigned failed;
+};
+
+static void *ask_on(void *arg)
+{
+    struct asking *asking = arg;
+    char request[AUDIT_REQUEST_CAP], path[128];
+    struct whorl_fault ignored;
+    snprintf(path, sizeof(path), "%s/log", dir);
+    for (unsigned i = 0; i < 100; i++)
+        asking->failed += !audit_witness_request(path, asking->checkpoint, 0, request, &ignored);
+    return NULL;
+}
+
+START_TEST(two_may_ask_at_the_same_time)
+{
+    struct audit_checkpoint checkpoint = checkpoint_of("log");
+    struct asking asking[2] = {{&checkpoint, 0}, {&checkpoint, 0}};
+    pthread_t threads[2];
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_on, &asking[i]), 0);
+    for (size_t i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_uint_eq(asking[i].failed, 0);
+    }
+    witness_log("log", 5);
 }
 END_TEST
 
@@ -397,6 +429,7 @@ int main(void)
     tcase_add_test(tests, a_cosigned_checkpoint_goes_with_an_export_that_reaches_it);
     tcase_add_test(tests, a_cosigned_checkpoint_that_was_altered_is_not_exported);
     tcase_add_test(tests, a_log_that_grows_is_cosigned_again_and_again);
+    tcase_add_test(tests, two_may_ask_at_the_same_time);
     tcase_add_test(tests, a_log_without_records_is_cosigned_too);
     tcase_add_test(tests, a_rollback_is_refused_and_kept_as_evidence);
     tcase_add_test(tests, a_fork_of_the_same_size_is_refused);
