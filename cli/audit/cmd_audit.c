@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <openssl/evp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -92,10 +93,25 @@ static void show_progress(void *ctx, uint64_t done, uint64_t of)
             of > 0 ? 100.0 * (double)done / (double)of : 100.0);
 }
 
+/* LMDB takes what a page says of itself for true: one that is damaged may end the process. */
+static void say_damaged(int number)
+{
+    static const char text[] =
+        "whorl audit: the audit log can't be verified: a page of its file is "
+        "damaged, so that it can't be read\n";
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    _exit(3);
+}
+
 static int verify(const char *dir, const struct options *o)
 {
     struct audit_report report;
     struct whorl_fault fault;
+    signal(SIGSEGV, say_damaged);
+    signal(SIGBUS, say_damaged);
+    signal(SIGABRT, say_damaged);
     bool terminal = isatty(STDERR_FILENO) == 1;
     enum audit_verdict verdict =
         audit_verify(dir, &o->trust, terminal ? show_progress : NULL, NULL, &report, &fault);
@@ -302,19 +318,28 @@ static bool record_erasure(const struct options *o, const char *event, uint64_t 
     return ok;
 }
 
+/* What was erased is recorded, also when it went no further: else the log would have more erased
+ * records than anybody says to have erased. */
 static int erase(const char *dir, const struct options *o)
 {
-    struct whorl_fault fault = {{0}, {0}};
+    struct whorl_fault fault = {{0}, {0}}, unrecorded = {{0}, {0}};
     uint64_t erased = 0;
-    /* The visitor only reads the options. */
-    bool ok = record_erasure(o, "erasing", 0, &fault) &&
-              audit_erase(dir, is_due, (void *)(uintptr_t)o, &erased, &fault) &&
-              record_erasure(o, "erased", erased, &fault);
-    if (!ok) {
+    if (!record_erasure(o, "erasing", 0, &fault)) {
         return complain(&fault);
     }
-    printf("%" PRIu64 " records from before %s erased\n", erased, o->before);
-    return 0;
+    /* The visitor only reads the options. */
+    bool ok = audit_erase(dir, is_due, (void *)(uintptr_t)o, &erased, &fault);
+    bool recorded = (!ok && erased == 0) || record_erasure(o, "erased", erased, &unrecorded);
+    if (ok || erased > 0) {
+        printf("%" PRIu64 " records from before %s erased\n", erased, o->before);
+    }
+    if (!ok) {
+        complain(&fault);
+    }
+    if (!recorded) {
+        complain(&unrecorded);
+    }
+    return ok && recorded ? 0 : 3;
 }
 
 /* ------------------------------------------------------------------ witnesses */

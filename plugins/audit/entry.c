@@ -4,8 +4,11 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "whorl/msg.h"
@@ -192,4 +195,29 @@ bool audit_file_replace(const char *dir, const char *name, const char *text,
         close(dir_fd);
     }
     return rc == 0 || whorl_fail(fault, "", "cannot write %s/%s: %s", dir, name, strerror(rc));
+}
+
+bool audit_file_replace_alone(const char *dir, const char *name, const char *text,
+                              struct whorl_fault *fault)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && flock(fd, LOCK_EX) == 0;
+    ok = ok ? audit_file_replace(dir, name, text, fault)
+            : whorl_fail(fault, "", "cannot lock %s: %s", dir, strerror(errno));
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+int audit_name_sync(const char *path)
+{
+    char *copy = strdup(path); /* dirname writes in it */
+    int fd = copy != NULL ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int rc = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(copy);
+    return rc;
 }

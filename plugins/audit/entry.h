@@ -60,5 +60,11 @@ int audit_file_read(const char *dir, const char *name, char *text, size_t cap,
  * keeps others from doing the same at the same time. */
 bool audit_file_replace(const char *dir, const char *name, const char *text,
                         struct whorl_fault *fault);
+/* The same under the directory's lock, which keeps others out meanwhile. */
+bool audit_file_replace_alone(const char *dir, const char *name, const char *text,
+                              struct whorl_fault *fault);
+
+/* Makes the name of a file or folder durable: fsyncs the folder that it stands in. 0 or errno. */
+int audit_name_sync(const char *path);
 
 #endif

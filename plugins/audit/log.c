@@ -17,7 +17,7 @@
 #include "whorl/msg.h"
 
 struct audit_log {
-    struct whorl_store *store;
+    struct whorl_store *store; /* NULL: it could not be opened again */
     char *dir;
     MDB_dbi entries, state, tree;
     struct audit_signer signer;
@@ -56,7 +56,30 @@ struct appending {
     size_t count;
     struct audit_head *heads;
     EVP_MD_CTX *ctx;
+    bool stale;  /* LMDB's memory holds what may have been erased: nothing was done */
+    bool opened; /* the store was opened anew, which is all that can be done about it */
 };
+
+static void close_store(struct audit_log *log)
+{
+    whorl_store_close(log->store);
+    log->store = NULL;
+}
+
+/* With its databases, or not at all. */
+static bool open_store(struct audit_log *log, struct whorl_fault *fault)
+{
+    log->store =
+        whorl_store_open(log->dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
+    bool ok = log->store != NULL &&
+              whorl_store_db(log->store, AUDIT_ENTRIES, MDB_INTEGERKEY, &log->entries, fault) &&
+              whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault) &&
+              whorl_store_db(log->store, AUDIT_TREE, MDB_INTEGERKEY, &log->tree, fault);
+    if (!ok) {
+        close_store(log);
+    }
+    return ok;
+}
 
 static struct audit_tree tree_of(const struct audit_log *log, MDB_txn *txn, EVP_MD_CTX *ctx)
 {
@@ -129,13 +152,37 @@ static int sign_head(const struct audit_log *log, const struct audit_tree *tree,
     return rc != 0 ? rc : audit_note_put(tree->txn, log->state, note);
 }
 
+/* LMDB writes on with the memory of pages that it wrote before, and what lies in it between the
+ * entries gets into the file with them: pieces of records that another process has erased since. So
+ * that memory, which goes with the environment, is used only as long as nobody else writes. Whether
+ * nobody has: the environment knows which number this process's next transaction then has. */
+static bool follows_own(MDB_txn *txn)
+{
+    size_t next = (uintptr_t)mdb_env_get_userctx(mdb_txn_env(txn));
+    return next == 0 || next == mdb_txn_id(txn);
+}
+
+/* Under the writer's lock, like the look at it above. */
+static void expect_next(MDB_txn *txn, size_t next)
+{
+    mdb_env_set_userctx(mdb_txn_env(txn), (void *)(uintptr_t)next);
+}
+
 /* In a write transaction; may run again from its start. */
 static int append_all(MDB_txn *txn, void *arg)
 {
-    const struct appending *work = arg;
+    struct appending *work = arg;
     const struct audit_log *log = work->log;
     struct audit_tree tree = tree_of(log, txn, work->ctx);
     struct audit_head head;
+    bool own = follows_own(txn);
+    work->stale = !own && !work->opened;
+    if (work->stale) {
+        return ECANCELED;
+    }
+    if (own) {
+        expect_next(txn, mdb_txn_id(txn)); /* should this one come to nothing */
+    }
     int rc = audit_head_get(txn, log->state, &head);
     if (rc == 0) {
         rc = append_entries(&tree, work, &head);
@@ -143,7 +190,13 @@ static int append_all(MDB_txn *txn, void *arg)
     if (rc == 0) {
         rc = audit_head_put(txn, log->state, &head);
     }
-    return rc != 0 ? rc : sign_head(log, &tree, &head);
+    if (rc == 0) {
+        rc = sign_head(log, &tree, &head);
+    }
+    if (rc == 0 && own) {
+        expect_next(txn, mdb_txn_id(txn) + 1);
+    }
+    return rc;
 }
 
 /* Commitments and leaf hashes; salts: random bytes for all records, asked for at once because each
@@ -160,6 +213,21 @@ static bool prepare(const struct audit_record *records, size_t count, const uint
         }
     }
     return true;
+}
+
+/* Another instance in this process keeps the environment open: then so does its memory, and the
+ * next call tries again. */
+static bool append_prepared(struct audit_log *log, struct appending *work,
+                            struct whorl_fault *fault)
+{
+    bool ok = (log->store != NULL || open_store(log, fault)) &&
+              whorl_store_write(log->store, append_all, work, fault);
+    if (!ok && work->stale) {
+        close_store(log);
+        work->opened = true;
+        ok = open_store(log, fault) && whorl_store_write(log->store, append_all, work, fault);
+    }
+    return ok;
 }
 
 bool audit_log_append(struct audit_log *log, const struct audit_record *records, size_t count,
@@ -180,7 +248,7 @@ bool audit_log_append(struct audit_log *log, const struct audit_record *records,
     if (!ok) {
         whorl_fail(fault, "", "no memory or no randomness for %zu records", count);
     } else {
-        ok = whorl_store_write(log->store, append_all, &work, fault);
+        ok = append_prepared(log, &work, fault);
     }
     EVP_MD_CTX_free(work.ctx);
     free(salts);
@@ -199,7 +267,8 @@ static bool unreadable(const struct audit_log *log, int rc, struct whorl_fault *
 static bool publish(struct audit_log *log, struct whorl_fault *fault)
 {
     char note[AUDIT_NOTE_CAP];
-    MDB_txn *txn = whorl_store_read(log->store, fault);
+    MDB_txn *txn =
+        log->store != NULL || open_store(log, fault) ? whorl_store_read(log->store, fault) : NULL;
     if (txn == NULL) {
         return false;
     }
@@ -375,10 +444,10 @@ static bool check_heads(struct audit_log *log, const struct filed *filed, struct
     return true;
 }
 
-/* Opens the signing key, and with it reads the checkpoint. Only a log without a checkpoint may get
- * a new key. */
+/* Opens the signing key, and with it reads the checkpoint. Only a log that was never begun may get
+ * a new key: with another, nothing of it can be verified. */
 static bool read_checkpoint(struct audit_log *log, const char *origin, const char *key_path,
-                            struct filed *filed, struct whorl_fault *fault)
+                            bool begun, struct filed *filed, struct whorl_fault *fault)
 {
     char note[AUDIT_NOTE_CAP], path[PATH_MAX];
     int there = audit_file_read(log->dir, "checkpoint", note, sizeof(note), fault);
@@ -386,7 +455,8 @@ static bool read_checkpoint(struct audit_log *log, const char *origin, const cha
         snprintf(path, sizeof(path), "%s/checkpoint.key", log->dir);
         key_path = path;
     }
-    if (there < 0 || !audit_signer_open(key_path, origin, there == 0, &log->signer, fault)) {
+    bool make = there == 0 && !begun;
+    if (there < 0 || !audit_signer_open(key_path, origin, make, &log->signer, fault)) {
         return false;
     }
     filed->there = there == 1;
@@ -409,22 +479,27 @@ static bool publish_key(struct audit_log *log, struct whorl_fault *fault)
     return audit_file_replace(log->dir, "checkpoint.vkey", line, fault);
 }
 
+/* A log that was never begun. The folder's own name is made durable with it: else a power cut could
+ * take away the whole folder, with all that was acknowledged. */
+static bool begin_log(struct audit_log *log, struct whorl_fault *fault)
+{
+    int rc = audit_name_sync(log->dir);
+    return rc != 0 ? whorl_fail(fault, "", "cannot make the folder of %s durable: %s", log->dir,
+                                strerror(rc))
+                   : whorl_store_write(log->store, start_empty, log, fault);
+}
+
 static bool open_parts(struct audit_log *log, const char *origin, const char *key_path,
                        struct whorl_fault *fault)
 {
     struct filed filed = {0};
     bool begun = false;
-    log->store =
-        whorl_store_open(log->dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
-    /* The file before the database: whoever appends meanwhile only makes that the newer one. */
-    return log->store != NULL &&
-           whorl_store_db(log->store, AUDIT_ENTRIES, MDB_INTEGERKEY, &log->entries, fault) &&
-           whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault) &&
-           whorl_store_db(log->store, AUDIT_TREE, MDB_INTEGERKEY, &log->tree, fault) &&
-           read_checkpoint(log, origin, key_path, &filed, fault) &&
-           write_alone(log, publish_key, fault) && is_begun(log, &begun, fault) &&
-           (begun || whorl_store_write(log->store, start_empty, log, fault)) &&
-           check_heads(log, &filed, fault) && audit_log_checkpoint(log, fault);
+    /* The file before the database: whoever appends meanwhile only makes that the newer one. The
+     * verifier key last: of a log that does not agree, the one that is there is evidence. */
+    return open_store(log, fault) && is_begun(log, &begun, fault) &&
+           read_checkpoint(log, origin, key_path, begun, &filed, fault) &&
+           (begun || begin_log(log, fault)) && check_heads(log, &filed, fault) &&
+           write_alone(log, publish_key, fault) && audit_log_checkpoint(log, fault);
 }
 
 struct audit_log *audit_log_open(const char *dir, const char *origin, const char *key_path,

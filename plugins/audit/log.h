@@ -47,8 +47,8 @@ struct audit_record {
  * its head and its checkpoint (not the whole log: audit_verify does that). Checkpoints are signed
  * by the Ed25519 key in the file key_path (NULL: checkpoint.key in dir), which a new log makes when
  * it is missing, under the name `origin`; its verifier key is written to checkpoint.vkey. NULL with
- * *fault when the log can't be opened or does not agree. May be opened twice in a process. Any
- * thread. */
+ * *fault when the log can't be opened or does not agree. May be opened twice in a process; what was
+ * opened serves one call at a time. Any thread. */
 struct audit_log *audit_log_open(const char *dir, const char *origin, const char *key_path,
                                  struct whorl_fault *fault);
 void audit_log_close(struct audit_log *log);
@@ -97,8 +97,8 @@ enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust
                                 struct audit_report *report, struct whorl_fault *fault);
 
 /* Calls each(ctx, position, record) for every record that is not erased, in order, until it
- * returns false. The bytes live until each returns. false with *fault when the log cannot be read.
- */
+ * returns false. The bytes live until each returns. false with *fault when the log cannot be read,
+ * and, after all others, when an entry was damaged, so that no record is missed in silence. */
 bool audit_each(const char *dir,
                 bool (*each)(void *ctx, uint64_t position, const struct audit_record *record),
                 void *ctx, struct whorl_fault *fault);

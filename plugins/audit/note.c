@@ -47,7 +47,7 @@ static bool make_id(struct audit_signer *signer)
     return true;
 }
 
-/* Makes a key and writes it to a file that did not exist. */
+/* Makes a key and writes it to a file that did not exist; a power cut does not take it away. */
 static EVP_PKEY *make_key(const char *path, struct whorl_fault *fault)
 {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
@@ -55,7 +55,8 @@ static EVP_PKEY *make_key(const char *path, struct whorl_fault *fault)
     FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
     bool ok = file != NULL && PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1 &&
               fflush(file) == 0 && fsync(fd) == 0;
-    int error = errno;
+    int error = ok ? audit_name_sync(path) : errno;
+    ok = ok && error == 0;
     if (file != NULL) {
         fclose(file);
     } else if (fd >= 0) {

@@ -48,6 +48,7 @@ struct instance {
     bool stopping;
     struct group group;
     bool failing; /* the last transaction failed; writer thread only */
+    bool lagging; /* the last checkpoint could not be written; writer thread only */
 };
 
 /* ------------------------------------------------------------------ answers */
@@ -239,29 +240,46 @@ static struct waiting *next_call(struct instance *instance, int wait_ms)
     return waiting;
 }
 
-/* Every transaction signs what it leaves; the file beside the database, which shows a rollback of
- * the database, follows when nothing has come for a moment, and at least once a second when
- * something always does. A failure is not the records': they are durable. */
-static void write_checkpoint(struct instance *instance)
+static bool is_stopping(struct instance *instance)
 {
-    struct whorl_fault fault;
-    char text[REASON_MAX];
-    if (audit_log_checkpoint(instance->log, &fault)) {
-        return;
-    }
-    snprintf(text, sizeof(text), "the audit log's checkpoint lags behind: %s", fault.text);
-    instance->host->log(instance->host, WHORL_LOG_WARNING, text);
+    pthread_mutex_lock(&instance->mutex);
+    bool stopping = instance->stopping;
+    pthread_mutex_unlock(&instance->mutex);
+    return stopping;
 }
 
+/* Every transaction signs what it leaves; the file beside the database, which shows a rollback of
+ * the database, follows when nothing has come for a moment, and at least once a second when
+ * something always does. A failure is not the records': they are durable. It is said once, as its
+ * end is. */
+static bool write_checkpoint(struct instance *instance)
+{
+    struct whorl_fault fault = {{0}, {0}};
+    char text[REASON_MAX];
+    bool ok = audit_log_checkpoint(instance->log, &fault);
+    if (instance->lagging == !ok) {
+        return ok;
+    }
+    instance->lagging = !ok;
+    snprintf(text, sizeof(text),
+             ok ? "the audit log's checkpoint has caught up"
+                : "the audit log's checkpoint lags behind: %s",
+             fault.text);
+    instance->host->log(instance->host, ok ? WHORL_LOG_INFO : WHORL_LOG_WARNING, text);
+    return ok;
+}
+
+/* A checkpoint that could not be written is tried again after a while, call or not. */
 static void *write_on(void *arg)
 {
     struct instance *instance = arg;
     struct group *group = &instance->group;
-    bool behind = false; /* the file is, since the time below */
+    bool behind = false; /* the file is, since the time below or the last attempt */
     int64_t since = 0;
     for (;;) {
-        struct waiting *waiting = next_call(instance, behind ? LULL_MS : FOREVER);
-        if (waiting == NULL && !behind) {
+        int patience = instance->lagging ? CHECKPOINT_MS : LULL_MS;
+        struct waiting *waiting = next_call(instance, behind ? patience : FOREVER);
+        if (waiting == NULL && (!behind || is_stopping(instance))) {
             break;
         }
         while (waiting != NULL) {
@@ -276,9 +294,12 @@ static void *write_on(void *arg)
         behind = behind || wrote;
         write_group(instance, group);
         if (behind && (!wrote || now_ms() - since >= CHECKPOINT_MS)) {
-            write_checkpoint(instance);
-            behind = false;
+            behind = !write_checkpoint(instance);
+            since = now_ms();
         }
+    }
+    if (behind) {
+        write_checkpoint(instance);
     }
     return NULL;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "plugins/audit/reader.h"
+#include "plugins/audit/witness.h"
 #include "whorl/msg.h"
 
 #define PATH_BELOW 128 /* room for a tile's path below the directory that it is exported to */
@@ -72,6 +73,38 @@ static int read_commitment(const struct audit_tree *tree, uint64_t position,
     return rc;
 }
 
+/* A proof that does not lead to the checkpoint helps nobody, and says nothing to who hands it on.
+ */
+static bool leads_there(const char *dir, bool holds, struct whorl_fault *fault)
+{
+    return holds || whorl_fail(fault, "",
+                               "cannot prove from the audit log in %s: it is not what its "
+                               "checkpoint says; see whorl audit verify",
+                               dir);
+}
+
+bool audit_inclusion_holds(const struct audit_proof *proof, uint64_t position, uint64_t count,
+                           const uint8_t commitment[AUDIT_HASH], const uint8_t root[AUDIT_HASH])
+{
+    uint8_t hash[AUDIT_HASH];
+    uint64_t fn = position, sn = count - 1;
+    EVP_MD_CTX *ctx = position < count ? EVP_MD_CTX_new() : NULL;
+    bool ok = ctx != NULL && audit_leaf_hash(ctx, commitment, hash);
+    for (size_t i = 0; ok && i < proof->count; i++) {
+        bool left = (fn & 1) != 0 || fn == sn;
+        ok = sn != 0 && audit_node_hash(ctx, left ? proof->hashes[i] : hash,
+                                        left ? hash : proof->hashes[i], hash);
+        while (left && (fn & 1) == 0 && fn != 0) {
+            fn >>= 1;
+            sn >>= 1;
+        }
+        fn >>= 1;
+        sn >>= 1;
+    }
+    EVP_MD_CTX_free(ctx);
+    return ok && sn == 0 && memcmp(hash, root, AUDIT_HASH) == 0;
+}
+
 bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *checkpoint,
                            uint64_t position, uint8_t commitment[AUDIT_HASH],
                            struct audit_proof *proof, struct whorl_fault *fault)
@@ -94,7 +127,11 @@ bool audit_prove_inclusion(const char *dir, const struct audit_checkpoint *check
             rc = read_commitment(&tree, position, commitment);
         }
         whorl_store_done(reader.store, txn);
-        ok = proved(dir, rc, fault);
+        ok = proved(dir, rc, fault) &&
+             leads_there(dir,
+                         audit_inclusion_holds(proof, position, checkpoint->count, commitment,
+                                               checkpoint->root),
+                         fault);
     }
     audit_reader_close(&reader);
     return ok;
@@ -106,6 +143,7 @@ bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *che
                              struct whorl_fault *fault)
 {
     struct audit_reader reader;
+    struct audit_proof rest; /* from `second` on to the checkpoint */
     if (first == 0 || first > second || second > checkpoint->count) {
         return whorl_fail(fault, "",
                           "expected 1 <= M <= N <= %" PRIu64 ", the size in the checkpoint",
@@ -125,8 +163,16 @@ bool audit_prove_consistency(const char *dir, const struct audit_checkpoint *che
         if (rc == 0) {
             rc = audit_tree_root(&tree, second, second_root);
         }
+        if (rc == 0) {
+            rc = audit_tree_consistency(&tree, second, checkpoint->count, &rest);
+        }
         whorl_store_done(reader.store, txn);
-        ok = proved(dir, rc, fault);
+        ok = proved(dir, rc, fault) &&
+             leads_there(dir,
+                         audit_consistency_holds(proof, first, second, first_root, second_root) &&
+                             audit_consistency_holds(&rest, second, checkpoint->count, second_root,
+                                                     checkpoint->root),
+                         fault);
     }
     audit_reader_close(&reader);
     return ok;
@@ -254,6 +300,56 @@ static bool export_cosigned(const char *dir, const struct audit_checkpoint *chec
     return count > checkpoint->count || write_whole(path, note, strlen(note), fault);
 }
 
+/* *same: whether the first `count` records of the log have that root. */
+static bool begins_with(const struct audit_reader *reader, uint64_t count,
+                        const uint8_t expected[AUDIT_HASH], bool *same, struct whorl_fault *fault)
+{
+    uint8_t root[AUDIT_HASH];
+    MDB_txn *txn = whorl_store_read(reader->store, fault);
+    if (txn == NULL) {
+        return false;
+    }
+    struct audit_tree tree = audit_reader_tree(reader, txn);
+    int rc = audit_tree_root(&tree, count, root);
+    whorl_store_done(reader->store, txn);
+    *same = rc == 0 && memcmp(root, expected, AUDIT_HASH) == 0;
+    return proved(reader->dir, rc, fault);
+}
+
+/* Whether what an earlier export left there is of the beginning of this log. Whole tiles are not
+ * written again, so they must be; and a log that was rolled back must not take away what shows it.
+ * An empty file is what a power cut left. */
+static bool continues(const struct audit_reader *reader, const struct audit_checkpoint *checkpoint,
+                      const char *out, struct whorl_fault *fault)
+{
+    struct audit_signer signer;
+    struct whorl_fault bad = {{0}, {0}};
+    char note[AUDIT_NOTE_CAP];
+    uint8_t there_root[AUDIT_HASH];
+    uint64_t count;
+    bool same;
+    int there = audit_file_read(out, "checkpoint", note, sizeof(note), fault);
+    if (there == 0 || (there == 1 && note[0] == '\0')) {
+        return true;
+    }
+    if (there != 1 || !audit_vkey_read(checkpoint->vkey, &signer, fault)) {
+        return false;
+    }
+    if (!audit_note_verify(&signer, note, &count, there_root, &bad)) {
+        return whorl_fail(fault, "", "%s holds another export: %s", out, bad.text);
+    }
+    if (count > checkpoint->count) {
+        return whorl_fail(fault, "",
+                          "%s holds an export of %" PRIu64 " records and the checkpoint is of "
+                          "%" PRIu64 ": the log was rolled back or cut short",
+                          out, count, checkpoint->count);
+    }
+    return begins_with(reader, count, there_root, &same, fault) &&
+           (same ||
+            whorl_fail(fault, "", "%s holds an export of %" PRIu64 " other records than this log's",
+                       out, count));
+}
+
 bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, const char *out,
                   struct whorl_fault *fault)
 {
@@ -266,7 +362,8 @@ bool audit_export(const char *dir, const struct audit_checkpoint *checkpoint, co
         return false;
     }
     struct exporting to = {.reader = &reader, .out = out};
-    bool ok = export_level(&to, -1, checkpoint->count, fault);
+    bool ok = continues(&reader, checkpoint, out, fault) &&
+              export_level(&to, -1, checkpoint->count, fault);
     uint64_t count = checkpoint->count;
     for (int level = 0; ok && count > 0; level++, count /= AUDIT_TILE) {
         ok = export_level(&to, level, count, fault);

@@ -437,15 +437,22 @@ enum audit_verdict audit_verify(const char *dir, const struct audit_trust *trust
 struct listing {
     bool (*each)(void *ctx, uint64_t position, const struct audit_record *record);
     void *ctx;
+    bool damaged;
+    uint64_t first; /* damaged one */
 };
 
 static bool list_entry(void *arg, const struct audit_tree *tree, uint64_t position,
                        const uint8_t *bytes, size_t len)
 {
-    const struct listing *listing = arg;
+    struct listing *listing = arg;
     struct audit_entry entry;
     (void)tree;
-    if (!audit_entry_read(bytes, len, &entry) || entry.form == AUDIT_ERASED) {
+    if (!audit_entry_read(bytes, len, &entry)) {
+        listing->first = listing->damaged ? listing->first : position;
+        listing->damaged = true;
+        return true;
+    }
+    if (entry.form == AUDIT_ERASED) {
         return true;
     }
     struct audit_record record = {.bytes = entry.record, .len = entry.record_len};
@@ -463,5 +470,9 @@ bool audit_each(const char *dir,
     }
     bool ok = audit_reader_each(&reader, 0, list_entry, &listing, fault);
     audit_reader_close(&reader);
-    return ok;
+    return ok && (!listing.damaged ||
+                  whorl_fail(fault, "",
+                             "record %" PRIu64 " of the audit log in %s does not have the form of "
+                             "an entry: see whorl audit verify",
+                             listing.first, dir));
 }

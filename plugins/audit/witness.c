@@ -16,7 +16,8 @@
 
 #define ASKED "checkpoint.asked" /* in the log's folder: what the last request was about */
 #define LATEST "latest"          /* in the witness's: the last cosigned checkpoint, or NOTHING */
-#define FORK "contrary-fork"         /* the first that was seen */
+#define FORK "contrary-fork"     /* the first that was seen */
+#define UNPROVED "contrary-unproved" /* the last */
 #define ROLLBACK "contrary-rollback" /* the last */
 #define NOTHING "nothing cosigned yet\n"
 
@@ -137,7 +138,7 @@ bool audit_witness_request(const char *dir, const struct audit_checkpoint *check
         len += snprintf(request + len, AUDIT_REQUEST_CAP - (size_t)len, "%s\n", coded);
     }
     snprintf(request + len, AUDIT_REQUEST_CAP - (size_t)len, "\n%s", checkpoint->note);
-    return audit_file_replace(dir, ASKED, checkpoint->note, fault);
+    return audit_file_replace_alone(dir, ASKED, checkpoint->note, fault);
 }
 
 bool audit_request_read(const char *text, struct audit_request *asked, struct whorl_fault *fault)
@@ -210,7 +211,7 @@ bool audit_witness_reply(const char *dir, const char *vkey, const char *witness_
         return whorl_fail(fault, "", "the reply is too long");
     }
     return audit_note_cosigned(&witness, cosigned, time, fault) &&
-           audit_file_replace(dir, AUDIT_COSIGNED, cosigned, fault);
+           audit_file_replace_alone(dir, AUDIT_COSIGNED, cosigned, fault);
 }
 
 /* ------------------------------------------------------------------ the witness's folder */
@@ -241,6 +242,10 @@ bool audit_witness_make(const char *dir, const char *name, const char *log_vkey,
     }
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         return whorl_fail(fault, "", "cannot make %s: %s", dir, strerror(errno));
+    }
+    int rc = audit_name_sync(dir);
+    if (rc != 0) {
+        return whorl_fail(fault, "", "cannot make the folder of %s durable: %s", dir, strerror(rc));
     }
     path_of(dir, "witness.key", path);
     if (access(path, F_OK) == 0) {
@@ -326,10 +331,10 @@ static void close_witness(struct witness *w)
 
 /* ------------------------------------------------------------------ answering */
 
-/* The log has signed what can't be true together with what was cosigned: keeps it. One proof is
- * enough for ever, and whoever holds the log's key must not be able to put something else in its
- * place: the first stays. *fault says what is wrong; that it could not be kept is worth less than
- * that. */
+/* The log has signed two roots of one size, which can't both be true: keeps the one that was not
+ * cosigned. One proof is enough for ever, and whoever holds the log's key must not be able to put
+ * something else in its place: the first stays. *fault says what is wrong; that it could not be
+ * kept is worth less than that. */
 static enum audit_witnessed forked(const struct witness *w, const char *note)
 {
     char kept[AUDIT_NOTE_CAP];
@@ -340,12 +345,13 @@ static enum audit_witnessed forked(const struct witness *w, const char *note)
     return AUDIT_CONTRARY;
 }
 
-/* An older checkpoint than was cosigned, which the log may once have signed rightly: it proves
- * nothing but that it was sent. */
-static enum audit_witnessed rolled_back(const struct witness *w, const char *note)
+/* What the log may have signed rightly: an older checkpoint than was cosigned, or a newer one that
+ * came with a wrong proof, which anybody can put beside it. It proves nothing but that it was sent,
+ * so it must not stand where the proof of a fork will. */
+static enum audit_witnessed doubted(const struct witness *w, const char *name, const char *note)
 {
     struct whorl_fault ignored;
-    audit_file_replace(w->dir, ROLLBACK, note, &ignored);
+    audit_file_replace(w->dir, name, note, &ignored);
     return AUDIT_CONTRARY;
 }
 
@@ -359,7 +365,7 @@ static enum audit_witnessed judge(const struct witness *w, const struct audit_re
                    "rollback: %" PRIu64 " records are cosigned, this checkpoint is of %" PRIu64,
                    w->count, count);
         snprintf(reply, AUDIT_LINE_CAP, "%" PRIu64 "\n", w->count);
-        return rolled_back(w, asked->note);
+        return doubted(w, ROLLBACK, asked->note);
     }
     if (count == w->count && count > 0 && memcmp(root, w->root, AUDIT_HASH) != 0) {
         whorl_fail(fault, "", "fork: of %" PRIu64 " records another root is cosigned", count);
@@ -380,7 +386,7 @@ static enum audit_witnessed judge(const struct witness *w, const struct audit_re
                    "fork: no proof that these %" PRIu64 " records begin with the %" PRIu64
                    " that are cosigned",
                    count, w->count);
-        return forked(w, asked->note);
+        return doubted(w, UNPROVED, asked->note);
     }
     return AUDIT_WITNESSED;
 }

@@ -64,8 +64,9 @@ enum audit_witnessed {
 };
 
 /* Answers one request at the time `now` (seconds since 1970). Everything but AUDIT_WITNESSED sets
- * *fault. A checkpoint that contradicts what was cosigned is kept: the first fork as the file
- * "contrary-fork" (signed by the log, it is evidence against it), the last rollback as
+ * *fault. A checkpoint that contradicts what was cosigned is kept: the first of the same size with
+ * another root as the file "contrary-fork" (both signed by the log, they are evidence against it),
+ * the last longer one without a proof that holds as "contrary-unproved", the last rollback as
  * "contrary-rollback". Blocks for the disk; one at a time by a lock. */
 enum audit_witnessed audit_witness_answer(const char *dir, const char *request, uint64_t now,
                                           char reply[AUDIT_LINE_CAP], struct whorl_fault *fault);

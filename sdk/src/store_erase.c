@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ struct erasing {
     MDB_env *env;
     int fd;
     size_t page, pages;      /* bytes of one, how many */
+    size_t known;            /* pages that LMDB knows of; what follows was left by a failed write */
     uint8_t *state;          /* what each is */
     uint8_t *buffer, *zeros; /* a page each */
     size_t oldest;           /* snapshot that somebody may read */
@@ -73,7 +75,7 @@ static int read_free_list(struct erasing *erasing, MDB_txn *txn)
         for (size_t i = 1; rc == 0 && i <= count; i++) {
             size_t number;
             memcpy(&number, (const uint8_t *)value.mv_data + i * sizeof(number), sizeof(number));
-            if (number < META_PAGES || number >= erasing->pages) {
+            if (number < META_PAGES || number >= erasing->known) {
                 rc = MDB_CORRUPTED;
             } else {
                 erasing->state[number] = freed_in <= erasing->oldest ? FREE : FREED_LATER;
@@ -118,7 +120,7 @@ static int wipe_gap(struct erasing *erasing, size_t number, size_t *span)
     }
     if ((flags & OVERFLOW) != 0) {
         *span = overflow;
-        return overflow > 0 && overflow <= erasing->pages - number ? 0 : MDB_CORRUPTED;
+        return overflow > 0 && overflow <= erasing->known - number ? 0 : MDB_CORRUPTED;
     }
     if ((flags & (BRANCH | LEAF)) == 0 || lower < PAGE_HEADER || lower > upper ||
         upper > erasing->page) {
@@ -137,11 +139,11 @@ static int walk(struct erasing *erasing)
         if (got == 0) {
             break; /* pages that were never written */
         }
-        if (got != (ssize_t)erasing->page) {
+        if (got < 0 || (got != (ssize_t)erasing->page && erasing->state[number] != FREE)) {
             return got < 0 ? errno : EIO;
         }
-        if (erasing->state[number] == FREE) {
-            rc = wipe(erasing, number, 0, erasing->page);
+        if (erasing->state[number] == FREE) { /* the last one may be a piece */
+            rc = wipe(erasing, number, 0, (size_t)got);
         } else if (erasing->state[number] == IN_USE) {
             rc = wipe_gap(erasing, number, &span);
         }
@@ -157,15 +159,22 @@ static int erase_at(struct erasing *erasing, MDB_txn *snapshot)
 {
     MDB_envinfo info;
     MDB_stat stat;
+    struct stat file;
     mdb_env_info(erasing->env, &info);
     mdb_env_stat(erasing->env, &stat);
+    if (fstat(erasing->fd, &file) != 0) {
+        return errno;
+    }
     erasing->page = stat.ms_psize;
-    erasing->pages = info.me_last_pgno + 1;
+    erasing->known = info.me_last_pgno + 1;
+    size_t there = ((size_t)file.st_size + erasing->page - 1) / erasing->page;
+    erasing->pages = there > erasing->known ? there : erasing->known;
     erasing->state = calloc(erasing->pages, 1);
     erasing->buffer = malloc(erasing->page);
     erasing->zeros = calloc(1, erasing->page);
     int rc = ENOMEM;
     if (erasing->state != NULL && erasing->buffer != NULL && erasing->zeros != NULL) {
+        memset(erasing->state + erasing->known, FREE, erasing->pages - erasing->known);
         rc = read_free_list(erasing, snapshot);
     }
     if (rc == 0) {

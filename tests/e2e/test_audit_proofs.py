@@ -242,7 +242,7 @@ class Witness(unittest.TestCase):
         refused = self.pipe(self.ask("--old", cosigned), "witness", self.dir, code=1)
         self.assertIn("fork", refused.stderr)
         self.assertEqual(refused.stdout, "")
-        self.assertTrue(os.path.exists(os.path.join(self.dir, "contrary-fork")))
+        self.assertTrue(os.path.exists(os.path.join(self.dir, "contrary-unproved")))
         found = self.verify("--cosigned", os.path.join(self.dir, "latest"), code=1)
         self.assertIn("rewritten: the witness cosigned other records", found)
 

@@ -3,10 +3,11 @@
 and purged beside a running server, the audit log intact without what was erased."""
 import json
 import os
+import subprocess
 import time
 import unittest
 
-from whorl import OFFICER, RpcError, Server, World, answers, edit, struct, whorl
+from whorl import BINARY, OFFICER, RpcError, Server, World, answers, edit, struct, whorl
 
 
 def records(world, kind=None):
@@ -294,6 +295,22 @@ class Erase(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
         whorl("audit", "verify", "-c", world.conf)
         whorl("audit", "erase", "-c", world.conf, code=2)
+
+    def test_what_was_erased_is_counted_also_when_the_rest_fails(self):
+        world = World()
+        whorl("synth", "month", "-c", world.conf, "--month", "2024-05", "--transactions", 200,
+              "--misuse", 0)
+        due = sum(r["time"].startswith("2024-05") for r in records(world))
+        # Who reads on and on keeps what was erased from being overwritten.
+        with subprocess.Popen([BINARY, "audit", "list", "-c", world.conf, "--json"],
+                              stdout=subprocess.PIPE) as reader:
+            reader.stdout.readline()
+            done = whorl("audit", "erase", "-c", world.conf, "--before", "2024-06-01", code=3)
+            self.assertIn("run it again", done.stderr)
+            reader.stdout.close()
+        whorl("audit", "erase", "-c", world.conf, "--before", "2024-06-01")
+        self.assertIn(f"{due} of them erased", whorl("audit", "verify", "-c", world.conf).stdout)
+        self.assertEqual(due, sum(r["count"] for r in records(world) if r.get("event") == "erased"))
 
     def test_a_day_that_is_none_or_not_yet_erases_nothing(self):
         """As text, 2026-9-  1 is later than all of 2026, and 2026- 9-01 earlier."""

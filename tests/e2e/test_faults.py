@@ -253,6 +253,28 @@ class Faults(unittest.TestCase):
         done = whorl("audit", "verify", "-c", world.conf, code=1)
         self.assertRegex(done.stdout + done.stderr, r"record \d+|#\d+")
 
+    def test_audit_log_with_a_damaged_page_is_said_to_be_that(self):
+        """What LMDB makes of a page is not foreseen: it may end the process. A page may be free."""
+        world = World()
+        path = world.path("var", "audit", "data.mdb")
+        with open(path, "r+b") as file:
+            content = file.read()
+            for page in range(2 * 4096, len(content), 4096):
+                for at, damage in ((10, b"\0\0"), (14, b"\xff\xff"), (16, b"\xff\xff" * 8)):
+                    file.seek(page + at)
+                    file.write(damage)
+                    file.flush()
+                    done = whorl("audit", "verify", "-c", world.conf, code=None)
+                    self.assertIn(done.returncode, (0, 1, 3), done.stderr)
+                    if done.returncode == 0:
+                        self.assertIn("intact", done.stdout)
+                    elif done.returncode == 3:
+                        self.assertIn("whorl audit: ", done.stderr)
+                    file.seek(page)
+                    file.write(content[page:page + 4096])
+                    file.flush()
+        whorl("audit", "verify", "-c", world.conf)
+
     def test_gallery_that_cannot_be_read_is_unavailable_never_no_match(self):
         world = World()
         path = world.path("var", "ident1", "data.mdb")

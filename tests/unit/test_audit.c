@@ -32,7 +32,7 @@ static void shell(const char *format)
 {
     char command[256];
     snprintf(command, sizeof(command), format, dir, dir);
-    ck_assert_int_eq(system(command), 0);
+    ck_assert_msg(system(command) == 0, "%s", command);
 }
 
 static void remove_folder(void)
@@ -536,10 +536,10 @@ START_TEST(a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one)
     ck_assert(audit_checkpoint_read(dir, NULL, &checkpoint, &fault));
     tamper_with(cut_short, 30, 1, 0);
     shell("rm '%s/checkpoint' '%s/checkpoint.key'");
-    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault)); /* makes a key, no checkpoint */
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
     char path[96], note[AUDIT_NOTE_CAP], vkey[AUDIT_VKEY_CAP];
     snprintf(path, sizeof(path), "%s/checkpoint.key", dir);
-    ck_assert(audit_signer_open(path, ORIGIN, false, &forger, &fault));
+    ck_assert(audit_signer_open(path, ORIGIN, true, &forger, &fault));
     audit_vkey_write(&forger, vkey);
     ck_assert_str_ne(vkey, checkpoint.vkey);
     EVP_Digest("", 0, checkpoint.root, NULL, EVP_sha256(), NULL);
@@ -577,6 +577,65 @@ START_TEST(an_erased_record_is_gone_and_the_chain_still_holds)
     ck_assert_uint_eq(listed, MANY - 2);
     fill(MANY, 3);
     verify(AUDIT_INTACT);
+}
+END_TEST
+
+/* So many records of one text in one transaction. */
+static void append_texts(struct audit_log *log, const char *text, size_t count)
+{
+    msgpack_sbuffer bytes;
+    msgpack_packer pk;
+    struct audit_record *records = calloc(count, sizeof(*records));
+    struct audit_head *heads = calloc(count, sizeof(*heads));
+    msgpack_sbuffer_init(&bytes);
+    msgpack_packer_init(&pk, &bytes, msgpack_sbuffer_write);
+    msgpack_pack_map(&pk, 1);
+    whorl_put_str(&pk, "text", text);
+    for (size_t i = 0; i < count; i++)
+        records[i] = (struct audit_record){(const uint8_t *)bytes.data, bytes.size};
+    ck_assert_msg(audit_log_append(log, records, count, heads, &fault), "%s", fault.text);
+    msgpack_sbuffer_destroy(&bytes);
+    free(records);
+    free(heads);
+}
+
+static bool is_due(void *ctx, uint64_t position, const struct audit_record *record)
+{
+    (void)ctx, (void)record;
+    return position < 500;
+}
+
+/* What a writer has in memory may be older than what was erased beside it. */
+START_TEST(an_erased_record_does_not_come_back_with_what_is_written_after_it)
+{
+    int begin[2], done[2], status;
+    char word[480] = "";
+    ck_assert(pipe(begin) == 0 && pipe(done) == 0);
+    pid_t pid = fork(); /* before LMDB is open here */
+    if (pid == 0) {
+        uint64_t erased;
+        bool ok =
+            read(begin[0], &status, 1) == 1 && audit_erase(dir, is_due, NULL, &erased, &fault);
+        _exit(ok && erased == 500 && write(done[1], "", 1) == 1 ? 0 : 1);
+    }
+    struct audit_log *log = open_log();
+    while (strlen(word) + 20 < sizeof(word))
+        strcat(word, "whom-it-is-about ");
+    append_texts(log, word, 500);
+    append_texts(log, "another", 10);
+    shell("grep -q whom-it-is-about '%s/data.mdb'");
+    ck_assert_int_eq(write(begin[1], "", 1), 1);
+    ck_assert_int_eq(read(done[0], &status, 1), 1);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    shell("! grep -q whom-it-is-about '%s/data.mdb'");
+    memset(word, 'x', sizeof(word) - 1);
+    append_texts(log, word, 500);
+    append_texts(log, word, 1);
+    shell("! grep -q whom-it-is-about '%s/data.mdb'");
+    ck_assert(audit_log_checkpoint(log, &fault));
+    audit_log_close(log);
+    ck_assert_uint_eq(verify(AUDIT_INTACT).head.count, 1011);
 }
 END_TEST
 
@@ -679,6 +738,7 @@ static TCase *log_tests(void)
     tcase_add_test(tests, a_forged_checkpoint_is_found);
     tcase_add_test(tests, a_checkpoint_of_another_key_is_found_by_who_knows_the_right_one);
     tcase_add_test(tests, an_erased_record_is_gone_and_the_chain_still_holds);
+    tcase_add_test(tests, an_erased_record_does_not_come_back_with_what_is_written_after_it);
     tcase_add_test(tests, what_is_no_map_is_no_record);
     tcase_add_test(tests, verifying_beside_writers_is_never_wrong);
     tcase_add_test(tests, what_was_acknowledged_survives_a_kill);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "failing.h"
+#include "plugins/audit/entry.h"
 #include "plugins/audit/witness.h"
 #include "run_suite.h"
 #include "whorl/msg.h"
@@ -124,6 +125,21 @@ static void open_before(void)
 {
     opened = audit_log_open(log_dir, ORIGIN, NULL, &fault);
     ck_assert_ptr_nonnull(opened);
+}
+
+/* As after a transaction of another process, so that the log opens its store anew. */
+static void open_before_others(void)
+{
+    open_before();
+    append(opened, 1);
+    checkpoint.count++;
+    struct whorl_store *store =
+        whorl_store_open(log_dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, &fault);
+    MDB_txn *txn = store != NULL ? whorl_store_read(store, &fault) : NULL;
+    ck_assert_msg(txn != NULL, "%s", fault.text);
+    mdb_env_set_userctx(mdb_txn_env(txn), &checkpoint);
+    whorl_store_done(store, txn);
+    whorl_store_close(store);
 }
 
 static bool append_some(void)
@@ -341,6 +357,7 @@ static const struct deed deeds[] = {
     {40, {"open", nothing, open_it, keeps_all, NULL}},
     {0, {"make", remove_it, open_it, can_be_made_again, NULL}},
     {250, {"append", open_before, append_some, all_or_none, NULL}},
+    {250, {"append after others", open_before_others, append_some, all_or_none, NULL}},
     {40, {"sign", open_before, sign_checkpoint, close_and_keep, NULL}},
     {40, {"verify", nothing, verify, not_broken, NULL}},
     {40, {"read", nothing, read_each, all_seen, NULL}},

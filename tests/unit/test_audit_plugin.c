@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "audit_record.h"
@@ -201,6 +202,44 @@ START_TEST(the_checkpoint_follows_when_nothing_waits)
 }
 END_TEST
 
+static bool logged(const char *text)
+{
+    pthread_mutex_lock(&host->mutex);
+    bool found = strstr(host->log, text) != NULL;
+    pthread_mutex_unlock(&host->mutex);
+    return found;
+}
+
+/* A folder in its place keeps the file from being written. */
+START_TEST(a_checkpoint_that_could_not_be_written_follows_without_another_call)
+{
+    struct audit_checkpoint checkpoint;
+    char fresh[128];
+    msgpack_sbuffer message = message_of(1, 10);
+    snprintf(fresh, sizeof(fresh), "%s/checkpoint.new", dir);
+    ck_assert_int_eq(mkdir(fresh, 0700), 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        send_call(i, &message);
+        plugin_host_wait(host, (unsigned)i + 1);
+        usleep(100000); /* longer than a lull */
+    }
+    ck_assert(audit_checkpoint_read(dir, NULL, &checkpoint, &fault));
+    ck_assert_uint_eq(checkpoint.count, 0);
+    ck_assert_int_eq(rmdir(fresh), 0);
+    for (unsigned i = 0; i < 3000 && checkpoint.count < 3; i++) {
+        ck_assert(audit_checkpoint_read(dir, NULL, &checkpoint, &fault));
+        usleep(1000);
+    }
+    ck_assert_uint_eq(checkpoint.count, 3);
+    while (!logged("has caught up"))
+        usleep(1000);
+    const char *lags = strstr(host->log, "lags behind");
+    ck_assert_ptr_nonnull(lags);
+    ck_assert_ptr_null(strstr(lags + 1, "lags behind"));
+    msgpack_sbuffer_destroy(&message);
+}
+END_TEST
+
 static void expect_refusal(uint64_t id, const void *bytes, size_t len, const char *why)
 {
     whorl_plugin.call(host->instance, id, bytes, len);
@@ -291,6 +330,7 @@ int main(void)
     tcase_add_test(tests, calls_that_wait_share_one_transaction);
     tcase_add_test(tests, answers_name_position_and_chain_hash);
     tcase_add_test(tests, the_checkpoint_follows_when_nothing_waits);
+    tcase_add_test(tests, a_checkpoint_that_could_not_be_written_follows_without_another_call);
     tcase_add_test(tests, malformed_messages_are_refused_by_name_and_hurt_nobody_else);
     tcase_add_test(tests, a_full_disk_refuses_calls_until_there_is_room_again);
     tcase_add_test(tests, a_second_instance_appends_beside_the_first);

@@ -7,9 +7,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "plugins/audit/proof.h"
+#include "plugins/audit/witness.h"
 #include "run_suite.h"
 #include "whorl/msg.h"
 
@@ -328,11 +329,54 @@ START_TEST(nothing_is_proved_from_a_damaged_entry)
 }
 END_TEST
 
+static bool count_each(void *arg, uint64_t position, const struct audit_record *record)
+{
+    (void)position, (void)record;
+    ++*(unsigned *)arg;
+    return true;
+}
+
+START_TEST(a_damaged_entry_is_not_left_out_in_silence)
+{
+    unsigned listed = 0;
+    fill(40);
+    damage(AUDIT_ENTRIES, 7, "garbage", 7);
+    damage(AUDIT_ENTRIES, 20, "garbage", 7);
+    ck_assert(!audit_each(dir, count_each, &listed, &fault));
+    ck_assert_uint_eq(listed, 38);
+    ck_assert_ptr_nonnull(strstr(fault.text, "record 7 "));
+}
+END_TEST
+
 START_TEST(nothing_is_proved_from_a_stored_hash_of_another_length)
 {
     fill(40);
     damage(AUDIT_TREE, (uint64_t)1 << 56 | 0, "short", 5); /* of the first 16 leaves */
     refuses_to_prove(20);
+}
+END_TEST
+
+/* An entry and a stored hash that are well-formed, but not those that were signed. */
+START_TEST(nothing_is_proved_that_does_not_lead_to_the_checkpoint)
+{
+    uint8_t entry[AUDIT_ENTRY_FIXED] = {AUDIT_ERASED};
+    hash other = {1}, roots[2];
+    struct audit_proof proof;
+    struct audit_checkpoint checkpoint;
+    fill(300);
+    checkpoint = checkpoint_of();
+    damage(AUDIT_ENTRIES, 7, entry, sizeof(entry));
+    refuses_to_prove(7);
+    refuses_to_prove(6);
+    ck_assert(
+        !audit_prove_consistency(dir, &checkpoint, 7, 40, roots[0], roots[1], &proof, &fault));
+    ck_assert(
+        audit_prove_consistency(dir, &checkpoint, 16, 40, roots[0], roots[1], &proof, &fault));
+    damage(AUDIT_TREE, (uint64_t)1 << 56 | 17, other, sizeof(other)); /* of leaves 272 to 287 */
+    refuses_to_prove(100);
+    ck_assert(
+        !audit_prove_consistency(dir, &checkpoint, 16, 40, roots[0], roots[1], &proof, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "not what its checkpoint says"));
 }
 END_TEST
 
@@ -455,6 +499,83 @@ START_TEST(an_export_goes_where_it_is_told_or_nowhere)
 }
 END_TEST
 
+/* Whole tiles that are there are left alone: so they must be this log's. */
+START_TEST(an_export_goes_on_from_none_but_its_own_log_s)
+{
+    char out[96], command[512];
+    snprintf(out, sizeof(out), "%s/out", dir);
+    fill(600);
+    struct audit_checkpoint checkpoint = checkpoint_of(), less = checkpoint;
+    ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+    less.count = 500;
+    ck_assert(!audit_export(dir, &less, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "rolled back or cut short"));
+    fill(1);
+    checkpoint = checkpoint_of();
+    ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
+    snprintf(command, sizeof(command),
+             "cd '%s' && cp out/checkpoint kept && rm data.mdb checkpoint", dir);
+    ck_assert_int_eq(system(command), 0);
+    fill(601); /* with the same key */
+    checkpoint = checkpoint_of();
+    ck_assert(!audit_export(dir, &checkpoint, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "601 other records"));
+    snprintf(command, sizeof(command),
+             "cd '%s' && cmp out/checkpoint kept && rm data.mdb checkpoint checkpoint.key", dir);
+    ck_assert_int_eq(system(command), 0);
+    fill(700);
+    checkpoint = checkpoint_of();
+    ck_assert(!audit_export(dir, &checkpoint, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "holds another export"));
+    snprintf(command, sizeof(command), "cd '%s' && cmp out/checkpoint kept", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+/* In place of libc's: notes what is synced. */
+static char synced[4096];
+
+int fsync(int fd)
+{
+    char link[32], path[160];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof(path) - 1);
+    path[len > 0 ? len : 0] = '\0';
+    size_t used = strlen(synced);
+    snprintf(synced + used, sizeof(synced) - used, "%s\n", path);
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static bool was_synced(const char *below)
+{
+    char line[160];
+    snprintf(line, sizeof(line), "%s%s\n", dir, below);
+    return strstr(synced, line) != NULL;
+}
+
+/* A file is not durable before the name in its folder is. */
+START_TEST(the_names_of_a_new_log_its_key_and_a_witness_are_durable)
+{
+    char log_dir[96], key[96], witness[96], vkey[AUDIT_VKEY_CAP], command[256];
+    snprintf(command, sizeof(command), "mkdir '%s/keys' '%s/data' '%s/w'", dir, dir, dir);
+    ck_assert_int_eq(system(command), 0);
+    snprintf(log_dir, sizeof(log_dir), "%s/data/audit", dir);
+    snprintf(key, sizeof(key), "%s/keys/audit.key", dir);
+    snprintf(witness, sizeof(witness), "%s/w/witness", dir);
+    synced[0] = '\0';
+    struct audit_log *log = audit_log_open(log_dir, ORIGIN, key, &fault);
+    ck_assert_msg(log != NULL, "%s", fault.text);
+    audit_log_close(log);
+    ck_assert(was_synced("/data"));
+    ck_assert(was_synced("/data/audit"));
+    ck_assert(was_synced("/keys"));
+    struct audit_checkpoint checkpoint;
+    ck_assert(audit_checkpoint_read(log_dir, NULL, &checkpoint, &fault));
+    ck_assert(audit_witness_make(witness, "w.example/1", checkpoint.vkey, vkey, &fault));
+    ck_assert(was_synced("/w"));
+}
+END_TEST
+
 /* Another origin or key than the log's is refused: its checkpoints would not follow on. */
 START_TEST(a_log_keeps_its_name_and_key)
 {
@@ -466,6 +587,29 @@ START_TEST(a_log_keeps_its_name_and_key)
     ck_assert_ptr_null(audit_log_open(dir, ORIGIN, key, &fault));
     ck_assert_ptr_nonnull(strstr(fault.text, "other.key"));
     ck_assert_int_ne(access(key, F_OK), 0);
+}
+END_TEST
+
+/* What is there to verify the log with is evidence, should somebody have removed the rest. */
+START_TEST(a_log_that_is_not_opened_gets_no_new_key)
+{
+    char command[512], key[96];
+    fill(3);
+    snprintf(command, sizeof(command),
+             "cd '%s' && cp checkpoint.vkey kept && rm checkpoint && mv checkpoint.key moved", dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, NULL, &fault));
+    snprintf(key, sizeof(key), "%s/checkpoint.key", dir);
+    ck_assert_int_ne(access(key, F_OK), 0);
+    snprintf(command, sizeof(command), "cd '%s' && cmp checkpoint.vkey kept", dir);
+    ck_assert_int_eq(system(command), 0);
+    struct audit_signer other;
+    snprintf(key, sizeof(key), "%s/other.key", dir);
+    ck_assert(audit_signer_open(key, ORIGIN, true, &other, &fault));
+    EVP_PKEY_free(other.key);
+    ck_assert_ptr_null(audit_log_open(dir, ORIGIN, key, &fault));
+    snprintf(command, sizeof(command), "cmp '%s/checkpoint.vkey' '%s/kept'", dir, dir);
+    ck_assert_int_eq(system(command), 0);
 }
 END_TEST
 
@@ -487,10 +631,15 @@ int main(void)
     tcase_add_test(tests, a_tile_that_is_cut_short_is_no_tile);
     tcase_add_test(tests, an_export_goes_where_it_is_told_or_nowhere);
     tcase_add_test(tests, nothing_is_proved_from_a_damaged_entry);
+    tcase_add_test(tests, a_damaged_entry_is_not_left_out_in_silence);
     tcase_add_test(tests, nothing_is_proved_from_a_stored_hash_of_another_length);
+    tcase_add_test(tests, nothing_is_proved_that_does_not_lead_to_the_checkpoint);
     tcase_add_test(tests, proofs_of_what_a_tree_does_not_hold_are_not_found);
     tcase_add_test(tests, a_checkpoint_is_read_with_its_own_key_or_the_one_that_is_trusted);
+    tcase_add_test(tests, the_names_of_a_new_log_its_key_and_a_witness_are_durable);
+    tcase_add_test(tests, an_export_goes_on_from_none_but_its_own_log_s);
     tcase_add_test(tests, a_log_keeps_its_name_and_key);
+    tcase_add_test(tests, a_log_that_is_not_opened_gets_no_new_key);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 /* Witnesses: what is cosigned, and what is refused. */
 #include <check.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -162,6 +163,37 @@ START_TEST(a_log_that_grows_is_cosigned_again_and_again)
 }
 END_TEST
 
+struct asking {
+    const struct audit_checkpoint *checkpoint;
+    unsigned failed;
+};
+
+static void *ask_on(void *arg)
+{
+    struct asking *asking = arg;
+    char request[AUDIT_REQUEST_CAP], path[128];
+    struct whorl_fault ignored;
+    snprintf(path, sizeof(path), "%s/log", dir);
+    for (unsigned i = 0; i < 100; i++)
+        asking->failed += !audit_witness_request(path, asking->checkpoint, 0, request, &ignored);
+    return NULL;
+}
+
+START_TEST(two_may_ask_at_the_same_time)
+{
+    struct audit_checkpoint checkpoint = checkpoint_of("log");
+    struct asking asking[2] = {{&checkpoint, 0}, {&checkpoint, 0}};
+    pthread_t threads[2];
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_on, &asking[i]), 0);
+    for (size_t i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_uint_eq(asking[i].failed, 0);
+    }
+    witness_log("log", 5);
+}
+END_TEST
+
 START_TEST(a_log_without_records_is_cosigned_too)
 {
     fill("empty", 0);
@@ -212,8 +244,29 @@ START_TEST(a_longer_fork_is_refused)
     witness_log("log", 5);
     fill("fork", 9);
     expect(AUDIT_CONTRARY, request_of("fork", 5), "fork: no proof that these 9 records");
+    shell("cmp '%s/witness/contrary-unproved' '%s/fork/checkpoint'");
     /* And nothing that it says of the past helps it. */
     expect(AUDIT_STALE, request_of("fork", 0), "5 records are cosigned");
+}
+END_TEST
+
+/* A right checkpoint with a wrong proof is no fork, and must not keep the next one from being kept.
+ */
+START_TEST(a_wrong_proof_takes_the_place_of_no_fork)
+{
+    char request[AUDIT_REQUEST_CAP];
+    witness_log("log", 5);
+    fill("log", 3);
+    snprintf(request, sizeof(request), "%s", request_of("log", 5));
+    char *proof = strchr(request, '\n') + 1;
+    proof[0] = proof[0] == 'A' ? 'B' : 'A';
+    expect(AUDIT_CONTRARY, request, "no proof that these 8 records");
+    shell("test ! -e '%s/witness/contrary-fork'");
+    shell("cmp '%s/witness/contrary-unproved' '%s/log/checkpoint'");
+    witness_log("log", 8);
+    fill("fork", 8);
+    expect(AUDIT_CONTRARY, request_of("fork", 8), "fork: of 8 records another root");
+    shell("cmp '%s/witness/contrary-fork' '%s/fork/checkpoint'");
 }
 END_TEST
 
@@ -376,11 +429,13 @@ int main(void)
     tcase_add_test(tests, a_cosigned_checkpoint_goes_with_an_export_that_reaches_it);
     tcase_add_test(tests, a_cosigned_checkpoint_that_was_altered_is_not_exported);
     tcase_add_test(tests, a_log_that_grows_is_cosigned_again_and_again);
+    tcase_add_test(tests, two_may_ask_at_the_same_time);
     tcase_add_test(tests, a_log_without_records_is_cosigned_too);
     tcase_add_test(tests, a_rollback_is_refused_and_kept_as_evidence);
     tcase_add_test(tests, a_fork_of_the_same_size_is_refused);
     tcase_add_test(tests, the_first_proof_of_a_fork_is_never_replaced);
     tcase_add_test(tests, a_longer_fork_is_refused);
+    tcase_add_test(tests, a_wrong_proof_takes_the_place_of_no_fork);
     tcase_add_test(tests, a_request_that_continues_an_older_size_is_told_the_last);
     tcase_add_test(tests, an_altered_request_is_refused_wherever_it_is_altered);
     tcase_add_test(tests, a_checkpoint_of_another_key_is_refused);

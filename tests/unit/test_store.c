@@ -535,6 +535,29 @@ START_TEST(what_was_deleted_is_in_the_file_until_it_is_erased)
 }
 END_TEST
 
+/* LMDB knows nothing of the pages that such a write has put beyond the end. */
+START_TEST(what_a_failed_write_left_in_the_file_is_erased_too)
+{
+    struct whorl_store_erased erased;
+    struct whorl_store *store = open_or_fail(WHORL_STORE_WRITE);
+    ck_assert(write_some(store, 0, 10, 300, 0));
+    const struct rlimit little = {300000, RLIM_INFINITY}, most = {RLIM_INFINITY, RLIM_INFINITY};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+    bool stored = write_some(store, 50, 100, 5000, 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &most), 0);
+    ck_assert(!stored);
+    ck_assert(in_file(51));
+    ck_assert_msg(whorl_store_erase(store, &erased, &fault), "%s", fault.text);
+    for (unsigned id = 1; id < 150; id++) {
+        ck_assert_msg(in_file((uint8_t)id) == (id < 10), "thing %u", id);
+    }
+    ck_assert_uint_eq(count_things(store), 10);
+    ck_assert(write_some(store, 10, 20, 5000, 0));
+    whorl_store_close(store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store");
@@ -559,6 +582,7 @@ int main(void)
     tcase_add_test(tests, readers_that_died_are_cleared_away);
     tcase_add_test(tests, a_full_disk_loses_nothing_and_is_survived);
     tcase_add_loop_test(tests, what_was_deleted_is_in_the_file_until_it_is_erased, 0, 4);
+    tcase_add_test(tests, what_a_failed_write_left_in_the_file_is_erased_too);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }
