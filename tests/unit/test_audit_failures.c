@@ -382,6 +382,22 @@ START_TEST(a_call_that_fails_is_told_and_loses_nothing)
 }
 END_TEST
 
+START_TEST(no_proof_holds_that_could_not_be_hashed)
+{
+    uint8_t commitment[AUDIT_HASH];
+    unsigned rounds = 0;
+    fill(265);
+    ck_assert(audit_prove_inclusion(log_dir, &checkpoint, 17, commitment, &proof, &fault));
+    for (; failing_again(rounds == 0); rounds++) {
+        failing_on();
+        bool holds =
+            audit_inclusion_holds(&proof, 17, checkpoint.count, commitment, checkpoint.root);
+        ck_assert(holds == (failing_off() == NULL));
+    }
+    ck_assert_uint_gt(rounds, proof.count);
+}
+END_TEST
+
 int main(void)
 {
     failing_often(12); /* one place in the store's code is where all reading begins */
@@ -391,6 +407,7 @@ int main(void)
     tcase_set_timeout(tests, 300);
     tcase_add_loop_test(tests, a_call_that_fails_is_told_and_loses_nothing, 0,
                         sizeof deeds / sizeof deeds[0]);
+    tcase_add_test(tests, no_proof_holds_that_could_not_be_hashed);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

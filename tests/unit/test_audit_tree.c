@@ -199,6 +199,28 @@ START_TEST(every_record_has_an_inclusion_proof_that_verifies)
 }
 END_TEST
 
+START_TEST(a_proof_holds_at_its_own_place_and_length_alone)
+{
+    enum { FEW = 7 };
+    struct audit_proof proof;
+    hash commitment;
+    fill(FEW);
+    struct audit_checkpoint checkpoint = checkpoint_of();
+    for (uint64_t at = 0; at < FEW; at++) {
+        ck_assert(audit_prove_inclusion(dir, &checkpoint, at, commitment, &proof, &fault));
+        for (uint64_t place = 0; place <= FEW; place++) {
+            bool holds = audit_inclusion_holds(&proof, place, FEW, commitment, checkpoint.root);
+            ck_assert(holds == (place == at));
+        }
+        proof.count--;
+        ck_assert(!audit_inclusion_holds(&proof, at, FEW, commitment, checkpoint.root));
+        proof.count += 2;
+        memcpy(proof.hashes[proof.count - 1], proof.hashes[0], AUDIT_HASH);
+        ck_assert(!audit_inclusion_holds(&proof, at, FEW, commitment, checkpoint.root));
+    }
+}
+END_TEST
+
 START_TEST(proofs_beyond_the_checkpoint_are_refused)
 {
     struct audit_proof proof;
@@ -510,6 +532,12 @@ START_TEST(an_export_goes_on_from_none_but_its_own_log_s)
     less.count = 500;
     ck_assert(!audit_export(dir, &less, out, &fault));
     ck_assert_ptr_nonnull(strstr(fault.text, "rolled back or cut short"));
+    snprintf(command, sizeof(command), "cd '%s/out' && rm checkpoint && mkdir checkpoint", dir);
+    ck_assert_int_eq(system(command), 0);
+    ck_assert(!audit_export(dir, &checkpoint, out, &fault));
+    ck_assert_ptr_nonnull(strstr(fault.text, "cannot read"));
+    snprintf(command, sizeof(command), "cd '%s/out' && rmdir checkpoint && : > checkpoint", dir);
+    ck_assert_int_eq(system(command), 0); /* as a power cut leaves it */
     fill(1);
     checkpoint = checkpoint_of();
     ck_assert_msg(audit_export(dir, &checkpoint, out, &fault), "%s", fault.text);
@@ -621,6 +649,7 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, roots_are_those_of_the_definition_at_every_size);
     tcase_add_test(tests, every_record_has_an_inclusion_proof_that_verifies);
+    tcase_add_test(tests, a_proof_holds_at_its_own_place_and_length_alone);
     tcase_add_test(tests, proofs_beyond_the_checkpoint_are_refused);
     tcase_add_test(tests, the_empty_log_has_the_root_of_nothing);
     tcase_add_test(tests, an_altered_note_does_not_verify_wherever_it_is_altered);
