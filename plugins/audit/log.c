@@ -17,7 +17,7 @@
 #include "whorl/msg.h"
 
 struct audit_log {
-    struct whorl_store *store; /* NULL: it could not be opened again */
+    struct whorl_store *store;
     char *dir;
     MDB_dbi entries, state, tree;
     struct audit_signer signer;
@@ -56,30 +56,7 @@ struct appending {
     size_t count;
     struct audit_head *heads;
     EVP_MD_CTX *ctx;
-    bool stale;  /* LMDB's memory holds what may have been erased: nothing was done */
-    bool opened; /* the store was opened anew, which is all that can be done about it */
 };
-
-static void close_store(struct audit_log *log)
-{
-    whorl_store_close(log->store);
-    log->store = NULL;
-}
-
-/* With its databases, or not at all. */
-static bool open_store(struct audit_log *log, struct whorl_fault *fault)
-{
-    log->store =
-        whorl_store_open(log->dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
-    bool ok = log->store != NULL &&
-              whorl_store_db(log->store, AUDIT_ENTRIES, MDB_INTEGERKEY, &log->entries, fault) &&
-              whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault) &&
-              whorl_store_db(log->store, AUDIT_TREE, MDB_INTEGERKEY, &log->tree, fault);
-    if (!ok) {
-        close_store(log);
-    }
-    return ok;
-}
 
 static struct audit_tree tree_of(const struct audit_log *log, MDB_txn *txn, EVP_MD_CTX *ctx)
 {
@@ -152,37 +129,13 @@ static int sign_head(const struct audit_log *log, const struct audit_tree *tree,
     return rc != 0 ? rc : audit_note_put(tree->txn, log->state, note);
 }
 
-/* LMDB writes on with the memory of pages that it wrote before, and what lies in it between the
- * entries gets into the file with them: pieces of records that another process has erased since. So
- * that memory, which goes with the environment, is used only as long as nobody else writes. Whether
- * nobody has: the environment knows which number this process's next transaction then has. */
-static bool follows_own(MDB_txn *txn)
-{
-    size_t next = (uintptr_t)mdb_env_get_userctx(mdb_txn_env(txn));
-    return next == 0 || next == mdb_txn_id(txn);
-}
-
-/* Under the writer's lock, like the look at it above. */
-static void expect_next(MDB_txn *txn, size_t next)
-{
-    mdb_env_set_userctx(mdb_txn_env(txn), (void *)(uintptr_t)next);
-}
-
 /* In a write transaction; may run again from its start. */
 static int append_all(MDB_txn *txn, void *arg)
 {
-    struct appending *work = arg;
+    const struct appending *work = arg;
     const struct audit_log *log = work->log;
     struct audit_tree tree = tree_of(log, txn, work->ctx);
     struct audit_head head;
-    bool own = follows_own(txn);
-    work->stale = !own && !work->opened;
-    if (work->stale) {
-        return ECANCELED;
-    }
-    if (own) {
-        expect_next(txn, mdb_txn_id(txn)); /* should this one come to nothing */
-    }
     int rc = audit_head_get(txn, log->state, &head);
     if (rc == 0) {
         rc = append_entries(&tree, work, &head);
@@ -190,13 +143,7 @@ static int append_all(MDB_txn *txn, void *arg)
     if (rc == 0) {
         rc = audit_head_put(txn, log->state, &head);
     }
-    if (rc == 0) {
-        rc = sign_head(log, &tree, &head);
-    }
-    if (rc == 0 && own) {
-        expect_next(txn, mdb_txn_id(txn) + 1);
-    }
-    return rc;
+    return rc != 0 ? rc : sign_head(log, &tree, &head);
 }
 
 /* Commitments and leaf hashes; salts: random bytes for all records, asked for at once because each
@@ -213,21 +160,6 @@ static bool prepare(const struct audit_record *records, size_t count, const uint
         }
     }
     return true;
-}
-
-/* Another instance in this process keeps the environment open: then so does its memory, and the
- * next call tries again. */
-static bool append_prepared(struct audit_log *log, struct appending *work,
-                            struct whorl_fault *fault)
-{
-    bool ok = (log->store != NULL || open_store(log, fault)) &&
-              whorl_store_write(log->store, append_all, work, fault);
-    if (!ok && work->stale) {
-        close_store(log);
-        work->opened = true;
-        ok = open_store(log, fault) && whorl_store_write(log->store, append_all, work, fault);
-    }
-    return ok;
 }
 
 bool audit_log_append(struct audit_log *log, const struct audit_record *records, size_t count,
@@ -248,7 +180,7 @@ bool audit_log_append(struct audit_log *log, const struct audit_record *records,
     if (!ok) {
         whorl_fail(fault, "", "no memory or no randomness for %zu records", count);
     } else {
-        ok = append_prepared(log, &work, fault);
+        ok = whorl_store_write(log->store, append_all, &work, fault);
     }
     EVP_MD_CTX_free(work.ctx);
     free(salts);
@@ -267,8 +199,7 @@ static bool unreadable(const struct audit_log *log, int rc, struct whorl_fault *
 static bool publish(struct audit_log *log, struct whorl_fault *fault)
 {
     char note[AUDIT_NOTE_CAP];
-    MDB_txn *txn =
-        log->store != NULL || open_store(log, fault) ? whorl_store_read(log->store, fault) : NULL;
+    MDB_txn *txn = whorl_store_read(log->store, fault);
     if (txn == NULL) {
         return false;
     }
@@ -487,6 +418,16 @@ static bool begin_log(struct audit_log *log, struct whorl_fault *fault)
     return rc != 0 ? whorl_fail(fault, "", "cannot make the folder of %s durable: %s", log->dir,
                                 strerror(rc))
                    : whorl_store_write(log->store, start_empty, log, fault);
+}
+
+static bool open_store(struct audit_log *log, struct whorl_fault *fault)
+{
+    log->store =
+        whorl_store_open(log->dir, WHORL_STORE_WRITE, AUDIT_DBS, AUDIT_KIND, AUDIT_VERSION, fault);
+    return log->store != NULL &&
+           whorl_store_db(log->store, AUDIT_ENTRIES, MDB_INTEGERKEY, &log->entries, fault) &&
+           whorl_store_db(log->store, AUDIT_STATE, 0, &log->state, fault) &&
+           whorl_store_db(log->store, AUDIT_TREE, MDB_INTEGERKEY, &log->tree, fault);
 }
 
 static bool open_parts(struct audit_log *log, const char *origin, const char *key_path,

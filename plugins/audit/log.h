@@ -47,8 +47,8 @@ struct audit_record {
  * its head and its checkpoint (not the whole log: audit_verify does that). Checkpoints are signed
  * by the Ed25519 key in the file key_path (NULL: checkpoint.key in dir), which a new log makes when
  * it is missing, under the name `origin`; its verifier key is written to checkpoint.vkey. NULL with
- * *fault when the log can't be opened or does not agree. May be opened twice in a process; what was
- * opened serves one call at a time. Any thread. */
+ * *fault when the log can't be opened or does not agree. May be opened twice in a process. Any
+ * thread. */
 struct audit_log *audit_log_open(const char *dir, const char *origin, const char *key_path,
                                  struct whorl_fault *fault);
 void audit_log_close(struct audit_log *log);

@@ -4,7 +4,13 @@
  * happen while any transaction of this process is open: every transaction therefore passes the
  * gate below, which counts them. The map grows in passing whenever it is half full and nobody is
  * inside; only if that chance never came does a writer (MDB_MAP_FULL), or a reader that finds
- * the file grown by another process (MDB_MAP_RESIZED), have to wait for the others to leave. */
+ * the file grown by another process (MDB_MAP_RESIZED), have to wait for the others to leave.
+ *
+ * The same gate lets a writer open the whole environment anew. LMDB uses the memory of the pages
+ * that it wrote again as it is, so what was in them comes back into the file, between the entries
+ * of other pages: pieces of what store_erase.c has overwritten. So the store counts its erasures,
+ * and who wrote before the last one gives up that memory, which goes with the environment, before
+ * he writes again. */
 #include "whorl/store.h"
 
 #include <errno.h>
@@ -18,12 +24,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store_parts.h"
 #include "whorl/msg.h"
 
 #define MAP_START ((size_t)64 << 20)
 #define MAX_READERS 512u
 #define OWN_DBS 1u         /* META beside the caller's */
 #define META "whorl-store" /* the named database that says what this store is */
+#define ERASED "erased"    /* in it: how often the store was erased (8 bytes); missing: never */
 #define YIELD_MS 100       /* how long a new transaction waits for one that wants the map to grow */
 #define GROW_WAIT_MS 10000 /* how long that one waits for the others to end */
 #define MAX_ATTEMPTS 24    /* doublings of the map for one write */
@@ -31,7 +39,7 @@
 
 struct named {
     char *name;
-    MDB_dbi dbi;
+    MDB_dbi dbi; /* 0: it is being opened */
 };
 
 struct whorl_store {
@@ -39,18 +47,21 @@ struct whorl_store {
     unsigned refs;            /* guarded by the registry's mutex */
     char *path;               /* resolved: the key in the registry */
     enum whorl_store_mode mode;
-    MDB_env *env;
+    MDB_env *env; /* guarded by the gate: who is inside may use it */
 
-    pthread_mutex_t gate; /* guards the five below and the map's size */
+    pthread_mutex_t gate; /* guards what follows up to db_count, and the map's size */
     pthread_cond_t moved;
     unsigned users;   /* open transactions */
     unsigned growers; /* waiting for users to become 0 */
     bool lost;        /* the map is gone: every call fails */
+    MDB_dbi meta;     /* 0: not open yet */
+    uint64_t erased;  /* how often it had been when the environment was opened */
+    struct named *dbs;
+    unsigned db_count;
 
     pthread_mutex_t writing; /* one writer of this process at a time */
-    pthread_mutex_t naming;  /* guards the handles; taken before `writing` */
-    struct named *dbs;
-    unsigned db_count, max_dbs;
+    pthread_mutex_t naming;  /* one thread opens handles; taken before `writing` */
+    unsigned max_dbs;
 };
 
 /* The stores that are open in this process: LMDB forbids opening one twice, so they have to be
@@ -71,7 +82,7 @@ static bool fail(const struct whorl_store *store, const char *doing, int rc,
     } else if (rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND) {
         why = "the file is damaged or was cut short";
     } else if (rc == ETIMEDOUT) {
-        why = "the map has to grow and a transaction that is open does not end";
+        why = "a transaction that is open does not end, and the map can't change before";
     }
     return whorl_fail(fault, "", "cannot %s %s: %s", doing, store->path, why);
 }
@@ -87,6 +98,146 @@ static struct timespec after(unsigned ms)
         at.tv_sec++;
     }
     return at;
+}
+
+/* ------------------------------------------------------------------ the environment */
+
+/* Who only reads has no descriptor that may. */
+static int lengthen(const struct whorl_store *store, off_t size, off_t needed)
+{
+    char path[PATH_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/data.mdb", store->path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    int rc = posix_fallocate(fd, size, needed - size);
+    (void)close(fd);
+    return rc;
+}
+
+/* A file that was cut short would end the process by a signal when a page beyond its end is
+ * touched. LMDB itself leaves a few pages unwritten at the end that it freed in the transaction in
+ * which it took them: so few may be missing, and are filled with zeros, which LMDB takes for the
+ * damage that they are if they were not free. */
+static int check_length(struct whorl_store *store)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    int fd;
+    int rc = mdb_env_get_fd(store->env, &fd);
+    if (rc != 0) {
+        return rc;
+    }
+    mdb_env_info(store->env, &info);
+    mdb_env_stat(store->env, &stat);
+    if (fstat(fd, &file) != 0) {
+        return errno;
+    }
+    off_t needed = (off_t)((info.me_last_pgno + 1) * stat.ms_psize);
+    if (file.st_size >= needed) {
+        return 0;
+    }
+    if (needed - file.st_size > SHORT_MAX) {
+        return MDB_CORRUPTED;
+    }
+    return lengthen(store, file.st_size, needed);
+}
+
+static int open_env(struct whorl_store *store)
+{
+    unsigned flags = MDB_NOTLS | (store->mode == WHORL_STORE_READ ? MDB_RDONLY : 0u);
+    int dead = 0;
+    int rc = mdb_env_create(&store->env);
+    if (rc == 0) {
+        rc = mdb_env_set_maxdbs(store->env, store->max_dbs + OWN_DBS);
+    }
+    if (rc == 0) {
+        rc = mdb_env_set_maxreaders(store->env, MAX_READERS);
+    }
+    if (rc == 0) {
+        rc = mdb_env_set_mapsize(store->env, MAP_START);
+    }
+    if (rc == 0) {
+        rc = mdb_env_open(store->env, store->path, flags, 0600);
+    }
+    if (rc == 0) {
+        rc = check_length(store);
+    }
+    if (rc == 0) {
+        rc = mdb_reader_check(store->env, &dead);
+    }
+    return rc;
+}
+
+/* How often the store was erased, as txn sees it. */
+static int read_erased(MDB_txn *txn, MDB_dbi meta, uint64_t *count)
+{
+    MDB_val key = {.mv_size = sizeof ERASED - 1, .mv_data = ERASED}, value;
+    int rc = mdb_get(txn, meta, &key, &value);
+    *count = 0;
+    if (rc == 0 && value.mv_size == sizeof *count) {
+        memcpy(count, value.mv_data, sizeof *count);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Opens the handles of a new environment. LMDB numbers them in the order in which they are opened,
+ * which is that of the list: so they are those that callers know. */
+static int open_handles(struct whorl_store *store, MDB_txn *txn)
+{
+    int rc = mdb_dbi_open(txn, META, 0, &store->meta);
+    if (rc == 0) {
+        rc = read_erased(txn, store->meta, &store->erased);
+    }
+    for (unsigned i = 0; rc == 0 && i < store->db_count; i++) {
+        MDB_dbi dbi;
+        rc = mdb_dbi_open(txn, store->dbs[i].name, 0, &dbi);
+        if (store->dbs[i].dbi == 0) {
+            rc = rc == MDB_NOTFOUND ? 0 : rc; /* who is opening it will make it */
+        } else if (rc == 0 && dbi != store->dbs[i].dbi) {
+            rc = MDB_BAD_DBI;
+        }
+    }
+    return rc;
+}
+
+/* A read transaction in which handles were opened is committed, because that makes them last. */
+static int end_opening(MDB_txn *txn, int rc)
+{
+    if (rc == 0) {
+        return mdb_txn_commit(txn);
+    }
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+static void close_env(struct whorl_store *store)
+{
+    if (store->env != NULL) {
+        mdb_env_close(store->env);
+        store->env = NULL;
+    }
+}
+
+/* Opens the environment anew; the gate is held and nobody is inside. Where that fails there is
+ * none, and whoever comes next tries again. */
+static int reopen(struct whorl_store *store)
+{
+    close_env(store);
+    MDB_txn *txn;
+    int rc = open_env(store);
+    if (rc == 0) {
+        rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    }
+    if (rc == 0) {
+        rc = end_opening(txn, open_handles(store, txn));
+    }
+    if (rc != 0) {
+        close_env(store);
+    }
+    return rc;
 }
 
 /* ------------------------------------------------------------------ the gate and the map */
@@ -105,8 +256,9 @@ static int resize(struct whorl_store *store, size_t size)
 }
 
 /* The size with room ahead, in doublings of what there is: at least twice what is used, and if that
- * is to be had by growing, four times. LMDB opens a file with a map of just its size; were that only
- * doubled, the next page would have it grow again, and all that is mapped by then be mapped anew. */
+ * is to be had by growing, four times. LMDB opens a file with a map of just its size; were that
+ * only doubled, the next page would have it grow again, and all that is mapped by then be mapped
+ * anew. */
 static size_t roomy(const struct whorl_store *store, size_t *now)
 {
     MDB_envinfo info;
@@ -145,40 +297,61 @@ static int enter(struct whorl_store *store)
                pthread_cond_timedwait(&store->moved, &store->gate, &limit) == 0) {
         }
     }
-    if (store->users == 0 && !store->lost) {
+    int rc = store->lost ? MDB_PANIC : 0;
+    if (store->env == NULL) {
+        rc = reopen(store);
+    }
+    if (store->users == 0 && rc == 0) {
         size_t now, size = roomy(store, &now);
         if (size > now) {
             resize(store, size); /* no harm if it fails: MDB_MAP_FULL asks again */
+            rc = store->lost ? MDB_PANIC : 0;
         }
     }
-    bool lost = store->lost;
-    if (!lost) {
-        store->users++;
-    }
+    store->users += rc == 0;
     pthread_mutex_unlock(&store->gate);
-    return lost ? MDB_PANIC : 0;
+    return rc;
+}
+
+/* Waits until nobody is inside; the gate is held. ETIMEDOUT: they stay. */
+static int wait_for_others(struct whorl_store *store)
+{
+    int rc = 0;
+    struct timespec limit = after(GROW_WAIT_MS);
+    store->growers++;
+    while (store->users > 0 && rc == 0) {
+        rc = pthread_cond_timedwait(&store->moved, &store->gate, &limit);
+    }
+    if (--store->growers == 0) {
+        pthread_cond_broadcast(&store->moved);
+    }
+    return store->users == 0 ? 0 : rc;
 }
 
 /* Grows the map once nobody is inside. beyond: the size that proved too small; nothing is done if
  * somebody else has grown the map past it meanwhile. */
 static int grow(struct whorl_store *store, size_t beyond)
 {
-    int rc = 0;
-    struct timespec limit = after(GROW_WAIT_MS);
     pthread_mutex_lock(&store->gate);
-    store->growers++;
-    while (store->users > 0 && rc == 0) {
-        rc = pthread_cond_timedwait(&store->moved, &store->gate, &limit);
-    }
-    if (store->users == 0) {
+    int rc = wait_for_others(store);
+    if (rc == 0 && store->env != NULL) {
         size_t now, size = roomy(store, &now);
         if (now <= beyond && size <= beyond) {
             size = beyond <= SIZE_MAX / 4 ? beyond * 2 : beyond;
         }
         rc = size > now ? resize(store, size) : 0;
     }
-    if (--store->growers == 0) {
-        pthread_cond_broadcast(&store->moved);
+    pthread_mutex_unlock(&store->gate);
+    return rc;
+}
+
+/* Opens the environment anew once nobody is inside. */
+static int renew(struct whorl_store *store)
+{
+    pthread_mutex_lock(&store->gate);
+    int rc = wait_for_others(store);
+    if (rc == 0) {
+        rc = reopen(store);
     }
     pthread_mutex_unlock(&store->gate);
     return rc;
@@ -244,12 +417,47 @@ void whorl_store_done(struct whorl_store *store, MDB_txn *txn)
     leave(store);
 }
 
+/* Whether the store was erased since the environment was opened: what is in its memory may not get
+ * into the file again. */
+static int is_stale(const struct whorl_store *store, MDB_txn *txn, bool *stale)
+{
+    uint64_t erased;
+    *stale = false;
+    if (store->meta == 0) { /* what the store is is being found out */
+        return 0;
+    }
+    int rc = read_erased(txn, store->meta, &erased);
+    *stale = erased != store->erased;
+    return rc;
+}
+
+static int begin_write(struct whorl_store *store, MDB_txn **txn)
+{
+    bool stale = true;
+    int rc = 0;
+    while (rc == 0 && stale) {
+        rc = begin(store, 0, txn);
+        if (rc != 0) {
+            return rc;
+        }
+        rc = is_stale(store, *txn, &stale);
+        if (rc != 0 || stale) {
+            mdb_txn_abort(*txn);
+            leave(store);
+        }
+        if (rc == 0 && stale) {
+            rc = renew(store);
+        }
+    }
+    return rc;
+}
+
 /* One attempt. *size: the map that it ran in. */
 static int write_once(struct whorl_store *store, int (*write)(MDB_txn *txn, void *arg), void *arg,
                       size_t *size)
 {
     MDB_txn *txn = NULL;
-    int rc = begin(store, 0, &txn);
+    int rc = begin_write(store, &txn);
     if (rc != 0) {
         return rc;
     }
@@ -286,6 +494,22 @@ bool whorl_store_write(struct whorl_store *store, int (*write)(MDB_txn *txn, voi
     return rc == 0 || fail(store, "write to", rc, fault);
 }
 
+static int count_erasure(MDB_txn *txn, void *arg)
+{
+    const struct whorl_store *store = arg;
+    uint64_t count;
+    MDB_val key = {.mv_size = sizeof ERASED - 1, .mv_data = ERASED};
+    MDB_val value = {.mv_size = sizeof count, .mv_data = &count};
+    int rc = read_erased(txn, store->meta, &count);
+    count++;
+    return rc != 0 ? rc : mdb_put(txn, store->meta, &key, &value, 0);
+}
+
+bool store_forget(struct whorl_store *store, struct whorl_fault *fault)
+{
+    return whorl_store_write(store, count_erasure, store, fault);
+}
+
 /* ------------------------------------------------------------------ named databases */
 
 struct naming {
@@ -300,8 +524,7 @@ static int create_db(MDB_txn *txn, void *arg)
     return mdb_dbi_open(txn, naming->name, naming->flags | MDB_CREATE, &naming->dbi);
 }
 
-/* Opens a handle that exists already. The read transaction is committed, not aborted, because that
- * is what makes the handle last. */
+/* Opens a handle that exists already. */
 static int find_db(struct whorl_store *store, struct naming *naming)
 {
     MDB_txn *txn = NULL;
@@ -317,11 +540,7 @@ static int find_db(struct whorl_store *store, struct naming *naming)
     if (rc == 0 && found != (naming->flags & ~(unsigned)MDB_CREATE)) {
         rc = MDB_INCOMPATIBLE;
     }
-    if (rc == 0) {
-        rc = mdb_txn_commit(txn);
-    } else {
-        mdb_txn_abort(txn);
-    }
+    rc = end_opening(txn, rc);
     leave(store);
     return rc;
 }
@@ -345,6 +564,40 @@ static bool open_db(struct whorl_store *store, struct naming *naming, struct who
     return fail(store, "open a database in", rc, fault);
 }
 
+/* The last of the list becomes one more. */
+static void push_name(struct whorl_store *store, char *name)
+{
+    pthread_mutex_lock(&store->gate);
+    store->dbs[store->db_count++] = (struct named){.name = name};
+    pthread_mutex_unlock(&store->gate);
+}
+
+/* It gets its handle; dbi 0: it goes. */
+static void settle_name(struct whorl_store *store, MDB_dbi dbi)
+{
+    pthread_mutex_lock(&store->gate);
+    store->dbs[store->db_count - 1].dbi = dbi;
+    store->db_count -= dbi == 0;
+    pthread_mutex_unlock(&store->gate);
+}
+
+/* It is in the list before it is open, so that an environment that is opened anew meanwhile has it
+ * too. */
+static bool add_db(struct whorl_store *store, struct naming *naming, struct whorl_fault *fault)
+{
+    char *copy = strdup(naming->name);
+    if (copy == NULL) {
+        return whorl_fail(fault, "", "out of memory");
+    }
+    push_name(store, copy);
+    bool ok = open_db(store, naming, fault);
+    settle_name(store, ok ? naming->dbi : 0);
+    if (!ok) {
+        free(copy);
+    }
+    return ok;
+}
+
 bool whorl_store_db(struct whorl_store *store, const char *name, unsigned flags, MDB_dbi *dbi,
                     struct whorl_fault *fault)
 {
@@ -361,14 +614,8 @@ bool whorl_store_db(struct whorl_store *store, const char *name, unsigned flags,
         whorl_fail(fault, "", "%s was opened for %u databases, \"%s\" is one more", store->path,
                    store->max_dbs, name);
     } else if (!ok) {
-        char *copy = strdup(name);
-        ok = copy != NULL ? open_db(store, &naming, fault) : whorl_fail(fault, "", "out of memory");
-        if (ok) {
-            store->dbs[store->db_count++] = (struct named){.name = copy, .dbi = naming.dbi};
-            *dbi = naming.dbi;
-        } else {
-            free(copy);
-        }
+        ok = add_db(store, &naming, fault);
+        *dbi = naming.dbi;
     }
     pthread_mutex_unlock(&store->naming);
     return ok;
@@ -471,6 +718,23 @@ static bool settle_identity(struct whorl_store *store, struct identity *identity
     return ok;
 }
 
+/* The first handle of all, and what was erased so far. */
+static bool keep_meta(struct whorl_store *store, struct whorl_fault *fault)
+{
+    MDB_txn *txn = NULL;
+    int rc = 0;
+    pthread_mutex_lock(&store->naming);
+    if (store->meta == 0) {
+        rc = begin(store, MDB_RDONLY, &txn);
+    }
+    if (txn != NULL) {
+        rc = end_opening(txn, open_handles(store, txn));
+        leave(store);
+    }
+    pthread_mutex_unlock(&store->naming);
+    return rc == 0 || fail(store, "read", rc, fault);
+}
+
 static bool check_identity(struct whorl_store *store, const char *kind, uint32_t version,
                            struct whorl_fault *fault)
 {
@@ -490,80 +754,9 @@ static bool check_identity(struct whorl_store *store, const char *kind, uint32_t
                       identity.found[0] != '\0' ? "\"" : "");
 }
 
-/* Who only reads has no descriptor that may. */
-static int lengthen(const struct whorl_store *store, off_t size, off_t needed)
-{
-    char path[PATH_MAX + 16];
-    (void)snprintf(path, sizeof path, "%s/data.mdb", store->path);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno;
-    }
-    int rc = posix_fallocate(fd, size, needed - size);
-    (void)close(fd);
-    return rc;
-}
-
-/* A file that was cut short would end the process by a signal when a page beyond its end is
- * touched. LMDB itself leaves a few pages unwritten at the end that it freed in the transaction in
- * which it took them: so few may be missing, and are filled with zeros, which LMDB takes for the
- * damage that they are if they were not free. */
-static int check_length(struct whorl_store *store)
-{
-    MDB_envinfo info;
-    MDB_stat stat;
-    struct stat file;
-    int fd;
-    int rc = mdb_env_get_fd(store->env, &fd);
-    if (rc != 0) {
-        return rc;
-    }
-    mdb_env_info(store->env, &info);
-    mdb_env_stat(store->env, &stat);
-    if (fstat(fd, &file) != 0) {
-        return errno;
-    }
-    off_t needed = (off_t)((info.me_last_pgno + 1) * stat.ms_psize);
-    if (file.st_size >= needed) {
-        return 0;
-    }
-    if (needed - file.st_size > SHORT_MAX) {
-        return MDB_CORRUPTED;
-    }
-    return lengthen(store, file.st_size, needed);
-}
-
-static int open_env(struct whorl_store *store)
-{
-    unsigned flags = MDB_NOTLS | (store->mode == WHORL_STORE_READ ? MDB_RDONLY : 0u);
-    int dead = 0;
-    int rc = mdb_env_create(&store->env);
-    if (rc == 0) {
-        rc = mdb_env_set_maxdbs(store->env, store->max_dbs + OWN_DBS);
-    }
-    if (rc == 0) {
-        rc = mdb_env_set_maxreaders(store->env, MAX_READERS);
-    }
-    if (rc == 0) {
-        rc = mdb_env_set_mapsize(store->env, MAP_START);
-    }
-    if (rc == 0) {
-        rc = mdb_env_open(store->env, store->path, flags, 0600);
-    }
-    if (rc == 0) {
-        rc = check_length(store);
-    }
-    if (rc == 0) {
-        rc = mdb_reader_check(store->env, &dead);
-    }
-    return rc;
-}
-
 static void destroy(struct whorl_store *store)
 {
-    if (store->env != NULL) {
-        mdb_env_close(store->env);
-    }
+    close_env(store);
     for (unsigned i = 0; i < store->db_count; i++) {
         free(store->dbs[i].name);
     }
@@ -668,7 +861,8 @@ struct whorl_store *whorl_store_open(const char *dir, enum whorl_store_mode mode
         store = open_new(path, mode, max_dbs, fault);
     }
     pthread_mutex_unlock(&registry_mutex);
-    if (store != NULL && !check_identity(store, kind, version, fault)) {
+    if (store != NULL &&
+        !(check_identity(store, kind, version, fault) && keep_meta(store, fault))) {
         whorl_store_close(store);
         return NULL;
     }

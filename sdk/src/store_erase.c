@@ -3,7 +3,8 @@
  * LMDB never overwrites a page that a snapshot may still need: what was deleted stays in the file,
  * in pages on its free list and in the unused middle of pages in use. Both are overwritten here, in
  * place, while the writer's lock is held, so that the file's layout stands still; readers never
- * look there. The layout is that of LMDB's data format 1. */
+ * look there. What processes still hold of it in memory they forget before they write again (see
+ * store.c). The layout is that of LMDB's data format 1. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store_parts.h"
 #include "whorl/msg.h"
-#include "whorl/store.h"
 
 #define FREE_DBI 0u     /* LMDB's list of free pages, as mdb_stat reads it */
 #define META_PAGES 2u   /* at the beginning of the file */
@@ -193,7 +194,6 @@ static int erase(MDB_txn *txn, void *arg)
     MDB_txn *snapshot;
     int dead = 0;
     erasing->env = mdb_txn_env(txn);
-    erasing->oldest = SIZE_MAX;
     int rc = mdb_env_get_fd(erasing->env, &erasing->fd);
     if (rc == 0) {
         rc = mdb_reader_check(erasing->env, &dead);
@@ -205,12 +205,19 @@ static int erase(MDB_txn *txn, void *arg)
         return rc;
     }
     mdb_reader_list(erasing->env, oldest_reader, erasing); /* this snapshot among them */
-    if (erasing->target == 0) {
-        erasing->target = mdb_txn_id(snapshot);
-    }
     rc = erasing->oldest < erasing->target ? EBUSY : erase_at(erasing, snapshot);
     mdb_txn_abort(snapshot);
     return rc;
+}
+
+static bool read_target(struct whorl_store *store, size_t *target, struct whorl_fault *fault)
+{
+    MDB_txn *txn = whorl_store_read(store, fault);
+    if (txn != NULL) {
+        *target = mdb_txn_id(txn);
+        whorl_store_done(store, txn);
+    }
+    return txn != NULL;
 }
 
 bool whorl_store_erase(struct whorl_store *store, struct whorl_store_erased *done,
@@ -219,7 +226,11 @@ bool whorl_store_erase(struct whorl_store *store, struct whorl_store_erased *don
     struct erasing erasing = {.done = done};
     const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
     *done = (struct whorl_store_erased){0};
+    if (!read_target(store, &erasing.target, fault) || !store_forget(store, fault)) {
+        return false;
+    }
     for (unsigned waited = 0; waited < WAIT_MS; waited += LOOK_MS) {
+        erasing.oldest = SIZE_MAX;
         if (whorl_store_write(store, erase, &erasing, fault)) {
             return true;
         }

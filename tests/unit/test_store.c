@@ -527,11 +527,103 @@ START_TEST(what_was_deleted_is_in_the_file_until_it_is_erased)
     ck_assert_uint_eq(count_things(store), 100);
     ck_assert_msg(write_some(store, 100, 100, size, 0), "%s", fault.text);
     ck_assert_uint_eq(count_things(store), 200);
+    for (unsigned id = 200; id < 250; id++) {
+        ck_assert_msg(!in_file((uint8_t)id), "thing %u is there again", id);
+    }
     whorl_store_close(store);
     store = open_or_fail(WHORL_STORE_READ);
     ck_assert(!whorl_store_erase(store, &erased, &fault));
     ck_assert_uint_eq(count_things(store), 200);
     whorl_store_close(store);
+}
+END_TEST
+
+static void delete_and_erase(void)
+{
+    struct whorl_store_erased erased;
+    struct whorl_store *store = whorl_store_open(dir, WHORL_STORE_WRITE, 4, KIND, 1, &fault);
+    struct put gone = {.first = 100, .count = 100};
+    bool ok = store != NULL && whorl_store_db(store, "things", MDB_INTEGERKEY, &gone.dbi, &fault) &&
+              whorl_store_write(store, delete_some, &gone, &fault) &&
+              whorl_store_erase(store, &erased, &fault);
+    whorl_store_close(store);
+    _exit(ok ? 0 : 1);
+}
+
+static int put_word(MDB_txn *txn, void *arg)
+{
+    MDB_val word = {4, "word"};
+    return mdb_put(txn, *(MDB_dbi *)arg, &word, &word, 0);
+}
+
+/* Things, and another database, in the process that stays when the other has erased. */
+struct staying {
+    struct whorl_store *store;
+    MDB_dbi other;
+};
+
+static void stay_while_another_erases(struct staying *staying)
+{
+    int go;
+    pid_t pid = child_of(delete_and_erase, &go);
+    staying->store = open_or_fail(WHORL_STORE_WRITE);
+    ck_assert(whorl_store_db(staying->store, "other", 0, &staying->other, &fault));
+    ck_assert_msg(write_some(staying->store, 0, 200, 300, 0), "%s", fault.text);
+    ck_assert(in_file(150));
+    ck_assert_int_eq(run_child(pid, go), 0);
+    ck_assert(!in_file(150));
+}
+
+static void expect_no_piece(const struct staying *staying, unsigned things)
+{
+    MDB_dbi other;
+    for (unsigned id = 100; id < 200; id++) {
+        ck_assert_msg(!in_file((uint8_t)id), "thing %u is there again", id);
+    }
+    ck_assert_uint_eq(count_things(staying->store), things);
+    ck_assert(whorl_store_db(staying->store, "other", 0, &other, &fault));
+    ck_assert_uint_eq(other, staying->other);
+    ck_assert_msg(whorl_store_write(staying->store, put_word, &other, &fault), "%s", fault.text);
+    ck_assert_uint_eq(count_things(staying->store), things);
+}
+
+START_TEST(what_another_process_erased_does_not_come_back_beside_readers)
+{
+    struct staying staying;
+    pthread_t threads[4];
+    stay_while_another_erases(&staying);
+    struct reading reading = {.store = staying.store};
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, read_on, &reading), 0);
+    }
+    ck_assert_msg(write_some(staying.store, 0, 90, 300, 0), "%s", fault.text);
+    atomic_store(&reading.stop, true);
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    expect_no_piece(&staying, 100);
+    whorl_store_close(staying.store);
+}
+END_TEST
+
+/* The file is closed when it can't be opened again: whoever comes later tries that. */
+START_TEST(a_store_that_can_t_be_opened_anew_is_when_it_can)
+{
+    struct staying staying;
+    struct rlimit usual, none;
+    stay_while_another_erases(&staying);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    none = (struct rlimit){0, usual.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    bool wrote = write_some(staying.store, 0, 90, 300, 0);
+    MDB_txn *txn = whorl_store_read(staying.store, &fault);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    ck_assert(!wrote && txn == NULL);
+    ck_assert_ptr_nonnull(strstr(fault.text, "Too many open files"));
+    ck_assert_uint_eq(count_things(staying.store), 100);
+    ck_assert_msg(write_some(staying.store, 0, 90, 300, 0), "%s", fault.text);
+    expect_no_piece(&staying, 100);
+    whorl_store_close(staying.store);
 }
 END_TEST
 
@@ -582,6 +674,8 @@ int main(void)
     tcase_add_test(tests, readers_that_died_are_cleared_away);
     tcase_add_test(tests, a_full_disk_loses_nothing_and_is_survived);
     tcase_add_loop_test(tests, what_was_deleted_is_in_the_file_until_it_is_erased, 0, 4);
+    tcase_add_test(tests, what_another_process_erased_does_not_come_back_beside_readers);
+    tcase_add_test(tests, a_store_that_can_t_be_opened_anew_is_when_it_can);
     tcase_add_test(tests, what_a_failed_write_left_in_the_file_is_erased_too);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

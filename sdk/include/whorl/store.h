@@ -57,6 +57,8 @@ struct whorl_store_erased {
 /* Overwrites with zeros, in place and durably, every byte of the data file that holds nothing any
  * more: free pages and the gaps in those in use. What was deleted in transactions that ended before
  * the call is then no longer in the file, as far as file system and disk overwrite in place.
+ * Nor does it come back from the memory of a process that wrote it: at its next write, each opens
+ * the file anew, which waits for the transactions that it has open (10 s at most).
  * Writers, of other processes too, wait meanwhile (the file is read once); readers do not. Blocks.
  * Any thread but the loop's. false with *fault, also when somebody reads a state from before the
  * call for longer than 10 s. */
