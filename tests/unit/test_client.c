@@ -18,7 +18,8 @@ enum { STEPS = 8, PATIENCE_MS = 30000 };
 struct step {
     const char *bytes; /* to send */
     size_t len;
-    bool keep; /* reads on until the client hangs up, else closes */
+    bool keep;  /* reads on until the client hangs up, else closes */
+    bool flood; /* says it again and again until the client hangs up */
 };
 
 struct script {
@@ -55,6 +56,8 @@ static void *serve(void *arg)
         script->connections += fd >= 0;
         read_request(fd);
         ck_assert_int_eq(send(fd, step->bytes, step->len, MSG_NOSIGNAL), (ssize_t)step->len);
+        while (step->flood && send(fd, step->bytes, step->len, MSG_NOSIGNAL) > 0) {
+        }
         while (step->keep && read(fd, &byte, 1) > 0) {
         }
         close(fd);
@@ -229,6 +232,24 @@ START_TEST(a_deadline_ends_a_call_that_nobody_answers)
 }
 END_TEST
 
+#define PROGRESS_10                                                                                \
+    PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS
+
+/* So much that there is always more to be read. */
+START_TEST(a_deadline_ends_a_call_whose_server_never_stops_talking)
+{
+    struct script script = {
+        .steps = {{SAY(PROGRESS_10 PROGRESS_10 PROGRESS_10 PROGRESS_10), .flood = true}}};
+    start(&script);
+    uint64_t began = backoff_now();
+    ck_assert(!call(&script, true, 300, NULL, &reply, &fault));
+    ck_assert_uint_lt(backoff_now() - began, 5000);
+    ck_assert_str_eq(fault.text, "the server does not answer");
+    whorl_client_reply_release(&reply);
+    ck_assert_uint_eq(stop(&script), 1);
+}
+END_TEST
+
 START_TEST(messages_that_break_a_bound_end_the_call_at_once)
 {
     static const struct step bad[] = {
@@ -355,6 +376,7 @@ int main(void)
     tcase_add_test(tc, busy_is_tried_again_no_sooner_than_the_server_says);
     tcase_add_test(tc, busy_for_longer_than_there_is_time_is_the_answer);
     tcase_add_test(tc, a_deadline_ends_a_call_that_nobody_answers);
+    tcase_add_test(tc, a_deadline_ends_a_call_whose_server_never_stops_talking);
     tcase_add_test(tc, messages_that_break_a_bound_end_the_call_at_once);
     tcase_add_test(tc, a_connection_that_went_away_between_calls_is_made_again);
     tcase_add_test(tc, addresses_and_arguments_are_checked);
