@@ -13,7 +13,8 @@ enum { OPT_CONNECT = 0x1000, OPT_CERT, OPT_KEY, OPT_CA, OPT_TIMEOUT };
 
 static const struct argp_option device_options_list[] = {
     {"connect", OPT_CONNECT, "HOST:PORT", 0, "The server to ask", 1},
-    {"cert", OPT_CERT, "FILE", 0, "This device's certificate (PEM); without it: plain TCP", 1},
+    {"cert", OPT_CERT, "FILE", 0,
+     "This device's certificate (PEM); without it: plain TCP, to this machine alone", 1},
     {"key", OPT_KEY, "FILE", 0, "Its private key; left out: FILE of --cert with .key for .pem", 1},
     {"ca", OPT_CA, "FILE", 0,
      "The authority that the server's certificate must come from; left "

@@ -312,6 +312,22 @@ START_TEST(addresses_and_arguments_are_checked)
 }
 END_TEST
 
+START_TEST(without_a_certificate_nothing_is_sent_to_another_machine)
+{
+    static const char *const elsewhere[] = {"192.0.2.77:7443", "[2001:db8::77]:7443"};
+    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
+        const struct whorl_client_options options = {
+            .size = sizeof options, .server = elsewhere[i], .connect_ms = 200};
+        struct whorl_client *client = whorl_client_new(&options, &fault);
+        ck_assert_ptr_nonnull(client);
+        ck_assert(!whorl_client_connect(client, &fault));
+        ck_assert_str_eq(fault.text, "cannot connect to port 7443: plain TCP is for loopback "
+                                     "addresses only; a certificate is missing");
+        whorl_client_free(client);
+    }
+}
+END_TEST
+
 static bool refuses(struct whorl_client *client, const struct whorl_client_request *request)
 {
     fault = (struct whorl_fault){"", ""};
@@ -380,6 +396,7 @@ int main(void)
     tcase_add_test(tc, messages_that_break_a_bound_end_the_call_at_once);
     tcase_add_test(tc, a_connection_that_went_away_between_calls_is_made_again);
     tcase_add_test(tc, addresses_and_arguments_are_checked);
+    tcase_add_test(tc, without_a_certificate_nothing_is_sent_to_another_machine);
     tcase_add_test(tc, options_and_calls_that_are_ill_formed_are_refused_with_a_word);
     suite_add_tcase(suite, tc);
     return run_suite(suite);

@@ -520,6 +520,23 @@ START_TEST(nobody_waits_for_a_name_that_is_being_looked_up)
 }
 END_TEST
 
+START_TEST(without_a_certificate_nothing_is_sent_to_another_machine)
+{
+    const struct whorl_client_options client = {.size = sizeof client,
+                                                .server = "192.0.2.77:7443",
+                                                .connect_ms = PATIENCE_MS,
+                                                .backoff_ms = 2,
+                                                .backoff_max_ms = 20};
+    const struct whorl_line_options options = {.size = sizeof options, .client = &client};
+    whorl_line_free(line);
+    line = whorl_line_new(&options, NULL);
+    ck_assert_ptr_nonnull(line);
+    call_for(0, "echo", true, PATIENCE_MS);
+    ck_assert_str_eq(end_of(0)->why, "cannot connect to port 7443: plain TCP is for loopback "
+                                     "addresses only; a certificate is missing");
+}
+END_TEST
+
 START_TEST(closing_the_line_ends_every_call)
 {
     for (size_t i = 0; i < 100; i++) {
@@ -633,6 +650,7 @@ int main(void)
     tcase_add_test(cases, a_server_that_says_nothing_is_down);
     tcase_add_test(cases, a_host_may_be_a_name);
     tcase_add_test(cases, nobody_waits_for_a_name_that_is_being_looked_up);
+    tcase_add_test(cases, without_a_certificate_nothing_is_sent_to_another_machine);
     tcase_add_test(cases, closing_the_line_ends_every_call);
     tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);
     tcase_add_test(cases, calls_that_are_ill_formed_are_not_taken);

@@ -1,5 +1,6 @@
 #include "channel.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -234,10 +235,25 @@ static enum channel_end step_wait(const struct channel *channel, enum channel_en
 
 /* --- connecting --- */
 
+static bool is_loopback(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
+    }
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+    return address->sa_family == AF_INET6 &&
+           (IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127));
+}
+
 enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to,
-                              struct whorl_fault *fault)
+                              const struct channel_tls *tls, struct whorl_fault *fault)
 {
     int on = 1;
+    if (!tls->context && !is_loopback(to->ai_addr)) {
+        *channel = (struct channel){.fd = -1};
+        return ended(CHANNEL_NEVER, fault, "",
+                     "plain TCP is for loopback addresses only; a certificate is missing");
+    }
     *channel =
         (struct channel){.fd = socket(to->ai_family, to->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                                       to->ai_protocol)};
@@ -270,9 +286,10 @@ enum channel_end channel_dialled(struct channel *channel, struct whorl_fault *fa
 
 /* One address; closed unless it is done. */
 static enum channel_end dial_until(struct channel *channel, const struct addrinfo *to,
-                                   uint64_t until, struct whorl_fault *fault)
+                                   const struct channel_tls *tls, uint64_t until,
+                                   struct whorl_fault *fault)
 {
-    enum channel_end end = channel_dial(channel, to, fault);
+    enum channel_end end = channel_dial(channel, to, tls, fault);
     if (end == CHANNEL_WRITE) {
         end = step_wait(channel, end, until, fault);
         end = end == CHANNEL_DONE ? channel_dialled(channel, fault) : end;
@@ -296,7 +313,7 @@ enum channel_end channel_open(struct channel *channel, const char *host, const c
         return ended(rc == EAI_AGAIN ? CHANNEL_LOST : CHANNEL_NEVER, fault, host, gai_strerror(rc));
     }
     for (const struct addrinfo *a = list; a && end == CHANNEL_LOST; a = a->ai_next) {
-        end = dial_until(channel, a, until, &why);
+        end = dial_until(channel, a, tls, until, &why);
     }
     freeaddrinfo(list);
     if (end != CHANNEL_DONE) {

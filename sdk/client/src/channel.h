@@ -41,10 +41,11 @@ bool channel_tls_load(struct channel_tls *tls, const char *certificate, const ch
 void channel_tls_free(struct channel_tls *tls);
 
 /* Begins to connect to one address: DONE, WRITE (then channel_dialled says how it went), or the
- * end; the channel is open unless it is LOST. */
+ * end; the channel is open unless that is LOST or NEVER. Without TLS the address has to be of this
+ * machine: what a device sends must not be read on the way. */
 struct addrinfo;
 enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to,
-                              struct whorl_fault *fault);
+                              const struct channel_tls *tls, struct whorl_fault *fault);
 /* Once the socket can be written: DONE or LOST, and then closed. */
 enum channel_end channel_dialled(struct channel *channel, struct whorl_fault *fault);
 

@@ -107,9 +107,9 @@ static void dial(struct whorl_line *line)
     struct whorl_fault why = {"", "no address"};
     enum channel_end end = CHANNEL_LOST;
     for (; link->address && end == CHANNEL_LOST; link->address = link->address->ai_next) {
-        end = channel_dial(&link->channel, link->address, &why);
+        end = channel_dial(&link->channel, link->address, &link->tls, &why);
     }
-    if (end == CHANNEL_LOST) {
+    if (end == CHANNEL_LOST || end == CHANNEL_NEVER) {
         struct whorl_fault text = why;
         whorl_fail(&why, line->host, "cannot connect to port %s: %.150s", line->port, text.text);
         fail(line, &why);

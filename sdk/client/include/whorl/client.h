@@ -37,7 +37,7 @@ struct whorl_client_options {
     uint32_t size;           /* sizeof(struct whorl_client_options) */
     uint32_t max_reply;      /* bytes of one message from the server; default 64 MiB */
     const char *server;      /* HOST:PORT or [IPV6]:PORT */
-    const char *certificate; /* this device's chain, PEM; NULL: plain TCP, for loopback listeners */
+    const char *certificate; /* this device's chain, PEM; NULL: plain TCP, to loopback addresses */
     const char *key;         /* its private key, PEM, not encrypted */
     const char *ca;          /* who signs the server's certificate, PEM */
     uint32_t connect_ms;     /* for one attempt to connect and shake hands; default 10,000 */
