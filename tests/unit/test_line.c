@@ -537,6 +537,37 @@ START_TEST(without_a_certificate_nothing_is_sent_to_another_machine)
 }
 END_TEST
 
+static atomic_uint taken, refused;
+
+/* Calls again whenever a call has failed. */
+static void call_again(void *ctx, const struct whorl_client_reply *got,
+                       const struct whorl_fault *why)
+{
+    const struct whorl_line_call *call = ctx;
+    (void)got;
+    (void)why;
+    atomic_fetch_add(&ended_calls, 1);
+    atomic_fetch_add(whorl_line_call(line, call) != 0 ? &taken : &refused, 1);
+}
+
+START_TEST(a_line_that_is_being_closed_takes_no_call_that_it_would_not_end)
+{
+    struct whorl_line_call call = {.size = sizeof call,
+                                   .method = "hold",
+                                   .argument = (const uint8_t *)"\xc0",
+                                   .argument_len = 1,
+                                   .deadline_ms = PATIENCE_MS,
+                                   .ctx = &call,
+                                   .ended = call_again};
+    ck_assert_uint_ne(whorl_line_call(line, &call), 0);
+    await(&server.requests, 2); /* the ping is one */
+    whorl_line_free(line);
+    line = NULL;
+    ck_assert_uint_eq(atomic_load(&ended_calls), 1 + atomic_load(&taken));
+    ck_assert_uint_eq(atomic_load(&refused), 1);
+}
+END_TEST
+
 START_TEST(closing_the_line_ends_every_call)
 {
     for (size_t i = 0; i < 100; i++) {
@@ -651,6 +682,7 @@ int main(void)
     tcase_add_test(cases, a_host_may_be_a_name);
     tcase_add_test(cases, nobody_waits_for_a_name_that_is_being_looked_up);
     tcase_add_test(cases, without_a_certificate_nothing_is_sent_to_another_machine);
+    tcase_add_test(cases, a_line_that_is_being_closed_takes_no_call_that_it_would_not_end);
     tcase_add_test(cases, closing_the_line_ends_every_call);
     tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);
     tcase_add_test(cases, calls_that_are_ill_formed_are_not_taken);
