@@ -1,5 +1,7 @@
 /* libwhorl-client against servers that misbehave: each does what a script says, on one thread. */
 #include <check.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,6 +275,43 @@ START_TEST(messages_that_break_a_bound_end_the_call_at_once)
 }
 END_TEST
 
+/* Two addresses for two.example: a dead one, which a full queue of connections makes, and the
+ * script's. */
+__attribute__((visibility("default"))) int getaddrinfo(const char *host, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **list)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (strcmp(host, "two.example") != 0) {
+        return next(host, service, hints, list);
+    }
+    int rc = next(LOOPBACK_DEAD, service, hints, list);
+    return rc == 0 ? next("127.0.0.1", service, hints, &(*list)->ai_next) : rc;
+}
+
+START_TEST(an_address_that_does_not_answer_leaves_time_for_the_next)
+{
+    struct script script = {.steps = {{SAY(PONG("\x01")), .keep = true}}};
+    struct loopback_dead dead;
+    char server[32];
+    start(&script);
+    loopback_die(&dead, (uint16_t)atoi(strchr(script.address, ':') + 1));
+    snprintf(server, sizeof server, "two.example%s", strchr(script.address, ':'));
+    const struct whorl_client_options options = {
+        .size = sizeof options, .server = server, .connect_ms = 2000};
+    whorl_client_free(script.client);
+    script.client = whorl_client_new(&options, &fault);
+    ck_assert_ptr_nonnull(script.client);
+    ck_assert_msg(whorl_client_connect(script.client, &fault), "%s", fault.text);
+    ck_assert_msg(call(&script, false, PATIENCE_MS, NULL, &reply, &fault), "%s", fault.text);
+    ck_assert(whorl_str_is(reply.result, "pong"));
+    whorl_client_reply_release(&reply);
+    loopback_bury(&dead);
+    ck_assert_uint_eq(stop(&script), 1);
+}
+END_TEST
+
 START_TEST(a_connection_that_went_away_between_calls_is_made_again)
 {
     struct script script = {.steps = {{SAY(PONG("\x01"))}, {SAY(PONG("\x02")), .keep = true}}};
@@ -394,6 +433,7 @@ int main(void)
     tcase_add_test(tc, a_deadline_ends_a_call_that_nobody_answers);
     tcase_add_test(tc, a_deadline_ends_a_call_whose_server_never_stops_talking);
     tcase_add_test(tc, messages_that_break_a_bound_end_the_call_at_once);
+    tcase_add_test(tc, an_address_that_does_not_answer_leaves_time_for_the_next);
     tcase_add_test(tc, a_connection_that_went_away_between_calls_is_made_again);
     tcase_add_test(tc, addresses_and_arguments_are_checked);
     tcase_add_test(tc, without_a_certificate_nothing_is_sent_to_another_machine);

@@ -16,7 +16,11 @@
 
 #include "backoff.h"
 
-enum { READ_SIZE = 16384 };
+enum {
+    READ_SIZE = 16384,
+    DIAL_MS = 3000, /* for an address that others follow: its first packet may be lost, and sent
+                       again after a second */
+};
 
 bool channel_split(const char *address, char *host, size_t cap, const char **port)
 {
@@ -235,6 +239,16 @@ static enum channel_end step_wait(const struct channel *channel, enum channel_en
 
 /* --- connecting --- */
 
+uint64_t channel_dial_until(const struct addrinfo *to, uint64_t until)
+{
+    uint64_t left = backoff_left(until), addresses = 1;
+    for (const struct addrinfo *a = to->ai_next; a; a = a->ai_next) {
+        addresses++;
+    }
+    uint64_t share = left / addresses < DIAL_MS ? left / addresses : DIAL_MS;
+    return addresses == 1 ? until : backoff_now() + share;
+}
+
 static bool is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {
@@ -312,8 +326,9 @@ enum channel_end channel_open(struct channel *channel, const char *host, const c
     if (rc != 0) {
         return ended(rc == EAI_AGAIN ? CHANNEL_LOST : CHANNEL_NEVER, fault, host, gai_strerror(rc));
     }
-    for (const struct addrinfo *a = list; a && end == CHANNEL_LOST; a = a->ai_next) {
-        end = dial_until(channel, a, tls, until, &why);
+    for (const struct addrinfo *a = list; a && (end == CHANNEL_LOST || end == CHANNEL_LATE);
+         a = a->ai_next) {
+        end = dial_until(channel, a, tls, channel_dial_until(a, until), &why);
     }
     freeaddrinfo(list);
     if (end != CHANNEL_DONE) {

@@ -107,6 +107,7 @@ static void dial(struct whorl_line *line)
     struct whorl_fault why = {"", "no address"};
     enum channel_end end = CHANNEL_LOST;
     for (; link->address && end == CHANNEL_LOST; link->address = link->address->ai_next) {
+        link->dial_until = channel_dial_until(link->address, link->until);
         end = channel_dial(&link->channel, link->address, &link->tls, &why);
     }
     if (end == CHANNEL_LOST || end == CHANNEL_NEVER) {
@@ -395,6 +396,10 @@ void link_drive(struct whorl_line *line, short events)
     }
     if (link->state == LINK_DIALLING && events != 0) {
         go_on_dialling(line);
+    } else if (link->state == LINK_DIALLING && link->address &&
+               backoff_left(link->dial_until) == 0) {
+        channel_close(&link->channel);
+        dial(line);
     }
     if (link->state == LINK_SHAKING) {
         go_on_shaking(line);
@@ -429,5 +434,7 @@ uint64_t link_due(const struct whorl_line *line)
                : is_wanted(line)  ? 0
                                   : UINT64_MAX;
     }
-    return link->state == LINK_UP ? UINT64_MAX : link->until;
+    return link->state == LINK_UP         ? UINT64_MAX
+           : link->state == LINK_DIALLING ? link->dial_until
+                                          : link->until;
 }
