@@ -14,6 +14,8 @@ import msgpack
 from installed import Installed
 from whorl import BINARY, OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
 
+IDENTIFY = ("identify", "--basis", "consent", "--consent", "given", "--reason", "Name doubted",
+            "--sample", "text:utf8:" + __file__)
 EXAMPLES = os.path.join(ROOT, "docs", "examples")
 
 
@@ -220,8 +222,8 @@ class Printed(unittest.TestCase):
             self.assertIn("could not be written", done.stderr)
         self.assertEqual(server.stop(), 0)
 
-    def ask(self, reply, *args):
-        """What the command prints when a server, over plain TCP, says that."""
+    def answered(self, reply, *args):
+        """What the command does when a server, over plain TCP, says that."""
         def serve(listener):
             connection, _ = listener.accept()
             unpacker = msgpack.Unpacker(raw=True)
@@ -232,21 +234,35 @@ class Printed(unittest.TestCase):
                         connection.sendall(msgpack.packb([1, message[1], *reply]))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             threading.Thread(target=serve, args=(listener,), daemon=True).start()
-            done = whorl(*args, "--connect", f"127.0.0.1:{listener.getsockname()[1]}", "--officer",
+            return whorl(*args, "--connect", f"127.0.0.1:{listener.getsockname()[1]}", "--officer",
                          OFFICER, code=None)
+
+    def ask(self, reply, *args):
+        done = self.answered(reply, *args)
         return done.stdout + done.stderr
+
+    def test_only_no_match_everywhere_is_no_match(self):
+        def verdict(*classes):
+            found = [{"backend": "x", "class": name} if name else {"backend": "x"} for name in classes]
+            return self.answered([None, {"answers": found}], *IDENTIFY).returncode
+        self.assertEqual(verdict("no_match", "no_match"), 1)
+        self.assertEqual(verdict("no_match", "not_searched"), 1)
+        self.assertEqual(verdict("no_match", "unavailable"), 3)
+        self.assertEqual(verdict("unavailable", "possible"), 0)
+        # What this command doesn't know says nothing of a person, least of all that nobody knows him.
+        self.assertEqual(verdict("no_match", "partial"), 3)
+        self.assertEqual(verdict("no_match", None), 3)
+        self.assertEqual(verdict("no_match", "No_Match"), 3)
 
     def test_a_servers_words_cannot_move_the_cursor(self):
         bad = "a\x1b[2Jb\x9bc\rd\u202fe"
         clean = "a?[2Jb??c?d\u202fe"
-        asked = ("identify", "--basis", "consent", "--consent", "given", "--reason", "Name doubted",
-                 "--sample", "text:utf8:" + __file__)
         candidate = {"ref": bad, "names": [{"family": bad, "given": bad}], "born": bad,
                      "identifiers": {bad: bad}, "details": [{"label": bad, "value": bad}]}
         answer = {"backend": bad, "class": "match", "reason": bad, "candidates": [candidate],
                   "samples": [{"sample": 0, "quality": 1, "advice": bad}],
                   "levels": [{"gateway": bad, "backend": bad, "class": "match"}]}
-        said = self.ask([None, {"transaction": bad, "show": bad, "answers": [answer]}], *asked)
+        said = self.ask([None, {"transaction": bad, "show": bad, "answers": [answer]}], *IDENTIFY)
         self.assertEqual(said.count(clean), 15, said)
         self.assertNotRegex(said, "[\x1b\x9b\r]")
         said = self.ask([None, {"server": bad, "bases": [{"basis": bad, "subject": [bad]}]}],
