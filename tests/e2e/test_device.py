@@ -2,6 +2,7 @@
 """The device's side: libwhorl-client, as `whorl identify` and a program of somebody else's use it, and
 the examples in Python and JavaScript, all over TLS, through connections that break."""
 import json
+import math
 import os
 import shutil
 import socket
@@ -253,6 +254,17 @@ class Printed(unittest.TestCase):
         self.assertEqual(verdict("no_match", "partial"), 3)
         self.assertEqual(verdict("no_match", None), 3)
         self.assertEqual(verdict("no_match", "No_Match"), 3)
+
+    def test_json_says_what_the_server_said(self):
+        said = {"large": 2 ** 64 - 1, "small": -2 ** 63, "text": "x", "none": None,
+                "not a number": math.nan, "k" * 300: 1}
+        done = self.answered([None, said], "capabilities", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shown = json.loads(done.stdout)
+        self.assertEqual(shown.keys(), said.keys())
+        self.assertEqual(shown["large"], float(2 ** 64 - 1))  # not -1
+        self.assertEqual(shown["small"], -2 ** 63)
+        self.assertIsNone(shown["not a number"])
 
     def test_a_servers_words_cannot_move_the_cursor(self):
         bad = "a\x1b[2Jb\x9bc\rd\u202fe"
