@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/clean.h"
@@ -117,6 +118,13 @@ static void show_retrying(void *ctx, const struct whorl_fault *why, uint64_t wai
     fprintf(stderr, "; trying again in %.1f s\n", (double)wait_ms / 1000);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 int device_ask(const struct device_args *args, const char *method, bool repeatable,
                const struct whorl_secret *argument, struct whorl_client_reply *reply)
 {
@@ -125,18 +133,20 @@ int device_ask(const struct device_args *args, const char *method, bool repeatab
     struct whorl_client_options options = args->options;
     const struct whorl_client_listener listener = {.notified = terminal ? show_progress : NULL,
                                                    .retrying = show_retrying};
-    const struct whorl_client_request request = {.size = sizeof request,
-                                                 .repeatable = repeatable,
-                                                 .method = method,
-                                                 .argument = argument->bytes,
-                                                 .argument_len = argument->len,
-                                                 .deadline_ms = args->timeout_s * 1000ull,
-                                                 .listener = &listener};
+    struct whorl_client_request request = {.size = sizeof request,
+                                           .repeatable = repeatable,
+                                           .method = method,
+                                           .argument = argument->bytes,
+                                           .argument_len = argument->len,
+                                           .listener = &listener};
     options.connect_ms = args->timeout_s * 1000;
+    uint64_t began = now_ms();
     struct whorl_client *client = whorl_client_new(&options, &fault);
     /* A person wants to know at once that there is no such server. */
-    bool ok = client && whorl_client_connect(client, &fault) &&
-              whorl_client_call(client, &request, reply, &fault);
+    bool ok = client && whorl_client_connect(client, &fault);
+    uint64_t gone = now_ms() - began;
+    request.deadline_ms = gone < options.connect_ms ? options.connect_ms - gone : 1;
+    ok = ok && whorl_client_call(client, &request, reply, &fault);
     whorl_client_free(client);
     if (terminal) {
         fputs("\r\033[K", stderr);

@@ -6,9 +6,11 @@ import math
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
+import time
 
 import msgpack
 
@@ -176,6 +178,37 @@ class Broken(unittest.TestCase):
                      self.world.path("strangers", "ca.pem"), "--officer", OFFICER, code=3)
         self.assertIn("the server's certificate was not accepted", done.stderr)
         self.assertEqual(proxy.connections, 1)
+
+
+class Slow(unittest.TestCase):
+    """A server that takes its time for each step."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.world = World()
+
+    def test_the_timeout_is_for_all_of_it(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(os.path.join(self.world.tls, "server.pem"),
+                                os.path.join(self.world.tls, "server.key"))
+        over = threading.Event()
+
+        def serve(listener):
+            device, _ = listener.accept()
+            over.wait(3)
+            with context.wrap_socket(device, server_side=True):
+                over.wait(PATIENCE)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+            began = time.monotonic()
+            done = whorl("capabilities", "--connect", f"localhost:{listener.getsockname()[1]}",
+                         "--cert", os.path.join(self.world.tls, "phone-1.pem"), "--officer", OFFICER,
+                         "--timeout", "4", code=3)
+            took = time.monotonic() - began
+            over.set()
+        self.assertIn("the server does not answer", done.stderr)
+        self.assertGreater(took, 3.5)
+        self.assertLess(took, 6)
 
 
 class Busy(unittest.TestCase):
