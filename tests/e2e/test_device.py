@@ -210,6 +210,20 @@ class Slow(unittest.TestCase):
         self.assertGreater(took, 3.5)
         self.assertLess(took, 6)
 
+    def test_an_encrypted_key_is_refused_and_nobody_asked_for_its_words(self):
+        key = self.world.path("encrypted.key")
+        subprocess.run(["openssl", "pkey", "-in", os.path.join(self.world.tls, "phone-1.key"),
+                        "-aes256", "-passout", "pass:open sesame", "-out", key], check=True,
+                       stdin=subprocess.DEVNULL)
+        done = subprocess.run([BINARY, "capabilities", "--connect", "127.0.0.1:1", "--cert",
+                               os.path.join(self.world.tls, "phone-1.pem"), "--key", key,
+                               "--officer", OFFICER], input="open sesame\n", capture_output=True,
+                              text=True, timeout=PATIENCE, start_new_session=True, check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("encrypted.key: ", done.stderr)
+        self.assertNotIn("pass phrase", done.stderr)
+        self.assertNotIn("cannot connect", done.stderr)
+
 
 class Busy(unittest.TestCase):
     def test_busy_is_waited_for(self):

@@ -150,13 +150,30 @@ static enum channel_end tls_failure(SSL *ssl, int error, const char *where,
     return CHANNEL_NEVER;
 }
 
+/* OpenSSL would ask whoever sits at the terminal, or read standard input. */
+static int no_pass_phrase(char *words, int cap, int writing, void *asked)
+{
+    (void)words;
+    (void)cap;
+    (void)writing;
+    if (asked) {
+        *(bool *)asked = true;
+    }
+    return -1;
+}
+
 bool channel_tls_load(struct channel_tls *tls, const char *certificate, const char *key,
                       const char *ca, struct whorl_fault *fault)
 {
     ERR_clear_error();
     SSL_CTX *context = tls->context = SSL_CTX_new(TLS_client_method());
     const char *where = NULL;
+    bool asked = false;
     tls->method = bio_method();
+    if (context) {
+        SSL_CTX_set_default_passwd_cb(context, no_pass_phrase);
+        SSL_CTX_set_default_passwd_cb_userdata(context, &asked);
+    }
     if (!context || !tls->method || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION)) {
         where = "";
     } else if (SSL_CTX_load_verify_locations(context, ca, NULL) != 1) {
@@ -166,9 +183,12 @@ bool channel_tls_load(struct channel_tls *tls, const char *certificate, const ch
     } else if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
         where = key;
     }
+    if (context) {
+        SSL_CTX_set_default_passwd_cb_userdata(context, NULL);
+    }
     if (where) {
         (void)tls_failure(NULL, SSL_ERROR_SSL, where, fault);
-        return false;
+        return asked ? whorl_fail(fault, where, "is encrypted, which is not supported") : false;
     }
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
