@@ -125,6 +125,16 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Packing goes on when memory has run out. */
+static bool is_whole(const struct whorl_secret *argument, struct whorl_fault *fault)
+{
+    size_t used = 0;
+    return (whorl_msg_walk(argument->bytes, argument->len, argument->len, &used, NULL) ==
+                WHORL_MSG_WHOLE &&
+            used == argument->len) ||
+           whorl_fail(fault, "", "out of memory for the request, or of locked memory (ulimit -l)");
+}
+
 int device_ask(const struct device_args *args, const char *method, bool repeatable,
                const struct whorl_secret *argument, struct whorl_client_reply *reply)
 {
@@ -143,7 +153,7 @@ int device_ask(const struct device_args *args, const char *method, bool repeatab
     uint64_t began = now_ms();
     struct whorl_client *client = whorl_client_new(&options, &fault);
     /* A person wants to know at once that there is no such server. */
-    bool ok = client && whorl_client_connect(client, &fault);
+    bool ok = client && is_whole(argument, &fault) && whorl_client_connect(client, &fault);
     uint64_t gone = now_ms() - began;
     request.deadline_ms = gone < options.connect_ms ? options.connect_ms - gone : 1;
     ok = ok && whorl_client_call(client, &request, reply, &fault);

@@ -224,6 +224,21 @@ class Slow(unittest.TestCase):
         self.assertNotIn("pass phrase", done.stderr)
         self.assertNotIn("cannot connect", done.stderr)
 
+    def test_too_little_locked_memory_is_said(self):
+        sample = self.world.path("sample.bin")
+        with open(sample, "wb") as file:
+            file.write(bytes(120000))
+        ordinary = [] if os.geteuid() else ["setpriv", "--reuid=65534", "--clear-groups"]
+        for kilobytes in 64, 200:  # too little for the file; for the file and the request
+            with open(sample, "rb") as file:
+                done = subprocess.run(
+                    [*ordinary, "prlimit", f"--memlock={kilobytes * 1024}", "--", BINARY, "identify",
+                     "--connect", "127.0.0.1:1", "--officer", OFFICER, "--basis", "consent",
+                     "--sample", "text:utf8:/dev/stdin"], stdin=file, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
+            self.assertEqual(done.returncode, 3)
+            self.assertIn("ulimit -l", done.stderr)
+
 
 class Busy(unittest.TestCase):
     def test_busy_is_waited_for(self):
