@@ -2,6 +2,7 @@
 #include <check.h>
 #include <dlfcn.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,6 +235,45 @@ START_TEST(a_deadline_ends_a_call_that_nobody_answers)
 }
 END_TEST
 
+/* Counts this process's connections to a port whose silence the system watches over. */
+static void count_watched(void *ctx, const char *method, const msgpack_object *argument)
+{
+    uint16_t *port_and_count = ctx;
+    (void)method;
+    (void)argument;
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_in peer = {.sin_port = 0};
+        socklen_t size = sizeof peer, int_size = sizeof(int);
+        int alive = 0, idle = 0, dead = 0;
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0 ||
+            ntohs(peer.sin_port) != port_and_count[0]) {
+            continue;
+        }
+        getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &int_size);
+        getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &int_size);
+        getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead, &int_size);
+        if (alive && idle <= 15 && dead > 0 && dead <= 30000) {
+            port_and_count[1]++;
+        }
+    }
+}
+
+/* Nobody says so when a device has left its network; its call would wait for all of its time. */
+START_TEST(a_connection_that_falls_silent_is_noticed_by_the_system)
+{
+    struct script script = {.steps = {{SAY(PROGRESS PONG("\x01")), .keep = true}}};
+    uint16_t port_and_count[2] = {0, 0};
+    const struct whorl_client_listener listener = {.ctx = port_and_count,
+                                                   .notified = count_watched};
+    start(&script);
+    port_and_count[0] = (uint16_t)atoi(strchr(script.address, ':') + 1);
+    ck_assert(call(&script, false, PATIENCE_MS, &listener, &reply, &fault));
+    ck_assert_uint_eq(port_and_count[1], 1);
+    whorl_client_reply_release(&reply);
+    ck_assert_uint_eq(stop(&script), 1);
+}
+END_TEST
+
 #define PROGRESS_10                                                                                \
     PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS
 
@@ -432,6 +472,7 @@ int main(void)
     tcase_add_test(tc, busy_for_longer_than_there_is_time_is_the_answer);
     tcase_add_test(tc, a_deadline_ends_a_call_that_nobody_answers);
     tcase_add_test(tc, a_deadline_ends_a_call_whose_server_never_stops_talking);
+    tcase_add_test(tc, a_connection_that_falls_silent_is_noticed_by_the_system);
     tcase_add_test(tc, messages_that_break_a_bound_end_the_call_at_once);
     tcase_add_test(tc, an_address_that_does_not_answer_leaves_time_for_the_next);
     tcase_add_test(tc, a_connection_that_went_away_between_calls_is_made_again);

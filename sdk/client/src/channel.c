@@ -18,8 +18,10 @@
 
 enum {
     READ_SIZE = 16384,
-    DIAL_MS = 3000, /* for an address that others follow: its first packet may be lost, and sent
-                       again after a second */
+    DEAD_MS = 15000, /* without a sign from the other side's machine a connection is lost */
+    ALIVE_S = 10,    /* of silence until its machine is asked for one */
+    DIAL_MS = 3000,  /* for an address that others follow: its first packet may be lost, and sent
+                        again after a second */
 };
 
 bool channel_split(const char *address, char *host, size_t cap, const char **port)
@@ -269,6 +271,18 @@ uint64_t channel_dial_until(const struct addrinfo *to, uint64_t until)
     return addresses == 1 ? until : backoff_now() + share;
 }
 
+/* A device that comes into another network, or behind another address, is told nothing of what it
+ * had. */
+static void watch_over(int fd)
+{
+    int on = 1, idle = ALIVE_S, every = 2, times = 3, dead = DEAD_MS;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead, sizeof dead);
+}
+
 static bool is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {
@@ -295,6 +309,7 @@ enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to
         return ended(CHANNEL_LOST, fault, "", strerror(errno));
     }
     (void)setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    watch_over(channel->fd);
     if (connect(channel->fd, to->ai_addr, to->ai_addrlen) == 0) {
         return CHANNEL_DONE;
     }

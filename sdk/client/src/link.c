@@ -1,6 +1,4 @@
 /* A line's connection: made without waiting, written and read as far as it goes. */
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <string.h>
@@ -10,9 +8,7 @@
 #include "line_parts.h"
 
 enum {
-    DEAD_MS = 15000, /* without a sign from the other side's machine a connection is lost */
-    ALIVE_S = 10,    /* of silence until its machine is asked for one */
-    READS = 16,      /* of at least 16 KiB before something else has its turn */
+    READS = 16, /* of at least 16 KiB before something else has its turn */
 };
 
 bool link_is_down(const struct whorl_line *line)
@@ -79,16 +75,6 @@ static void lose(struct whorl_line *line, const struct whorl_fault *why)
 
 /* --- making it --- */
 
-static void watch_over(int fd)
-{
-    int on = 1, idle = ALIVE_S, every = 2, times = 3, dead = DEAD_MS;
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead, sizeof dead);
-}
-
 void link_come_up(struct whorl_line *line)
 {
     bool news = line->failures > 0 || !line->begun;
@@ -116,7 +102,6 @@ static void dial(struct whorl_line *line)
         fail(line, &why);
         return;
     }
-    watch_over(link->channel.fd);
     link->state = end == CHANNEL_DONE ? LINK_SHAKING : LINK_DIALLING;
     link->wants = POLLOUT;
 }
