@@ -408,7 +408,8 @@ static json_t *text_of(const char *bytes, uint32_t len)
 
 static json_t *json_of(const msgpack_object *o);
 
-/* NULL, as all of these: out of memory. What has no name in words is left out. */
+/* NULL, as all of these: out of memory. What has no name in words is left out; of fields of one
+ * name the first counts, as it does for everything else here. */
 static json_t *json_of_map(const msgpack_object *o)
 {
     json_t *json = json_object();
@@ -418,8 +419,9 @@ static json_t *json_of_map(const msgpack_object *o)
             continue;
         }
         json_t *name = text_of(key->via.str.ptr, key->via.str.size);
-        if (!name || json_object_set_new(json, json_string_value(name),
-                                         json_of(&o->via.map.ptr[i].val)) != 0) {
+        bool again = name && json_object_get(json, json_string_value(name));
+        if (!name || (!again && json_object_set_new(json, json_string_value(name),
+                                                    json_of(&o->via.map.ptr[i].val)) != 0)) {
             json_decref(json);
             json = NULL;
         }

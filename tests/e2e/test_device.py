@@ -286,7 +286,8 @@ class Printed(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
 
     def answered(self, reply, *args):
-        """What the command does when a server, over plain TCP, says that."""
+        """What the command does when a server, over plain TCP, says that: [error, result], or a
+        result in the bytes that are sent."""
         def serve(listener):
             connection, _ = listener.accept()
             unpacker = msgpack.Unpacker(raw=True)
@@ -294,7 +295,9 @@ class Printed(unittest.TestCase):
                 while data := connection.recv(65536):
                     unpacker.feed(data)
                     for message in unpacker:
-                        connection.sendall(msgpack.packb([1, message[1], *reply]))
+                        said = (b"\xc0" + reply if isinstance(reply, bytes) else
+                                b"".join(map(msgpack.packb, reply)))
+                        connection.sendall(b"\x94\x01" + msgpack.packb(message[1]) + said)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             threading.Thread(target=serve, args=(listener,), daemon=True).start()
             return whorl(*args, "--connect", f"127.0.0.1:{listener.getsockname()[1]}", "--officer",
@@ -316,6 +319,13 @@ class Printed(unittest.TestCase):
         self.assertEqual(verdict("no_match", "partial"), 3)
         self.assertEqual(verdict("no_match", None), 3)
         self.assertEqual(verdict("no_match", "No_Match"), 3)
+
+    def test_json_and_exit_status_agree_on_a_field_that_is_there_twice(self):
+        class_of = [msgpack.packb("class") + msgpack.packb(name) for name in ("no_match", "match")]
+        twice = b"\x81" + msgpack.packb("answers") + b"\x91\x82" + b"".join(class_of)
+        done = self.answered(twice, *IDENTIFY, "--json")
+        self.assertEqual(json.loads(done.stdout)["answers"][0]["class"], "no_match")
+        self.assertEqual(done.returncode, 1)
 
     def test_json_says_what_the_server_said(self):
         said = {"large": 2 ** 64 - 1, "small": -2 ** 63, "text": "x", "none": None,
