@@ -348,7 +348,8 @@ static void new_request_id(char id[65])
     }
 }
 
-/* 0: something is known. 1: all that was asked answered no_match. 3: anything short of that. */
+/* 0: something is known. 1: all that was asked answered no_match. 3: anything short of that, also
+ * an answer of a class that is not known here. */
 static int verdict(const msgpack_object *result)
 {
     const msgpack_object *answers = whorl_map_get(result, "answers");
@@ -356,9 +357,11 @@ static int verdict(const msgpack_object *result)
     for (uint32_t i = 0;
          answers && answers->type == MSGPACK_OBJECT_ARRAY && i < answers->via.array.size; i++) {
         const msgpack_object *class = whorl_map_get(&answers->via.array.ptr[i], "class");
-        positive |= whorl_str_is(class, "match") || whorl_str_is(class, "possible");
-        negative |= whorl_str_is(class, "no_match");
-        open |= whorl_str_is(class, "unavailable") || whorl_str_is(class, "poor_quality");
+        bool found = whorl_str_is(class, "match") || whorl_str_is(class, "possible");
+        bool nobody = whorl_str_is(class, "no_match");
+        positive |= found;
+        negative |= nobody;
+        open |= !found && !nobody && !whorl_str_is(class, "not_searched");
     }
     return positive ? 0 : negative && !open ? 1 : 3;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/clean.h"
@@ -13,7 +14,8 @@ enum { OPT_CONNECT = 0x1000, OPT_CERT, OPT_KEY, OPT_CA, OPT_TIMEOUT };
 
 static const struct argp_option device_options_list[] = {
     {"connect", OPT_CONNECT, "HOST:PORT", 0, "The server to ask", 1},
-    {"cert", OPT_CERT, "FILE", 0, "This device's certificate (PEM); without it: plain TCP", 1},
+    {"cert", OPT_CERT, "FILE", 0,
+     "This device's certificate (PEM); without it: plain TCP, to this machine alone", 1},
     {"key", OPT_KEY, "FILE", 0, "Its private key; left out: FILE of --cert with .key for .pem", 1},
     {"ca", OPT_CA, "FILE", 0,
      "The authority that the server's certificate must come from; left "
@@ -116,6 +118,23 @@ static void show_retrying(void *ctx, const struct whorl_fault *why, uint64_t wai
     fprintf(stderr, "; trying again in %.1f s\n", (double)wait_ms / 1000);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Packing goes on when memory has run out. */
+static bool is_whole(const struct whorl_secret *argument, struct whorl_fault *fault)
+{
+    size_t used = 0;
+    return (whorl_msg_walk(argument->bytes, argument->len, argument->len, &used, NULL) ==
+                WHORL_MSG_WHOLE &&
+            used == argument->len) ||
+           whorl_fail(fault, "", "out of memory for the request, or of locked memory (ulimit -l)");
+}
+
 int device_ask(const struct device_args *args, const char *method, bool repeatable,
                const struct whorl_secret *argument, struct whorl_client_reply *reply)
 {
@@ -124,18 +143,20 @@ int device_ask(const struct device_args *args, const char *method, bool repeatab
     struct whorl_client_options options = args->options;
     const struct whorl_client_listener listener = {.notified = terminal ? show_progress : NULL,
                                                    .retrying = show_retrying};
-    const struct whorl_client_request request = {.size = sizeof request,
-                                                 .repeatable = repeatable,
-                                                 .method = method,
-                                                 .argument = argument->bytes,
-                                                 .argument_len = argument->len,
-                                                 .deadline_ms = args->timeout_s * 1000ull,
-                                                 .listener = &listener};
+    struct whorl_client_request request = {.size = sizeof request,
+                                           .repeatable = repeatable,
+                                           .method = method,
+                                           .argument = argument->bytes,
+                                           .argument_len = argument->len,
+                                           .listener = &listener};
     options.connect_ms = args->timeout_s * 1000;
+    uint64_t began = now_ms();
     struct whorl_client *client = whorl_client_new(&options, &fault);
     /* A person wants to know at once that there is no such server. */
-    bool ok = client && whorl_client_connect(client, &fault) &&
-              whorl_client_call(client, &request, reply, &fault);
+    bool ok = client && is_whole(argument, &fault) && whorl_client_connect(client, &fault);
+    uint64_t gone = now_ms() - began;
+    request.deadline_ms = gone < options.connect_ms ? options.connect_ms - gone : 1;
+    ok = ok && whorl_client_call(client, &request, reply, &fault);
     whorl_client_free(client);
     if (terminal) {
         fputs("\r\033[K", stderr);

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -407,40 +408,67 @@ static json_t *text_of(const char *bytes, uint32_t len)
 
 static json_t *json_of(const msgpack_object *o);
 
+/* NULL, as all of these: out of memory. What has no name in words is left out; of fields of one
+ * name the first counts, as it does for everything else here. */
 static json_t *json_of_map(const msgpack_object *o)
 {
     json_t *json = json_object();
-    for (uint32_t i = 0; i < o->via.map.size; i++) {
-        char key[256];
-        if (whorl_str_copy(&o->via.map.ptr[i].key, key, sizeof key)) {
-            json_object_set_new(json, key, json_of(&o->via.map.ptr[i].val));
+    for (uint32_t i = 0; json && i < o->via.map.size; i++) {
+        const msgpack_object *key = &o->via.map.ptr[i].key;
+        if (key->type != MSGPACK_OBJECT_STR) {
+            continue;
+        }
+        json_t *name = text_of(key->via.str.ptr, key->via.str.size);
+        bool again = name && json_object_get(json, json_string_value(name));
+        if (!name || (!again && json_object_set_new(json, json_string_value(name),
+                                                    json_of(&o->via.map.ptr[i].val)) != 0)) {
+            json_decref(json);
+            json = NULL;
+        }
+        json_decref(name);
+    }
+    return json;
+}
+
+static json_t *json_of_array(const msgpack_object *o)
+{
+    json_t *json = json_array();
+    for (uint32_t i = 0; json && i < o->via.array.size; i++) {
+        if (json_array_append_new(json, json_of(&o->via.array.ptr[i])) != 0) {
+            json_decref(json);
+            json = NULL;
         }
     }
     return json;
 }
 
+/* Jansson's integers end at INT64_MAX, and JSON has no word for what is no number. */
+static json_t *json_of_number(const msgpack_object *o)
+{
+    double value;
+    if (o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER ||
+        (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= INT64_MAX)) {
+        return json_integer(o->via.i64);
+    }
+    return number(o, &value) && isfinite(value) ? json_real(value) : json_null();
+}
+
 static json_t *json_of(const msgpack_object *o)
 {
-    json_t *json;
     switch (o->type) {
     case MSGPACK_OBJECT_BOOLEAN:
         return json_boolean(o->via.boolean);
     case MSGPACK_OBJECT_POSITIVE_INTEGER:
     case MSGPACK_OBJECT_NEGATIVE_INTEGER:
-        return json_integer(o->via.i64);
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
-        return json_real(o->via.f64);
+        return json_of_number(o);
     case MSGPACK_OBJECT_STR:
         return text_of(o->via.str.ptr, o->via.str.size);
     case MSGPACK_OBJECT_BIN:
         return hex_of(o->via.bin.ptr, o->via.bin.size);
     case MSGPACK_OBJECT_ARRAY:
-        json = json_array();
-        for (uint32_t i = 0; i < o->via.array.size; i++) {
-            json_array_append_new(json, json_of(&o->via.array.ptr[i]));
-        }
-        return json;
+        return json_of_array(o);
     case MSGPACK_OBJECT_MAP:
         return json_of_map(o);
     default:

@@ -2,18 +2,23 @@
 """The device's side: libwhorl-client, as `whorl identify` and a program of somebody else's use it, and
 the examples in Python and JavaScript, all over TLS, through connections that break."""
 import json
+import math
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
+import time
 
 import msgpack
 
 from installed import Installed
 from whorl import BINARY, OFFICER, PATIENCE, ROOT, Server, World, answers, edit, unittest, whorl
 
+IDENTIFY = ("identify", "--basis", "consent", "--consent", "given", "--reason", "Name doubted",
+            "--sample", "text:utf8:" + __file__)
 EXAMPLES = os.path.join(ROOT, "docs", "examples")
 
 
@@ -175,6 +180,66 @@ class Broken(unittest.TestCase):
         self.assertEqual(proxy.connections, 1)
 
 
+class Slow(unittest.TestCase):
+    """A server that takes its time for each step."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.world = World()
+
+    def test_the_timeout_is_for_all_of_it(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(os.path.join(self.world.tls, "server.pem"),
+                                os.path.join(self.world.tls, "server.key"))
+        over = threading.Event()
+
+        def serve(listener):
+            device, _ = listener.accept()
+            over.wait(3)
+            with context.wrap_socket(device, server_side=True):
+                over.wait(PATIENCE)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+            began = time.monotonic()
+            done = whorl("capabilities", "--connect", f"localhost:{listener.getsockname()[1]}",
+                         "--cert", os.path.join(self.world.tls, "phone-1.pem"), "--officer", OFFICER,
+                         "--timeout", "4", code=3)
+            took = time.monotonic() - began
+            over.set()
+        self.assertIn("the server does not answer", done.stderr)
+        self.assertGreater(took, 3.5)
+        self.assertLess(took, 6)
+
+    def test_an_encrypted_key_is_refused_and_nobody_asked_for_its_words(self):
+        key = self.world.path("encrypted.key")
+        subprocess.run(["openssl", "pkey", "-in", os.path.join(self.world.tls, "phone-1.key"),
+                        "-aes256", "-passout", "pass:open sesame", "-out", key], check=True,
+                       stdin=subprocess.DEVNULL)
+        done = subprocess.run([BINARY, "capabilities", "--connect", "127.0.0.1:1", "--cert",
+                               os.path.join(self.world.tls, "phone-1.pem"), "--key", key,
+                               "--officer", OFFICER], input="open sesame\n", capture_output=True,
+                              text=True, timeout=PATIENCE, start_new_session=True, check=False)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("encrypted.key: ", done.stderr)
+        self.assertNotIn("pass phrase", done.stderr)
+        self.assertNotIn("cannot connect", done.stderr)
+
+    def test_too_little_locked_memory_is_said(self):
+        sample = self.world.path("sample.bin")
+        with open(sample, "wb") as file:
+            file.write(bytes(120000))
+        ordinary = [] if os.geteuid() else ["setpriv", "--reuid=65534", "--clear-groups"]
+        for kilobytes in 64, 200:  # too little for the file; for the file and the request
+            with open(sample, "rb") as file:
+                done = subprocess.run(
+                    [*ordinary, "prlimit", f"--memlock={kilobytes * 1024}", "--", BINARY, "identify",
+                     "--connect", "127.0.0.1:1", "--officer", OFFICER, "--basis", "consent",
+                     "--sample", "text:utf8:/dev/stdin"], stdin=file, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
+            self.assertEqual(done.returncode, 3)
+            self.assertIn("ulimit -l", done.stderr)
+
+
 class Busy(unittest.TestCase):
     def test_busy_is_waited_for(self):
         world = World()
@@ -220,8 +285,9 @@ class Printed(unittest.TestCase):
             self.assertIn("could not be written", done.stderr)
         self.assertEqual(server.stop(), 0)
 
-    def ask(self, reply, *args):
-        """What the command prints when a server, over plain TCP, says that."""
+    def answered(self, reply, *args):
+        """What the command does when a server, over plain TCP, says that: [error, result], or a
+        result in the bytes that are sent."""
         def serve(listener):
             connection, _ = listener.accept()
             unpacker = msgpack.Unpacker(raw=True)
@@ -229,24 +295,58 @@ class Printed(unittest.TestCase):
                 while data := connection.recv(65536):
                     unpacker.feed(data)
                     for message in unpacker:
-                        connection.sendall(msgpack.packb([1, message[1], *reply]))
+                        said = (b"\xc0" + reply if isinstance(reply, bytes) else
+                                b"".join(map(msgpack.packb, reply)))
+                        connection.sendall(b"\x94\x01" + msgpack.packb(message[1]) + said)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             threading.Thread(target=serve, args=(listener,), daemon=True).start()
-            done = whorl(*args, "--connect", f"127.0.0.1:{listener.getsockname()[1]}", "--officer",
+            return whorl(*args, "--connect", f"127.0.0.1:{listener.getsockname()[1]}", "--officer",
                          OFFICER, code=None)
+
+    def ask(self, reply, *args):
+        done = self.answered(reply, *args)
         return done.stdout + done.stderr
+
+    def test_only_no_match_everywhere_is_no_match(self):
+        def verdict(*classes):
+            found = [{"backend": "x", "class": name} if name else {"backend": "x"} for name in classes]
+            return self.answered([None, {"answers": found}], *IDENTIFY).returncode
+        self.assertEqual(verdict("no_match", "no_match"), 1)
+        self.assertEqual(verdict("no_match", "not_searched"), 1)
+        self.assertEqual(verdict("no_match", "unavailable"), 3)
+        self.assertEqual(verdict("unavailable", "possible"), 0)
+        # What this command doesn't know says nothing of a person, least of all that nobody knows him.
+        self.assertEqual(verdict("no_match", "partial"), 3)
+        self.assertEqual(verdict("no_match", None), 3)
+        self.assertEqual(verdict("no_match", "No_Match"), 3)
+
+    def test_json_and_exit_status_agree_on_a_field_that_is_there_twice(self):
+        class_of = [msgpack.packb("class") + msgpack.packb(name) for name in ("no_match", "match")]
+        twice = b"\x81" + msgpack.packb("answers") + b"\x91\x82" + b"".join(class_of)
+        done = self.answered(twice, *IDENTIFY, "--json")
+        self.assertEqual(json.loads(done.stdout)["answers"][0]["class"], "no_match")
+        self.assertEqual(done.returncode, 1)
+
+    def test_json_says_what_the_server_said(self):
+        said = {"large": 2 ** 64 - 1, "small": -2 ** 63, "text": "x", "none": None,
+                "not a number": math.nan, "k" * 300: 1}
+        done = self.answered([None, said], "capabilities", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shown = json.loads(done.stdout)
+        self.assertEqual(shown.keys(), said.keys())
+        self.assertEqual(shown["large"], float(2 ** 64 - 1))  # not -1
+        self.assertEqual(shown["small"], -2 ** 63)
+        self.assertIsNone(shown["not a number"])
 
     def test_a_servers_words_cannot_move_the_cursor(self):
         bad = "a\x1b[2Jb\x9bc\rd\u202fe"
         clean = "a?[2Jb??c?d\u202fe"
-        asked = ("identify", "--basis", "consent", "--consent", "given", "--reason", "Name doubted",
-                 "--sample", "text:utf8:" + __file__)
         candidate = {"ref": bad, "names": [{"family": bad, "given": bad}], "born": bad,
                      "identifiers": {bad: bad}, "details": [{"label": bad, "value": bad}]}
         answer = {"backend": bad, "class": "match", "reason": bad, "candidates": [candidate],
                   "samples": [{"sample": 0, "quality": 1, "advice": bad}],
                   "levels": [{"gateway": bad, "backend": bad, "class": "match"}]}
-        said = self.ask([None, {"transaction": bad, "show": bad, "answers": [answer]}], *asked)
+        said = self.ask([None, {"transaction": bad, "show": bad, "answers": [answer]}], *IDENTIFY)
         self.assertEqual(said.count(clean), 15, said)
         self.assertNotRegex(said, "[\x1b\x9b\r]")
         said = self.ask([None, {"server": bad, "bases": [{"basis": bad, "subject": [bad]}]}],

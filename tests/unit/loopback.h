@@ -44,4 +44,33 @@ static inline int loopback_connect(uint16_t port)
     return -1;
 }
 
+#define LOOPBACK_DEAD "127.0.0.2"
+
+/* An address where nothing answers, neither yes nor no: a queue of connections that is full. */
+struct loopback_dead {
+    int listener, waiting[4];
+};
+
+/* That there is one at LOOPBACK_DEAD, at this port. */
+static inline void loopback_die(struct loopback_dead *dead, uint16_t port)
+{
+    struct sockaddr_in at = loopback_address(port);
+    inet_pton(AF_INET, LOOPBACK_DEAD, &at.sin_addr);
+    dead->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(dead->listener, (struct sockaddr *)&at, sizeof at), 0);
+    ck_assert_int_eq(listen(dead->listener, 0), 0);
+    for (size_t i = 0; i < sizeof dead->waiting / sizeof *dead->waiting; i++) {
+        dead->waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(dead->waiting[i], (struct sockaddr *)&at, sizeof at);
+    }
+}
+
+static inline void loopback_bury(struct loopback_dead *dead)
+{
+    for (size_t i = 0; i < sizeof dead->waiting / sizeof *dead->waiting; i++) {
+        (void)close(dead->waiting[i]);
+    }
+    (void)close(dead->listener);
+}
+
 #endif

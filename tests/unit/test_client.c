@@ -1,5 +1,8 @@
 /* libwhorl-client against servers that misbehave: each does what a script says, on one thread. */
 #include <check.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +21,8 @@ enum { STEPS = 8, PATIENCE_MS = 30000 };
 struct step {
     const char *bytes; /* to send */
     size_t len;
-    bool keep; /* reads on until the client hangs up, else closes */
+    bool keep;  /* reads on until the client hangs up, else closes */
+    bool flood; /* says it again and again until the client hangs up */
 };
 
 struct script {
@@ -55,6 +59,8 @@ static void *serve(void *arg)
         script->connections += fd >= 0;
         read_request(fd);
         ck_assert_int_eq(send(fd, step->bytes, step->len, MSG_NOSIGNAL), (ssize_t)step->len);
+        while (step->flood && send(fd, step->bytes, step->len, MSG_NOSIGNAL) > 0) {
+        }
         while (step->keep && read(fd, &byte, 1) > 0) {
         }
         close(fd);
@@ -229,6 +235,63 @@ START_TEST(a_deadline_ends_a_call_that_nobody_answers)
 }
 END_TEST
 
+/* Counts this process's connections to a port whose silence the system watches over. */
+static void count_watched(void *ctx, const char *method, const msgpack_object *argument)
+{
+    uint16_t *port_and_count = ctx;
+    (void)method;
+    (void)argument;
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_in peer = {.sin_port = 0};
+        socklen_t size = sizeof peer, int_size = sizeof(int);
+        int alive = 0, idle = 0, dead = 0;
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) != 0 ||
+            ntohs(peer.sin_port) != port_and_count[0]) {
+            continue;
+        }
+        getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &int_size);
+        getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &int_size);
+        getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead, &int_size);
+        if (alive && idle <= 15 && dead > 0 && dead <= 30000) {
+            port_and_count[1]++;
+        }
+    }
+}
+
+/* Nobody says so when a device has left its network; its call would wait for all of its time. */
+START_TEST(a_connection_that_falls_silent_is_noticed_by_the_system)
+{
+    struct script script = {.steps = {{SAY(PROGRESS PONG("\x01")), .keep = true}}};
+    uint16_t port_and_count[2] = {0, 0};
+    const struct whorl_client_listener listener = {.ctx = port_and_count,
+                                                   .notified = count_watched};
+    start(&script);
+    port_and_count[0] = (uint16_t)atoi(strchr(script.address, ':') + 1);
+    ck_assert(call(&script, false, PATIENCE_MS, &listener, &reply, &fault));
+    ck_assert_uint_eq(port_and_count[1], 1);
+    whorl_client_reply_release(&reply);
+    ck_assert_uint_eq(stop(&script), 1);
+}
+END_TEST
+
+#define PROGRESS_10                                                                                \
+    PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS PROGRESS
+
+/* So much that there is always more to be read. */
+START_TEST(a_deadline_ends_a_call_whose_server_never_stops_talking)
+{
+    struct script script = {
+        .steps = {{SAY(PROGRESS_10 PROGRESS_10 PROGRESS_10 PROGRESS_10), .flood = true}}};
+    start(&script);
+    uint64_t began = backoff_now();
+    ck_assert(!call(&script, true, 300, NULL, &reply, &fault));
+    ck_assert_uint_lt(backoff_now() - began, 5000);
+    ck_assert_str_eq(fault.text, "the server does not answer");
+    whorl_client_reply_release(&reply);
+    ck_assert_uint_eq(stop(&script), 1);
+}
+END_TEST
+
 START_TEST(messages_that_break_a_bound_end_the_call_at_once)
 {
     static const struct step bad[] = {
@@ -249,6 +312,43 @@ START_TEST(messages_that_break_a_bound_end_the_call_at_once)
         whorl_client_reply_release(&reply);
         ck_assert_uint_eq(stop(&script), 1);
     }
+}
+END_TEST
+
+/* Two addresses for two.example: a dead one, which a full queue of connections makes, and the
+ * script's. */
+__attribute__((visibility("default"))) int getaddrinfo(const char *host, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **list)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (strcmp(host, "two.example") != 0) {
+        return next(host, service, hints, list);
+    }
+    int rc = next(LOOPBACK_DEAD, service, hints, list);
+    return rc == 0 ? next("127.0.0.1", service, hints, &(*list)->ai_next) : rc;
+}
+
+START_TEST(an_address_that_does_not_answer_leaves_time_for_the_next)
+{
+    struct script script = {.steps = {{SAY(PONG("\x01")), .keep = true}}};
+    struct loopback_dead dead;
+    char server[32];
+    start(&script);
+    loopback_die(&dead, (uint16_t)atoi(strchr(script.address, ':') + 1));
+    snprintf(server, sizeof server, "two.example%s", strchr(script.address, ':'));
+    const struct whorl_client_options options = {
+        .size = sizeof options, .server = server, .connect_ms = 2000};
+    whorl_client_free(script.client);
+    script.client = whorl_client_new(&options, &fault);
+    ck_assert_ptr_nonnull(script.client);
+    ck_assert_msg(whorl_client_connect(script.client, &fault), "%s", fault.text);
+    ck_assert_msg(call(&script, false, PATIENCE_MS, NULL, &reply, &fault), "%s", fault.text);
+    ck_assert(whorl_str_is(reply.result, "pong"));
+    whorl_client_reply_release(&reply);
+    loopback_bury(&dead);
+    ck_assert_uint_eq(stop(&script), 1);
 }
 END_TEST
 
@@ -288,6 +388,22 @@ START_TEST(addresses_and_arguments_are_checked)
     ck_assert(!whorl_client_call(client, &request, &reply, &fault));
     ck_assert_str_eq(fault.where, "argument");
     whorl_client_free(client);
+}
+END_TEST
+
+START_TEST(without_a_certificate_nothing_is_sent_to_another_machine)
+{
+    static const char *const elsewhere[] = {"192.0.2.77:7443", "[2001:db8::77]:7443"};
+    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
+        const struct whorl_client_options options = {
+            .size = sizeof options, .server = elsewhere[i], .connect_ms = 200};
+        struct whorl_client *client = whorl_client_new(&options, &fault);
+        ck_assert_ptr_nonnull(client);
+        ck_assert(!whorl_client_connect(client, &fault));
+        ck_assert_str_eq(fault.text, "cannot connect to port 7443: plain TCP is for loopback "
+                                     "addresses only; a certificate is missing");
+        whorl_client_free(client);
+    }
 }
 END_TEST
 
@@ -355,9 +471,13 @@ int main(void)
     tcase_add_test(tc, busy_is_tried_again_no_sooner_than_the_server_says);
     tcase_add_test(tc, busy_for_longer_than_there_is_time_is_the_answer);
     tcase_add_test(tc, a_deadline_ends_a_call_that_nobody_answers);
+    tcase_add_test(tc, a_deadline_ends_a_call_whose_server_never_stops_talking);
+    tcase_add_test(tc, a_connection_that_falls_silent_is_noticed_by_the_system);
     tcase_add_test(tc, messages_that_break_a_bound_end_the_call_at_once);
+    tcase_add_test(tc, an_address_that_does_not_answer_leaves_time_for_the_next);
     tcase_add_test(tc, a_connection_that_went_away_between_calls_is_made_again);
     tcase_add_test(tc, addresses_and_arguments_are_checked);
+    tcase_add_test(tc, without_a_certificate_nothing_is_sent_to_another_machine);
     tcase_add_test(tc, options_and_calls_that_are_ill_formed_are_refused_with_a_word);
     suite_add_tcase(suite, tc);
     return run_suite(suite);

@@ -35,7 +35,11 @@ __attribute__((visibility("default"))) int getaddrinfo(const char *host, const c
     while (name && atomic_load(&stuck)) {
         usleep(1000);
     }
-    int rc = next(host, service, hints, list);
+    bool two = strcmp(host, "two.example") == 0; /* addresses, and nothing answers at the first */
+    int rc = next(name && two ? LOOPBACK_DEAD : host, service, hints, list);
+    if (rc == 0 && two) {
+        rc = next("127.0.0.1", service, hints, &(*list)->ai_next);
+    }
     atomic_fetch_add(&looked, name);
     return rc;
 }
@@ -500,6 +504,18 @@ START_TEST(a_host_may_be_a_name)
 }
 END_TEST
 
+START_TEST(an_address_that_does_not_answer_leaves_time_for_the_next)
+{
+    struct loopback_dead dead;
+    loopback_die(&dead, server.port);
+    whorl_line_free(line);
+    line = line_to("two.example", 2000);
+    call_for(0, "echo", true, PATIENCE_MS);
+    assert_echo(0);
+    loopback_bury(&dead);
+}
+END_TEST
+
 START_TEST(nobody_waits_for_a_name_that_is_being_looked_up)
 {
     atomic_store(&stuck, true);
@@ -517,6 +533,54 @@ START_TEST(nobody_waits_for_a_name_that_is_being_looked_up)
     ck_assert_uint_eq(atomic_load(&looked), 0);
     atomic_store(&stuck, false);
     await(&looked, atomic_load(&looking));
+}
+END_TEST
+
+START_TEST(without_a_certificate_nothing_is_sent_to_another_machine)
+{
+    const struct whorl_client_options client = {.size = sizeof client,
+                                                .server = "192.0.2.77:7443",
+                                                .connect_ms = PATIENCE_MS,
+                                                .backoff_ms = 2,
+                                                .backoff_max_ms = 20};
+    const struct whorl_line_options options = {.size = sizeof options, .client = &client};
+    whorl_line_free(line);
+    line = whorl_line_new(&options, NULL);
+    ck_assert_ptr_nonnull(line);
+    call_for(0, "echo", true, PATIENCE_MS);
+    ck_assert_str_eq(end_of(0)->why, "cannot connect to port 7443: plain TCP is for loopback "
+                                     "addresses only; a certificate is missing");
+}
+END_TEST
+
+static atomic_uint taken, refused;
+
+/* Calls again whenever a call has failed. */
+static void call_again(void *ctx, const struct whorl_client_reply *got,
+                       const struct whorl_fault *why)
+{
+    const struct whorl_line_call *call = ctx;
+    (void)got;
+    (void)why;
+    atomic_fetch_add(&ended_calls, 1);
+    atomic_fetch_add(whorl_line_call(line, call) != 0 ? &taken : &refused, 1);
+}
+
+START_TEST(a_line_that_is_being_closed_takes_no_call_that_it_would_not_end)
+{
+    struct whorl_line_call call = {.size = sizeof call,
+                                   .method = "hold",
+                                   .argument = (const uint8_t *)"\xc0",
+                                   .argument_len = 1,
+                                   .deadline_ms = PATIENCE_MS,
+                                   .ctx = &call,
+                                   .ended = call_again};
+    ck_assert_uint_ne(whorl_line_call(line, &call), 0);
+    await(&server.requests, 2); /* the ping is one */
+    whorl_line_free(line);
+    line = NULL;
+    ck_assert_uint_eq(atomic_load(&ended_calls), 1 + atomic_load(&taken));
+    ck_assert_uint_eq(atomic_load(&refused), 1);
 }
 END_TEST
 
@@ -632,7 +696,10 @@ int main(void)
     tcase_add_test(cases, a_server_that_hangs_up_after_the_ping_is_not_called_in_a_loop);
     tcase_add_test(cases, a_server_that_says_nothing_is_down);
     tcase_add_test(cases, a_host_may_be_a_name);
+    tcase_add_test(cases, an_address_that_does_not_answer_leaves_time_for_the_next);
     tcase_add_test(cases, nobody_waits_for_a_name_that_is_being_looked_up);
+    tcase_add_test(cases, without_a_certificate_nothing_is_sent_to_another_machine);
+    tcase_add_test(cases, a_line_that_is_being_closed_takes_no_call_that_it_would_not_end);
     tcase_add_test(cases, closing_the_line_ends_every_call);
     tcase_add_test(cases, options_that_are_ill_formed_are_refused_with_a_word);
     tcase_add_test(cases, calls_that_are_ill_formed_are_not_taken);

@@ -1,5 +1,6 @@
 #include "channel.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -15,7 +16,13 @@
 
 #include "backoff.h"
 
-enum { READ_SIZE = 16384 };
+enum {
+    READ_SIZE = 16384,
+    DEAD_MS = 15000, /* without a sign from the other side's machine a connection is lost */
+    ALIVE_S = 10,    /* of silence until its machine is asked for one */
+    DIAL_MS = 3000,  /* for an address that others follow: its first packet may be lost, and sent
+                        again after a second */
+};
 
 bool channel_split(const char *address, char *host, size_t cap, const char **port)
 {
@@ -145,13 +152,30 @@ static enum channel_end tls_failure(SSL *ssl, int error, const char *where,
     return CHANNEL_NEVER;
 }
 
+/* OpenSSL would ask whoever sits at the terminal, or read standard input. */
+static int no_pass_phrase(char *words, int cap, int writing, void *asked)
+{
+    (void)words;
+    (void)cap;
+    (void)writing;
+    if (asked) {
+        *(bool *)asked = true;
+    }
+    return -1;
+}
+
 bool channel_tls_load(struct channel_tls *tls, const char *certificate, const char *key,
                       const char *ca, struct whorl_fault *fault)
 {
     ERR_clear_error();
     SSL_CTX *context = tls->context = SSL_CTX_new(TLS_client_method());
     const char *where = NULL;
+    bool asked = false;
     tls->method = bio_method();
+    if (context) {
+        SSL_CTX_set_default_passwd_cb(context, no_pass_phrase);
+        SSL_CTX_set_default_passwd_cb_userdata(context, &asked);
+    }
     if (!context || !tls->method || !SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION)) {
         where = "";
     } else if (SSL_CTX_load_verify_locations(context, ca, NULL) != 1) {
@@ -161,9 +185,12 @@ bool channel_tls_load(struct channel_tls *tls, const char *certificate, const ch
     } else if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
         where = key;
     }
+    if (context) {
+        SSL_CTX_set_default_passwd_cb_userdata(context, NULL);
+    }
     if (where) {
         (void)tls_failure(NULL, SSL_ERROR_SSL, where, fault);
-        return false;
+        return asked ? whorl_fail(fault, where, "is encrypted, which is not supported") : false;
     }
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -234,10 +261,47 @@ static enum channel_end step_wait(const struct channel *channel, enum channel_en
 
 /* --- connecting --- */
 
+uint64_t channel_dial_until(const struct addrinfo *to, uint64_t until)
+{
+    uint64_t left = backoff_left(until), addresses = 1;
+    for (const struct addrinfo *a = to->ai_next; a; a = a->ai_next) {
+        addresses++;
+    }
+    uint64_t share = left / addresses < DIAL_MS ? left / addresses : DIAL_MS;
+    return addresses == 1 ? until : backoff_now() + share;
+}
+
+/* A device that comes into another network, or behind another address, is told nothing of what it
+ * had. */
+static void watch_over(int fd)
+{
+    int on = 1, idle = ALIVE_S, every = 2, times = 3, dead = DEAD_MS;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead, sizeof dead);
+}
+
+static bool is_loopback(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
+    }
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+    return address->sa_family == AF_INET6 &&
+           (IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127));
+}
+
 enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to,
-                              struct whorl_fault *fault)
+                              const struct channel_tls *tls, struct whorl_fault *fault)
 {
     int on = 1;
+    if (!tls->context && !is_loopback(to->ai_addr)) {
+        *channel = (struct channel){.fd = -1};
+        return ended(CHANNEL_NEVER, fault, "",
+                     "plain TCP is for loopback addresses only; a certificate is missing");
+    }
     *channel =
         (struct channel){.fd = socket(to->ai_family, to->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                                       to->ai_protocol)};
@@ -245,6 +309,7 @@ enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to
         return ended(CHANNEL_LOST, fault, "", strerror(errno));
     }
     (void)setsockopt(channel->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    watch_over(channel->fd);
     if (connect(channel->fd, to->ai_addr, to->ai_addrlen) == 0) {
         return CHANNEL_DONE;
     }
@@ -270,9 +335,10 @@ enum channel_end channel_dialled(struct channel *channel, struct whorl_fault *fa
 
 /* One address; closed unless it is done. */
 static enum channel_end dial_until(struct channel *channel, const struct addrinfo *to,
-                                   uint64_t until, struct whorl_fault *fault)
+                                   const struct channel_tls *tls, uint64_t until,
+                                   struct whorl_fault *fault)
 {
-    enum channel_end end = channel_dial(channel, to, fault);
+    enum channel_end end = channel_dial(channel, to, tls, fault);
     if (end == CHANNEL_WRITE) {
         end = step_wait(channel, end, until, fault);
         end = end == CHANNEL_DONE ? channel_dialled(channel, fault) : end;
@@ -295,8 +361,9 @@ enum channel_end channel_open(struct channel *channel, const char *host, const c
     if (rc != 0) {
         return ended(rc == EAI_AGAIN ? CHANNEL_LOST : CHANNEL_NEVER, fault, host, gai_strerror(rc));
     }
-    for (const struct addrinfo *a = list; a && end == CHANNEL_LOST; a = a->ai_next) {
-        end = dial_until(channel, a, until, &why);
+    for (const struct addrinfo *a = list; a && (end == CHANNEL_LOST || end == CHANNEL_LATE);
+         a = a->ai_next) {
+        end = dial_until(channel, a, tls, channel_dial_until(a, until), &why);
     }
     freeaddrinfo(list);
     if (end != CHANNEL_DONE) {

@@ -40,11 +40,16 @@ bool channel_tls_load(struct channel_tls *tls, const char *certificate, const ch
                       const char *ca, struct whorl_fault *fault);
 void channel_tls_free(struct channel_tls *tls);
 
-/* Begins to connect to one address: DONE, WRITE (then channel_dialled says how it went), or the
- * end; the channel is open unless it is LOST. */
+/* Until when to wait for an address to answer, if all of connecting has until then: a dead one must
+ * leave time for those that follow it. */
 struct addrinfo;
+uint64_t channel_dial_until(const struct addrinfo *to, uint64_t until);
+
+/* Begins to connect to one address: DONE, WRITE (then channel_dialled says how it went), or the
+ * end; the channel is open unless that is LOST or NEVER. Without TLS the address has to be of this
+ * machine: what a device sends must not be read on the way. */
 enum channel_end channel_dial(struct channel *channel, const struct addrinfo *to,
-                              struct whorl_fault *fault);
+                              const struct channel_tls *tls, struct whorl_fault *fault);
 /* Once the socket can be written: DONE or LOST, and then closed. */
 enum channel_end channel_dialled(struct channel *channel, struct whorl_fault *fault);
 

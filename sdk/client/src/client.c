@@ -220,6 +220,17 @@ static bool is_answer(struct calling *calling, enum channel_end *end)
     return false;
 }
 
+/* Reading looks at the time only when there is nothing to be read; a server that never stops
+ * talking would be listened to for ever. */
+static enum channel_end listen_on(const struct calling *calling)
+{
+    if (backoff_left(calling->until) > 0) {
+        return CHANNEL_DONE;
+    }
+    whorl_fail(calling->fault, "", "the server does not answer");
+    return CHANNEL_LATE;
+}
+
 static enum attempt attempt(struct calling *calling)
 {
     struct whorl_client *client = calling->client;
@@ -234,6 +245,7 @@ static enum attempt attempt(struct calling *calling)
         answered = end == CHANNEL_DONE && is_answer(calling, &end);
         if (!answered) {
             whorl_client_reply_release(calling->reply);
+            end = end == CHANNEL_DONE ? listen_on(calling) : end;
         }
     }
     if (answered) {

@@ -295,10 +295,17 @@ uint64_t whorl_line_call(struct whorl_line *line, const struct whorl_line_call *
     call->until = asked->deadline_ms < UINT64_MAX - now ? now + asked->deadline_ms : UINT64_MAX;
     memcpy(call->method, asked->method, len);
     pthread_mutex_lock(&line->lock);
-    uint64_t id = call->id = ++line->last_id;
-    *line->incoming_last = call;
-    line->incoming_last = &call->next;
+    uint64_t id = 0;
+    if (!line->stopping) { /* what the last callbacks ask for would be neither sent nor ended */
+        id = call->id = ++line->last_id;
+        *line->incoming_last = call;
+        line->incoming_last = &call->next;
+    }
     pthread_mutex_unlock(&line->lock);
+    if (id == 0) {
+        free(call);
+        return 0;
+    }
     wake(line);
     return id;
 }

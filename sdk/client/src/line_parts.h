@@ -39,6 +39,7 @@ struct link {
     struct resolve *resolve;              /* while the host's name is looked up */
     struct addrinfo *addresses, *address; /* address: the one that is being tried */
     uint64_t until;                       /* of connecting */
+    uint64_t dial_until;                  /* of waiting for the address that is being tried */
     struct whorl_secret in;
     struct whorl_msg_walker walker;
     bool retiring; /* takes no more calls: the server is draining */

@@ -1,6 +1,4 @@
 /* A line's connection: made without waiting, written and read as far as it goes. */
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <string.h>
@@ -10,9 +8,7 @@
 #include "line_parts.h"
 
 enum {
-    DEAD_MS = 15000, /* without a sign from the other side's machine a connection is lost */
-    ALIVE_S = 10,    /* of silence until its machine is asked for one */
-    READS = 16,      /* of at least 16 KiB before something else has its turn */
+    READS = 16, /* of at least 16 KiB before something else has its turn */
 };
 
 bool link_is_down(const struct whorl_line *line)
@@ -79,16 +75,6 @@ static void lose(struct whorl_line *line, const struct whorl_fault *why)
 
 /* --- making it --- */
 
-static void watch_over(int fd)
-{
-    int on = 1, idle = ALIVE_S, every = 2, times = 3, dead = DEAD_MS;
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof every);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead, sizeof dead);
-}
-
 void link_come_up(struct whorl_line *line)
 {
     bool news = line->failures > 0 || !line->begun;
@@ -107,15 +93,15 @@ static void dial(struct whorl_line *line)
     struct whorl_fault why = {"", "no address"};
     enum channel_end end = CHANNEL_LOST;
     for (; link->address && end == CHANNEL_LOST; link->address = link->address->ai_next) {
-        end = channel_dial(&link->channel, link->address, &why);
+        link->dial_until = channel_dial_until(link->address, link->until);
+        end = channel_dial(&link->channel, link->address, &link->tls, &why);
     }
-    if (end == CHANNEL_LOST) {
+    if (end == CHANNEL_LOST || end == CHANNEL_NEVER) {
         struct whorl_fault text = why;
         whorl_fail(&why, line->host, "cannot connect to port %s: %.150s", line->port, text.text);
         fail(line, &why);
         return;
     }
-    watch_over(link->channel.fd);
     link->state = end == CHANNEL_DONE ? LINK_SHAKING : LINK_DIALLING;
     link->wants = POLLOUT;
 }
@@ -395,6 +381,10 @@ void link_drive(struct whorl_line *line, short events)
     }
     if (link->state == LINK_DIALLING && events != 0) {
         go_on_dialling(line);
+    } else if (link->state == LINK_DIALLING && link->address &&
+               backoff_left(link->dial_until) == 0) {
+        channel_close(&link->channel);
+        dial(line);
     }
     if (link->state == LINK_SHAKING) {
         go_on_shaking(line);
@@ -429,5 +419,7 @@ uint64_t link_due(const struct whorl_line *line)
                : is_wanted(line)  ? 0
                                   : UINT64_MAX;
     }
-    return link->state == LINK_UP ? UINT64_MAX : link->until;
+    return link->state == LINK_UP         ? UINT64_MAX
+           : link->state == LINK_DIALLING ? link->dial_until
+                                          : link->until;
 }

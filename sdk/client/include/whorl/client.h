@@ -1,8 +1,9 @@
 /* libwhorl-client: the device's side of the protocol (docs/protocol.md) for programs in C.
  *
  * A client holds one connection, TLS 1.3 with both sides' certificates, that is made when it is
- * needed and made again when it is lost. A call blocks until it is answered or its deadline has
- * passed, whichever comes first; meanwhile
+ * needed and made again when it is lost, as it is, too, when nothing has been heard of the server's
+ * machine for some 15 seconds. A call blocks until it is answered or its deadline has passed,
+ * whichever comes first; meanwhile
  *  - a request that was told `busy` or `draining`, which has had no effect, is sent again;
  *  - after a lost connection it is sent again if that can do no harm: nothing of it had been sent,
  * or the caller says that it is repeatable. `identify` is: its request_id makes a repeat join or
@@ -37,7 +38,7 @@ struct whorl_client_options {
     uint32_t size;           /* sizeof(struct whorl_client_options) */
     uint32_t max_reply;      /* bytes of one message from the server; default 64 MiB */
     const char *server;      /* HOST:PORT or [IPV6]:PORT */
-    const char *certificate; /* this device's chain, PEM; NULL: plain TCP, for loopback listeners */
+    const char *certificate; /* this device's chain, PEM; NULL: plain TCP, to loopback addresses */
     const char *key;         /* its private key, PEM, not encrypted */
     const char *ca;          /* who signs the server's certificate, PEM */
     uint32_t connect_ms;     /* for one attempt to connect and shake hands; default 10,000 */

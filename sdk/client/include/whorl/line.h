@@ -64,8 +64,8 @@ struct whorl_line_call {
                   const struct whorl_fault *fault);
 };
 
-/* Starts a call; never blocks. Its id, or 0 when it is ill-formed or memory is short: then ended is
- * not called. Any thread. */
+/* Starts a call; never blocks. Its id, or 0 when it is ill-formed, memory is short or the line is
+ * being freed: then ended is not called. Any thread. */
 WHORL_API uint64_t whorl_line_call(struct whorl_line *line, const struct whorl_line_call *call);
 
 /* Gives a call up: it ends soon, if it has not yet. The server is not told. Any thread. */
