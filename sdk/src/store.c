@@ -226,6 +226,7 @@ static void close_env(struct whorl_store *store)
 static int reopen(struct whorl_store *store)
 {
     close_env(store);
+    store->lost = false;
     MDB_txn *txn;
     int rc = open_env(store);
     if (rc == 0) {
@@ -382,13 +383,15 @@ static int begin(struct whorl_store *store, unsigned flags, MDB_txn **txn)
         if (rc == 0) {
             return 0;
         }
-        leave(store);
-        if (rc == MDB_MAP_RESIZED) {
-            rc = grow(store, size);
-        } else if (rc == MDB_READERS_FULL && !checked) {
+        bool full = rc == MDB_READERS_FULL && !checked;
+        if (full) {
             int dead = 0;
             checked = true;
             rc = mdb_reader_check(store->env, &dead);
+        }
+        leave(store);
+        if (!full && rc == MDB_MAP_RESIZED) {
+            rc = grow(store, size);
         }
         if (rc != 0) {
             return rc;
